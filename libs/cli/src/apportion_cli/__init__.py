@@ -1,0 +1,1 @@
+"""The apportion command line: client and local stack."""

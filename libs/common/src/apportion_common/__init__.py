@@ -1,0 +1,1 @@
+"""What all five services share; it knows none of them."""

@@ -1,0 +1,24 @@
+from buf.validate import validate_pb2 as _validate_pb2
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from typing import ClassVar as _ClassVar, Optional as _Optional
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TraceRange(_message.Message):
+    __slots__ = ("traceparent", "first", "count")
+    TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    traceparent: str
+    first: int
+    count: int
+    def __init__(self, traceparent: _Optional[str] = ..., first: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
+
+class PeriodClose(_message.Message):
+    __slots__ = ("period", "org_id")
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    period: str
+    org_id: bytes
+    def __init__(self, period: _Optional[str] = ..., org_id: _Optional[bytes] = ...) -> None: ...

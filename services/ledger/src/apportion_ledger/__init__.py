@@ -1,0 +1,1 @@
+"""Apportion's ledger service."""

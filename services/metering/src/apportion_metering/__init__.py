@@ -1,0 +1,1 @@
+"""Apportion's metering service."""

@@ -1,0 +1,1 @@
+"""Apportion's pricing service."""
