@@ -1,0 +1,93 @@
+"""Money: ISO 4217 currencies with their minor units, and exact cutting and rounding to whole minor units.
+
+Amounts are scaled ints at 9 places (`decimals.AMOUNT_PLACES`), also after rounding: 12.34 AUD is 12_340_000_000.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, format_fixed, from_scaled, round_half_away_to_multiple
+from apportion_common.decimals import to_scaled as decimal_to_scaled
+from apportion_common.errors import InvalidArgument
+
+_BY_DECIMALS: Final[dict[int, str]] = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    2: """AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF
+          CHW CNY COP COU CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL
+          HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT MOP MRU
+          MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR SBD SCR
+          SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD USN UYU UZS VED
+          VES WST XCD XCG YER ZAR ZMW ZWG""",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+MINOR_UNITS: Final[dict[str, int]] = {
+    currency: decimals for decimals, names in _BY_DECIMALS.items() for currency in names.split()
+}
+"""Active ISO 4217 currencies and the decimals of their minor unit."""
+
+_UNIT: Final[dict[str, int]] = {c: 10 ** (AMOUNT_PLACES - decimals) for c, decimals in MINOR_UNITS.items()}
+
+
+def minor_decimals(currency: str) -> int:
+    """Decimals of the currency's minor unit (AUD 2, JPY 0, KWD 3). InvalidArgument CURRENCY_UNKNOWN."""
+    try:
+        return MINOR_UNITS[currency]
+    except KeyError:
+        raise _unknown(currency) from None
+
+
+def minor_unit(currency: str) -> int:
+    """One minor unit of the currency as an amount at 9 places (AUD 10_000_000). InvalidArgument CURRENCY_UNKNOWN."""
+    try:
+        return _UNIT[currency]
+    except KeyError:
+        raise _unknown(currency) from None
+
+
+def floor_to_minor(amount: int, currency: str) -> int:
+    """`amount` cut towards zero to whole minor units: what is paid out, so that nobody is overpaid (spec 02 rule 1)."""
+    unit = minor_unit(currency)
+    return amount - amount % unit if amount >= 0 else amount + -amount % unit
+
+
+def round_to_minor(amount: int, currency: str) -> int:
+    """`amount` rounded half away from zero to whole minor units: an invoice's total (spec 05)."""
+    return round_half_away_to_multiple(amount, minor_unit(currency))
+
+
+def format_minor(amount: int, currency: str) -> str:
+    """Text of an amount of whole minor units with the currency's decimals: `12.30` AUD, `12` JPY."""
+    return format_fixed(amount // minor_unit(currency), minor_decimals(currency))
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount of a known currency: finite, at most 18 + 9 digits.
+
+    Raises InvalidArgument CURRENCY_UNKNOWN, AMOUNT_MALFORMED or AMOUNT_TOO_PRECISE, OutOfRange AMOUNT_OUT_OF_RANGE.
+    """
+
+    currency: str
+    amount: Decimal
+
+    def __post_init__(self) -> None:
+        minor_decimals(self.currency)
+        decimal_to_scaled(self.amount, AMOUNT)
+
+    @classmethod
+    def of_scaled(cls, currency: str, amount: int) -> Money:
+        """Money of a scaled int at 9 places."""
+        return cls(currency, from_scaled(amount, AMOUNT_PLACES))
+
+    @property
+    def scaled(self) -> int:
+        """The amount as a scaled int at 9 places."""
+        return decimal_to_scaled(self.amount, AMOUNT)
+
+
+def _unknown(currency: str) -> InvalidArgument:
+    return InvalidArgument("CURRENCY_UNKNOWN", f"{currency[:16]!r} is not an active ISO 4217 currency.")

@@ -1,0 +1,99 @@
+"""Digests of ledger lines: of one line's content, of a set of lines, and a coarse one (spec 02 rule 8).
+
+They cover business content only, not row ids, revisions or write times, so that a replay of the stored events in
+accepted order gives the same digest whatever the batches, the concurrency or the row order.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Final
+
+from apportion_common.errors import InvalidArgument
+
+BUCKETS: Final = 256
+"""Bucket digests of a set: by the first byte of the charge id, so that a difference is narrowed down cheaply."""
+
+
+def line_content(
+    kind: str,
+    org_id: bytes,
+    project_id: bytes,
+    event_id: bytes,
+    request_id: str,
+    sku: str,
+    quantity: int,
+    currency: str,
+    gross: int,
+    account_id: bytes,
+    partner_id: bytes,
+    pct: int,
+    partner_amount: int,
+    net: int,
+    event_time_us: int,
+) -> bytes:
+    """The canonical content of a line: the same bytes for the same business content, other bytes for any other.
+
+    Ids are 16 bytes or empty for none (project, account, partner), `request_id` is empty where there is none. Numbers
+    are scaled ints (9 places; `pct` 4), the time is in microseconds since 1970. Each text has its length before it.
+    """
+    request = request_id.encode()
+    return b"L1|%d:%b|%b|%d:%b|%b|%d:%b|%d:%b|%d|%b|%d|%d:%b|%d:%b|%d|%d|%d|%d" % (
+        len(kind), kind.encode(), org_id, len(project_id), project_id, event_id, len(request), request, len(sku),
+        sku.encode(), quantity, currency.encode(), gross, len(account_id), account_id, len(partner_id), partner_id,
+        pct, partner_amount, net, event_time_us,
+    )  # fmt: skip
+
+
+def line_hash(content: bytes) -> bytes:
+    """SHA-256 of a line's canonical content (32 bytes)."""
+    return sha256(content).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class SetDigest:
+    """Digest of a set of lines: over all, and per bucket (32 bytes each)."""
+
+    count: int
+    root: bytes
+    buckets: tuple[bytes, ...]
+
+    def differing_buckets(self, other: SetDigest) -> list[int]:
+        """First bytes of charge ids under which the two sets differ."""
+        return [i for i, (mine, theirs) in enumerate(zip(self.buckets, other.buckets, strict=True)) if mine != theirs]
+
+
+def digest_of_lines(lines: Iterable[tuple[bytes, bytes]]) -> SetDigest:
+    """Digest of (charge id, line hash) pairs in any order: SHA-256 over the hashes in the order of the charge ids.
+
+    Raises InvalidArgument CHARGE_REPEATED if a charge comes twice: a set has each line once.
+    """
+    ordered = sorted(lines)
+    root = sha256()
+    buckets = [sha256() for _ in range(BUCKETS)]
+    before = b""
+    for charge_id, content_hash in ordered:
+        if charge_id == before:
+            raise InvalidArgument("CHARGE_REPEATED", f"The charge {charge_id.hex()} is in the set twice.")
+        before = charge_id
+        root.update(content_hash)
+        buckets[charge_id[0]].update(content_hash)
+    return SetDigest(len(ordered), root.digest(), tuple(bucket.digest() for bucket in buckets))
+
+
+def coarse_digest(lines: Iterable[tuple[bytes, str, str, str, int]]) -> bytes:
+    """Digest of the gross per (org, SKU, period, currency): the same for the same events accepted in any order.
+
+    Takes (org id, SKU, period key, currency, gross) per line; sums that are zero count as absent.
+    """
+    sums: defaultdict[tuple[bytes, str, str, str], int] = defaultdict(int)
+    for org_id, sku, period, currency, gross in lines:
+        sums[org_id, sku, period, currency] += gross
+    digest = sha256()
+    for (org_id, sku, period, currency), gross in sorted(sums.items()):
+        if gross:
+            digest.update(b"%b|%b|%b|%b|%d\n" % (org_id, sku.encode(), period.encode(), currency.encode(), gross))
+    return digest.digest()

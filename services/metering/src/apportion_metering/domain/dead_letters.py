@@ -1,0 +1,34 @@
+"""Why an event is not charged, and where a dead letter stands (spec 04 "Dead letters", spec 08 choice 8)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+UNKNOWN_ORG: Final = "UNKNOWN_ORG"
+UNKNOWN_SKU: Final = "UNKNOWN_SKU"
+NO_ENTITLEMENT: Final = "NO_ENTITLEMENT"
+PERIOD_CLOSED: Final = "PERIOD_CLOSED"
+EVENT_IN_FUTURE: Final = "EVENT_IN_FUTURE"
+CORRECTION_BELOW_ZERO: Final = "CORRECTION_BELOW_ZERO"
+PAYLOAD_MISMATCH: Final = "PAYLOAD_MISMATCH"
+UNDECODABLE: Final = "UNDECODABLE"
+PROCESSING_FAILED: Final = "PROCESSING_FAILED"
+
+REASONS: Final = (
+    UNKNOWN_ORG,
+    UNKNOWN_SKU,
+    NO_ENTITLEMENT,
+    PERIOD_CLOSED,
+    EVENT_IN_FUTURE,
+    CORRECTION_BELOW_ZERO,
+    PAYLOAD_MISMATCH,
+    UNDECODABLE,
+    PROCESSING_FAILED,
+)
+NEVER_REQUEUED: Final = (PAYLOAD_MISMATCH, UNDECODABLE)
+"""The first content of an id stands for ever, and what cannot be read cannot be sent again."""
+
+OPEN: Final = "open"
+REQUEUED: Final = "requeued"
+DISCARDED: Final = "discarded"
+STATES: Final = (OPEN, REQUEUED, DISCARDED)

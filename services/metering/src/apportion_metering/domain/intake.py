@@ -1,0 +1,170 @@
+"""The check of one event's form (spec 04, "Intake").
+
+What can never be right is refused; whether SKU, org or entitlement exist is pricing's to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, check_scaled, parse_scaled
+from apportion_common.errors import ApportionError, InvalidArgument, OutOfRange
+from apportion_common.ids import format_uuid, parse_uuid_bytes, uuid_of_bytes
+
+from apportion_metering.domain.content import content_hash
+from apportion_metering.domain.times import check_time, parse_time, time_of
+
+MAX_SKU_CHARS: Final = 64
+MAX_REQUEST_ID_CHARS: Final = 128
+MAX_METADATA_BYTES: Final = 1024
+"""Keys and values of one event together, in UTF-8."""
+MAX_METADATA_PAIRS: Final = 50
+
+_SKU: Final = re.compile(r"[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*")
+_REQUEST_ID: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+
+
+class CheckedEvent(NamedTuple):
+    """An event in its right form, with its content hash."""
+
+    org_id: bytes
+    project_id: bytes
+    """16 bytes, or empty for none."""
+    request_id: str
+    sku: str
+    quantity: int
+    """Scaled int at 9 places."""
+    event_time_us: int
+    metadata: Mapping[str, str]
+    content_hash: bytes
+
+
+class Rejected(NamedTuple):
+    """Why an event was not taken: a stable reason, the field, and a full sentence."""
+
+    reason: str
+    field: str
+    message: str
+
+
+class ReadableEvent(NamedTuple):
+    """An event as a producer writes it: ids and numbers in text, the time in RFC 3339 or (seconds, nanos)."""
+
+    org_id: str
+    project_id: str
+    request_id: str
+    sku: str
+    quantity: str
+    event_time: str | tuple[int, int] | None
+    metadata: Mapping[str, str]
+
+
+class CompactEvent(NamedTuple):
+    """An event in few bytes: 16-byte ids, a scaled quantity, microseconds."""
+
+    org_id: bytes
+    project_id: bytes
+    request_id: bytes
+    sku: str
+    quantity_unscaled: int
+    quantity_scale: int
+    event_time_us: int
+    metadata: Mapping[str, str]
+
+
+def check_readable(event: ReadableEvent) -> CheckedEvent | Rejected:
+    """The event in its right form, or why it is rejected; the first fault found counts."""
+    field = "org_id"
+    try:
+        org_id = parse_uuid_bytes(event.org_id)
+        field = "project_id"
+        project_id = parse_uuid_bytes(event.project_id) if event.project_id else b""
+        field = "request_id"
+        request_id = check_request_id(event.request_id)
+        field = "sku"
+        sku = check_sku(event.sku)
+        field = "quantity"
+        quantity = parse_scaled(event.quantity, QUANTITY)
+        field = "event_time"
+        event_time_us = _time(event.event_time)
+        field = "metadata"
+        metadata = check_metadata(event.metadata)
+    except ApportionError as error:
+        return Rejected(error.reason, field, error.message)
+    digest = content_hash(org_id, project_id, sku, quantity, event_time_us, metadata)
+    return CheckedEvent(org_id, project_id, request_id, sku, quantity, event_time_us, metadata, digest)
+
+
+def check_compact(event: CompactEvent) -> CheckedEvent | Rejected:
+    """As `check_readable`: a compact event means the same as the readable one with the same values."""
+    field = "org_id"
+    try:
+        if len(event.org_id) != 16:
+            uuid_of_bytes(event.org_id)
+        field = "project_id"
+        if len(event.project_id) not in (0, 16):
+            uuid_of_bytes(event.project_id)
+        field = "request_id"
+        request_id = format_uuid(event.request_id)
+        field = "sku"
+        sku = check_sku(event.sku)
+        field = "quantity"
+        quantity = _unscaled(event.quantity_unscaled, event.quantity_scale)
+        field = "event_time"
+        event_time_us = check_time(event.event_time_us)
+        field = "metadata"
+        metadata = check_metadata(event.metadata)
+    except ApportionError as error:
+        return Rejected(error.reason, field, error.message)
+    digest = content_hash(event.org_id, event.project_id, sku, quantity, event_time_us, metadata)
+    return CheckedEvent(event.org_id, event.project_id, request_id, sku, quantity, event_time_us, metadata, digest)
+
+
+def check_sku(sku: str) -> str:
+    """A SKU by its form, such as `ACT-SMS`. InvalidArgument SKU_MALFORMED."""
+    if len(sku) > MAX_SKU_CHARS or _SKU.fullmatch(sku) is None:
+        raise InvalidArgument("SKU_MALFORMED", f"{sku[:MAX_SKU_CHARS]!r} is not a SKU such as 'ACT-SMS'.")
+    return sku
+
+
+def check_request_id(request_id: str) -> str:
+    """1 to 128 printable ASCII characters without spaces at the ends. InvalidArgument REQUEST_ID_MALFORMED."""
+    if len(request_id) > MAX_REQUEST_ID_CHARS or _REQUEST_ID.fullmatch(request_id) is None:
+        raise InvalidArgument(
+            "REQUEST_ID_MALFORMED",
+            f"A request id has 1 to {MAX_REQUEST_ID_CHARS} printable ASCII characters, without spaces at its ends.",
+        )
+    return request_id
+
+
+def check_metadata(metadata: Mapping[str, str]) -> Mapping[str, str]:
+    """At most 50 labels and 1 KiB in all, no empty key. Reasons METADATA_TOO_LARGE, METADATA_MALFORMED."""
+    if not metadata:
+        return metadata
+    if len(metadata) > MAX_METADATA_PAIRS:
+        raise OutOfRange("METADATA_TOO_LARGE", f"An event has at most {MAX_METADATA_PAIRS} labels.")
+    if "" in metadata:
+        raise InvalidArgument("METADATA_MALFORMED", "A label has a name.")
+    try:
+        size_bytes = sum(len(key.encode()) + len(value.encode()) for key, value in metadata.items())
+    except UnicodeEncodeError:
+        raise InvalidArgument("METADATA_MALFORMED", "A label is valid Unicode text.") from None
+    if any("\0" in key or "\0" in value for key, value in metadata.items()):
+        raise InvalidArgument("METADATA_MALFORMED", "A label has no NUL character.")
+    if size_bytes > MAX_METADATA_BYTES:
+        raise OutOfRange("METADATA_TOO_LARGE", f"An event's labels have at most {MAX_METADATA_BYTES} bytes in all.")
+    return metadata
+
+
+def _time(value: str | tuple[int, int] | None) -> int:
+    if value is None:
+        raise InvalidArgument("TIME_MALFORMED", "An event names its time.")
+    return parse_time(value) if isinstance(value, str) else time_of(*value)
+
+
+def _unscaled(unscaled: int, scale: int) -> int:
+    if not 0 <= scale <= QUANTITY_PLACES:
+        raise InvalidArgument("QUANTITY_TOO_PRECISE", f"A quantity has at most {QUANTITY_PLACES} decimal places.")
+    return check_scaled(unscaled * 10 ** (QUANTITY_PLACES - scale), QUANTITY)

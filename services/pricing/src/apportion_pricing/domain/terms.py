@@ -1,0 +1,138 @@
+"""The rows that terms are made of, append-only, and the terms that rating gets from them.
+
+Ids are 16 bytes, times are microseconds since 1970 UTC, quantities are scaled ints at 9 places, prices at 12. Of the
+rows of one subject the one in force at an instant is that with the greatest (effective_at_us, revision) not after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from apportion_pricing.domain.rating import ChargeModel, Ladder
+from apportion_pricing.domain.tiers import NO_TIERS, TierLadder
+
+
+class SubjectKind(StrEnum):
+    """Whose entitlement row it is; an org's is stronger than its billing account's."""
+
+    ORG = "org"
+    ACCOUNT = "account"
+
+
+class SourceKind(StrEnum):
+    """Where a value of the effective terms came from, strongest first."""
+
+    ORG = "org"
+    ACCOUNT = "account"
+    PLAN = "plan"
+
+
+@dataclass(frozen=True, slots=True)
+class SkuRow:
+    """A SKU of the catalog: its type is hosting, object, validation, action or analytics."""
+
+    sku: str
+    sku_type: str
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """A plan and the currency of all its prices."""
+
+    plan_id: bytes
+    currency: str
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSkuRow:
+    """A whole row of a plan for one SKU, from `effective_at_us` until a later one."""
+
+    plan_id: bytes
+    sku: str
+    charge_model: ChargeModel
+    included: int
+    overage_price: int
+    tiers: TierLadder
+    effective_at_us: int
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRow:
+    """The plan an org has from `effective_at_us` on; None takes its plan away."""
+
+    org_id: bytes
+    plan_id: bytes | None
+    effective_at_us: int
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Override:
+    """The values of one SKU that a subject overrides; None keeps the weaker source's value (spec 08 choice 5)."""
+
+    included: int | None = None
+    overage_price: int | None = None
+    tiers: TierLadder | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntitlementRow:
+    """All overrides of a subject from `effective_at_us` on: it replaces the subject's earlier row as a whole.
+
+    With a plan it holds only for orgs on that plan: an override in one plan's currency must not price another's.
+    """
+
+    subject_kind: SubjectKind
+    subject_id: bytes
+    plan_id: bytes | None
+    overrides: Mapping[str, Override]
+    effective_at_us: int
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TermsRows:
+    """Everything that a `TermsBook` is made of."""
+
+    skus: Sequence[SkuRow] = ()
+    plans: Sequence[PlanRow] = ()
+    plan_skus: Sequence[PlanSkuRow] = ()
+    assignments: Sequence[AssignmentRow] = ()
+    entitlements: Sequence[EntitlementRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The row that a value came from."""
+
+    kind: SourceKind
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class SkuTerms:
+    """The effective values of one SKU: what a price is, and what fixes a period's structure."""
+
+    charge_model: ChargeModel
+    included: int
+    overage_price: int
+    tiers: TierLadder = NO_TIERS
+
+
+@dataclass(frozen=True, slots=True)
+class RateTerms:
+    """What an event is rated by, and the sources of each value; `ladder` is ready for `rating.step`."""
+
+    plan_id: bytes
+    currency: str
+    sku_type: str
+    values: SkuTerms
+    included_source: Source
+    price_source: Source
+    tiers_source: Source
+    ladder: Ladder = field(repr=False)

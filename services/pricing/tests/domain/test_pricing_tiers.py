@@ -1,0 +1,75 @@
+"""Tier ladders: what is one, and what is refused when it is written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from apportion_common.errors import ApportionError
+from apportion_pricing.domain.tiers import MAX_TIERS, TierLadder, parse_included, parse_price, parse_tiers
+
+
+def tier(threshold: object, price: object = "1") -> dict[str, object]:
+    return {"threshold": threshold, "price": price}
+
+
+def reason_of(rows: list[Any]) -> str:
+    with pytest.raises(ApportionError) as refused:
+        parse_tiers(rows)
+    return refused.value.reason
+
+
+def test_a_ladder_is_read_from_strings_and_whole_numbers() -> None:
+    ladder = parse_tiers([tier(1000, "0.018"), tier("5000.5", "0.0150")])
+    assert ladder.thresholds == (1000 * 10**9, 5000_500_000_000)
+    assert ladder.prices == (18 * 10**9, 15 * 10**9)
+    assert ladder.to_json() == [tier("1000", "0.018"), tier("5000.5", "0.015")]
+    assert parse_tiers(ladder.to_json()) == ladder
+
+
+@pytest.mark.parametrize(
+    ("rows", "reason"),
+    [
+        ([tier("5"), tier("3")], "TIERS_UNSORTED"),
+        ([tier("5"), tier("5.0")], "TIERS_DUPLICATE"),
+        ([tier("0")], "TIERS_THRESHOLD_NOT_POSITIVE"),
+        ([tier("-1")], "TIERS_THRESHOLD_NOT_POSITIVE"),
+        ([tier("1", "-0.01")], "PRICE_NEGATIVE"),
+        ([tier("1", "0.0000000000001")], "PRICE_TOO_PRECISE"),
+        ([tier("0.0000000001")], "QUANTITY_TOO_PRECISE"),
+        ([tier("NaN")], "QUANTITY_MALFORMED"),
+        ([tier("1e400")], "QUANTITY_OUT_OF_RANGE"),
+        ([tier("1", None)], "TIERS_MALFORMED"),
+        ([tier("1", True)], "TIERS_MALFORMED"),
+        ([tier(10**40)], "TIERS_MALFORMED"),
+        ([{"threshold": "1"}], "TIERS_MALFORMED"),
+        ([{**tier("1"), "flat": "1"}], "TIERS_MALFORMED"),
+        ([tier(str(n + 1)) for n in range(MAX_TIERS + 1)], "TIERS_TOO_MANY"),
+    ],
+)
+def test_what_is_not_a_ladder_is_refused(rows: list[dict[str, object]], reason: str) -> None:
+    assert reason_of(rows) == reason
+
+
+def test_a_number_that_json_gave_as_a_binary_fraction_is_refused() -> None:
+    assert reason_of([{"threshold": "1", "price": 1 / 2}]) == "TIERS_MALFORMED"
+
+
+def test_a_ladder_made_in_code_is_checked_too() -> None:
+    with pytest.raises(ApportionError) as refused:
+        TierLadder((2, 1), (0, 0))
+    assert refused.value.reason == "TIERS_UNSORTED"
+    with pytest.raises(ApportionError) as refused:
+        TierLadder((1,), ())
+    assert refused.value.reason == "TIERS_MALFORMED"
+    with pytest.raises(ApportionError) as refused:
+        TierLadder(tuple(range(1, MAX_TIERS + 2)), (0,) * (MAX_TIERS + 1))
+    assert refused.value.reason == "TIERS_TOO_MANY"
+
+
+def test_prices_and_included_quantities_are_not_negative() -> None:
+    assert parse_price("0") == parse_included("0") == 0
+    for parse, reason in ((parse_price, "PRICE_NEGATIVE"), (parse_included, "INCLUDED_NEGATIVE")):
+        with pytest.raises(ApportionError) as refused:
+            parse("-0.000000001")
+        assert refused.value.reason == reason
