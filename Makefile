@@ -1,0 +1,77 @@
+# Apportion: every target does the set-up it needs. `make help` lists them.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTHON := $(BIN)/python
+UV_VERSION := 0.13.9
+READY := $(VENV)/.ready
+PYTEST := $(BIN)/pytest --durations=20
+CODE := libs services scripts tests benchmarks conftest.py
+
+.PHONY: help
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -e 's/:.*## /|/' | awk -F'|' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+$(BIN)/uv:
+	@sh scripts/bootstrap.sh $(VENV) $(UV_VERSION)
+
+$(READY): $(BIN)/uv pyproject.toml uv.lock proto/gen/pyproject.toml $(wildcard libs/*/pyproject.toml services/*/pyproject.toml)
+	@$(BIN)/uv sync --frozen --quiet
+	@touch $@
+
+.PHONY: setup
+setup: $(READY) ## make the virtual environment from the lock file
+
+.PHONY: demo
+demo: $(READY) ## a month of real usage to invoices and statements, shown as it goes
+	@sh scripts/demo.sh
+
+.PHONY: up
+up: $(READY) ## start the local stack and leave it running
+	@$(BIN)/apportion stack up
+
+.PHONY: down
+down: $(READY) ## end the local stack
+	@$(BIN)/apportion stack down
+
+.PHONY: test-fast
+test-fast: $(READY) ## unit tests: no server, under a minute
+	@$(PYTEST) -m "not servers and not stack" libs services tests
+
+.PHONY: test
+test: $(READY) ## every test: unit, integration, the demo's figures, kills
+	@$(PYTEST) libs services tests
+
+.PHONY: check
+check: $(READY) ## format, lint, types, import contracts, contracts, house rules
+	@sh scripts/check.sh
+
+.PHONY: format
+format: $(READY) ## format code and contracts
+	@$(BIN)/ruff check --quiet --fix --exit-zero $(CODE)
+	@$(BIN)/ruff format $(CODE)
+	@$(BIN)/buf format --write --path proto/apportion
+
+.PHONY: gen
+gen: $(READY) ## generate the stubs from proto/
+	@$(PYTHON) scripts/gen_protos.py
+	@$(BIN)/uv sync --frozen --quiet
+
+.PHONY: migrate
+migrate: $(READY) ## bring the databases of the running local stack to the plan's end
+	@$(PYTHON) -m apportion_cli.migrate up
+
+.PHONY: bench
+bench: $(READY) ## the path's rate as a ratio to a raw COPY, side by side
+	@$(PYTHON) benchmarks/path.py
+
+.PHONY: soak
+soak: $(READY) ## what takes longer than CI's budget
+	@$(PYTEST) -m soak --override-ini addopts= tests
+
+.PHONY: clean
+clean: ## remove what was made here; a running stack must be down
+	rm -rf $(VENV) .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

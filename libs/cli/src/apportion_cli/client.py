@@ -1,0 +1,127 @@
+"""Connections to the five services, and one way to show an error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+import typer
+from apportion.identity.v1 import identity_service_pb2_grpc
+from apportion.ledger.v1 import ledger_service_pb2_grpc
+from apportion.metering.v1 import metering_service_pb2_grpc
+from apportion.orgs.v1 import orgs_service_pb2_grpc
+from apportion.pricing.v1 import pricing_service_pb2_grpc
+from apportion_common.grpc.client import Channels
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from rich.console import Console
+
+from apportion_cli.stack.layout import ClientSettings, StackNotUpError, client_settings
+
+T = TypeVar("T")
+
+CALL_TIMEOUT_S = 60.0
+"""Deadline of one call; intake has its own."""
+RETRY_FIRST_S = 0.2
+RETRY_LAST_S = 5.0
+"""Pause between attempts at a service that cannot be reached."""
+
+errors = Console(stderr=True)
+
+
+@dataclass(frozen=True)
+class _ChannelSettings:
+    tls_ca_file: Path
+    service_token_file: Path
+
+
+class Services:
+    """The stubs of the five services."""
+
+    def __init__(self, settings: ClientSettings, channels: Channels) -> None:
+        self.settings = settings
+        self.channels = channels
+        self.identity = identity_service_pb2_grpc.IdentityServiceStub(self.channel("identity"))
+        self.pricing = pricing_service_pb2_grpc.PricingServiceStub(self.channel("pricing"))
+        self.metering = metering_service_pb2_grpc.MeteringServiceStub(self.channel("metering"))
+        self.ledger = ledger_service_pb2_grpc.LedgerServiceStub(self.channel("ledger"))
+        self.orgs = orgs_service_pb2_grpc.OrgsServiceStub(self.channel("orgs"))
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """The channel to a service by its short name."""
+        return self.channels.channel(self.settings.addresses[service])
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[Services]:
+    """Stubs of the running stack, or of the addresses that the environment names."""
+    settings = client_settings()
+    channels = Channels(_ChannelSettings(settings.ca_file, settings.token_file))
+    try:
+        yield Services(settings, channels)
+    finally:
+        await channels.close()
+
+
+def run(main: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
+    """Run a command against the services; an error ends it with one clear message and exit code 1."""
+
+    async def whole() -> T:
+        async with connected() as services:
+            return await main(services)
+
+    try:
+        return asyncio.run(whole())
+    except StackNotUpError as error:
+        fail(str(error))
+    except grpc.aio.AioRpcError as error:
+        fail(describe(error))
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong and end with exit code 1."""
+    errors.print(message, style="red", markup=False, highlight=False)
+    raise typer.Exit(1)
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """The stable reason of a refused call, or an empty text."""
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    info = error_details_pb2.ErrorInfo()
+    for detail in status.details if status else ():
+        if detail.Unpack(info):
+            return info.reason
+    return ""
+
+
+def describe(error: grpc.aio.AioRpcError) -> str:
+    """A refused call in words: status, reason, message, and what is wrong with which field."""
+    lines = [f"{error.code().name} {reason_of(error)}: {error.details()}"]
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    for detail in status.details if status else ():
+        bad = error_details_pb2.BadRequest()
+        retry = error_details_pb2.RetryInfo()
+        if detail.Unpack(bad):
+            lines += [f"  {violation.field}: {violation.description}" for violation in bad.field_violations]
+        elif detail.Unpack(retry):
+            lines.append(f"  try again in {retry.retry_delay.ToTimedelta().total_seconds():g} s")
+    return "\n".join(lines)
+
+
+async def patiently(call: Callable[[], Awaitable[T]], waiting: Callable[[str], None]) -> T:
+    """Repeat a call that may be sent again for as long as its service cannot be reached; say so through `waiting`."""
+    pause_s = RETRY_FIRST_S
+    while True:
+        try:
+            return await call()
+        except grpc.aio.AioRpcError as error:
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise
+            waiting(describe(error).splitlines()[0])
+        await asyncio.sleep(pause_s)
+        pause_s = min(pause_s * 2, RETRY_LAST_S)

@@ -1,0 +1,296 @@
+"""A scenario file as the list of calls that bring it about.
+
+Two shapes are read: one plan for all with groups of organisations, and the full one with several plans,
+price changes, entitlements and terms over time. Every id and request id follows from the file and the
+prefix, so that applying a scenario again changes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from apportion.ledger.v1 import ledger_service_pb2 as ledger
+from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion.orgs.v1 import orgs_service_pb2 as orgs
+from apportion.pricing.v1 import pricing_service_pb2 as pricing
+from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
+from google.type.decimal_pb2 import Decimal
+
+from apportion_cli import naming
+
+LIVE_REASON = "Local profile: the parity gate is not built yet; live by override."
+BEGINNING = "2012-12-01T00:00:00Z"
+"""From when the plans' first rows hold; a period's start before every organisation's assignment."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call: `service.method(request)`."""
+
+    service: str
+    method: str
+    request: Message
+    label: str
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a scenario. Raises ValueError when it is not one."""
+    content = json.loads(path.read_text())
+    if not isinstance(content, dict) or not {"partners", "commission_rates", "mappings"} <= content.keys():
+        raise ValueError(f"{path} is no scenario: it lacks partners, commission_rates or mappings.")
+    return content
+
+
+def steps(scenario: dict[str, Any], prefix: str = "") -> list[Step]:
+    """The calls that bring a scenario about, in an order in which each finds what it needs."""
+    full = scenario if "plans" in scenario else _widened(scenario)
+    return [
+        *_catalog(full),
+        *_orgs(full, prefix),
+        *_terms(full, prefix),
+        *_partners(full),
+        *_partners_of_record(full, prefix),
+        *_periods(full, prefix),
+    ]
+
+
+def instant(text: str) -> Timestamp:
+    """A protobuf time of an ISO 8601 one."""
+    stamp = Timestamp()
+    stamp.FromDatetime(datetime.fromisoformat(text))
+    return stamp
+
+
+def _widened(scenario: dict[str, Any]) -> dict[str, Any]:
+    """The short shape written out in the full one: everything from the period's start."""
+    start = scenario["period"]["start"]
+    groups = scenario["groups"]
+    children = [org for group in groups.values() for org in group["children"]]
+    mapped = scenario["mappings"]
+    return {
+        "beginning": start,
+        "skus": {sku: {"type": row["type"], "unit": row["unit"]} for sku, row in scenario["plan"]["skus"].items()},
+        "plans": {"standard": scenario["plan"]},
+        "price_changes": [],
+        "orgs": {org: {"plan": "standard", "assigned_at": start} for org in children},
+        "billing_accounts": {
+            group["billing_account"]: {"owner": name, "currency": scenario["plan"]["currency"]}
+            for name, group in groups.items()
+        },
+        "mappings": [{"org": org, "effective_at": start, **mapped[org]} for org in children],
+        "entitlements": [],
+        "partners": {
+            name: {**row, "tiers": [{"tier": row["tier"], "effective_at": start}]}
+            for name, row in scenario["partners"].items()
+        },
+        "commission_rates": [
+            {
+                "tier": row["tier"],
+                "match_kind": "sku",
+                "match_value": row["sku"],
+                "pct": row["pct"],
+                "effective_at": start,
+            }
+            for row in scenario["commission_rates"]
+        ],
+        "partners_of_record": [{**row, "start_at": start, "end_at": None} for row in scenario["partners_of_record"]],
+        "closed_periods": [],
+    }
+
+
+def _decimal(value: object) -> Decimal:
+    return Decimal(value=str(value))
+
+
+def _rows(skus: dict[str, Any]) -> Iterator[pricing.PlanSku]:
+    for sku, row in skus.items():
+        yield pricing.PlanSku(
+            sku=sku,
+            charge_model=pricing.ChargeModel.Value(f"CHARGE_MODEL_{row['charge_model'].upper()}"),
+            included_qty=_decimal(row["included_qty"]),
+            overage_price=_decimal(row["overage_price"]),
+            tiers=_tiers(row["tiers"]),
+        )
+
+
+def _tiers(rows: list[dict[str, Any]]) -> list[pricing.Tier]:
+    return [pricing.Tier(threshold=_decimal(row["threshold"]), price=_decimal(row["price"])) for row in rows]
+
+
+def _catalog(full: dict[str, Any]) -> Iterator[Step]:
+    request_id = _request_ids("catalog", "")
+    for sku, row in full["skus"].items():
+        kind = pricing.SkuType.Value(f"SKU_TYPE_{row['type'].upper()}")
+        request: Message = pricing.CreateSkuRequest(
+            sku=pricing.Sku(sku=sku, type=kind, unit=row["unit"]), request_id=request_id(sku)
+        )
+        yield Step("pricing", "CreateSku", request, f"SKU {sku}")
+    for name, plan in full["plans"].items():
+        request = pricing.CreatePlanRequest(
+            plan_id=str(naming.plan_id(name)),
+            name=name,
+            currency=plan["currency"],
+            rows=_rows(plan["skus"]),
+            effective_at=instant(full.get("beginning", BEGINNING)),
+            request_id=request_id(f"plan:{name}"),
+        )
+        yield Step("pricing", "CreatePlan", request, f"plan {name}")
+    for number, change in enumerate(full["price_changes"]):
+        row = {**full["plans"][change["plan"]]["skus"][change["sku"]], **change}
+        request = pricing.SetPlanSkuRequest(
+            plan_id=str(naming.plan_id(change["plan"])),
+            row=next(_rows({change["sku"]: row})),
+            effective_at=instant(change["effective_at"]),
+            request_id=request_id(f"price:{number}"),
+        )
+        yield Step("pricing", "SetPlanSku", request, f"price of {change['sku']} in {change['plan']}")
+    request = pricing.SetEngineModeRequest(
+        mode=pricing.ENGINE_MODE_LIVE, override_reason=LIVE_REASON, request_id=request_id("live")
+    )
+    yield Step("pricing", "SetEngineMode", request, "rating live, by audited override")
+
+
+def _orgs(full: dict[str, Any], prefix: str) -> Iterator[Step]:
+    request_id = _request_ids("orgs", prefix)
+    accounts = full["billing_accounts"]
+    parents = {row["org"]: accounts[row["account"]]["owner"] for row in reversed(full["mappings"])}
+    owners = [account["owner"] for account in accounts.values()]
+    roots = dict.fromkeys([*owners, *(org for org in full["orgs"] if org not in parents)])
+    children = [org for org in full["orgs"] if org not in roots]
+    currencies = {account["owner"]: account["currency"] for account in accounts.values()}
+    for org in (*roots, *children):
+        request: Message = orgs.CreateOrgRequest(
+            org_id=str(naming.org_id(org, prefix)),
+            legal_name=f"{prefix}{org}",
+            slug=f"{prefix}{org}".lower(),
+            parent_org_id="" if org in roots else str(naming.org_id(parents[org], prefix)),
+            currency=currencies.get(org, ""),
+            request_id=request_id(f"org:{org}"),
+        )
+        yield Step("orgs", "CreateOrg", request, f"organisation {prefix}{org}")
+    for name, account in accounts.items():
+        request = orgs.CreateBillingAccountRequest(
+            billing_account_id=str(naming.account_id(name, prefix)),
+            owner_org_id=str(naming.org_id(account["owner"], prefix)),
+            name=f"{prefix}{name}",
+            currency=account["currency"],
+            request_id=request_id(f"account:{name}"),
+        )
+        yield Step("orgs", "CreateBillingAccount", request, f"billing account {prefix}{name}")
+    for number, row in enumerate(full["mappings"]):
+        request = orgs.MapOrgRequest(
+            org_id=str(naming.org_id(row["org"], prefix)),
+            billing_account_id=str(naming.account_id(row["account"], prefix)),
+            allocation=orgs.Allocation.Value(f"ALLOCATION_{row['allocation'].upper()}"),
+            percent=None if row["percent"] is None else _decimal(row["percent"]),
+            effective_at=instant(row["effective_at"]),
+            request_id=request_id(f"mapping:{number}"),
+        )
+        yield Step("orgs", "MapOrg", request, f"{prefix}{row['org']} billed on {prefix}{row['account']}")
+
+
+def _terms(full: dict[str, Any], prefix: str) -> Iterator[Step]:
+    request_id = _request_ids("terms", prefix)
+    for org, row in full["orgs"].items():
+        if row["plan"] is None:
+            continue
+        request: Message = pricing.AssignPlanRequest(
+            org_id=str(naming.org_id(org, prefix)),
+            plan_id=str(naming.plan_id(row["plan"])),
+            effective_at=instant(row["assigned_at"]),
+            request_id=request_id(f"assign:{org}"),
+        )
+        yield Step("pricing", "AssignPlan", request, f"plan {row['plan']} for {prefix}{org}")
+    for number, row in enumerate(full["entitlements"]):
+        kind, _, name = row["subject"].partition(":")
+        request = pricing.SetEntitlementRequest(
+            plan_id=str(naming.plan_id(row["plan"])),
+            overrides=[_override(sku, values) for sku, values in row["overrides"].items()],
+            effective_at=instant(row["effective_at"]),
+            request_id=request_id(f"entitlement:{number}"),
+        )
+        if kind == "org":
+            request.org_id = str(naming.org_id(name, prefix))
+        else:
+            request.billing_account_id = str(naming.account_id(name, prefix))
+        yield Step("pricing", "SetEntitlement", request, f"terms of {row['subject']}")
+
+
+def _override(sku: str, values: dict[str, Any]) -> pricing.Override:
+    return pricing.Override(
+        sku=sku,
+        included_qty=_decimal(values["included_qty"]) if "included_qty" in values else None,
+        overage_price=_decimal(values["overage_price"]) if "overage_price" in values else None,
+        tiers=pricing.TierLadder(tiers=_tiers(values["tiers"])) if "tiers" in values else None,
+    )
+
+
+def _partners(full: dict[str, Any]) -> Iterator[Step]:
+    request_id = _request_ids("partners", "")
+    for name, row in full["partners"].items():
+        first, *later = row["tiers"]
+        request: Message = ledger.CreatePartnerRequest(
+            partner_id=str(naming.partner_id(name)),
+            name=row["name"],
+            payout_currency=row["payout_currency"],
+            tier=first["tier"],
+            effective_at=instant(first["effective_at"]),
+            request_id=request_id(name),
+        )
+        yield Step("ledger", "CreatePartner", request, f"partner {name}")
+        for number, tier in enumerate(later):
+            request = ledger.SetPartnerTierRequest(
+                partner_id=str(naming.partner_id(name)),
+                tier=tier["tier"],
+                effective_at=instant(tier["effective_at"]),
+                request_id=request_id(f"{name}:tier:{number}"),
+            )
+            yield Step("ledger", "SetPartnerTier", request, f"{name} becomes {tier['tier']}")
+    for number, row in enumerate(full["commission_rates"]):
+        request = ledger.SetCommissionRateRequest(
+            tier=row["tier"],
+            match_kind=ledger.MatchKind.Value(f"MATCH_KIND_{row['match_kind'].upper()}"),
+            match_value=row["match_value"] or "",
+            pct=_decimal(row["pct"]),
+            effective_at=instant(row["effective_at"]),
+            request_id=request_id(f"rate:{number}"),
+        )
+        yield Step("ledger", "SetCommissionRate", request, f"{row['tier']} gets {row['pct']} %")
+
+
+def _partners_of_record(full: dict[str, Any], prefix: str) -> Iterator[Step]:
+    request_id = _request_ids("por", prefix)
+    for number, row in enumerate(full["partners_of_record"]):
+        kind, _, name = row["subject"].partition(":")
+        by_org = kind == "org"
+        subject = naming.org_id(name, prefix) if by_org else naming.account_id(name, prefix)
+        request = ledger.AssignPartnerOfRecordRequest(
+            subject_type=ledger.SUBJECT_TYPE_ORG if by_org else ledger.SUBJECT_TYPE_BILLING_ACCOUNT,
+            subject_id=str(subject),
+            partner_id=str(naming.partner_id(row["partner"])),
+            start_at=instant(row["start_at"]),
+            end_at=instant(row["end_at"]) if row["end_at"] else None,
+            request_id=request_id(str(number)),
+        )
+        yield Step("ledger", "AssignPartnerOfRecord", request, f"{row['partner']} of record for {row['subject']}")
+
+
+def _periods(full: dict[str, Any], prefix: str) -> Iterator[Step]:
+    request_id = _request_ids("periods", prefix)
+    for period in full["closed_periods"]:
+        request = metering.ClosePeriodRequest(
+            period=period,
+            org_ids=[str(naming.org_id(org, prefix)) for org in full["orgs"]] if prefix else [],
+            request_id=request_id(period),
+        )
+        yield Step("metering", "ClosePeriod", request, f"close {period}")
+
+
+def _request_ids(part: str, prefix: str) -> Callable[[str], str]:
+    return lambda step: f"apply:{prefix}:{part}:{step}"

@@ -1,0 +1,126 @@
+"""Passwords, certificates and tokens of a local stack: made once, private, short-lived where they can be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from apportion_common.clock import Clock, SystemClock
+from apportion_common.local.keys import (
+    LocalCa,
+    ServerCertificate,
+    TokenSigningKey,
+    mint_token,
+    write_file,
+    write_jwks,
+)
+from apportion_common.local.ports import LOOPBACK
+from apportion_common.local.postgres import RolePasswords
+from apportion_common.local.postgres_files import new_password
+
+from apportion_cli.stack.layout import OPERATOR, SERVICES, Layout, StackNotUpError
+
+TOKEN_ISSUER = "https://identity.apportion.local"  # noqa: S105 - a public name
+TOKEN_AUDIENCE = "apportion"  # noqa: S105 - a public name
+TOKEN_LIFE_S = 15 * 60
+TOKEN_REFRESH_S = 5 * 60
+
+SERVICE_ROLE = "service"
+OPERATOR_ROLES = ("operator", "finance")
+
+_PRIVATE = 0o600
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """The passwords of the stack, by database role owner's service and by NATS user."""
+
+    roles: dict[str, RolePasswords]
+    nats: dict[str, str]
+
+    @classmethod
+    def create_or_load(cls, layout: Layout) -> Passwords:
+        """Load the passwords of the layout, or make them."""
+        file = layout.passwords_file
+        if not file.exists():
+            fresh = {
+                "roles": {service: {"owner": new_password(), "app": new_password()} for service in SERVICES},
+                "nats": {user: new_password() for user in (*SERVICES, OPERATOR)},
+            }
+            write_file(file, json.dumps(fresh, indent=2).encode("ascii"), _PRIVATE)
+        kept = json.loads(file.read_text(encoding="ascii"))
+        return cls(
+            {service: RolePasswords(**pair) for service, pair in kept["roles"].items()},
+            dict(kept["nats"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StackKeys:
+    """The stack's authority, the certificates of its servers, and the key that signs its tokens."""
+
+    ca: LocalCa
+    certificates: dict[str, ServerCertificate]
+    signing: TokenSigningKey
+
+    @classmethod
+    def create_or_load(cls, layout: Layout, now: datetime) -> StackKeys:
+        """Load or make the authority and the signing key, and issue fresh certificates."""
+        ca = LocalCa.create_or_load(layout.tls, now)
+        certificates = {
+            name: ca.issue_server_certificate([name, "localhost", LOOPBACK], now, name) for name in (*SERVICES, "nats")
+        }
+        signing = TokenSigningKey.create_or_load(layout.signing_key_file)
+        write_jwks(layout.jwks_file, [signing])
+        return cls(ca, certificates, signing)
+
+
+def mint(
+    signing: TokenSigningKey,
+    sub: str,
+    roles: Sequence[str],
+    now: datetime,
+    *,
+    org_id: str | None = None,
+    ttl_s: int = TOKEN_LIFE_S,
+) -> str:
+    """A token of the local issuer for a subject; see mint_token."""
+    return mint_token(
+        signing.private_key,
+        signing.kid,
+        TOKEN_ISSUER,
+        TOKEN_AUDIENCE,
+        sub,
+        roles,
+        now=now,
+        ttl_s=ttl_s,
+        org_id=org_id,
+    )
+
+
+def write_tokens(layout: Layout, signing: TokenSigningKey, now: datetime) -> None:
+    """Write a fresh token for each service and for the operator, each whole or not at all."""
+    holders: dict[str, tuple[str, Sequence[str]]] = {
+        service: (f"service:{service}", (SERVICE_ROLE,)) for service in SERVICES
+    }
+    holders[OPERATOR] = ("user:operator", OPERATOR_ROLES)
+    for holder, (sub, roles) in holders.items():
+        write_file(layout.token_file(holder), mint(signing, sub, roles, now).encode("ascii"), _PRIVATE)
+
+
+def mint_local_token(
+    layout: Layout,
+    sub: str,
+    roles: Sequence[str],
+    *,
+    org_id: str | None = None,
+    ttl_s: int = TOKEN_LIFE_S,
+    clock: Clock | None = None,
+) -> str:
+    """A token signed with the key of the stack in that layout; raises StackNotUpError when it has none yet."""
+    if not layout.signing_key_file.exists():
+        raise StackNotUpError(f"The stack in {layout.root} has no signing key yet: start it with 'apportion stack up'.")
+    signing = TokenSigningKey.create_or_load(layout.signing_key_file)
+    return mint(signing, sub, roles, (SystemClock() if clock is None else clock).now(), org_id=org_id, ttl_s=ttl_s)

@@ -1,0 +1,112 @@
+"""The environment of each process of the stack: what it needs, and nothing of the others'."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from apportion_common.local.nats import LocalNats
+from apportion_common.local.postgres import LocalPostgres
+
+from apportion_cli.stack.credentials import TOKEN_AUDIENCE, TOKEN_ISSUER, Passwords, StackKeys
+from apportion_cli.stack.layout import CA_FILE_SETTING, SERVICES, Layout, address_setting
+
+FEATURES = (
+    "DOMAIN_CLAIMS",
+    "PRIVATE_SUGGESTIONS",
+    "POR_LEDGER",
+    "ENTITLEMENTS",
+    "METERING",
+    "PRICING_ENGINE",
+    "BUDGETS_CAPS",
+    "ORG_HIERARCHY",
+    "GROUP_BILLING",
+    "ESTIMATOR",
+)
+
+# What any program may need of the machine; the rest of the user's environment is none of a service's business.
+PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessPlace:
+    """Where one process listens and writes its spans."""
+
+    grpc_address: str
+    metrics_address: str
+    trace_file: Path
+
+
+def machine_environment() -> dict[str, str]:
+    """The part of our own environment that every process gets."""
+    return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
+
+
+def database(service: str) -> str:
+    """The name of a service's database."""
+    return f"apportion_{service}"
+
+
+def owner_role(service: str) -> str:
+    """The role that owns a service's tables and migrates them."""
+    return f"{service}_owner"
+
+
+def app_role(service: str) -> str:
+    """The role that a service runs as."""
+    return f"{service}_app"
+
+
+def migration_environment(postgres: LocalPostgres, passwords: Passwords) -> dict[str, str]:
+    """The environment of the migration runner: the owner's URL of every database."""
+    urls = {
+        f"{service.upper()}_MIGRATION_DATABASE_URL": postgres.url(
+            database(service), owner_role(service), passwords.roles[service].owner
+        )
+        for service in SERVICES
+    }
+    return machine_environment() | {"ENVIRONMENT": "local", "LOG_LEVEL": "INFO"} | urls
+
+
+def service_environment(
+    service: str,
+    place: ProcessPlace,
+    addresses: Mapping[str, str],
+    *,
+    layout: Layout,
+    keys: StackKeys,
+    passwords: Passwords,
+    postgres: LocalPostgres,
+    nats: LocalNats,
+) -> dict[str, str]:
+    """The environment of one process of a service; `addresses` are those of all five services."""
+    certificate = keys.certificates[service]
+    environment = machine_environment() | {
+        "ENVIRONMENT": "local",
+        "LOG_LEVEL": "INFO",
+        f"{service.upper()}_DATABASE_URL": postgres.url(
+            database(service), app_role(service), passwords.roles[service].app
+        ),
+        "NATS_URL": nats.url,
+        "NATS_USER": service,
+        "NATS_PASSWORD": passwords.nats[service],
+        "NATS_MONITOR_URL": nats.monitor_url,
+        "GRPC_LISTEN": place.grpc_address,
+        "METRICS_LISTEN": place.metrics_address,
+        "TLS_CERT_FILE": str(certificate.certificate_file),
+        "TLS_KEY_FILE": str(certificate.key_file),
+        CA_FILE_SETTING: str(keys.ca.certificate_file),
+        "JWKS_FILE": str(layout.jwks_file),
+        "TOKEN_ISSUER": TOKEN_ISSUER,
+        "TOKEN_AUDIENCE": TOKEN_AUDIENCE,
+        "SERVICE_TOKEN_FILE": str(layout.token_file(service)),
+        "TRACE_FILE": str(place.trace_file),
+    }
+    environment |= {address_setting(other): addresses[other] for other in SERVICES}
+    environment |= {f"FEATURE_{feature}": "on" for feature in FEATURES}
+    if service == "pricing":
+        # Until an engine has passed its parity gate, only the local profile lets it charge, audited as such.
+        environment["PRICING_GATE_OVERRIDE"] = "local"
+    return environment

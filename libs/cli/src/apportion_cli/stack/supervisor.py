@@ -1,0 +1,383 @@
+"""The local stack: starts everything in order, watches it, and ends it.
+
+What the stack starts dies with the process that started it, however that ends (see apportion_common.local.process).
+A child that dies is reported with the tail of its log; the stack has then failed and whoever runs it ends it, unless
+it was told to restart what dies. Tests that end a child on purpose do so through the stack, which then expects it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from datetime import datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar
+
+from apportion_common.local.nats import LocalNats
+from apportion_common.local.postgres import LocalPostgres
+from apportion_common.local.process import ChildProcess, ChildSpec
+
+from apportion_cli.stack import environment as env
+from apportion_cli.stack.credentials import TOKEN_REFRESH_S, Passwords, StackKeys, mint, write_tokens
+from apportion_cli.stack.layout import (
+    OPERATOR,
+    READY,
+    SERVICES,
+    STARTING,
+    Layout,
+    StackError,
+    StackLock,
+    StackState,
+)
+from apportion_cli.stack.options import StackOptions
+from apportion_cli.stack.service_process import LOG_TAIL_LINES, ServiceProcess
+
+WATCH_S = 0.2
+RESTART_PAUSE_S = 0.5
+MIGRATION_TIMEOUT_S = 300
+WATCH_END_TIMEOUT_S = 90
+
+Part = TypeVar("Part")
+
+
+class LocalStack:
+    """PostgreSQL, NATS and the five services; a context manager that starts and stops them."""
+
+    def __init__(self, layout: Layout, options: StackOptions | None = None) -> None:
+        """Plan a stack in the folders of a layout."""
+        self.layout = layout
+        self.options = StackOptions() if options is None else options
+        self.failed = threading.Event()
+        self.failure: str | None = None
+        self.processes: dict[str, ServiceProcess] = {}
+        self._lock = StackLock(layout)
+        self._ending = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._changes = threading.RLock()
+        self._phase = STARTING
+        self._tokens_written: datetime | None = None
+        self._postgres: LocalPostgres | None = None
+        self._nats: LocalNats | None = None
+        self._keys: StackKeys | None = None
+        self._passwords: Passwords | None = None
+
+    @property
+    def postgres(self) -> LocalPostgres:
+        """The stack's PostgreSQL; raises StackError before the start."""
+        return _started(self._postgres)
+
+    @property
+    def nats(self) -> LocalNats:
+        """The stack's NATS server; raises StackError before the start."""
+        return _started(self._nats)
+
+    @property
+    def keys(self) -> StackKeys:
+        """The stack's keys and certificates; raises StackError before the start."""
+        return _started(self._keys)
+
+    @property
+    def passwords(self) -> Passwords:
+        """The stack's passwords; raises StackError before the start."""
+        return _started(self._passwords)
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The gRPC address of each service and replica."""
+        return {name: process.grpc.address for name, process in self.processes.items()}
+
+    def start(self) -> None:
+        """Start everything in order and return when all services are ready; raises StackError, leaving nothing."""
+        self.layout.make()
+        self._lock.acquire()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def stop(self) -> None:
+        """End everything: services first, then NATS and PostgreSQL; a second call does nothing."""
+        self._ending.set()
+        if self._watcher is not None and self._watcher is not threading.current_thread():
+            self._watcher.join(WATCH_END_TIMEOUT_S)
+        with self._changes:
+            for process in self.processes.values():
+                process.expect_end()
+                if process.child is not None:
+                    process.child.request_stop()
+            for process in self.processes.values():
+                process.close()
+            for server in (self._nats, self._postgres):
+                if server is not None:
+                    server.close()
+            self.layout.state_file.unlink(missing_ok=True)
+        self._lock.release()
+
+    def destroy(self) -> None:
+        """Stop the stack and delete the data of its servers, also what lies outside its folder."""
+        self.stop()
+        if self._nats is not None:
+            self._nats.destroy()
+        if self._postgres is not None:
+            self._postgres.destroy()
+
+    def __enter__(self) -> Self:
+        """Start the stack."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the stack."""
+        self.stop()
+
+    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
+        """End a process of a service by a signal and wait until it is gone."""
+        process = self._process(name)
+        process.expect_end()
+        if process.child is not None:
+            process.child.signal(number)
+        self._write_after_end(process)
+
+    def wait_exit(self, name: str, timeout_s: int) -> int:
+        """Wait for a process that is about to end itself (at a fail point) and give its exit code.
+
+        Call `expect_exit` before what makes it end. Raises StackError when the time runs out.
+        """
+        process = self._process(name)
+        process.expect_end()
+        code = None if process.child is None else process.child.wait(timeout_s)
+        if code is None:
+            raise StackError(process.report(f"did not end within {timeout_s} s"))
+        self._write_state()
+        return code
+
+    def expect_exit(self, name: str) -> None:
+        """From now on it is no failure when that process ends."""
+        self._process(name).expect_end()
+
+    def stop_service(self, name: str) -> int | None:
+        """Ask a process of a service to end (SIGTERM, then SIGKILL after its grace) and give its exit code."""
+        code = self._process(name).end()
+        self._write_state()
+        return code
+
+    def start_service(self, name: str, extra_env: Mapping[str, str] | None = None) -> None:
+        """Start a process that was ended, on the same ports, and wait until it is ready.
+
+        Raises StackError, leaving the process ended, when it does not get ready.
+        """
+        process = self._process(name)
+        self._spawn(process, extra_env or {})
+        try:
+            process.wait_ready(self._ending.is_set)
+        except StackError:
+            process.end()
+            raise
+        process.expect_life()
+        self._write_state()
+
+    def start_replica(self, service: str, name: str, extra_env: Mapping[str, str] | None = None) -> str:
+        """Start a further process of a service on ports of its own; gives the name under which the stack knows it."""
+        full_name = f"{service}-{name}"
+        if service not in SERVICES or full_name in self.processes:
+            raise StackError(f"{full_name} cannot be started: no such service, or the name is taken.")
+        self.processes = self.processes | {full_name: self._plan(full_name, service)}
+        self.start_service(full_name, extra_env)
+        return full_name
+
+    def pause(self, name: str) -> None:
+        """Stop a process where it stands (SIGSTOP)."""
+        _started(self._process(name).child).pause()
+
+    def resume(self, name: str) -> None:
+        """Let a paused process go on (SIGCONT)."""
+        _started(self._process(name).child).resume()
+
+    def mint_token(self, sub: str, roles: Sequence[str], *, org_id: str | None = None, ttl_s: int = 900) -> str:
+        """A token signed by this stack's key."""
+        return mint(self.keys.signing, sub, roles, self.options.clock.now(), org_id=org_id, ttl_s=ttl_s)
+
+    def state(self) -> StackState:
+        """What `state.json` says now."""
+        pids = {name: process.child.pid for name, process in self.processes.items() if process.child and process.alive}
+        servers = {"postgres": self._postgres, "nats": self._nats}
+        pids |= {name: server.pid for name, server in servers.items() if server is not None and server.pid is not None}
+        return StackState(
+            phase=self._phase,
+            supervisor_pid=os.getpid(),
+            addresses=self.addresses,
+            metrics_addresses={name: process.metrics.address for name, process in self.processes.items()},
+            pids=pids,
+            postgres_address=f"127.0.0.1:{self.postgres.port}",
+            nats_url=self.nats.url,
+            nats_monitor_url=self.nats.monitor_url,
+            ca_file=str(self.keys.ca.certificate_file),
+            jwks_file=str(self.layout.jwks_file),
+            token_file=str(self.layout.token_file(OPERATOR)),
+        )
+
+    def _start(self) -> None:
+        say, layout = self.options.say, self.layout
+        now = self.options.clock.now()
+        self._passwords = Passwords.create_or_load(layout)
+        self._keys = StackKeys.create_or_load(layout, now)
+        self._postgres = LocalPostgres(layout.postgres, log_file=layout.log_file("postgres"))
+        self._nats = LocalNats(
+            layout.nats,
+            users=self._passwords.nats,
+            certificate=self._keys.certificates["nats"],
+            log_file=layout.log_file("nats"),
+            sync_always=self.options.nats_sync_always,
+        )
+        say(f"PostgreSQL {self._postgres.binaries.version} from {self._postgres.binaries.source}.")
+        self._postgres.start()
+        self._nats.start()
+        for service in SERVICES:
+            self._postgres.create_role_and_database(
+                env.database(service), env.owner_role(service), env.app_role(service), self._passwords.roles[service]
+            )
+        self._migrate()
+        self._refresh_tokens()
+        self.processes = {service: self._plan(service, service) for service in SERVICES}
+        say(f"All features are open in the local stack: {', '.join(name.lower() for name in env.FEATURES)}.")
+        say("Pricing's gate is overridden for the local profile (PRICING_GATE_OVERRIDE=local).")
+        self._write_state()
+        for process in self.processes.values():
+            self._spawn(process, {})
+            process.expect_life()
+        with ThreadPoolExecutor(len(self.processes)) as waiters:
+            waits = [waiters.submit(process.wait_ready, self._ending.is_set) for process in self.processes.values()]
+            try:
+                for waited in as_completed(waits):
+                    waited.result()
+            except BaseException:
+                # The others must not go on waiting for what is about to be stopped.
+                self._ending.set()
+                raise
+        self._phase = READY
+        self._write_state()
+        self._watcher = threading.Thread(target=self._watch, name="stack-watch", daemon=True)
+        self._watcher.start()
+        say("The local stack is ready.")
+
+    def _migrate(self) -> None:
+        """Bring the databases up to date by the migration command; raises StackError with the tail of its log."""
+        if self.options.migrate_command is None:
+            return
+        log_file = self.layout.log_file("migrate")
+        runner = ChildProcess(
+            ChildSpec(
+                name="migrate",
+                command=self.options.migrate_command,
+                env=env.migration_environment(self.postgres, self.passwords),
+                log_file=log_file,
+            )
+        )
+        runner.start()
+        try:
+            code = runner.wait(MIGRATION_TIMEOUT_S)
+        finally:
+            runner.kill()
+        if code != 0:
+            what = f"did not end within {MIGRATION_TIMEOUT_S} s" if code is None else f"failed with exit code {code}"
+            raise StackError(f"The migration {what}. The end of {log_file}:\n{runner.tail(LOG_TAIL_LINES)}")
+
+    def _plan(self, name: str, service: str) -> ServiceProcess:
+        return ServiceProcess(name, service, self.layout, self.options.service_command(service))
+
+    def _process(self, name: str) -> ServiceProcess:
+        try:
+            return self.processes[name]
+        except KeyError:
+            known = ", ".join(self.processes) or "none yet"
+            raise StackError(f"The stack has no process named {name}; it has {known}.") from None
+
+    def _spawn(self, process: ServiceProcess, extra_env: Mapping[str, str]) -> None:
+        """Start one life of a process with the stack's environment and what is meant for this life alone."""
+        with self._changes:
+            if self._ending.is_set():
+                raise StackError("The stack is ending.")
+            settings = env.service_environment(
+                process.service,
+                process.place,
+                self.addresses,
+                layout=self.layout,
+                keys=self.keys,
+                passwords=self.passwords,
+                postgres=self.postgres,
+                nats=self.nats,
+            )
+            always = {**self.options.service_env.get("*", {}), **self.options.service_env.get(process.service, {})}
+            process.spawn({**settings, **always, **extra_env})
+
+    def _write_after_end(self, process: ServiceProcess) -> None:
+        if process.child is not None and process.child.wait(WATCH_END_TIMEOUT_S) is None:
+            raise StackError(process.report("did not end"))
+        self._write_state()
+
+    def _write_state(self) -> None:
+        with self._changes:
+            if not self._ending.is_set():
+                self.state().write(self.layout.state_file)
+
+    def _refresh_tokens(self) -> None:
+        """Write fresh tokens when the last ones are old enough; by the time of day, so that a sleep counts."""
+        now = self.options.clock.now()
+        if self._tokens_written is None or now - self._tokens_written >= timedelta(seconds=TOKEN_REFRESH_S):
+            write_tokens(self.layout, self.keys.signing, now)
+            self._tokens_written = now
+
+    def _watch(self) -> None:
+        """Keep tokens fresh and notice what dies, until the stack ends or fails."""
+        while not self._ending.wait(WATCH_S) and not self.failed.is_set():
+            try:
+                self._refresh_tokens()
+                self._look()
+            except Exception as error:
+                # Whatever it is: a watcher that ends must say so.
+                self._fail(f"The stack could not go on: {error}")
+
+    def _look(self) -> None:
+        """Look once at every process; restart what died, or fail."""
+        for server, name in ((self.postgres, "postgres"), (self.nats, "nats")):
+            if server.died:
+                self._handle_death(f"{name} died; see {self.layout.log_file(name)}.", server.start)
+        for process in list(self.processes.values()):
+            if process.died:
+                self._handle_death(process.report("died"), partial(self._revive, process))
+
+    def _handle_death(self, report: str, revive: Callable[[], None]) -> None:
+        if not self.options.restart:
+            self._fail(report)
+            return
+        self.options.say(f"{report}\nRestarting it.")
+        if not self._ending.wait(RESTART_PAUSE_S):
+            revive()
+            self._write_state()
+
+    def _revive(self, process: ServiceProcess) -> None:
+        """Start a died process again unless somebody did so meanwhile."""
+        with self._changes, contextlib.suppress(StackError):
+            if process.died:
+                self._spawn(process, {})
+                process.expect_life()
+
+    def _fail(self, report: str) -> None:
+        self.failure = report
+        self.options.say(f"\n*** The local stack has failed. ***\n{report}")
+        self.failed.set()
+
+
+def _started(part: Part | None) -> Part:
+    """A part of the stack that exists once it was started."""
+    if part is None:
+        raise StackError("The stack was not started.")
+    return part

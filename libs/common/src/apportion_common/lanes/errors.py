@@ -1,0 +1,25 @@
+"""Ways in which a lane is lost or stopped.
+
+LaneError
+├── Fenced          another owner has the lane, or this one's memory is no longer the row's
+└── LaneStopped     the lane may not go on without a person: STREAM_REWOUND, POS_GAP, OUTPUT_REWOUND
+"""
+
+from __future__ import annotations
+
+
+class LaneError(Exception):
+    """Something ended this ownership of a lane."""
+
+
+class Fenced(LaneError):
+    """The row has another epoch or position than this owner remembers: roll back, forget, acquire again."""
+
+
+class LaneStopped(LaneError):
+    """The lane stops until an operator has looked at it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail

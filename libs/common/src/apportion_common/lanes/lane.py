@@ -1,0 +1,256 @@
+"""One owned lane: read, fence, process, commit, hand on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+from nats.aio.client import Client
+
+from apportion_common import failpoints
+from apportion_common.db.faults import classify
+from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.lanes import limits, metrics
+from apportion_common.lanes.errors import Fenced, LaneStopped
+from apportion_common.lanes.model import (
+    LaneMessage,
+    LaneOutcome,
+    LaneOutput,
+    LanePosition,
+    LaneProcessor,
+    StreamInput,
+    StreamOutput,
+)
+from apportion_common.lanes.publisher import LanePublisher
+from apportion_common.lanes.reader import LaneReader
+from apportion_common.lanes.store import Acquired, LaneStore
+from apportion_common.logs import get_logger
+
+T = TypeVar("T")
+
+log = get_logger(__name__)
+
+
+class OwnedLane(Generic[T]):
+    """A lane while this process owns it. `run` ends by raising: Fenced, LaneStopped or an infrastructure error."""
+
+    def __init__(
+        self,
+        held: Acquired,
+        *,
+        role: str,
+        database: Database,
+        client: Client,
+        store: LaneStore,
+        source: StreamInput,
+        output: StreamOutput | None,
+        processor: LaneProcessor[T],
+        commits: asyncio.Semaphore,
+    ) -> None:
+        self.held = held
+        self._role = role
+        self._database = database
+        self._client = client
+        self._store = store
+        self._source = source
+        self._processor = processor
+        self._commits = commits
+        self._position = LanePosition(held.lane, held.pos, held.next_seq)
+        self._cursor = held.stream_seq
+        self._data_failures = 0
+        self._most_messages = limits.BUFFERED_MESSAGES
+        self._stopping = False
+        self._out_subject = f"{output.subject}.{held.lane}" if output else ""
+        self._reader = LaneReader(
+            client,
+            stream=source.stream,
+            subject=f"{source.subject}.{held.lane}",
+            after=held.stream_seq,
+            decode=processor.decode,
+            on_reopen=lambda: metrics.REOPENED.labels(role).inc(),
+        )
+        self.publisher = (
+            LanePublisher(
+                client,
+                role=role,
+                lane=held.lane,
+                stream=output.stream,
+                subject=self._out_subject,
+                out_pos=held.out_pos,
+                unpublished=self._unpublished,
+            )
+            if output
+            else None
+        )
+
+    async def run(self) -> None:
+        """Work the lane until it is lost, stopped or asked to end."""
+        publishing: asyncio.Task[None] | None = None
+        try:
+            await self._check_stream()
+            if self.publisher:
+                await self.publisher.recover()
+                publishing = asyncio.create_task(self.publisher.run(), name=f"{self._out_subject}-publisher")
+            while not self._stopping:
+                if self.publisher:
+                    await self.publisher.room()
+                if await self._reader.wait(limits.READ_HEARTBEAT_S):
+                    await self._reader.keep_reading()
+                    await self._step()
+                if publishing and publishing.done():
+                    publishing.result()
+        finally:
+            if publishing:
+                publishing.cancel()
+                with contextlib.suppress(asyncio.CancelledError, Exception):
+                    await publishing
+            await self._processor.forget(self.held.lane)
+            await self._reader.close()
+
+    def end(self) -> None:
+        """Ask the lane to end after the batch under way."""
+        self._stopping = True
+
+    async def _unpublished(self, after_pos: int) -> list[LaneOutput]:
+        async with self._database.read() as connection:
+            return await self._store.unpublished(connection, self.held.lane, after_pos)
+
+    async def _check_stream(self) -> None:
+        """Refuse a stream that was made anew or went back behind the lane's position."""
+        info = await self._client.jetstream(timeout=limits.PUBLISH_TIMEOUT_S).stream_info(self._source.stream)
+        created = info.created.isoformat() if info.created else ""
+        stream_id = f"{self._source.stream}@{created}"
+        if not self.held.stream_id:
+            await self._store.adopt_stream(self.held, stream_id)
+        elif self.held.stream_id != stream_id:
+            raise LaneStopped("STREAM_REWOUND", f"the lane read {self.held.stream_id}, this is {stream_id}")
+        if info.state.last_seq < self._cursor:
+            raise LaneStopped(
+                "STREAM_REWOUND", f"the stream ends at {info.state.last_seq}, the lane is at {self._cursor}"
+            )
+
+    async def _step(self) -> None:
+        """Take what is buffered, up to a transaction's weight, and commit it."""
+        async with self._commits:
+            messages = self._collect()
+            if not messages:
+                return
+            try:
+                await self._commit(messages)
+            except Fenced:
+                metrics.FENCED.labels(self._role).inc()
+                raise
+            except LaneStopped:
+                raise
+            except Exception as error:
+                metrics.RETRIES.labels(self._role).inc()
+                if classify(error) == "infrastructure":
+                    raise
+                await self._narrow(messages, error)
+            else:
+                self._data_failures = 0
+                self._most_messages = limits.BUFFERED_MESSAGES
+
+    def _collect(self) -> list[LaneMessage[T]]:
+        """The buffered messages that one transaction takes, without those applied before."""
+        taken: list[LaneMessage[T]] = []
+        weight = 0
+        expected = self._position.pos + 1
+        for message in tuple(self._reader.buffer):
+            pos = self._processor.pos_of(message.value)
+            if pos is not None:
+                if pos < expected:
+                    if taken:
+                        break
+                    # Nothing stands before it, so the cursor may pass it with the next batch.
+                    self._reader.buffer.popleft()
+                    metrics.DROPPED.labels(self._role).inc()
+                    continue
+                if pos > expected:
+                    if taken:
+                        break
+                    raise LaneStopped("POS_GAP", f"batch {expected} is missing, {pos} came")
+                expected += 1
+            if taken and (weight + message.weight > self._processor.max_weight or len(taken) >= self._most_messages):
+                break
+            taken.append(message)
+            weight += message.weight
+        return taken
+
+    async def _commit(self, messages: Sequence[LaneMessage[T]]) -> None:
+        async with self._database.transaction() as tx:
+            await self._fence(tx)
+            outcome = await self._processor.process(tx, self._position, messages)
+            await self._advance(tx, messages, outcome)
+        await self._committed(messages, outcome)
+
+    async def _fence(self, tx: Transaction) -> None:
+        pos, next_seq = await self._store.fence(tx, self.held.lane, self.held.epoch, self._cursor)
+        if (pos, next_seq) != (self._position.pos, self._position.next_seq):
+            raise Fenced(f"{self._role} lane {self.held.lane}: the row's numbers are not this owner's")
+
+    async def _advance(self, tx: Transaction, messages: Sequence[LaneMessage[T]], outcome: LaneOutcome) -> None:
+        await self._store.advance(
+            tx,
+            lane=self.held.lane,
+            epoch=self.held.epoch,
+            cursor=self._cursor,
+            stream_seq=messages[-1].stream_seq,
+            pos=outcome.pos,
+            next_seq=outcome.next_seq,
+            out_pos=self.publisher.mark() if self.publisher else 0,
+            outputs=outcome.outputs if self.publisher else (),
+            subject=self._out_subject,
+        )
+        failpoints.hit(
+            f"{self._role}.after_execute",
+            lane=self.held.lane,
+            cursor=self._cursor,
+            stream_seqs=[message.stream_seq for message in messages],
+            pos=outcome.pos,
+        )
+
+    async def _committed(self, messages: Sequence[LaneMessage[T]], outcome: LaneOutcome) -> None:
+        self._cursor = messages[-1].stream_seq
+        self._position = LanePosition(self.held.lane, outcome.pos, outcome.next_seq)
+        failpoints.hit(f"{self._role}.after_commit", lane=self.held.lane, cursor=self._cursor, pos=outcome.pos)
+        for _ in messages:
+            self._reader.buffer.popleft()
+        metrics.BATCHES.labels(self._role).inc()
+        metrics.ENTRIES.labels(self._role).inc(sum(message.weight for message in messages))
+        if self.publisher:
+            self.publisher.offer(list(outcome.outputs))
+        if outcome.after_commit:
+            # The batch stands, whatever becomes of those who waited to hear of it.
+            try:
+                await outcome.after_commit()
+            except Exception:
+                log.exception("lane.after_commit.failed", role=self._role, lane=self.held.lane)
+
+    async def _narrow(self, messages: Sequence[LaneMessage[T]], error: Exception) -> None:
+        """A batch failed for a reason of its own: try fewer messages, at last one, then set that one aside."""
+        await self._processor.forget(self.held.lane)
+        log.warning(
+            "lane.batch.failed",
+            role=self._role,
+            lane=self.held.lane,
+            messages=len(messages),
+            error=f"{type(error).__name__}: {error}"[:500],
+        )
+        if len(messages) > 1:
+            self._most_messages = max(1, len(messages) // 2)
+            return
+        self._data_failures += 1
+        if self._data_failures < limits.DATA_ATTEMPTS:
+            await asyncio.sleep(limits.RETRY_FIRST_S)
+            return
+        message = messages[0]
+        async with self._database.transaction() as tx:
+            await self._fence(tx)
+            outcome = await self._processor.process_failed(tx, self._position, message, error)
+            await self._advance(tx, messages, outcome)
+        metrics.SET_ASIDE.labels(self._role).inc()
+        self._data_failures = 0
+        await self._committed(messages, outcome)

@@ -1,0 +1,20 @@
+"""What the lanes count. A label value per role, never per organisation."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge
+
+BATCHES = Counter("apportion_lane_batches_total", "Batches committed.", ["role"])
+ENTRIES = Counter("apportion_lane_entries_total", "Entries committed.", ["role"])
+DROPPED = Counter("apportion_lane_dropped_total", "Messages dropped because their batch was applied before.", ["role"])
+FENCED = Counter("apportion_lane_fenced_total", "Writes refused because the lane has another owner.", ["role"])
+RETRIES = Counter("apportion_lane_retries_total", "Batches rolled back and tried again.", ["role"])
+SET_ASIDE = Counter("apportion_lane_set_aside_total", "Messages that failed alone.", ["role"])
+RECOVERED = Counter("apportion_lane_recovered_total", "Batches committed before and published at take-over.", ["role"])
+REFUSED = Counter(
+    "apportion_lane_publish_refused_total", "Publishes refused because the batch stood on the stream.", ["role"]
+)
+REOPENED = Counter("apportion_lane_reader_reopened_total", "Readers made anew from where they stood.", ["role"])
+OWNED = Gauge("apportion_lane_owned", "Lanes held by this process.", ["role"])
+STOPPED = Gauge("apportion_lane_stopped", "Lanes stopped until an operator has looked.", ["role"])
+UNPUBLISHED = Gauge("apportion_lane_unpublished", "Committed batches waiting to be published.", ["role"])

@@ -1,0 +1,168 @@
+"""Publish a lane's committed batches in the order of their numbers, each once.
+
+The stream itself says what it holds: the last message of the lane's subject carries the number of the
+last batch. Every publish names the sequence that it expects there, so a second publisher, such as an
+owner that was paused and woke up, is refused by the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js.client import JetStreamContext
+
+from apportion_common import failpoints
+from apportion_common.lanes import limits, metrics
+from apportion_common.lanes.errors import LaneStopped
+from apportion_common.lanes.model import LaneOutput
+from apportion_common.logs import get_logger
+
+POS_HEADER = "Apportion-Pos"
+WRONG_LAST_SEQUENCE = 10071
+
+log = get_logger(__name__)
+
+
+class LanePublisher:
+    """One lane's way out. `offer` takes batches as they are committed; `run` publishes them."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        role: str,
+        lane: int,
+        stream: str,
+        subject: str,
+        out_pos: int,
+        unpublished: Callable[[int], Awaitable[list[LaneOutput]]],
+    ) -> None:
+        self.published_pos = out_pos
+        self._client = client
+        self._js: JetStreamContext = client.jetstream(timeout=limits.PUBLISH_TIMEOUT_S)
+        self._role = role
+        self._lane = lane
+        self._stream = stream
+        self._subject = subject
+        self._unpublished = unpublished
+        self._queue: deque[LaneOutput] = deque()
+        self._offered = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._known_seq: int | None = None
+        self._marked_pos = out_pos
+
+    @property
+    def backlog(self) -> int:
+        """Committed batches that are not known to be on the stream."""
+        return len(self._queue)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether batches were published that the lane's row does not know of."""
+        return self.published_pos > self._marked_pos
+
+    def mark(self) -> int:
+        """Give the last published batch, to be written into the lane's row in the caller's transaction."""
+        if self.has_news:
+            failpoints.hit(f"{self._role}.before_ack", lane=self._lane, pos=self.published_pos)
+        self._marked_pos = self.published_pos
+        return self.published_pos
+
+    def offer(self, outputs: list[LaneOutput]) -> None:
+        """Take batches that were just committed, in order."""
+        self._queue.extend(outputs)
+        self._offered.set()
+        if len(self._queue) >= limits.PUBLISH_BACKLOG:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Wait until the backlog is below its bound."""
+        await self._room.wait()
+
+    async def recover(self) -> None:
+        """Find what the stream holds, and queue what was committed and is not there.
+
+        Raises LaneStopped OUTPUT_REWOUND when the stream holds less than was published before.
+        """
+        self._queue.clear()
+        last_pos = await self._look()
+        if last_pos < self._marked_pos:
+            raise LaneStopped(
+                "OUTPUT_REWOUND",
+                f"{self._subject} ends at batch {last_pos}, but {self._marked_pos} was published",
+            )
+        self.published_pos = max(self.published_pos, last_pos)
+        while True:
+            after = self._queue[-1].pos if self._queue else last_pos
+            more = await self._unpublished(after)
+            self._queue.extend(more)
+            if len(more) < limits.PUBLISH_BACKLOG:
+                break
+        if self._queue:
+            metrics.RECOVERED.labels(self._role).inc(len(self._queue))
+            log.info(
+                "lane.publish.recovered", role=self._role, lane=self._lane, batches=len(self._queue), after_pos=last_pos
+            )
+            self._offered.set()
+
+    async def run(self) -> None:
+        """Publish for ever, in order; infrastructure failures are retried without end."""
+        pause = limits.RETRY_FIRST_S
+        while True:
+            if not self._queue:
+                self._offered.clear()
+                self._room.set()
+                await self._offered.wait()
+                continue
+            try:
+                await self._publish(self._queue[0])
+                pause = limits.RETRY_FIRST_S
+            except (TimeoutError, nats.errors.Error, OSError) as error:
+                # Unknown whether it arrived: ask the stream before anything is sent again.
+                log.warning("lane.publish.retry", role=self._role, lane=self._lane, error=type(error).__name__)
+                self._known_seq = None
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, limits.RETRY_LAST_S)
+
+    async def _publish(self, output: LaneOutput) -> None:
+        if self._known_seq is None:
+            await self._look()
+        if output.pos > self.published_pos:
+            headers = {
+                "Nats-Msg-Id": f"{self._role}:{self._lane}:{output.pos}",
+                "Nats-Expected-Last-Subject-Sequence": str(self._known_seq),
+                POS_HEADER: str(output.pos),
+            }
+            try:
+                ack = await self._js.publish(self._subject, output.payload, stream=self._stream, headers=headers)
+            except nats.js.errors.APIError as error:
+                if error.err_code != WRONG_LAST_SEQUENCE:
+                    raise
+                metrics.REFUSED.labels(self._role).inc()
+                log.info("lane.publish.refused", role=self._role, lane=self._lane, pos=output.pos)
+                self._known_seq = None
+                return
+            self._known_seq = ack.seq
+            self.published_pos = output.pos
+            failpoints.hit(f"{self._role}.after_publish", lane=self._lane, pos=output.pos)
+        self._queue.popleft()
+        if len(self._queue) < limits.PUBLISH_BACKLOG:
+            self._room.set()
+
+    async def _look(self) -> int:
+        """Ask the stream for the lane's last message; remember its sequence and give its batch number."""
+        try:
+            last = await self._js.get_last_msg(self._stream, self._subject)
+        except nats.js.errors.NotFoundError:
+            self._known_seq = 0
+            return 0
+        self._known_seq = last.seq
+        pos = int((last.headers or {}).get(POS_HEADER, "0"))
+        self.published_pos = max(self.published_pos, pos)
+        return pos

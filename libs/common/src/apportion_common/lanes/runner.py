@@ -1,0 +1,209 @@
+"""Run one role's lanes in a process: take a fair share, keep the leases, work, let go."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from typing import Generic, TypeVar
+
+from nats.aio.client import Client
+
+from apportion_common import failpoints
+from apportion_common.db.faults import classify
+from apportion_common.db.unit_of_work import Database
+from apportion_common.lanes import limits, metrics
+from apportion_common.lanes.errors import Fenced, LaneStopped
+from apportion_common.lanes.lane import OwnedLane
+from apportion_common.lanes.model import LaneProcessor, StreamInput, StreamOutput
+from apportion_common.lanes.store import LaneStore
+from apportion_common.logs import get_logger
+
+T = TypeVar("T")
+
+PURGE_INTERVAL_S = 600.0
+
+log = get_logger(__name__)
+
+
+def register_fail_points(role: str) -> None:
+    """Make the runner's fail points of a role known; a service calls it where it names the role."""
+    for place in ("after_execute", "after_commit", "after_publish", "before_ack"):
+        failpoints.register(f"{role}.{place}")
+
+
+class LaneRunner(Generic[T]):
+    """Owns lanes by lease (liveness) and works them under epoch and cursor (safety)."""
+
+    def __init__(
+        self,
+        database: Database,
+        client: Client,
+        *,
+        role: str,
+        source: StreamInput,
+        output: StreamOutput | None,
+        processor: LaneProcessor[T],
+        worker_id: str,
+        lease_s: float,
+        lanes: int = limits.LANES,
+    ) -> None:
+        self._database = database
+        self._client = client
+        self._role = role
+        self._source = source
+        self._output = output
+        self._processor = processor
+        self._worker_id = worker_id
+        self._lease_s = lease_s
+        self._lanes = lanes
+        self._store = LaneStore(database, role, worker_id, lease_s)
+        self._commits = asyncio.Semaphore(limits.COMMITS_AT_ONCE)
+        self._owned: dict[int, OwnedLane[T]] = {}
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._pauses: dict[int, float] = {}
+        self._not_before: dict[int, float] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work lanes until `stop` is set, then finish the batches under way and release the lanes."""
+        await self._create_rows(stop)
+        renewing = asyncio.create_task(self._renew_for_ever(), name=f"{self._role}-leases")
+        try:
+            while not stop.is_set():
+                try:
+                    await self._balance()
+                except Exception as error:
+                    if classify(error) != "infrastructure":
+                        raise
+                    log.warning("lane.balance.retry", role=self._role, error=type(error).__name__)
+                if renewing.done():
+                    renewing.result()
+                with contextlib.suppress(asyncio.TimeoutError):
+                    pause = limits.ACQUIRE_INTERVAL_S * random.uniform(0.7, 1.3)
+                    await asyncio.wait_for(stop.wait(), min(pause, self._lease_s / 2))
+        finally:
+            for lane in self._owned.values():
+                lane.end()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+            renewing.cancel()
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await renewing
+            with contextlib.suppress(Exception):
+                await self._store.gone()
+
+    async def _create_rows(self, stop: asyncio.Event) -> None:
+        """Create the role's lane rows, waiting for the database as long as it takes."""
+        pause = limits.RETRY_FIRST_S
+        while True:
+            try:
+                return await self._store.create(self._lanes)
+            except Exception as error:
+                if classify(error) != "infrastructure" or stop.is_set():
+                    raise
+                log.warning("lane.rows.retry", role=self._role, error=type(error).__name__)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, limits.RETRY_LAST_S)
+
+    async def _balance(self) -> None:
+        """Take free lanes up to the fair share; give up what is above it."""
+        free, workers, stopped = await self._store.look(list(self._owned))
+        metrics.STOPPED.labels(self._role).set(stopped)
+        share = -(-self._lanes // max(workers, 1))
+        now = asyncio.get_running_loop().time()
+        for number in list(self._owned)[share:]:
+            self._owned[number].end()
+        random.shuffle(free)
+        for number in free:
+            if len(self._owned) >= share:
+                break
+            if self._not_before.get(number, 0.0) > now:
+                continue
+            held = await self._store.acquire(number)
+            if held is None:
+                continue
+            lane = OwnedLane(
+                held,
+                role=self._role,
+                database=self._database,
+                client=self._client,
+                store=self._store,
+                source=self._source,
+                output=self._output,
+                processor=self._processor,
+                commits=self._commits,
+            )
+            self._owned[number] = lane
+            self._tasks[number] = asyncio.create_task(self._work(lane), name=f"{self._role}-{number}")
+            log.info(
+                "lane.acquired",
+                role=self._role,
+                lane=number,
+                epoch=held.epoch,
+                cursor=held.stream_seq,
+                pos=held.pos,
+                out_pos=held.out_pos,
+            )
+        metrics.OWNED.labels(self._role).set(len(self._owned))
+
+    async def _work(self, lane: OwnedLane[T]) -> None:
+        """Work one lane to its end, and say why it ended."""
+        number, epoch = lane.held.lane, lane.held.epoch
+        started = asyncio.get_running_loop().time()
+        try:
+            await lane.run()
+        except Fenced as error:
+            log.warning("lane.fenced", role=self._role, lane=number, epoch=epoch, error=str(error))
+        except LaneStopped as stopped:
+            log.error("lane.stopped", role=self._role, lane=number, reason=stopped.reason, detail=stopped.detail)
+            with contextlib.suppress(Exception):
+                await self._store.stop(number, epoch, stopped)
+        except Exception as error:
+            if classify(error) != "infrastructure":
+                log.exception("lane.failed", role=self._role, lane=number)
+            else:
+                log.warning("lane.retry", role=self._role, lane=number, error=f"{type(error).__name__}: {error}"[:300])
+            self._back_off(number, started)
+        else:
+            self._pauses.pop(number, None)
+            with contextlib.suppress(Exception):
+                await self._store.release(number, epoch, lane.publisher.published_pos if lane.publisher else 0)
+        finally:
+            self._owned.pop(number, None)
+            self._tasks.pop(number, None)
+
+    def _back_off(self, number: int, started: float) -> None:
+        """Wait longer before a lane that fails again at once is taken again."""
+        now = asyncio.get_running_loop().time()
+        before = self._pauses.get(number, 0.0) if now - started < limits.RETRY_LAST_S else 0.0
+        pause = min(max(before * 2, limits.RETRY_FIRST_S), limits.RETRY_LAST_S)
+        self._pauses[number] = pause
+        self._not_before[number] = now + pause
+
+    async def _renew_for_ever(self) -> None:
+        purged_at = asyncio.get_running_loop().time()
+        while True:
+            await asyncio.sleep(self._lease_s / limits.RENEWALS_PER_LEASE)
+            held = [
+                (number, lane.held.epoch, lane.publisher.mark() if lane.publisher else 0)
+                for number, lane in self._owned.items()
+            ]
+            if not held:
+                continue
+            metrics.UNPUBLISHED.labels(self._role).set(
+                sum(lane.publisher.backlog for lane in self._owned.values() if lane.publisher)
+            )
+            try:
+                still = await self._store.renew(held)
+                if asyncio.get_running_loop().time() - purged_at > PURGE_INTERVAL_S:
+                    purged_at = asyncio.get_running_loop().time()
+                    await self._store.purge()
+            except Exception as error:
+                if classify(error) != "infrastructure":
+                    raise
+                log.warning("lane.renew.retry", role=self._role, error=type(error).__name__)
+                continue
+            for number, epoch, _ in held:
+                lane = self._owned.get(number)
+                if lane and lane.held.epoch == epoch and number not in still:
+                    log.warning("lane.lost", role=self._role, lane=number, epoch=epoch)
+                    lane.end()

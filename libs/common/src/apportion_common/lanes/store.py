@@ -1,0 +1,232 @@
+"""The lane rows: acquire, fence, advance, renew, release."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.lanes import limits
+from apportion_common.lanes.errors import Fenced, LaneStopped
+from apportion_common.lanes.model import LaneOutput
+
+
+@dataclass(frozen=True, slots=True)
+class Acquired:
+    """A lane as it was when this worker took it."""
+
+    lane: int
+    epoch: int
+    stream_id: str
+    stream_seq: int
+    pos: int
+    next_seq: int
+    out_pos: int
+
+
+_CREATE = text(
+    "INSERT INTO lane (role, lane, epoch, owner, stream_id, stream_seq, pos, next_seq, out_pos)"
+    " SELECT :role, n, 0, '', '', 0, 0, 1, 0 FROM generate_series(0, CAST(:lanes AS int) - 1) AS n"
+    " ON CONFLICT DO NOTHING"
+)
+_SEEN = text(
+    "INSERT INTO lane_worker (role, worker_id, seen_at) VALUES (:role, :worker, clock_timestamp())"
+    " ON CONFLICT (role, worker_id) DO UPDATE SET seen_at = clock_timestamp()"
+)
+_WORKERS = text(
+    "SELECT count(*) FROM lane_worker"
+    " WHERE role = :role AND seen_at > clock_timestamp() - make_interval(secs => :stale_s)"
+)
+_FREE = text(
+    "SELECT lane FROM lane WHERE role = :role AND stopped_reason IS NULL AND lane <> ALL (CAST(:held AS int[]))"
+    " AND (lease_until < clock_timestamp() OR owner = :worker) ORDER BY lane"
+)
+_STOPPED = text("SELECT count(*) FROM lane WHERE role = :role AND stopped_reason IS NOT NULL")
+# A restarted worker of the same name takes its lanes back at once: the epoch fences what is left of it.
+_ACQUIRE = text(
+    "UPDATE lane SET epoch = epoch + 1, owner = :worker,"
+    " lease_until = clock_timestamp() + make_interval(secs => :lease_s)"
+    " WHERE role = :role AND lane = :lane AND stopped_reason IS NULL"
+    " AND (lease_until < clock_timestamp() OR owner = :worker)"
+    " RETURNING lane, epoch, stream_id, stream_seq, pos, next_seq, out_pos"
+)
+_ADOPT = text(
+    "UPDATE lane SET stream_id = :stream_id WHERE role = :role AND lane = :lane AND epoch = :epoch AND stream_id = ''"
+)
+# The cursor is what this worker remembers, never re-read: a re-read one would let stale memory write.
+_FENCE = text(
+    "SELECT pos, next_seq FROM lane"
+    " WHERE role = :role AND lane = :lane AND epoch = :epoch AND stream_seq = :cursor FOR NO KEY UPDATE"
+)
+_ADVANCE = text(
+    "UPDATE lane SET stream_seq = :stream_seq, pos = :pos, next_seq = :next_seq, out_pos = :out_pos,"
+    " lease_until = clock_timestamp() + make_interval(secs => :lease_s)"
+    " WHERE role = :role AND lane = :lane AND epoch = :epoch AND stream_seq = :cursor"
+)
+_RENEW = text(
+    "UPDATE lane SET lease_until = clock_timestamp() + make_interval(secs => :lease_s),"
+    " out_pos = greatest(lane.out_pos, held.out_pos)"
+    " FROM unnest(CAST(:lanes AS int[]), CAST(:epochs AS bigint[]), CAST(:out_pos AS bigint[]))"
+    " AS held(lane, epoch, out_pos)"
+    " WHERE lane.role = :role AND lane.lane = held.lane AND lane.epoch = held.epoch RETURNING lane.lane"
+)
+_RELEASE = text(
+    "UPDATE lane SET lease_until = '-infinity', out_pos = greatest(out_pos, :out_pos)"
+    " WHERE role = :role AND lane = :lane AND epoch = :epoch"
+)
+_STOP = text(
+    "UPDATE lane SET stopped_reason = :reason, lease_until = '-infinity'"
+    " WHERE role = :role AND lane = :lane AND epoch = :epoch"
+)
+_GONE = text("DELETE FROM lane_worker WHERE role = :role AND worker_id = :worker")
+_OUTBOX = text(
+    "INSERT INTO lane_outbox (role, lane, pos, subject, payload) VALUES (:role, :lane, :pos, :subject, :payload)"
+)
+_UNPUBLISHED = text(
+    "SELECT pos, payload FROM lane_outbox WHERE role = :role AND lane = :lane AND pos > :pos ORDER BY pos LIMIT :most"
+)
+_PURGE = text(
+    "DELETE FROM lane_outbox AS o USING lane AS l WHERE o.role = :role AND l.role = o.role AND l.lane = o.lane"
+    " AND o.pos < l.out_pos AND o.created_at < clock_timestamp() - make_interval(hours => :hours)"
+)
+
+
+class LaneStore:
+    """SQL on one role's lane rows."""
+
+    def __init__(self, database: Database, role: str, worker_id: str, lease_s: float) -> None:
+        self._database = database
+        self._role = role
+        self._worker = worker_id
+        self._lease_s = lease_s
+
+    async def create(self, lanes: int) -> None:
+        """Make sure that the role's rows exist."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_CREATE, {"role": self._role, "lanes": lanes})
+
+    async def look(self, held: Sequence[int]) -> tuple[list[int], int, int]:
+        """Show a sign of life; give lanes that may be taken, live workers, stopped lanes."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_SEEN, {"role": self._role, "worker": self._worker})
+            stale_s = self._lease_s * limits.WORKER_STALE_LEASES
+            workers = (await tx.execute(_WORKERS, {"role": self._role, "stale_s": stale_s})).scalar_one()
+            free = await tx.execute(_FREE, {"role": self._role, "held": list(held), "worker": self._worker})
+            stopped = (await tx.execute(_STOPPED, {"role": self._role})).scalar_one()
+            return [row.lane for row in free], int(workers), int(stopped)
+
+    async def acquire(self, lane: int) -> Acquired | None:
+        """Take a lane whose lease has run out; None when another was faster."""
+        async with self._database.transaction() as tx:
+            row = (
+                await tx.execute(
+                    _ACQUIRE,
+                    {"role": self._role, "lane": lane, "worker": self._worker, "lease_s": self._lease_s},
+                )
+            ).one_or_none()
+            return None if row is None else Acquired(**row._mapping)
+
+    async def adopt_stream(self, held: Acquired, stream_id: str) -> None:
+        """Bind a lane that never read to the stream it reads from now on."""
+        async with self._database.transaction() as tx:
+            await tx.execute(
+                _ADOPT, {"role": self._role, "lane": held.lane, "epoch": held.epoch, "stream_id": stream_id}
+            )
+
+    async def fence(self, tx: Transaction, lane: int, epoch: int, cursor: int) -> tuple[int, int]:
+        """Lock the lane's row if it is still this owner's; give pos and next_seq. Raises Fenced."""
+        row = (
+            await tx.execute(_FENCE, {"role": self._role, "lane": lane, "epoch": epoch, "cursor": cursor})
+        ).one_or_none()
+        if row is None:
+            raise Fenced(f"{self._role} lane {lane}: epoch {epoch} or position {cursor} is no longer the row's")
+        return row.pos, row.next_seq
+
+    async def advance(
+        self,
+        tx: Transaction,
+        *,
+        lane: int,
+        epoch: int,
+        cursor: int,
+        stream_seq: int,
+        pos: int,
+        next_seq: int,
+        out_pos: int,
+        outputs: Sequence[LaneOutput],
+        subject: str,
+    ) -> None:
+        """Write the batch's outputs and move the row. Raises Fenced."""
+        for output in outputs:
+            await tx.execute(
+                _OUTBOX,
+                {
+                    "role": self._role,
+                    "lane": lane,
+                    "pos": output.pos,
+                    "subject": subject,
+                    "payload": output.payload,
+                },
+            )
+        moved = await tx.execute(
+            _ADVANCE,
+            {
+                "role": self._role,
+                "lane": lane,
+                "epoch": epoch,
+                "cursor": cursor,
+                "stream_seq": stream_seq,
+                "pos": pos,
+                "next_seq": next_seq,
+                "out_pos": out_pos,
+                "lease_s": self._lease_s,
+            },
+        )
+        if moved.rowcount != 1:
+            raise Fenced(f"{self._role} lane {lane}: lost before the batch could be written")
+
+    async def renew(self, held: Sequence[tuple[int, int, int]]) -> set[int]:
+        """Extend the leases of (lane, epoch, out_pos); give the lanes that are still held."""
+        async with self._database.transaction() as tx:
+            rows = await tx.execute(
+                _RENEW,
+                {
+                    "role": self._role,
+                    "lanes": [lane for lane, _, _ in held],
+                    "epochs": [epoch for _, epoch, _ in held],
+                    "out_pos": [out_pos for _, _, out_pos in held],
+                    "lease_s": self._lease_s,
+                },
+            )
+            return {row.lane for row in rows}
+
+    async def release(self, lane: int, epoch: int, out_pos: int) -> None:
+        """Let a lane go, so that another worker need not wait for the lease to run out."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_RELEASE, {"role": self._role, "lane": lane, "epoch": epoch, "out_pos": out_pos})
+
+    async def stop(self, lane: int, epoch: int, stopped: LaneStopped) -> None:
+        """Mark a lane as stopped until an operator has looked."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_STOP, {"role": self._role, "lane": lane, "epoch": epoch, "reason": stopped.reason})
+
+    async def gone(self) -> None:
+        """Take this worker off the list that the fair share counts."""
+        async with self._database.transaction() as tx:
+            await tx.execute(_GONE, {"role": self._role, "worker": self._worker})
+
+    async def unpublished(self, connection: AsyncConnection, lane: int, after_pos: int) -> list[LaneOutput]:
+        """Batches committed after `after_pos`, in order, a bounded number at a time."""
+        rows = await connection.execute(
+            _UNPUBLISHED,
+            {"role": self._role, "lane": lane, "pos": after_pos, "most": limits.PUBLISH_BACKLOG},
+        )
+        return [LaneOutput(row.pos, bytes(row.payload)) for row in rows]
+
+    async def purge(self) -> int:
+        """Delete outbox rows that were published longer ago than the retention; give how many."""
+        async with self._database.transaction() as tx:
+            return (await tx.execute(_PURGE, {"role": self._role, "hours": limits.OUTBOX_RETENTION_H})).rowcount
