@@ -25,12 +25,16 @@ from apportion_common.migrations.conductor import (
 from apportion_common.migrations.environment import MigrationSettingError
 from apportion_common.migrations.plan import Plan, PlanError, Step, find_root, load_plan
 from rich.console import Console
-from rich.table import Table
 
 LOCK_WAIT_MAX_S = 3600
 COLOURS = {"applied": "green", "already": "dim", "waiting": "yellow", "retrying": "yellow"}
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Migrate the databases of the five services.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Migrate the databases of the five services.",
+)
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Write one JSON object a line, also to a terminal.", show_default=False)
@@ -42,7 +46,7 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json or not sys.stdout.isatty()
-        self.console = Console(highlight=False)
+        self.console = Console(highlight=False, soft_wrap=True)
 
     def json(self, **fields: object) -> None:
         """One JSON object on a line of its own."""
@@ -95,12 +99,9 @@ def status(as_json: JsonOption = False) -> None:
                 output.json(event="step", **_step_fields(state.step), done=state.done, version=version)
             output.json(event="status", complete=found.complete)
             return
-        table = Table("", "service", "revision", "title", "state")
         for state in found.steps:
-            step = state.step
-            shown = "[green]done" if state.done else "[yellow]to do"
-            table.add_row(str(step.number), step.service, step.revision, step.title, shown)
-        output.console.print(table)
+            shown = "[green]done [/]" if state.done else "[yellow]to do[/]"
+            output.text(f"{shown} {_step_text(state.step)}")
 
 
 @app.command()
@@ -114,7 +115,7 @@ def plan(as_json: JsonOption = False) -> None:
             if output.as_json:
                 output.json(event="step", **_step_fields(step))
             else:
-                output.text(f"{step.number:>2} {step.service:<9} {step.revision}  [dim]{step.title}[/]")
+                output.text(_step_text(step))
 
 
 @app.command()
@@ -144,6 +145,10 @@ def _plan() -> Plan:
 
 def _step_fields(step: Step) -> dict[str, object]:
     return {"step": step.number, "service": step.service, "revision": step.revision, "title": step.title}
+
+
+def _step_text(step: Step) -> str:
+    return f"{step.number:>2} {step.service:<9} {step.revision}  [dim]{step.title}[/]"
 
 
 def _shown(name: str, value: object) -> str:

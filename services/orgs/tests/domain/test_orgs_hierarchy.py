@@ -79,11 +79,11 @@ def test_a_subtree_moves_only_where_its_deepest_org_fits() -> None:
     check_move({**chain, 100: None}, 100, MAX_DEPTH - 1)
     with pytest.raises(FailedPrecondition) as refused:
         check_move({**chain, 100: None, 101: 100}, 100, MAX_DEPTH - 1)
-    assert refused.value.reason == "HIERARCHY_TOO_DEEP"
+    assert refused.value.reason == "DEPTH_EXCEEDED"
 
 
 def test_depth_is_bounded() -> None:
     check_depth(MAX_DEPTH, 0)
     with pytest.raises(FailedPrecondition) as refused:
         check_depth(MAX_DEPTH, 1)
-    assert refused.value.reason == "HIERARCHY_TOO_DEEP"
+    assert refused.value.reason == "DEPTH_EXCEEDED"

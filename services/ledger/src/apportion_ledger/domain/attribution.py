@@ -163,6 +163,11 @@ class AttributionBook:
         row = rows[index - 1]
         return row if row.end_at_us is None or at_us < row.end_at_us else None
 
+    def tier_of(self, partner_id: bytes, at_us: int) -> str | None:
+        """The tier of a partner at an instant, or None before its first."""
+        row = _in_force(self._tiers.get(partner_id, ()), at_us)
+        return row.tier if row else None
+
     def _build(self, key: _Key) -> _Timeline:
         org_id, account_id, sku, sku_type = key
         pors = list(self._pors.get((SubjectKind.ORG, org_id), ()))

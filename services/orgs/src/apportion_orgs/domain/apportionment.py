@@ -16,10 +16,18 @@ def apportion(amounts: Sequence[int], unit: int) -> tuple[int, list[int]]:
     than one unit away from its amount.
     """
     total = round_half_away_to_multiple(sum(amounts), unit)
+    return total, apportion_to(total, amounts, unit)
+
+
+def apportion_to(total: int, amounts: Sequence[int], unit: int) -> list[int]:
+    """The parts of `amounts` that sum to a given total of whole units, by the same rule.
+
+    The total is less than one unit away from the sum of the amounts: an invoice's total, or an org's part of it.
+    """
     remainders = [amount % unit if amount >= 0 else -(-amount % unit) for amount in amounts]
     parts = [amount - rest for amount, rest in zip(amounts, remainders, strict=True)]
     missing = (total - sum(parts)) // unit
     sign = 1 if missing > 0 else -1
     for index in sorted(range(len(parts)), key=lambda i: -sign * remainders[i])[: abs(missing)]:
         parts[index] += sign * unit
-    return total, parts
+    return parts

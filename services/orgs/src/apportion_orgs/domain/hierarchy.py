@@ -52,7 +52,7 @@ def would_cycle(parents: Mapping[_Id, _Id | None], org: _Id, new_parent: _Id | N
 def check_move(parents: Mapping[_Id, _Id | None], org: _Id, new_parent: _Id | None) -> None:
     """Lets `org` move with its subtree under `new_parent` (None: become a root), or refuses it.
 
-    Raises FailedPrecondition HIERARCHY_CYCLE or HIERARCHY_TOO_DEEP.
+    Raises FailedPrecondition HIERARCHY_CYCLE or DEPTH_EXCEEDED.
     """
     if would_cycle(parents, org, new_parent):
         raise FailedPrecondition("HIERARCHY_CYCLE", "An org does not move under itself or one of its descendants.")
@@ -62,6 +62,6 @@ def check_move(parents: Mapping[_Id, _Id | None], org: _Id, new_parent: _Id | No
 
 
 def check_depth(depth: int, height: int) -> None:
-    """Refuses a subtree of `height` levels whose top would be `depth` levels below the root: HIERARCHY_TOO_DEEP."""
+    """Refuses a subtree of `height` levels whose top would be `depth` levels below the root: DEPTH_EXCEEDED."""
     if depth + height > MAX_DEPTH:
-        raise FailedPrecondition("HIERARCHY_TOO_DEEP", f"The tree would be more than {MAX_DEPTH} levels deep.")
+        raise FailedPrecondition("DEPTH_EXCEEDED", f"The tree would be more than {MAX_DEPTH} levels deep.")

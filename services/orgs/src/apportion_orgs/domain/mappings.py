@@ -6,7 +6,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from apportion_common.errors import FailedPrecondition
+
 from apportion_orgs.domain.allocation import Allocation
+from apportion_orgs.domain.periods import period_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,3 +51,53 @@ def declared_order(rows: Sequence[MappingRow], account_id: bytes) -> list[bytes]
     """The orgs of an account in the order in which their first mapping rows to it were written: ties go by it."""
     ordered = sorted(enumerate(rows), key=lambda pair: (pair[1].revision, pair[0]))
     return list(dict.fromkeys(row.org_id for _, row in ordered if row.account_id == account_id))
+
+
+def check_allocation(rows: Sequence[MappingRow], new: MappingRow) -> None:
+    """Lets an org get the row `new` beside its `rows`, or refuses it (spec 08 choice 14).
+
+    Within one account an org has one allocation and percent a period, so that its part of an invoice has one rule. A
+    row in a period's middle may move it to another account, or repeat the terms that it has there already. Raises
+    FailedPrecondition ALLOCATION_NOT_PERIOD_START.
+    """
+    ordered = sorted((*rows, new), key=lambda row: row.effective_at_us)
+    periods: dict[int, list[MappingRow]] = {}
+    for index, row in enumerate(ordered):
+        start_us = period_of(row.effective_at_us).start_us
+        if start_us not in periods:
+            before = [ordered[index - 1]] if index and row.effective_at_us > start_us else []
+            periods[start_us] = before
+        periods[start_us].append(row)
+    for held in periods.values():
+        terms = {(row.allocation, row.percent) for row in held if row.account_id == new.account_id}
+        if new in held and len(terms) > 1:
+            raise FailedPrecondition(
+                "ALLOCATION_NOT_PERIOD_START",
+                "Within one billing account the allocation of an org changes only at the start of a period.",
+                field="effective_at",
+            )
+
+
+def orgs_mapped_within(rows: Sequence[MappingRow], account_id: bytes, start_us: int, until_us: int) -> set[bytes]:
+    """The orgs that are on an account at some instant of a half-open interval; `rows` has all rows of its orgs."""
+    mapped: set[bytes] = set()
+    by_org: dict[bytes, list[MappingRow]] = {}
+    for row in sorted(rows, key=lambda row: row.effective_at_us):
+        by_org.setdefault(row.org_id, []).append(row)
+    for org_id, held in by_org.items():
+        ends = [row.effective_at_us for row in held[1:]]
+        for index, row in enumerate(held):
+            end_us = ends[index] if index < len(ends) else until_us
+            if row.account_id == account_id and row.effective_at_us < until_us and end_us > start_us:
+                mapped.add(org_id)
+    return mapped
+
+
+def last_row_before(rows: Sequence[MappingRow], org_id: bytes, account_id: bytes, until_us: int) -> MappingRow | None:
+    """The last row of an org to an account that takes effect before an instant: its terms on an invoice up to there."""
+    held = [
+        row
+        for row in rows
+        if row.org_id == org_id and row.account_id == account_id and row.effective_at_us < until_us
+    ]
+    return max(held, key=lambda row: row.effective_at_us, default=None)

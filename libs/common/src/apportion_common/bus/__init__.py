@@ -1,0 +1,1 @@
+"""What every service's messaging shares: connection, streams, the outbox relay and durable consumers."""

@@ -1,0 +1,90 @@
+"""The connection to NATS: TLS, one user per service, reconnecting for ever."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from nats.aio.client import Client
+from pydantic import SecretStr
+
+from apportion_common.bus.streams import ensure_stream
+
+__all__ = ["NatsSettings", "connect", "ensure_stream"]
+
+CONNECT_TIMEOUT_S: Final = 5
+RECONNECT_WAIT_S: Final = 1
+PING_INTERVAL_S: Final = 10
+MAX_OUTSTANDING_PINGS: Final = 2
+"""A silent server is given up after this many unanswered pings."""
+DRAIN_TIMEOUT_S: Final = 10
+FOR_EVER: Final = -1
+
+_log = logging.getLogger(__name__)
+
+
+class NatsSettings(Protocol):
+    """What a connection needs of a service's settings."""
+
+    @property
+    def nats_url(self) -> str: ...
+    @property
+    def nats_user(self) -> str | None: ...
+    @property
+    def nats_password(self) -> SecretStr | None: ...
+    @property
+    def tls_ca_file(self) -> Path | None: ...
+
+
+def _tls(settings: NatsSettings) -> ssl.SSLContext | None:
+    """Verification against the settings' authority (the system's when none is named) for a `tls://` URL."""
+    if not settings.nats_url.startswith("tls://"):
+        return None
+    authority = settings.tls_ca_file
+    return ssl.create_default_context(cafile=None if authority is None else str(authority))
+
+
+async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], None] | None = None) -> Client:
+    """Connect as the settings' user under a name that monitoring shows; waits for a server that is not there yet.
+
+    A lost server is reconnected to for ever. The client still closes for good when the server refuses the user or
+    cuts it off for an oversized message: then `on_closed` is called, and the process had better end.
+    """
+    client = Client()
+
+    async def log_error(error: Exception) -> None:
+        _log.warning("NATS error on connection %s: %s: %s", name, type(error).__name__, error)
+
+    async def log_disconnected() -> None:
+        _log.warning("Connection %s lost NATS.", name)
+
+    async def log_reconnected() -> None:
+        _log.info("Connection %s has NATS again.", name)
+
+    async def closed() -> None:
+        _log.info("Connection %s to NATS is closed.", name)
+        if on_closed is not None:
+            on_closed()
+
+    password = settings.nats_password
+    await client.connect(
+        servers=[server.strip() for server in settings.nats_url.split(",")],
+        name=name,
+        user=settings.nats_user or None,
+        password=None if password is None else password.get_secret_value(),
+        tls=_tls(settings),
+        connect_timeout=CONNECT_TIMEOUT_S,
+        reconnect_time_wait=RECONNECT_WAIT_S,
+        max_reconnect_attempts=FOR_EVER,
+        ping_interval=PING_INTERVAL_S,
+        max_outstanding_pings=MAX_OUTSTANDING_PINGS,
+        drain_timeout=DRAIN_TIMEOUT_S,
+        error_cb=log_error,
+        disconnected_cb=log_disconnected,
+        reconnected_cb=log_reconnected,
+        closed_cb=closed,
+    )
+    return client

@@ -1,0 +1,147 @@
+"""The outbox relay: publishes what transactions have put into the outbox, at least once.
+
+    select (locked) → publish → acknowledged → mark → commit
+
+Killed anywhere before the commit, the rows are published again under the same message ids. Several relays of one
+service share the work: each skips the rows that another one holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from nats.aio.client import Client
+from sqlalchemy import Row, text
+
+from apportion_common import failpoints
+from apportion_common.bus import metrics
+from apportion_common.bus.pacing import backoff_ms, pause
+from apportion_common.bus.publish import Outgoing, publish_all
+from apportion_common.db.faults import classify
+from apportion_common.db.idempotency import purge_request_records
+from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.settings import SERVICES
+
+BATCH_ROWS: Final = 200
+BUSY_POLL_MS: Final = 20
+IDLE_POLL_MS: Final = 500
+MAX_BACKOFF_MS: Final = 5_000
+PUBLISHED_RETENTION_HOURS: Final = 24
+PURGE_ROWS: Final = 1_000
+"""Most rows that one purge deletes."""
+PURGE_EVERY_MS: Final = 60_000
+
+_POINTS: Final = ("after_execute", "after_publish", "before_ack", "after_commit")
+for _service in SERVICES:
+    for _point in _POINTS:
+        failpoints.register(f"{_service}.relay.{_point}")
+
+_SELECT: Final = text(
+    "SELECT outbox_id, subject, msg_id, payload, headers,"
+    " extract(epoch FROM clock_timestamp() - created_at)::bigint AS age_s"
+    " FROM outbox WHERE published_at IS NULL ORDER BY created_at, outbox_id LIMIT :rows FOR UPDATE SKIP LOCKED"
+)
+_MARK: Final = text("UPDATE outbox SET published_at = clock_timestamp() WHERE outbox_id = ANY(:ids)")
+_PURGE: Final = text(
+    "DELETE FROM outbox WHERE outbox_id IN"
+    " (SELECT outbox_id FROM outbox WHERE published_at < clock_timestamp() - CAST(:age AS interval)"
+    " ORDER BY published_at LIMIT :rows FOR UPDATE SKIP LOCKED)"
+)
+
+_log = logging.getLogger(__name__)
+
+
+class OutboxRelay:
+    """Publishes a service's outbox until it is stopped."""
+
+    def __init__(self, database: Database, nats: Client, *, batch_rows: int = BATCH_ROWS) -> None:
+        """Relay the outbox of a database through a connection; `batch_rows` are held in one transaction."""
+        self._database = database
+        self._service = database.service
+        self._js = nats.jetstream()
+        self._batch_rows = batch_rows
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Relay until `stop` is set; waits out lost databases and streams, raises anything else."""
+        failures = 0
+        wait_ms = BUSY_POLL_MS
+        purge_in_ms = 0
+        while not stop.is_set():
+            try:
+                found, published = await self.relay_once()
+                if purge_in_ms <= 0:
+                    await self.purge_once()
+                    purge_in_ms = PURGE_EVERY_MS
+            except Exception as error:
+                if classify(error) != "infrastructure":
+                    raise
+                _log.warning("The outbox relay of %s waits: %s: %s", self._service, type(error).__name__, error)
+                found, published = 1, 0
+            if found and not published:
+                failures += 1
+                wait_ms = backoff_ms(failures, last_ms=MAX_BACKOFF_MS)
+            else:
+                failures = 0
+                wait_ms = self._next_wait_ms(found, published, wait_ms)
+            purge_in_ms -= max(wait_ms, 1)
+            await pause(stop, wait_ms)
+
+    async def relay_once(self) -> tuple[int, int]:
+        """Publish one batch; gives how many rows were taken and how many of them were published."""
+        async with self._database.transaction() as tx:
+            rows = (await tx.execute(_SELECT, {"rows": self._batch_rows})).all()
+            metrics.OUTBOX_AGE_S.labels(self._service).set(rows[0].age_s if rows else 0)
+            if not rows:
+                return 0, 0
+            failpoints.hit(f"{self._service}.relay.after_execute", rows=len(rows))
+            published = await self._publish(rows)
+            failpoints.hit(f"{self._service}.relay.after_publish", rows=len(published))
+            await self._mark(tx, published)
+            failpoints.hit(f"{self._service}.relay.before_ack", rows=len(published))
+        failpoints.hit(f"{self._service}.relay.after_commit", rows=len(published))
+        metrics.PUBLISHED.labels(self._service).inc(len(published))
+        metrics.PUBLISH_FAILED.labels(self._service).inc(len(rows) - len(published))
+        return len(rows), len(published)
+
+    async def purge_once(self, age: timedelta = timedelta(hours=PUBLISHED_RETENTION_HOURS)) -> int:
+        """Delete at most PURGE_ROWS published rows older than `age`, and as many old request records."""
+        async with self._database.transaction() as tx:
+            deleted = (await tx.execute(_PURGE, {"age": age, "rows": PURGE_ROWS})).rowcount
+        await purge_request_records(self._database)
+        return deleted
+
+    def _next_wait_ms(self, found: int, published: int, last_ms: int) -> int:
+        """The wait before the next look: none after a full batch, short while rows come, growing while none do."""
+        if found > published:
+            # Some rows have no stream that takes them; the others must not wait long for that.
+            return IDLE_POLL_MS
+        if found == self._batch_rows:
+            return 0
+        return BUSY_POLL_MS if found else min(max(last_ms, BUSY_POLL_MS) * 2, IDLE_POLL_MS)
+
+    async def _publish(self, rows: Sequence[Row[Any]]) -> list[UUID]:
+        """Publish rows and give the ids of those that the stream acknowledged."""
+        messages = [Outgoing(row.subject, row.payload, row.msg_id, row.headers) for row in rows]
+        outcomes = await publish_all(self._js, messages)
+        published = []
+        for row, outcome in zip(rows, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                _log.warning(
+                    "Outbox row %s to %s was not acknowledged: %s: %s",
+                    row.outbox_id,
+                    row.subject,
+                    type(outcome).__name__,
+                    outcome,
+                )
+            else:
+                published.append(row.outbox_id)
+        return published
+
+    async def _mark(self, tx: Transaction, published: list[UUID]) -> None:
+        if published:
+            await tx.execute(_MARK, {"ids": published})

@@ -1,0 +1,66 @@
+"""What an audit entry holds of a change: JSON in which personal and secret values are replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import fields, is_dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Final
+from uuid import UUID
+
+from google.protobuf.message import Message
+
+from apportion_common.redaction import REDACTED, is_sensitive_key, redact_message, redact_text
+
+Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
+
+MAX_JSON_INTEGER: Final = 2**53 - 1
+"""Readers of JSON may hold numbers as doubles; larger integers are written as text."""
+_BARE_SECRETS: Final = frozenset({"key", "keys"})
+"""In a log these may be anything; in an audited row they are key material."""
+
+
+def audit_json(value: Mapping[str, object] | Message) -> dict[str, Json]:
+    """The value as a JSON object without what must not be written down; numbers with a fraction become text."""
+    plain = redact_message(value) if isinstance(value, Message) else value
+    return {str(key): _member(str(key), inner) for key, inner in plain.items()}
+
+
+def _member(key: str, value: object) -> Json:
+    if value is not None and (is_sensitive_key(key) or key.lower() in _BARE_SECRETS):
+        return REDACTED
+    return _json(value)
+
+
+def _json(value: object) -> Json:
+    match value:
+        case Enum():
+            return value.name
+        case None | bool():
+            return value
+        case int():
+            return value if abs(value) <= MAX_JSON_INTEGER else str(value)
+        case str():
+            return redact_text(value)
+        case Decimal():
+            return format(value, "f")
+        case UUID():
+            return str(value)
+        case datetime() | date():
+            return value.isoformat()
+        case bytes() | bytearray() | memoryview():
+            return bytes(value).hex()
+        case Message():
+            return dict(audit_json(value))
+        case Mapping():
+            return {str(key): _member(str(key), inner) for key, inner in value.items()}
+        case Sequence():
+            return [_json(inner) for inner in value]
+        case AbstractSet():
+            return sorted((_json(inner) for inner in value), key=repr)
+    if is_dataclass(value):
+        return {field.name: _member(field.name, getattr(value, field.name)) for field in fields(value)}
+    return redact_text(str(value))

@@ -1,0 +1,89 @@
+"""Idempotent mutations: one request id, one effect, one answer (spec 06, idempotency)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import Message
+from sqlalchemy import select, text, tuple_, update
+from sqlalchemy.dialects.postgresql import insert
+
+from apportion_common.db.actor import current_actor
+from apportion_common.db.unit_of_work import SHARED, Database, Transaction
+from apportion_common.errors import AlreadyExists, InvalidArgument
+
+M = TypeVar("M", bound=Message)
+
+REQUEST_RECORD_RETENTION_DAYS: Final = 30
+"""How long a repeated mutation is recognised."""
+PURGE_ROWS: Final = 1_000
+"""Most rows that one purge deletes."""
+
+_RECORD: Final = SHARED.request_record
+_PURGE: Final = text(
+    "DELETE FROM request_record WHERE (subject, request_id) IN "
+    "(SELECT subject, request_id FROM request_record WHERE at < clock_timestamp() - CAST(:age AS interval)"
+    " ORDER BY at LIMIT :rows FOR UPDATE SKIP LOCKED)"
+)
+
+
+def body_hash(rpc: str, request: Message) -> bytes:
+    """SHA-256 over the RPC's name and everything the request says but its request id."""
+    body = type(request)()
+    body.CopyFrom(request)
+    body.ClearField("request_id")
+    return sha256(rpc.encode() + b"\0" + body.SerializeToString(deterministic=True)).digest()
+
+
+async def run_mutation(
+    database: Database,
+    rpc: str,
+    request: Any,
+    response_type: type[M],
+    handler: Callable[[Transaction], Awaitable[M]],
+) -> M:
+    """Run a mutation once per (caller, `request.request_id`) and give its response; a repetition gets the stored one.
+
+    The claim of the key is the transaction's first statement: a twin that races waits for the outcome, then gets it,
+    or runs itself when the first one failed. A handler that raises stores nothing. The handler may be run several
+    times (deadlocks) and has no effect outside its transaction. InvalidArgument REQUEST_ID_REQUIRED;
+    AlreadyExists REQUEST_ID_REUSED for the same id with another body or RPC.
+    """
+    request_id: str = request.request_id
+    if not request_id:
+        raise InvalidArgument("REQUEST_ID_REQUIRED", "The mutation has no request_id.", field="request_id")
+    subject = current_actor(database.service).subject
+    digest = body_hash(rpc, request)
+    same_key = tuple_(_RECORD.c.subject, _RECORD.c.request_id) == tuple_(subject, request_id)
+    claim = (
+        insert(_RECORD)
+        .values(subject=subject, request_id=request_id, rpc=rpc, body_hash=digest, response=b"")
+        .on_conflict_do_nothing()
+        .returning(_RECORD.c.request_id)
+    )
+
+    async def work(tx: Transaction) -> M:
+        tx.request_id = request_id
+        if (await tx.execute(claim)).first() is None:
+            record = (await tx.execute(select(_RECORD.c.body_hash, _RECORD.c.response).where(same_key))).one()
+            if record.body_hash != digest:
+                raise AlreadyExists(
+                    "REQUEST_ID_REUSED", "This request_id was used for another request.", field="request_id"
+                )
+            return response_type.FromString(record.response)
+        response = await handler(tx)
+        await tx.execute(update(_RECORD).where(same_key).values(response=response.SerializeToString()))
+        return response
+
+    return await database.run(work)
+
+
+async def purge_request_records(
+    database: Database, age: timedelta = timedelta(days=REQUEST_RECORD_RETENTION_DAYS)
+) -> int:
+    """Delete at most PURGE_ROWS records older than `age`; gives how many."""
+    async with database.transaction() as tx:
+        return (await tx.execute(_PURGE, {"age": age, "rows": PURGE_ROWS})).rowcount

@@ -1,0 +1,188 @@
+"""The unit of work: one transaction, with the audit entries and announcements that belong to it.
+
+    async with database.transaction() as tx:
+        await tx.execute(insert(partner).values(...))
+        await tx.audit("partner.create", f"partner/{partner_id}", after=row)
+        await tx.announce("ledger.partner.created", message)
+
+It commits at the end of the block and rolls back on any error; nothing inside commits by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import psycopg
+from google.protobuf.message import Message
+from sqlalchemy import CursorResult, Executable, MetaData, insert, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from apportion_common.bus.envelope import FACTS_SUBJECT, make_envelope
+from apportion_common.clock import Clock
+from apportion_common.db.actor import current_actor, current_trace_id, current_traceparent
+from apportion_common.db.audit_json import audit_json
+from apportion_common.db.faults import retry_conflicts
+from apportion_common.db.tables import SharedTables, shared_tables
+from apportion_common.errors import OutOfRange
+from apportion_common.ids import uuid7
+
+T = TypeVar("T")
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+SHARED: Final[SharedTables] = shared_tables(MetaData())
+"""The shared tables, for statements of this package; services have their own in their metadata."""
+
+MAX_MESSAGE_BYTES: Final = 512 * 1024
+"""Largest payload of an outbox row; NATS takes 1 MiB including headers and cuts the connection beyond."""
+
+
+class Transaction:
+    """A transaction in progress; made by `Database.transaction`."""
+
+    def __init__(self, connection: AsyncConnection, service: str, clock: Clock) -> None:
+        """Wrap a connection on which a transaction has begun."""
+        self.connection = connection
+        self.service = service
+        self.clock = clock
+        self.request_id: str | None = None
+        """The mutation's own request id, set by `run_mutation`; audit entries carry it."""
+
+    async def execute(self, statement: Executable | str, parameters: Parameters | None = None) -> CursorResult[Any]:
+        """Execute a statement (SQLAlchemy, or SQL text with `:name` parameters); a list of parameters runs many."""
+        executable = text(statement) if isinstance(statement, str) else statement
+        return await self.connection.execute(executable, parameters)
+
+    async def raw(self) -> psycopg.AsyncConnection[Any]:
+        """The psycopg connection of this very transaction, for COPY and the like; never commit or close it."""
+        await self._begin()
+        outer = await self.connection.get_raw_connection()
+        driver = outer.driver_connection
+        assert isinstance(driver, psycopg.AsyncConnection)
+        return driver
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A savepoint: an error inside undoes what was done inside, and is raised on."""
+        async with self.connection.begin_nested():
+            yield
+
+    async def audit(
+        self,
+        action: str,
+        resource: str,
+        *,
+        org_id: UUID | None = None,
+        before: Mapping[str, object] | Message | None = None,
+        after: Mapping[str, object] | Message | None = None,
+    ) -> None:
+        """Record a change in this transaction, such as "partner.create" on "partner/<id>" (spec 06, audit).
+
+        `before` and `after` are stored as JSON in which personal and secret values are replaced. The actor is the
+        caller of the RPC being served, or the service itself in background work.
+        """
+        actor = current_actor(self.service)
+        row = {
+            "audit_id": self._new_id(),
+            "actor": actor.subject,
+            "acting_for": actor.acting_for,
+            "org_id": org_id,
+            "action": action,
+            "resource": resource,
+            "request_id": self.request_id or actor.request_id,
+            "trace_id": current_trace_id(),
+            **{name: audit_json(value) for name, value in (("before", before), ("after", after)) if value is not None},
+        }
+        await self.connection.execute(insert(SHARED.audit_entry).values(row))
+
+    async def announce(self, event_type: str, message: Message, *, org_id: UUID | None = None) -> UUID:
+        """Put a fact into the outbox, to be published as `facts.<event_type>` in an EventEnvelope; gives its id."""
+        event_id = self._new_id()
+        envelope = make_envelope(
+            event_id,
+            event_type,
+            self.service,
+            self.clock.now(),
+            message,
+            org_id=org_id,
+            traceparent=current_traceparent(),
+        )
+        await self.enqueue(
+            f"{FACTS_SUBJECT}.{event_type}", envelope.SerializeToString(), msg_id=str(event_id), outbox_id=event_id
+        )
+        return event_id
+
+    async def enqueue(
+        self,
+        subject: str,
+        payload: bytes,
+        *,
+        msg_id: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        outbox_id: UUID | None = None,
+    ) -> None:
+        """Put any message into the outbox; the relay publishes it after the commit, at least once.
+
+        `msg_id` (the outbox row's id when None) lets the stream drop a second publication within two minutes.
+        OutOfRange MESSAGE_TOO_LARGE beyond MAX_MESSAGE_BYTES.
+        """
+        if len(payload) > MAX_MESSAGE_BYTES:
+            raise OutOfRange(
+                "MESSAGE_TOO_LARGE", f"A message has at most {MAX_MESSAGE_BYTES} bytes; this one has {len(payload)}."
+            )
+        row_id = outbox_id or self._new_id()
+        traceparent = current_traceparent()
+        row = {
+            "outbox_id": row_id,
+            "subject": subject,
+            "msg_id": msg_id or str(row_id),
+            "payload": payload,
+            "headers": {**({"traceparent": traceparent} if traceparent else {}), **(headers or {})},
+        }
+        await self.connection.execute(insert(SHARED.outbox).values(row))
+
+    async def _begin(self) -> None:
+        """Make sure that SQLAlchemy knows of the transaction that the driver is about to open."""
+        if not self.connection.in_transaction():
+            await self.connection.begin()
+
+    def _new_id(self) -> UUID:
+        return uuid7(self.clock.now_us() * 1_000)
+
+
+class Database:
+    """A service's database: where transactions come from."""
+
+    def __init__(self, engine: AsyncEngine, service: str, clock: Clock) -> None:
+        """Use an engine for a service (its short name, such as "ledger")."""
+        self.engine = engine
+        self.service = service
+        self.clock = clock
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction at READ COMMITTED: committed at the end of the block, rolled back on any error."""
+        async with self.engine.begin() as connection:
+            yield Transaction(connection, self.service, self.clock)
+
+    @asynccontextmanager
+    async def read(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
+        """A read-only transaction, rolled back at the end; with `snapshot` every statement sees the same instant."""
+        async with self.engine.connect() as connection:
+            level = {"isolation_level": "REPEATABLE READ"} if snapshot else {}
+            await connection.execution_options(postgresql_readonly=True, **level)
+            yield connection
+
+    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Run `work` in a transaction of its own, again when it loses against another one (40001, 40P01).
+
+        `work` has no effect outside the transaction: it may run several times.
+        """
+
+        async def once() -> T:
+            async with self.transaction() as tx:
+                return await work(tx)
+
+        return await retry_conflicts(once)

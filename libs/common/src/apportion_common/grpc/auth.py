@@ -1,0 +1,197 @@
+"""Tokens: JSON Web Tokens signed with Ed25519, verified locally with the keys of a JWKS file.
+
+The file is read again when it changes, so keys rotate without a restart; while it cannot be read, the last keys stay
+in force. A verified token is remembered until it expires or the keys change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from apportion_common.clock import Clock
+from apportion_common.errors import ApportionError, Unauthenticated
+from apportion_common.grpc import limits
+from apportion_common.grpc.context import Caller
+from apportion_common.ids import parse_uuid
+from apportion_common.logs import get_logger
+
+ALGORITHM: Final = "EdDSA"
+REQUIRED_CLAIMS: Final = ("exp", "iat", "sub", "iss", "aud")
+
+log = get_logger(__name__)
+
+_Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """What a valid token says. Times are in seconds since 1970."""
+
+    subject: str
+    roles: frozenset[str]
+    org_id: UUID | None
+    amr: tuple[str, ...]
+    expires_at_s: int
+
+    def caller(self, request_id: str) -> Caller:
+        """The caller of one call with this token."""
+        return Caller(self.subject, self.roles, self.org_id, self.amr, request_id)
+
+
+def token_missing() -> Unauthenticated:
+    """No token came with the call."""
+    return Unauthenticated("TOKEN_MISSING", "This call needs a bearer token.")
+
+
+def _token_invalid() -> Unauthenticated:
+    return Unauthenticated("TOKEN_INVALID", "The token is not valid here.")
+
+
+def _token_expired() -> Unauthenticated:
+    return Unauthenticated("TOKEN_EXPIRED", "The token has expired.")
+
+
+class TokenVerifier:
+    """Verifies tokens of one issuer for one audience."""
+
+    def __init__(self, jwks_file: Path, issuer: str, audience: str, clock: Clock) -> None:
+        """Load the keys. Raises ValueError or OSError when there is no usable key set."""
+        self._file = jwks_file
+        self._issuer = issuer
+        self._audience = audience
+        self._clock = clock
+        self._stamp = _stamp(jwks_file)
+        self._keys = load_jwks(jwks_file)
+        self._verified: OrderedDict[bytes, VerifiedToken] = OrderedDict()
+
+    def verify(self, token: str) -> VerifiedToken:
+        """What the token says. Raises Unauthenticated TOKEN_EXPIRED, or TOKEN_INVALID for any other fault."""
+        if len(token) > limits.MAX_TOKEN_CHARS:
+            raise _token_invalid()
+        self._reload_when_changed()
+        now_s = self._clock.now_us() // 1_000_000
+        key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
+        known = self._verified.get(key)
+        if known is None:
+            known = self._check(token, now_s)
+            self._verified[key] = known
+            if len(self._verified) > limits.MAX_CACHED_TOKENS:
+                self._verified.popitem(last=False)
+        elif now_s >= known.expires_at_s + limits.TOKEN_LEEWAY_S:
+            del self._verified[key]
+            raise _token_expired()
+        else:
+            self._verified.move_to_end(key)
+        return known
+
+    def _check(self, token: str, now_s: int) -> VerifiedToken:
+        try:
+            kid = jwt.get_unverified_header(token).get("kid")
+            public_key = self._keys.get(kid) if isinstance(kid, str) else None
+            if public_key is None:
+                raise _token_invalid()
+            # Times are checked below, against our own clock.
+            claims = jwt.decode(
+                token,
+                public_key,
+                algorithms=[ALGORITHM],
+                audience=self._audience,
+                issuer=self._issuer,
+                options={
+                    "require": list(REQUIRED_CLAIMS),
+                    "verify_exp": False,
+                    "verify_iat": False,
+                    "verify_nbf": False,
+                },
+            )
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            raise _token_invalid() from None
+        expires_at_s = _seconds(claims["exp"])
+        if now_s >= expires_at_s + limits.TOKEN_LEEWAY_S:
+            raise _token_expired()
+        if max(_seconds(claims["iat"]), _seconds(claims.get("nbf", 0))) > now_s + limits.TOKEN_LEEWAY_S:
+            raise _token_invalid()
+        return _read_claims(claims, expires_at_s)
+
+    def _reload_when_changed(self) -> None:
+        try:
+            stamp = _stamp(self._file)
+            if stamp == self._stamp:
+                return
+            keys = load_jwks(self._file)
+        except (OSError, ValueError) as error:
+            if self._stamp != _UNREADABLE:
+                log.error("jwks_unreadable", file=str(self._file), error=str(error))
+            self._stamp = _UNREADABLE
+            return
+        self._stamp, self._keys = stamp, keys
+        self._verified.clear()
+        log.info("jwks_loaded", kids=sorted(keys))
+
+
+_UNREADABLE: Final[_Stamp] = (0, 0, 0)
+
+
+def _stamp(file: Path) -> _Stamp:
+    """What changes whenever the file is written anew."""
+    found = os.stat(file)
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def load_jwks(file: Path) -> dict[str, Ed25519PublicKey]:
+    """The Ed25519 keys of a JSON Web Key Set by their key ids. Raises ValueError when it is malformed or has none."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+        entries = [entry for entry in document["keys"] if _is_ours(entry)]
+        keys = {str(entry["kid"]): jwt.PyJWK(entry, algorithm=ALGORITHM).key for entry in entries}
+    except (KeyError, TypeError, AttributeError, jwt.PyJWTError, json.JSONDecodeError) as error:
+        raise ValueError(f"{file} is not a JSON Web Key Set.") from error
+    if not keys:
+        raise ValueError(f"{file} holds no Ed25519 key that verifies tokens.")
+    return keys
+
+
+def _is_ours(entry: Mapping[str, Any]) -> bool:
+    return (
+        entry.get("kty") == "OKP"
+        and entry.get("crv") == "Ed25519"
+        and bool(entry.get("kid"))
+        and entry.get("use", "sig") == "sig"
+        and entry.get("alg", ALGORITHM) == ALGORITHM
+        and "d" not in entry
+    )
+
+
+def _seconds(value: object) -> int:
+    """A NumericDate in whole seconds."""
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 1 << 53:
+        raise _token_invalid()
+    return value
+
+
+def _read_claims(claims: Mapping[str, Any], expires_at_s: int) -> VerifiedToken:
+    subject = claims["sub"]
+    roles = claims.get("roles", [])
+    amr = claims.get("amr", [])
+    org_id = claims.get("org_id")
+    if not isinstance(subject, str) or not 0 < len(subject) <= limits.MAX_SUBJECT_CHARS or not subject.isprintable():
+        raise _token_invalid()
+    for names in (roles, amr):
+        if not isinstance(names, list) or len(names) > limits.MAX_ROLES or not all(isinstance(n, str) for n in names):
+            raise _token_invalid()
+    try:
+        org = None if org_id is None else parse_uuid(org_id)
+    except (ApportionError, TypeError):
+        raise _token_invalid() from None
+    return VerifiedToken(subject, frozenset(role.lower() for role in roles), org, tuple(amr), expires_at_s)

@@ -1,0 +1,62 @@
+"""Verifies the bearer token and checks it against what the RPC's contract asks for, message by message."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from apportion_common.errors import PermissionDenied
+from apportion_common.grpc.auth import TokenVerifier, token_missing
+from apportion_common.grpc.context import current_call, enter_caller, optional_caller
+from apportion_common.grpc.interceptors.base import Call, CallInterceptor
+from apportion_common.grpc.policy import MethodPolicy
+
+_SCHEME: Final = "bearer "
+
+
+class AuthInterceptor(CallInterceptor):
+    """Lets through who may call; the default is nobody."""
+
+    def __init__(self, policies: Mapping[str, MethodPolicy], verifier: TokenVerifier) -> None:
+        """Check against the policies of `policies_of`."""
+        super().__init__()
+        self._policies = policies
+        self._verifier = verifier
+
+    @asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        """Know the caller and check the role.
+
+        Raises Unauthenticated TOKEN_MISSING, TOKEN_EXPIRED or TOKEN_INVALID, PermissionDenied ROLE_REQUIRED.
+        """
+        policy = self._policy(call)
+        token = _bearer(call.context)
+        if token is not None and not policy.is_public:
+            info = current_call()
+            caller = self._verifier.verify(token).caller(info.request_id if info is not None else "")
+            enter_caller(caller)
+            policy.check_role(caller)
+        elif not policy.is_public:
+            raise token_missing()
+        yield
+
+    async def admit(self, call: Call, message: Any) -> None:
+        """Check the organisations that the message names. Raises PermissionDenied ORG_FORBIDDEN."""
+        caller = optional_caller()
+        if caller is not None:
+            self._policy(call).check_orgs(caller, message)
+
+    def _policy(self, call: Call) -> MethodPolicy:
+        policy = self._policies.get(call.method.full_name)
+        if policy is None:
+            raise PermissionDenied("ROLE_REQUIRED", "Nobody may call this.")
+        return policy
+
+
+def _bearer(context: Any) -> str | None:
+    """The bearer token of the call; None without one."""
+    for key, value in context.invocation_metadata() or ():
+        if key == "authorization" and isinstance(value, str) and value[: len(_SCHEME)].lower() == _SCHEME:
+            return value[len(_SCHEME) :].strip() or None
+    return None

@@ -1,0 +1,98 @@
+"""Turns what a handler raises into the status that callers see. Nothing of an unexpected error leaves the process."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import grpc
+import nats.errors
+import psycopg
+import sqlalchemy.exc
+from opentelemetry import trace
+
+from apportion_common.db.faults import classify
+from apportion_common.errors import ApportionError, InvalidArgument, Unavailable, Unimplemented
+from apportion_common.grpc.context import current_call
+from apportion_common.grpc.interceptors.base import UNREADABLE, Call, CallInterceptor
+from apportion_common.grpc.status import Internal, abort
+from apportion_common.logs import get_logger
+
+log = get_logger(__name__)
+
+
+class ErrorsInterceptor(CallInterceptor):
+    """Stands inside the tracer, which would otherwise send an unhandled error's text to the client."""
+
+    @asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        """Abort the call with the status of whatever was raised; cancellation passes."""
+        try:
+            yield
+        except grpc.aio.AbortError:
+            raise
+        except Exception as raised:
+            error = self._translate(call, raised)
+        else:
+            return
+        info = current_call()
+        if info is not None:
+            info.reason = error.reason
+        trace.get_current_span().set_attribute("apportion.reason", error.reason)
+        await abort(call.context, error)
+
+    async def admit(self, call: Call, message: Any) -> None:
+        """Refuse bytes that are no message of the request's type."""
+        if message is UNREADABLE:
+            raise InvalidArgument("REQUEST_MALFORMED", "The request's bytes are no message of its type.")
+
+    def deserializer(self, handler: Any) -> Any:
+        """As the handler's own, but unreadable bytes become a value: grpc would answer them with its own text."""
+        inner = handler.request_deserializer
+
+        def read(raw: bytes) -> Any:
+            try:
+                return inner(raw)
+            except Exception:
+                return UNREADABLE
+
+        return read
+
+    @staticmethod
+    def _translate(call: Call, raised: Exception) -> ApportionError:
+        if isinstance(raised, ApportionError):
+            return raised
+        if isinstance(raised, NotImplementedError) and call.context.code() in _UNIMPLEMENTED:
+            return Unimplemented("NOT_IMPLEMENTED", f"{call.method.name} is in the contract and not built yet.")
+        error = unavailable_because(raised)
+        if error is None:
+            log.error("unexpected_error", method=call.method.full_name, exc_info=raised)
+            return Internal()
+        log.warning("unavailable", method=call.method.full_name, reason=error.reason, exc_info=raised)
+        return error
+
+
+_UNIMPLEMENTED = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNIMPLEMENTED.value[0])
+
+
+def unavailable_because(raised: Exception) -> Unavailable | None:
+    """The refusal that tells a caller to try again, when something around the service failed; else None."""
+    if isinstance(raised, sqlalchemy.exc.TimeoutError):
+        return Unavailable("DATABASE_UNAVAILABLE", "The database is too busy to answer.")
+    if isinstance(raised, sqlalchemy.exc.DBAPIError | psycopg.Error):
+        if isinstance(raised, psycopg.OperationalError | sqlalchemy.exc.OperationalError) or (
+            classify(raised) == "infrastructure"
+        ):
+            return Unavailable("DATABASE_UNAVAILABLE", "The database does not answer.")
+        return None
+    if isinstance(raised, nats.errors.Error):
+        return Unavailable("STREAM_UNAVAILABLE", "The message stream does not answer.")
+    if isinstance(raised, grpc.aio.AioRpcError):
+        waits = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
+        if raised.code() in waits:
+            return Unavailable("DEPENDENCY_UNAVAILABLE", "Another service that is needed does not answer.")
+        return None
+    if isinstance(raised, TimeoutError | ConnectionError):
+        return Unavailable("DEPENDENCY_UNAVAILABLE", "Something that is needed does not answer in time.")
+    return None

@@ -1,0 +1,76 @@
+"""Checks every request message against the rules in its contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import protovalidate
+from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.message import Message
+
+from apportion_common.grpc import limits
+from apportion_common.grpc.interceptors.base import Call, CallInterceptor
+from apportion_common.grpc.policy import ContractError
+from apportion_common.grpc.status import RequestInvalid
+from apportion_common.redaction import is_sensitive_field
+
+_GENERIC: Final = "The value breaks a rule of the contract"
+
+
+class ValidationInterceptor(CallInterceptor):
+    """Refuses what the contract does not allow, naming the fields and never their values."""
+
+    async def admit(self, call: Call, message: Any) -> None:
+        """Check one message. Raises RequestInvalid VALIDATION_FAILED with at most MAX_VIOLATIONS violations."""
+        check(message)
+
+
+def check(message: Message) -> None:
+    """Raise RequestInvalid when the message breaks rules of its contract."""
+    found = protovalidate.collect_violations(message)
+    if found:
+        protos = (violation.proto for violation in found[: limits.MAX_VIOLATIONS])
+        raise RequestInvalid([describe(message, proto) for proto in protos])
+
+
+def describe(message: Message, violation: Any) -> tuple[str, str]:
+    """Field path and description of a violation: neither holds the field's value, nor a map's key."""
+    path = ""
+    descriptor: Any = message.DESCRIPTOR
+    sensitive = False
+    elements = violation.field.elements if violation.field is not None else ()
+    for element in elements:
+        path += ("." if path else "") + element.field_name
+        subscript = _subscript(element)
+        if subscript is not None:
+            path += f"[{subscript}]"
+        field = descriptor.fields_by_name.get(element.field_name) if descriptor is not None else None
+        sensitive = sensitive or (field is not None and is_sensitive_field(field))
+        descriptor = field.message_type if field is not None else None
+    if sensitive or not violation.message:
+        return path, f"{_GENERIC} ({violation.rule_id})."
+    return path, f"The value breaks the rule {violation.rule_id}: {violation.message}."
+
+
+def _subscript(element: Any) -> str | None:
+    """An index, `*` for a map's key, None for neither."""
+    chosen = element.subscript
+    if chosen is None:
+        return None
+    return str(chosen.value) if chosen.field == "index" else "*"
+
+
+def compile_rules(service_names: Iterable[str]) -> None:
+    """Compile the rules of all requests of those services once, so that no first call waits for it or finds them wrong.
+
+    Raises ContractError for rules that do not compile.
+    """
+    pool = descriptor_pool.Default()
+    for service_name in service_names:
+        for method in pool.FindServiceByName(service_name).methods:
+            request: Any = message_factory.GetMessageClass(method.input_type)()
+            try:
+                protovalidate.collect_violations(request)
+            except (protovalidate.CompilationError, protovalidate.EvaluationError) as error:
+                raise ContractError(f"The rules of {method.input_type.full_name} do not hold: {error}") from error

@@ -1,0 +1,118 @@
+"""The ordered plan: which revision of which service comes when, and where it lies in the checkout."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+PLAN_FILE: Final = Path("deploy/migration-plan.toml")
+ROOT_SETTING: Final = "APPORTION_ROOT"
+
+_STEP_KEYS: Final = frozenset({"title", "service", "baseline", "revision"})
+
+
+class PlanError(RuntimeError):
+    """The plan file is missing or malformed, or does not agree with the services' revisions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One revision of one service in its place of the plan; numbers begin at 1."""
+
+    number: int
+    title: str
+    service: str
+    revision: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps in their only order: every service's baseline first, then the plan's revisions."""
+
+    root: Path
+    steps: tuple[Step, ...]
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """The services in the order in which the plan first names them."""
+        return tuple(dict.fromkeys(step.service for step in self.steps))
+
+    def alembic_config(self, service: str) -> Config:
+        """A fresh Alembic configuration of a service's environment; PlanError when it has none."""
+        file = self.root / "services" / service / "alembic.ini"
+        if not file.is_file():
+            raise PlanError(f"The plan names {service}, but there is no {file}.")
+        return Config(file)
+
+    def script(self, service: str) -> ScriptDirectory:
+        """The revisions of a service."""
+        return ScriptDirectory.from_config(self.alembic_config(service))
+
+    def check(self) -> None:
+        """See that every service has one line of revisions, and that the steps walk each to its end in order.
+
+        Raises PlanError naming what is amiss.
+        """
+        for service in self.services:
+            planned = [step.revision for step in self.steps if step.service == service]
+            try:
+                walk = list(self.script(service).walk_revisions())
+            except CommandError as error:
+                raise PlanError(f"The revisions of {service} are no one line: {error}") from error
+            present = [script.revision for script in reversed(walk)]
+            if any(script.is_branch_point or script.is_merge_point for script in walk):
+                raise PlanError(f"The revisions of {service} are no one line.")
+            if planned != present:
+                raise PlanError(f"The plan has {planned} for {service}, whose revisions are {present}.")
+
+
+def find_root(environ: Mapping[str, str] | None = None) -> Path:
+    """The checkout: APPORTION_ROOT, else the first folder with a plan above this package, else above the current one.
+
+    Raises PlanError when there is none.
+    """
+    named = (os.environ if environ is None else environ).get(ROOT_SETTING)
+    if named:
+        if not (Path(named) / PLAN_FILE).is_file():
+            raise PlanError(f"{ROOT_SETTING} is {named}, where there is no {PLAN_FILE}.")
+        return Path(named).resolve()
+    for start in (Path(__file__).resolve(), Path.cwd()):
+        for folder in (start, *start.parents):
+            if (folder / PLAN_FILE).is_file():
+                return folder
+    raise PlanError(f"No {PLAN_FILE} was found; set {ROOT_SETTING} to the checkout.")
+
+
+def load_plan(root: Path) -> Plan:
+    """Read the plan of a checkout; PlanError when it is malformed or names a revision twice."""
+    file = root / PLAN_FILE
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise PlanError(f"{file} cannot be read: {error}") from error
+    entries = [_entry(table, file) for table in document.get("step", [])]
+    if not entries:
+        raise PlanError(f"{file} has no steps.")
+    baselines = dict.fromkeys((entry["service"], entry["baseline"]) for entry in entries)
+    ordered = [("Baseline", service, baseline) for service, baseline in baselines]
+    ordered += [(entry["title"], entry["service"], entry["revision"]) for entry in entries]
+    if len({(service, revision) for _, service, revision in ordered}) != len(ordered):
+        raise PlanError(f"{file} names a revision twice.")
+    steps = (Step(number, *fields) for number, fields in enumerate(ordered, start=1))
+    return Plan(root, tuple(steps))
+
+
+def _entry(table: Mapping[str, object], file: Path) -> dict[str, str]:
+    """One step of the file, with exactly the keys it must have."""
+    texts = {key: value for key, value in table.items() if isinstance(value, str) and value}
+    if set(table) != _STEP_KEYS or len(texts) != len(table):
+        raise PlanError(f"A step of {file} must have {', '.join(sorted(_STEP_KEYS))} as text, and nothing else.")
+    return texts

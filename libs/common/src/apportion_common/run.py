@@ -1,0 +1,268 @@
+"""The life of a service's process: what it starts, in which order, and how it ends.
+
+Start: logs → probes → traces → database → NATS → tokens and channels → the service's own wiring → gRPC → background
+tasks → ready. End, at SIGTERM or SIGINT: health off → the server ends its calls → background tasks end → NATS drains →
+the database is closed → spans are written → exit 0. A background task that fails ends the process with exit 1: whoever
+supervises it starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import nats.errors
+import sqlalchemy
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion_common import failpoints
+from apportion_common.bus.connection import connect
+from apportion_common.clock import Clock, SystemClock
+from apportion_common.db.engine import make_engine
+from apportion_common.db.unit_of_work import Database
+from apportion_common.grpc.auth import TokenVerifier
+from apportion_common.grpc.client import Channels
+from apportion_common.grpc.server import Registration, RunningServer, start_server
+from apportion_common.logs import configure_logs, get_logger
+from apportion_common.metrics import MetricsServer
+from apportion_common.settings import ServiceSettings
+from apportion_common.telemetry.tracing import Tracing, setup_tracing
+
+READINESS_EVERY_S: Final = 2
+READINESS_TIMEOUT_S: Final = 3
+BACKGROUND_RESERVE_S: Final = 5
+"""Of the grace period, at most half: what background tasks have for themselves after the last call has ended."""
+CLOSE_TIMEOUT_S: Final = 12
+"""For each of NATS and the channels to close."""
+
+EXIT_OK: Final = 0
+EXIT_FAILED: Final = 1
+
+BackgroundTask = Callable[[asyncio.Event], Awaitable[None]]
+Build = Callable[["Runtime"], Awaitable[None]]
+
+log = get_logger(__name__)
+
+
+@dataclass
+class Runtime:
+    """What a service's wiring gets, and what it gives back through `serve` and `background`."""
+
+    settings: Any
+    clock: Clock
+    database: Database
+    nats: Client
+    js: JetStreamContext
+    channels: Channels
+    verifier: TokenVerifier
+    registrations: list[Registration] = field(default_factory=list)
+    service_names: list[str] = field(default_factory=list)
+    tasks: dict[str, BackgroundTask] = field(default_factory=dict)
+
+    def serve(self, registration: Registration, service_name: str) -> None:
+        """Serve one more gRPC service, by its full name, such as `apportion.ledger.v1.LedgerService`."""
+        self.registrations.append(registration)
+        self.service_names.append(service_name)
+
+    def background(self, name: str, task: BackgroundTask) -> None:
+        """Run a task beside the server until the event it is given is set. Raises ValueError for a name taken."""
+        if name in self.tasks:
+            raise ValueError(f"There is a background task {name!r} already.")
+        self.tasks[name] = task
+
+
+async def run_service(settings: ServiceSettings, build: Build, *, clock: Clock | None = None) -> None:
+    """Run a service until it is told to end. Raises SystemExit(1) when it failed."""
+    if await run_until_stopped(settings, build, clock=clock) != EXIT_OK:
+        raise SystemExit(EXIT_FAILED)
+
+
+async def run_until_stopped(settings: ServiceSettings, build: Build, *, clock: Clock | None = None) -> int:
+    """Run a service until SIGTERM, SIGINT or a failure; the exit code."""
+    configure_logs(settings.service_name(), settings.log_level)
+    process = _Process(settings, SystemClock() if clock is None else clock)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, process.stop, number.name)
+    try:
+        return await process.run(build)
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+class _Process:
+    """One run, from start to exit code."""
+
+    def __init__(self, settings: ServiceSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._service = settings.service_name()
+        self._clock = clock
+        self._stopping = asyncio.Event()
+        self._failed = False
+        self._server: RunningServer | None = None
+
+    def stop(self, why: str) -> None:
+        """Begin to end; a second call changes nothing."""
+        if not self._stopping.is_set():
+            log.info("stopping", why=why)
+            self._stopping.set()
+
+    def fail(self, what: str, error: BaseException) -> None:
+        """End, with exit 1."""
+        log.error("failed", what=what, exc_info=error)
+        self._failed = True
+        self.stop(what)
+
+    async def run(self, build: Build) -> int:
+        """Start, wait, end."""
+        work = asyncio.create_task(self._live(build), name="service")
+        stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
+        try:
+            await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if self._server is None:
+                work.cancel()  # Told to end while still starting: nothing is served yet.
+            await asyncio.wait({work})
+        finally:
+            stopping.cancel()
+        if not work.cancelled() and (error := work.exception()) is not None:
+            self.fail("start", error)
+        log.info("stopped", failed=self._failed)
+        return EXIT_FAILED if self._failed else EXIT_OK
+
+    async def _live(self, build: Build) -> None:
+        settings = self._settings
+        async with contextlib.AsyncExitStack() as ending:
+            await ending.enter_async_context(MetricsServer(settings.metrics_listen, self._is_ready))
+            tracing = setup_tracing(
+                self._service,
+                settings.worker_id,
+                otlp_endpoint=settings.otel_exporter_otlp_endpoint,
+                trace_file=settings.trace_file,
+            )
+            ending.push_async_callback(_flush, tracing)
+            engine = await ending.enter_async_context(_engine(settings, self._service))
+            client = await ending.enter_async_context(_nats(settings, self._service, self._nats_closed))
+            channels = Channels(settings)
+            ending.push_async_callback(_bounded, "channels", channels.close)
+            runtime = Runtime(
+                settings=settings,
+                clock=self._clock,
+                database=Database(engine, self._service, self._clock),
+                nats=client,
+                js=client.jetstream(),
+                channels=channels,
+                verifier=TokenVerifier(settings.jwks_file, settings.token_issuer, settings.token_audience, self._clock),
+            )
+            await build(runtime)
+            failpoints.arm(settings.fail_point, settings.environment)
+            await self._serve(runtime, engine)
+
+    def _nats_closed(self) -> None:
+        """NATS gave the connection up for good; only a new process gets another."""
+        if not self._stopping.is_set():
+            self.fail("nats", ConnectionError("The connection to NATS is closed for good."))
+
+    def _is_ready(self) -> bool:
+        return self._server is not None and self._server.is_ready
+
+    async def _serve(self, runtime: Runtime, engine: AsyncEngine) -> None:
+        """Serve until told to end; then end the calls, then the background tasks."""
+        settings = self._settings
+        server = await start_server(settings, runtime.registrations, runtime.service_names, verifier=runtime.verifier)
+        self._server = server
+        ending = asyncio.Event()
+        tasks = [asyncio.create_task(self._background(n, t, ending), name=n) for n, t in runtime.tasks.items()]
+        probing = asyncio.create_task(self._keep_ready(server, engine), name="readiness")
+        loop = asyncio.get_running_loop()
+        try:
+            await self._stopping.wait()
+        finally:
+            probing.cancel()
+            deadline = loop.time() + settings.shutdown_grace_s
+            await server.set_ready(False)
+            await asyncio.sleep(settings.shutdown_delay_s)
+            await server.stop(max(settings.shutdown_grace_s / 2, settings.shutdown_grace_s - BACKGROUND_RESERVE_S))
+            log.info("calls_ended")
+            ending.set()
+            await _end_tasks(tasks, max(deadline - loop.time(), 0))
+            await asyncio.gather(probing, return_exceptions=True)
+            log.info("background_ended")
+
+    async def _background(self, name: str, task: BackgroundTask, ending: asyncio.Event) -> None:
+        """Run one background task; its failure ends the process."""
+        try:
+            await task(ending)
+        except Exception as error:
+            self.fail(f"background task {name}", error)
+
+    async def _keep_ready(self, server: RunningServer, engine: AsyncEngine) -> None:
+        """Ready while the database answers."""
+        while True:
+            await server.set_ready(await _answers(engine))
+            await asyncio.sleep(READINESS_EVERY_S)
+
+
+async def _answers(engine: AsyncEngine) -> bool:
+    try:
+        async with asyncio.timeout(READINESS_TIMEOUT_S), engine.connect() as connection:
+            await connection.execute(sqlalchemy.text("SELECT 1"))
+    except (sqlalchemy.exc.SQLAlchemyError, OSError, TimeoutError) as error:
+        log.warning("database_does_not_answer", error=type(error).__name__)
+        return False
+    return True
+
+
+async def _end_tasks(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
+    """Wait for the tasks to end by themselves, and cancel those that do not."""
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=timeout_s)
+    for task in late:
+        log.warning("background_task_cancelled", name=task.get_name())
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def _engine(settings: ServiceSettings, service: str) -> AsyncIterator[AsyncEngine]:
+    """The service's engine, traced."""
+    engine = make_engine(settings.database_url, f"{service}/{settings.worker_id}", settings.database_pool_size)
+    SQLAlchemyInstrumentor().instrument(engine=engine.sync_engine)
+    try:
+        yield engine
+    finally:
+        await engine.dispose()
+        log.info("database_closed")
+
+
+@contextlib.asynccontextmanager
+async def _nats(settings: ServiceSettings, service: str, on_closed: Callable[[], None]) -> AsyncIterator[Client]:
+    """The service's NATS connection, drained at the end."""
+    client = await connect(settings, service, on_closed=on_closed)
+    try:
+        yield client
+    finally:
+        await _bounded("nats", client.drain)
+        log.info("nats_drained")
+
+
+async def _bounded(what: str, close: Callable[[], Awaitable[object]]) -> None:
+    """Close something; what does not close in time is left to the process's end."""
+    try:
+        async with asyncio.timeout(CLOSE_TIMEOUT_S):
+            await close()
+    except (TimeoutError, OSError, nats.errors.Error) as error:
+        log.warning("not_closed", what=what, error=type(error).__name__)
+
+
+async def _flush(tracing: Tracing) -> None:
+    """Write the spans that are held back; the exporters block, so beside the loop."""
+    await asyncio.to_thread(tracing.shutdown)

@@ -1,0 +1,1 @@
+"""Traces: how spans are made, carried from process to process, and written."""

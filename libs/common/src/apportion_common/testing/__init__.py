@@ -1,0 +1,1 @@
+"""What the tests of every service share: real PostgreSQL and NATS servers and databases to throw away."""

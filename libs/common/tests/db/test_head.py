@@ -1,0 +1,72 @@
+"""Revisions of the configuration become visible in order and without gaps."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from apportion_common.db.head import current_revision, next_revision
+from apportion_common.db.unit_of_work import Database
+from apportion_common.testing.plugin import BlankDatabase
+
+WRITERS = 8
+WRITES = 12
+
+
+async def test_eight_writers_and_a_reader_never_see_a_gap(floor_database: BlankDatabase) -> None:
+    database = floor_database().database()
+    writing = WRITERS
+
+    async def write(writer: int) -> None:
+        nonlocal writing
+        chance = random.Random(writer)
+        for _ in range(WRITES):
+            try:
+                async with database.transaction() as tx:
+                    revision = await next_revision(tx)
+                    await tx.execute(
+                        "INSERT INTO inbox (consumer, event_id) VALUES (:revision, gen_random_uuid())",
+                        {"revision": str(revision)},
+                    )
+                    if chance.random() < 1 / 4:
+                        raise RuntimeError("a write that fails gives its number back")
+            except RuntimeError:
+                continue
+        writing -= 1
+
+    async def watch() -> list[int]:
+        seen = []
+        while writing:
+            async with database.transaction() as tx:
+                head = await current_revision(tx.connection, share=True)
+                rows = (await tx.execute("SELECT consumer::bigint FROM inbox")).scalars().all()
+            assert sorted(rows) == list(range(1, head + 1))
+            seen.append(head)
+        return seen
+
+    watching = asyncio.create_task(watch())
+    await asyncio.gather(*(write(writer) for writer in range(WRITERS)))
+    heads = await watching
+    assert heads == sorted(heads)
+    async with database.read() as connection:
+        last = await current_revision(connection, share=False)
+    assert 0 < last <= WRITERS * WRITES
+
+
+async def test_a_shared_head_stays_until_the_transaction_ends(floor_database: BlankDatabase) -> None:
+    database: Database = floor_database().database()
+    order: list[str] = []
+
+    async def write() -> None:
+        async with database.transaction() as tx:
+            await next_revision(tx)
+            order.append("written")
+
+    async with database.transaction() as tx:
+        assert await current_revision(tx.connection, share=True) == 0
+        writer = asyncio.create_task(write())
+        await asyncio.sleep(0.1)
+        order.append("read")
+        assert await current_revision(tx.connection, share=True) == 0
+    await writer
+    assert order == ["read", "written"]

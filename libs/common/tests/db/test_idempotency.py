@@ -1,0 +1,121 @@
+"""One request id, one effect, one answer."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from apportion.common.v1.audit_pb2 import AuditEntry
+from apportion_common.db.idempotency import purge_request_records, run_mutation
+from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.errors import AlreadyExists, FailedPrecondition, InvalidArgument
+from apportion_common.grpc.context import Caller, acting_as
+from apportion_common.testing.databases import ServiceDatabase, fetch_all
+from apportion_common.testing.plugin import BlankDatabase
+
+RPC = "/apportion.floor.v1.Floor/Create"
+
+
+@pytest.fixture
+def place(floor_database: BlankDatabase) -> ServiceDatabase:
+    return floor_database()
+
+
+@pytest.fixture
+def database(place: ServiceDatabase) -> Database:
+    return place.database()
+
+
+class Creation:
+    """A handler that counts what it did; the answer tells the run that made it."""
+
+    def __init__(self) -> None:
+        self.runs = 0
+        self.errors: list[Exception] = []
+
+    async def __call__(self, tx: Transaction) -> AuditEntry:
+        self.runs += 1
+        run = self.runs
+        await tx.audit("thing.create", f"thing/{run}")
+        await asyncio.sleep(0.05)
+        if self.errors:
+            raise self.errors.pop()
+        return AuditEntry(resource=f"thing/{run}")
+
+
+def request(request_id: str, action: str = "a") -> AuditEntry:
+    return AuditEntry(request_id=request_id, action=action)
+
+
+async def test_a_repetition_gets_the_first_answer_and_does_nothing(place: ServiceDatabase, database: Database) -> None:
+    create = Creation()
+    first = await run_mutation(database, RPC, request("r1"), AuditEntry, create)
+    again = await run_mutation(database, RPC, request("r1"), AuditEntry, create)
+    assert first == again == AuditEntry(resource="thing/1")
+    assert create.runs == 1
+    assert fetch_all(place.owner_url, "SELECT resource, request_id FROM audit_entry") == [("thing/1", "r1")]
+
+
+async def test_of_eight_racing_twins_one_acts_and_all_get_its_answer(
+    place: ServiceDatabase, database: Database
+) -> None:
+    create = Creation()
+    answers = await asyncio.gather(*(run_mutation(database, RPC, request("r1"), AuditEntry, create) for _ in range(8)))
+    assert {answer.resource for answer in answers} == {"thing/1"}
+    assert create.runs == 1
+    assert fetch_all(place.owner_url, "SELECT count(*) FROM audit_entry") == [(1,)]
+
+
+async def test_when_the_first_of_two_racing_twins_fails_the_other_acts(
+    place: ServiceDatabase, database: Database
+) -> None:
+    create = Creation()
+    create.errors = [FailedPrecondition("NOT_NOW", "Not now.")]
+    outcomes = await asyncio.gather(
+        *(run_mutation(database, RPC, request("r1"), AuditEntry, create) for _ in range(2)), return_exceptions=True
+    )
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["AuditEntry", "FailedPrecondition"]
+    assert create.runs == 2
+    assert fetch_all(place.owner_url, "SELECT resource FROM audit_entry") == [("thing/2",)]
+
+
+async def test_a_handler_that_raises_stores_nothing(place: ServiceDatabase, database: Database) -> None:
+    create = Creation()
+    create.errors = [RuntimeError("broken")]
+    with pytest.raises(RuntimeError, match="broken"):
+        await run_mutation(database, RPC, request("r1"), AuditEntry, create)
+    assert fetch_all(place.owner_url, "SELECT count(*) FROM request_record") == [(0,)]
+    await run_mutation(database, RPC, request("r1", "other body"), AuditEntry, create)
+    assert create.runs == 2
+
+
+async def test_the_same_id_for_another_request_is_refused(database: Database) -> None:
+    create = Creation()
+    await run_mutation(database, RPC, request("r1"), AuditEntry, create)
+    for rpc, body in ((RPC, request("r1", "b")), (RPC + "Other", request("r1"))):
+        with pytest.raises(AlreadyExists) as refused:
+            await run_mutation(database, rpc, body, AuditEntry, create)
+        assert refused.value.reason == "REQUEST_ID_REUSED"
+    assert create.runs == 1
+
+
+async def test_callers_do_not_share_request_ids(database: Database) -> None:
+    create = Creation()
+    for subject in ("user:1", "user:2"):
+        with acting_as(Caller(subject)):
+            await run_mutation(database, RPC, request("r1", subject), AuditEntry, create)
+    assert create.runs == 2
+
+
+async def test_a_mutation_without_request_id_is_refused(database: Database) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await run_mutation(database, RPC, request(""), AuditEntry, Creation())
+    assert refused.value.reason == "REQUEST_ID_REQUIRED"
+
+
+async def test_old_records_are_purged_and_young_ones_stay(place: ServiceDatabase, database: Database) -> None:
+    await run_mutation(database, RPC, request("r1"), AuditEntry, Creation())
+    assert await purge_request_records(database) == 0
+    assert await purge_request_records(database, timedelta(0)) == 1
+    assert fetch_all(place.owner_url, "SELECT count(*) FROM request_record") == [(0,)]

@@ -1,0 +1,311 @@
+"""The unit of work against PostgreSQL: all of it or nothing, with names, limits, audit and announcements."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from apportion.common.v1.audit_pb2 import AuditEntry, AuditQuery
+from apportion.common.v1.event_pb2 import EventEnvelope
+from apportion_common.bus.envelope import unpack
+from apportion_common.clock import SystemClock
+from apportion_common.db.audit_query import list_audit
+from apportion_common.db.engine import make_engine, normalise_url
+from apportion_common.db.faults import classify, sqlstate_of
+from apportion_common.db.unit_of_work import MAX_MESSAGE_BYTES, SHARED, Database, Transaction
+from apportion_common.errors import InvalidArgument, OutOfRange
+from apportion_common.grpc.context import Caller, acting_as
+from apportion_common.testing.databases import ServiceDatabase, fetch_all
+from apportion_common.testing.plugin import BlankDatabase
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+
+@pytest.fixture
+def place(floor_database: BlankDatabase) -> ServiceDatabase:
+    return floor_database()
+
+
+@pytest.fixture
+def database(place: ServiceDatabase) -> Database:
+    return place.database()
+
+
+async def test_an_error_undoes_everything_and_the_end_of_the_block_commits(
+    place: ServiceDatabase, database: Database
+) -> None:
+    async def work(tx: Transaction) -> None:
+        await tx.audit("partner.create", "partner/1")
+        await tx.announce("floor.partner.created", AuditEntry())
+        raise RuntimeError("stop here")
+
+    with pytest.raises(RuntimeError, match="stop here"):
+        await database.run(work)
+    assert fetch_all(place.owner_url, "SELECT count(*) FROM audit_entry") == [(0,)]
+    assert fetch_all(place.owner_url, "SELECT count(*) FROM outbox") == [(0,)]
+
+    async with database.transaction() as tx:
+        await tx.audit("partner.create", "partner/1")
+    assert fetch_all(place.owner_url, "SELECT actor, action, resource FROM audit_entry") == [
+        ("service:floor", "partner.create", "partner/1")
+    ]
+
+
+async def test_the_raw_connection_works_in_the_same_transaction(place: ServiceDatabase, database: Database) -> None:
+    async def copy_one(fail: bool) -> None:
+        async with database.transaction() as tx:
+            raw = await tx.raw()
+            async with raw.cursor() as cursor, cursor.copy("COPY inbox (consumer, event_id) FROM STDIN") as copy:
+                await copy.write_row(("c", uuid4()))
+            seen = (await tx.execute("SELECT count(*) FROM inbox WHERE consumer = :name", {"name": "c"})).scalar_one()
+            assert seen == 1
+            if fail:
+                raise RuntimeError("undo")
+
+    with pytest.raises(RuntimeError, match="undo"):
+        await copy_one(fail=True)
+    assert fetch_all(place.owner_url, "SELECT count(*) FROM inbox") == [(0,)]
+    await copy_one(fail=False)
+    assert fetch_all(place.owner_url, "SELECT count(*) FROM inbox") == [(1,)]
+
+
+async def test_a_savepoint_undoes_only_what_was_done_inside_it(place: ServiceDatabase, database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.audit("kept", "r/1")
+
+        async def work() -> None:
+            async with tx.savepoint():
+                await tx.audit("lost", "r/1")
+                await tx.execute("SELECT 1 / 0")
+
+        with pytest.raises(DBAPIError):
+            await work()
+    assert fetch_all(place.owner_url, "SELECT action FROM audit_entry") == [("kept",)]
+
+
+async def test_every_session_has_a_name_and_time_limits(place: ServiceDatabase) -> None:
+    engine = make_engine(
+        place.app_url,
+        "floor relay",
+        2,
+        statement_timeout_ms=1_234,
+        lock_timeout_ms=567,
+        idle_in_transaction_timeout_ms=890,
+    )
+    names = [
+        "application_name",
+        "statement_timeout",
+        "lock_timeout",
+        "idle_in_transaction_session_timeout",
+        "transaction_isolation",
+        "TimeZone",
+    ]
+    async with engine.connect() as connection:
+        found = [(await connection.execute(text(f"SHOW {name}"))).scalar_one() for name in names]
+    await engine.dispose()
+    assert found == ["floor relay", "1234ms", "567ms", "890ms", "read committed", "UTC"]
+
+
+def test_only_postgresql_urls_are_taken_and_no_password_is_shown() -> None:
+    assert normalise_url("postgresql://a:b@h/d").drivername == "postgresql+psycopg"
+    assert normalise_url("postgres://a:b@h/d").drivername == "postgresql+psycopg"
+    with pytest.raises(ValueError, match="mysql") as refused:
+        normalise_url("mysql://a:verysecret@h/d")
+    assert "verysecret" not in str(refused.value)
+
+
+async def test_a_read_cannot_write_and_a_snapshot_sees_one_instant(place: ServiceDatabase, database: Database) -> None:
+    async with database.read() as connection:
+        with pytest.raises(DBAPIError) as refused:
+            await connection.execute(text("UPDATE config_head SET revision = 5"))
+    assert sqlstate_of(refused.value) == "25006"
+
+    async with database.read(snapshot=True) as connection:
+        before = (await connection.execute(text("SELECT revision FROM config_head"))).scalar_one()
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE config_head SET revision = revision + 1")
+        assert (await connection.execute(text("SELECT revision FROM config_head"))).scalar_one() == before
+    async with database.read() as connection:
+        assert (await connection.execute(text("SELECT revision FROM config_head"))).scalar_one() == before + 1
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE config_head SET revision = revision + 1")
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE audit_entry SET action = 'x'",
+        "DELETE FROM audit_entry",
+        "TRUNCATE audit_entry",
+        "SET LOCAL session_replication_role = replica; DELETE FROM audit_entry",
+    ],
+)
+async def test_not_even_the_owner_changes_an_audit_entry(
+    place: ServiceDatabase, database: Database, statement: str
+) -> None:
+    async with database.transaction() as tx:
+        await tx.audit("partner.create", "partner/1")
+    with (
+        psycopg.connect(place.owner_url) as connection,
+        pytest.raises((psycopg.errors.RestrictViolation, psycopg.errors.InsufficientPrivilege)),
+    ):
+        connection.execute(statement.encode())
+    with psycopg.connect(place.app_url) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute(statement.encode())
+    assert fetch_all(place.owner_url, "SELECT action FROM audit_entry") == [("partner.create",)]
+
+
+async def test_an_audit_entry_names_the_caller_and_holds_nothing_personal(
+    place: ServiceDatabase, database: Database
+) -> None:
+    org_id = uuid4()
+    with acting_as(Caller("user:7", frozenset({"owner"}), org_id, (), "req-1")):
+        async with database.transaction() as tx:
+            await tx.audit(
+                "partner.update",
+                "partner/1",
+                org_id=org_id,
+                before=None,
+                after={
+                    "email": "a@b.example",
+                    "tax_id": "123",
+                    "api_key": "k",
+                    "nested": {"secret": "s", "note": "write to x@y.example now"},
+                    "list": [{"token": "t"}],
+                    "pct": Decimal("12.5000"),
+                    "partner_id": org_id,
+                    "big": 2**60,
+                    "at": datetime(2026, 1, 2, tzinfo=UTC),
+                },
+            )
+    rows = fetch_all(place.owner_url, "SELECT actor, org_id, request_id, before, after FROM audit_entry")
+    assert rows == [
+        (
+            "user:7",
+            org_id,
+            "req-1",
+            None,
+            {
+                "email": "[redacted]",
+                "tax_id": "[redacted]",
+                "api_key": "[redacted]",
+                "nested": {"secret": "[redacted]", "note": "write to [redacted] now"},
+                "list": [{"token": "[redacted]"}],
+                "pct": "12.5000",
+                "partner_id": str(org_id),
+                "big": str(2**60),
+                "at": "2026-01-02T00:00:00+00:00",
+            },
+        )
+    ]
+
+
+async def test_audit_entries_are_listed_newest_first_page_by_page(database: Database) -> None:
+    org_id = uuid4()
+    for number in range(7):
+        async with database.transaction() as tx:
+            await tx.audit(
+                "thing.create", f"thing/{number}", org_id=org_id if number % 2 else None, after={"n": number}
+            )
+    seen: list[str] = []
+    query = AuditQuery(page_size=3)
+    async with database.read() as connection:
+        while True:
+            entries, query.page_token = await list_audit(connection, SHARED, query)
+            seen += [entry.resource for entry in entries]
+            if not query.page_token:
+                break
+        assert seen == [f"thing/{number}" for number in reversed(range(7))]
+        entries, token = await list_audit(connection, SHARED, AuditQuery(org_id=str(org_id)))
+        assert [entry.after["n"] for entry in entries] == [5, 3, 1]
+        assert token == ""
+        entries, _ = await list_audit(connection, SHARED, AuditQuery(resource="thing/4"))
+        assert [entry.resource for entry in entries] == ["thing/4"]
+        for bad in ("x", "AAAA", "é", "A" * 33, "_" * 32):
+            with pytest.raises(InvalidArgument) as refused:
+                await list_audit(connection, SHARED, AuditQuery(page_token=bad))
+            assert refused.value.reason == "PAGE_TOKEN_MALFORMED"
+        with pytest.raises(InvalidArgument) as refused:
+            await list_audit(connection, SHARED, AuditQuery(page_size=1_001))
+        assert refused.value.reason == "PAGE_SIZE_INVALID"
+
+
+async def test_an_announcement_is_an_envelope_in_the_outbox(place: ServiceDatabase, database: Database) -> None:
+    org_id = uuid4()
+    async with database.transaction() as tx:
+        event_id = await tx.announce("floor.thing.created", AuditEntry(action="x"), org_id=org_id)
+    ((outbox_id, subject, msg_id, payload),) = fetch_all(
+        place.owner_url, "SELECT outbox_id, subject, msg_id, payload FROM outbox"
+    )
+    envelope = EventEnvelope.FromString(payload)
+    assert (outbox_id, subject, msg_id) == (event_id, "facts.floor.thing.created", str(event_id))
+    assert (UUID(envelope.id), envelope.source, envelope.org_id) == (event_id, "floor", str(org_id))
+    assert unpack(envelope, AuditEntry).action == "x"
+    with pytest.raises(InvalidArgument) as refused:
+        unpack(envelope, AuditQuery)
+    assert refused.value.reason == "PAYLOAD_TYPE"
+
+
+async def test_a_message_that_no_server_would_take_is_refused_before_it_is_written(database: Database) -> None:
+    async with database.transaction() as tx:
+        with pytest.raises(OutOfRange) as refused:
+            await tx.enqueue("facts.floor.big", b"x" * (MAX_MESSAGE_BYTES + 1))
+    assert refused.value.reason == "MESSAGE_TOO_LARGE"
+
+
+async def test_a_transaction_that_lost_a_deadlock_is_run_again(place: ServiceDatabase, database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.execute("INSERT INTO lane (role, lane) VALUES ('r', 0), ('r', 1)")
+    both = asyncio.Barrier(2)
+    runs: list[int] = []
+
+    async def bump(first: int) -> None:
+        async def work(tx: Transaction) -> None:
+            runs.append(first)
+            await tx.execute("UPDATE lane SET pos = pos + 1 WHERE lane = :lane", {"lane": first})
+            if len(runs) <= 2:
+                await both.wait()
+            await tx.execute("UPDATE lane SET pos = pos + 1 WHERE lane = :lane", {"lane": 1 - first})
+
+        await database.run(work)
+
+    await asyncio.gather(bump(0), bump(1))
+    assert len(runs) == 3
+    assert fetch_all(place.owner_url, "SELECT pos FROM lane ORDER BY lane") == [(2,), (2,)]
+
+
+async def test_errors_are_the_datas_or_the_surroundings_fault(place: ServiceDatabase, database: Database) -> None:
+    async def error_of(statement: str) -> BaseException:
+        with pytest.raises(DBAPIError) as raised:
+            async with database.transaction() as tx:
+                await tx.execute(statement)
+        return raised.value
+
+    assert classify(await error_of("SELECT 1 / 0")) == "data"
+    assert classify(await error_of("INSERT INTO config_head (only, revision) VALUES (true, 1)")) == "data"
+    assert classify(await error_of("SELECT pg_terminate_backend(pg_backend_pid())")) == "infrastructure"
+    assert classify(await error_of("SELECT 1 FROM nowhere")) == "infrastructure"
+    assert classify(await error_of("SET LOCAL statement_timeout = 20; SELECT pg_sleep(5)")) == "infrastructure"
+    lost = make_engine("postgresql://x:y@127.0.0.1:1/z", "floor", 1)
+    with pytest.raises(DBAPIError) as refused:
+        async with lost.connect():
+            raise AssertionError("unreachable")
+    assert classify(refused.value) == "infrastructure"
+    idle = Database(make_engine(place.app_url, "floor", 1, idle_in_transaction_timeout_ms=50), "floor", SystemClock())
+
+    async def pause(tx: Transaction) -> None:
+        await tx.execute("SELECT 1")
+        await asyncio.sleep(0.4)
+        await tx.execute("SELECT 1")
+
+    with pytest.raises(DBAPIError) as paused:
+        await idle.run(pause)
+    await idle.engine.dispose()
+    assert classify(paused.value) == "infrastructure"
+    assert classify(ValueError("x")) == "data"
+    assert classify(TimeoutError()) == "infrastructure"
+    assert classify(InvalidArgument("X", "x")) == "data"

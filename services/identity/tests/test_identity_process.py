@@ -1,0 +1,134 @@
+"""`python -m apportion_identity serve` as others meet it: over TLS, with tokens, until it is told to end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import grpc
+import psycopg
+import pytest
+import pytest_asyncio
+from apportion.identity.v1 import identity_service_pb2 as pb
+from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
+from apportion_common.clock import SystemClock
+from apportion_common.local.keys import LocalCa, TokenSigningKey, mint_token, write_file, write_jwks
+from apportion_common.local.ports import reserve_port
+from apportion_common.testing.databases import ServiceDatabase
+from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_common.testing.servers import NatsAccess
+
+ISSUER = "https://identity.test"
+AUDIENCE = "apportion"
+START_TIMEOUT_S = 30
+CALL_TIMEOUT_S = 10
+
+
+@dataclass
+class Served:
+    """A running identity, a channel to it, and its keys."""
+
+    process: asyncio.subprocess.Process
+    channel: grpc.aio.Channel
+    database: ServiceDatabase
+    signing: TokenSigningKey
+
+    def bearer(self, *roles: str, ttl_s: int = 60) -> tuple[tuple[str, str], ...]:
+        token = mint_token(
+            self.signing.private_key,
+            self.signing.kid,
+            ISSUER,
+            AUDIENCE,
+            "user:ada",
+            roles,
+            now=SystemClock().now(),
+            ttl_s=ttl_s,
+            org_id=None if "operator" in roles else str(uuid4()),
+        )
+        return (("authorization", f"Bearer {token}"),)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def identity(
+    service_database: MakeServiceDatabase, nats_access: NatsAccess, tmp_path: Path
+) -> AsyncIterator[Served]:
+    database = service_database("identity")
+    now = SystemClock().now()
+    ca = LocalCa.create_or_load(tmp_path / "tls", now)
+    certificate = ca.issue_server_certificate(["localhost", "127.0.0.1"], now, "identity")
+    signing = TokenSigningKey.create_or_load(tmp_path / "signing.key")
+    write_jwks(tmp_path / "jwks.json", [signing])
+    write_file(tmp_path / "service.jwt", b"none is needed: identity calls nobody", 0o600)
+    authorities = ca.certificate_file.read_bytes()
+    if nats_access.tls_ca_file is not None:
+        authorities += nats_access.tls_ca_file.read_bytes()
+    write_file(tmp_path / "authorities.pem", authorities, 0o644)
+    with reserve_port() as port, reserve_port() as metrics_port:
+        environ = {
+            **os.environ,
+            "ENVIRONMENT": "test",
+            "IDENTITY_DATABASE_URL": database.app_url,
+            "NATS_URL": nats_access.nats_url,
+            "NATS_USER": nats_access.nats_user or "none",
+            "NATS_PASSWORD": nats_access.nats_password.get_secret_value() if nats_access.nats_password else "none",
+            "GRPC_LISTEN": port.address,
+            "METRICS_LISTEN": metrics_port.address,
+            "TLS_CERT_FILE": str(certificate.certificate_file),
+            "TLS_KEY_FILE": str(certificate.key_file),
+            "TLS_CA_FILE": str(tmp_path / "authorities.pem"),
+            "JWKS_FILE": str(tmp_path / "jwks.json"),
+            "TOKEN_ISSUER": ISSUER,
+            "TOKEN_AUDIENCE": AUDIENCE,
+            "SERVICE_TOKEN_FILE": str(tmp_path / "service.jwt"),
+        }
+        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "apportion_identity", "serve", env=environ)
+        credentials = grpc.ssl_channel_credentials(ca.certificate_file.read_bytes())
+        async with grpc.aio.secure_channel(f"localhost:{port.port}", credentials) as channel:
+            try:
+                await asyncio.wait_for(channel.channel_ready(), START_TIMEOUT_S)
+                yield Served(process, channel, database, signing)
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+
+
+async def test_identity_serves_its_keys_and_its_audit_trail_and_drains(identity: Served) -> None:
+    stub = IdentityServiceStub(identity.channel)
+
+    answer = await stub.GetJwks(pb.GetJwksRequest(), timeout=CALL_TIMEOUT_S)
+    assert json.loads(answer.jwks_json) == {"keys": [identity.signing.jwk()]}
+
+    resource = f"global_setting/{uuid4()}"
+    with psycopg.connect(identity.database.app_url) as session:
+        session.execute(
+            "INSERT INTO audit_entry (audit_id, actor, action, resource) VALUES (%s, 'a', 'global_setting.set', %s)",
+            (uuid4(), resource),
+        )
+    found = await stub.ListAudit(pb.ListAuditRequest(), metadata=identity.bearer("operator"), timeout=CALL_TIMEOUT_S)
+    assert [(entry.action, entry.resource) for entry in found.entries] == [("global_setting.set", resource)]
+
+    assert await refusal(stub.ListAudit, pb.ListAuditRequest()) == grpc.StatusCode.UNAUTHENTICATED
+    as_owner = identity.bearer("owner")
+    assert await refusal(stub.ListAudit, pb.ListAuditRequest(), as_owner) == grpc.StatusCode.PERMISSION_DENIED
+    assert await refusal(stub.CreateClaim, pb.CreateClaimRequest(), as_owner) == grpc.StatusCode.UNIMPLEMENTED
+
+    identity.process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(identity.process.wait(), START_TIMEOUT_S) == 0
+
+
+async def refusal(
+    call: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: object, metadata: tuple[tuple[str, str], ...] = ()
+) -> grpc.StatusCode:
+    """The status that a call is refused with."""
+    with pytest.raises(grpc.aio.AioRpcError) as error:
+        await call(request, metadata=metadata, timeout=CALL_TIMEOUT_S)
+    return error.value.code()

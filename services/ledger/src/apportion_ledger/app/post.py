@@ -1,0 +1,177 @@
+"""The poster: rated batches of a lane become lines (spec 02; the lane's order is the order of payouts)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Final
+
+from apportion.common.v1 import lane_pb2 as common_lane_pb2
+from apportion.ledger.v1 import lane_pb2
+from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
+from apportion_common.db.faults import classify
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
+from apportion_common.lanes.traces import BatchTraces
+from apportion_common.logs import get_logger
+from apportion_common.metrics import counter
+from apportion_common.protos import unpack_int
+from google.protobuf.message import DecodeError
+
+from apportion_ledger.app.append import BatchOutcome, ChargeAppender, ChargeBatch, Conflict
+from apportion_ledger.app.ports import Charge, Origin, PeriodCloses, Terms
+from apportion_ledger.app.terms import TermsCache
+from apportion_ledger.limits import BATCH_LINES_MAX, CONFLICT_DETAIL_CHARS_MAX
+
+UNREADABLE_POS: Final = 2**63 - 1
+"""The place of a message that cannot be read: beyond every other, so that its lane stops there with POS_GAP."""
+PROCESSING_FAILED: Final = "PROCESSING_FAILED"
+
+LINES: Final = counter("apportion_ledger_lines_total", "Ledger lines written.")
+KNOWN: Final = counter("apportion_ledger_known_charges_total", "Charges that came again and stood already.")
+CONFLICTS: Final = counter("apportion_ledger_conflicts_total", "Charges that could not stand beside what is written.")
+
+log = get_logger(__name__)
+
+RatedBatch = pricing_lane_pb2.RatedBatch
+Message = LaneMessage[pricing_lane_pb2.RatedBatch]
+
+
+class LinePoster:
+    """The lane processor of the role ledger_poster. It holds nothing per lane: balances are read in each batch."""
+
+    max_weight = BATCH_LINES_MAX
+
+    def __init__(self, terms: TermsCache, appender: ChargeAppender, periods: PeriodCloses) -> None:
+        self._terms = terms
+        self._appender = appender
+        self._periods = periods
+
+    def decode(self, data: bytes) -> tuple[pricing_lane_pb2.RatedBatch, int]:
+        """The rated batch and its number of charges; an unreadable one stands at UNREADABLE_POS."""
+        try:
+            batch = RatedBatch.FromString(data)
+        except DecodeError:
+            return RatedBatch(pos=UNREADABLE_POS), 1
+        return batch, max(len(batch.charges), 1)
+
+    def pos_of(self, value: pricing_lane_pb2.RatedBatch) -> int | None:
+        """The batch's number on its lane."""
+        return value.pos
+
+    async def forget(self, lane: int) -> None:
+        """Nothing is held for a lane."""
+
+    async def process(self, tx: Transaction, position: LanePosition, messages: Sequence[Message]) -> LaneOutcome:
+        """Write the lines of the batches, in order; one receipt a batch."""
+        terms = await self._terms.current(tx)
+        with _traces(position, messages) as traces:
+            outcomes = await self._appender.append(tx, [charge_batch(message.value) for message in messages], terms)
+            for message in messages:
+                await self._close_periods(tx, message.value)
+            return _outcome(position, messages, outcomes, terms, traces)
+
+    async def process_failed(
+        self, tx: Transaction, position: LanePosition, message: Message, error: Exception
+    ) -> LaneOutcome:
+        """Write what can be written of a batch; what fails alone goes back as a conflict PROCESSING_FAILED."""
+        terms = await self._terms.current(tx)
+        with _traces(position, [message]) as traces:
+            outcome = await self._append_apart(tx, charge_batch(message.value), terms)
+            await self._close_periods(tx, message.value)
+            log.error(
+                "ledger.charges.set_aside",
+                lane=position.lane,
+                pos=message.value.pos,
+                conflicts=len(outcome.conflicts),
+                error=type(error).__name__,
+            )
+            return _outcome(position, [message], [outcome], terms, traces)
+
+    async def _append_apart(self, tx: Transaction, batch: ChargeBatch, terms: Terms) -> BatchOutcome:
+        """Halve a batch that fails until the charges that fail alone are found."""
+        try:
+            async with tx.savepoint():
+                return (await self._appender.append(tx, [batch], terms))[0]
+        except Exception as error:
+            if classify(error) == "infrastructure":
+                raise
+            charges = batch.charges
+            if len(charges) == 1:
+                return BatchOutcome(conflicts=[Conflict(charges[0], f"{PROCESSING_FAILED}: {type(error).__name__}")])
+        middle = len(charges) // 2
+        first = await self._append_apart(tx, ChargeBatch(batch.origin, charges[:middle]), terms)
+        second = await self._append_apart(tx, ChargeBatch(batch.origin, charges[middle:]), terms)
+        return BatchOutcome(
+            first.hashes + second.hashes, first.known_count + second.known_count, first.conflicts + second.conflicts
+        )
+
+    async def _close_periods(self, tx: Transaction, batch: pricing_lane_pb2.RatedBatch) -> None:
+        if batch.period_closes:
+            closes = [(close.period, close.org_id) for close in batch.period_closes]
+            await self._periods.add(tx, batch.lane, batch.pos, closes)
+
+
+def charge_batch(batch: pricing_lane_pb2.RatedBatch) -> ChargeBatch:
+    """The charges of a rated batch."""
+    charges = [
+        Charge(
+            c.charge_id, c.event_id, c.org_id, c.project_id, c.billing_account_id, c.mapping_id, c.sku, c.sku_type,
+            unpack_int(c.quantity), c.currency, unpack_int(c.amount), c.event_time_us, c.period, c.seq,
+        )
+        for c in batch.charges
+    ]  # fmt: skip
+    return ChargeBatch(Origin(batch.lane, batch.pos, batch.catalog_revision, batch.orgs_revision), charges)
+
+
+def _traces(position: LanePosition, messages: Sequence[Message]) -> BatchTraces:
+    ranges = [trace for message in messages for trace in message.value.traces]
+    return BatchTraces("ledger.post", ranges, {"lane": position.lane, "pos": messages[-1].value.pos})
+
+
+def _outcome(
+    position: LanePosition,
+    messages: Sequence[Message],
+    outcomes: Sequence[BatchOutcome],
+    terms: Terms,
+    traces: BatchTraces,
+) -> LaneOutcome:
+    """The receipts, and the counters once the batch stands."""
+    outputs = [
+        LaneOutput(message.value.pos, _receipt(message.value, outcome, terms.revision, traces).SerializeToString())
+        for message, outcome in zip(messages, outcomes, strict=True)
+    ]
+
+    async def count() -> None:
+        LINES.inc(sum(len(outcome.hashes) for outcome in outcomes))
+        KNOWN.inc(sum(outcome.known_count for outcome in outcomes))
+        CONFLICTS.inc(sum(len(outcome.conflicts) for outcome in outcomes))
+
+    return LaneOutcome(outputs, messages[-1].value.pos, position.next_seq, count)
+
+
+def _receipt(
+    batch: pricing_lane_pb2.RatedBatch, outcome: BatchOutcome, revision: int, traces: BatchTraces
+) -> lane_pb2.PostedBatch:
+    return lane_pb2.PostedBatch(
+        lane=batch.lane,
+        pos=batch.pos,
+        ledger_revision=revision,
+        line_count=len(outcome.hashes),
+        lines_digest=sha256(b"".join(outcome.hashes)).digest(),
+        conflicts=[
+            lane_pb2.ChargeConflict(
+                charge_id=charge.charge_id,
+                event_id=charge.event_id,
+                org_id=charge.org_id,
+                seq=charge.seq or 0,
+                detail=detail[:CONFLICT_DETAIL_CHARS_MAX],
+            )
+            for charge, detail in outcome.conflicts
+        ],
+        period_closes=batch.period_closes,
+        traces=[
+            common_lane_pb2.TraceRange(traceparent=traces.onward(r.traceparent), first=r.first, count=r.count)
+            for r in batch.traces
+        ],
+    )

@@ -1,0 +1,97 @@
+"""The refusals of the ledger, each with its reason in one place."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from apportion_common.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    Unavailable,
+)
+
+
+def partner_exists(partner_id: UUID) -> AlreadyExists:
+    """The id that the caller chose is taken."""
+    return AlreadyExists("PARTNER_EXISTS", f"There is a partner {partner_id} already.", field="partner_id")
+
+
+def partner_not_found(partner_id: UUID) -> NotFound:
+    """No partner has this id."""
+    return NotFound("PARTNER_NOT_FOUND", f"There is no partner {partner_id}.", field="partner_id")
+
+
+def por_not_found(por_id: UUID) -> NotFound:
+    """No assignment has this id."""
+    return NotFound("PARTNER_OF_RECORD_NOT_FOUND", f"There is no partner of record {por_id}.", field="por_id")
+
+
+def por_overlap() -> FailedPrecondition:
+    """Another assignment of the subject shares an instant with this one (spec 02, partner_of_record)."""
+    return FailedPrecondition(
+        "PARTNER_OF_RECORD_OVERLAP", "The subject has another partner of record within this interval.", field="start_at"
+    )
+
+
+def por_ended() -> FailedPrecondition:
+    """The assignment has an end already; an end is not moved."""
+    return FailedPrecondition("PARTNER_OF_RECORD_ENDED", "This assignment has an end already.", field="por_id")
+
+
+def interval_empty() -> InvalidArgument:
+    """An interval that holds no instant."""
+    return InvalidArgument("INTERVAL_EMPTY", "The end of the interval lies after its start.", field="end_at")
+
+
+def subject_missing() -> InvalidArgument:
+    """A question about nobody."""
+    return InvalidArgument("SUBJECT_MISSING", "Name an organisation, a billing account or both.")
+
+
+def match_value_wrong() -> InvalidArgument:
+    """Only the default rate has no value to match."""
+    return InvalidArgument(
+        "MATCH_VALUE_WRONG",
+        "A SKU or SKU type is named for such a rate, and none for the default.",
+        field="match_value",
+    )
+
+
+def pct_out_of_range() -> InvalidArgument:
+    """A percentage below 0 or above 100."""
+    return InvalidArgument("PCT_OUT_OF_RANGE", "A rate lies between 0 and 100 percent.", field="pct")
+
+
+def week_not_closed(week: str) -> FailedPrecondition:
+    """The week is not over by the database's clock."""
+    return FailedPrecondition("WEEK_NOT_CLOSED", f"The week {week} is not over yet.", field="week")
+
+
+def horizon_busy() -> Unavailable:
+    """Transactions that were in progress did not end in time."""
+    return Unavailable("HORIZON_BUSY", "Transactions in progress did not end in time; try again.", retry_after_s=1)
+
+
+def charges_contended() -> Unavailable:
+    """Other transactions kept writing the same charges."""
+    return Unavailable("CHARGES_CONTENDED", "The same charges are being written elsewhere; try again.", retry_after_s=1)
+
+
+def page_token_invalid() -> InvalidArgument:
+    """A page token that this service did not give."""
+    return InvalidArgument(
+        "PAGE_TOKEN_INVALID", "The page token is not one that this service gave.", field="page_token"
+    )
+
+
+def too_many_lines(most: int) -> ResourceExhausted:
+    """A report over more than it can hold."""
+    return ResourceExhausted("TOO_MANY_LINES", f"One answer covers at most {most} rows; narrow the scope.")
+
+
+def scope_missing() -> InvalidArgument:
+    """A comparison whose first message does not name the scope."""
+    return InvalidArgument("SCOPE_MISSING", "The first message of the stream names the scope.", field="scope")

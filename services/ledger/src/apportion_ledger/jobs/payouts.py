@@ -1,0 +1,37 @@
+"""The payout worker's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+
+from apportion_common.db.faults import classify
+from apportion_common.logs import get_logger
+
+from apportion_ledger.app.payouts import Payouts
+from apportion_ledger.limits import PAYOUT_POLL_MS, PAYOUT_RETRY_S
+
+log = get_logger(__name__)
+
+
+class PayoutWorker:
+    """Settles what is pending, for ever."""
+
+    def __init__(self, payouts: Payouts) -> None:
+        self._payouts = payouts
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set. Failures of the surroundings are waited out; another error ends the task."""
+        while not stop.is_set():
+            pause_ms = PAYOUT_POLL_MS
+            try:
+                paid_count = await self._payouts.settle_pending()
+                if paid_count:
+                    log.info("payouts.settled", count=paid_count)
+            except Exception as error:
+                if classify(error) != "infrastructure":
+                    raise
+                log.warning("payouts.retry", error=type(error).__name__)
+                pause_ms = PAYOUT_RETRY_S * 1_000
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), pause_ms / 1_000)

@@ -1,0 +1,53 @@
+"""Every limit of the ledger service, with its unit in its name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+BATCH_LINES_MAX: Final = 4_000
+"""Charges that one transaction of the poster takes: several messages of up to 1,000 while a lane lags."""
+APPEND_ATTEMPTS_MAX: Final = 3
+"""Tries at a batch whose charge ids another transaction wrote meanwhile; each starts with a fresh probe."""
+CONFLICT_DETAIL_CHARS_MAX: Final = 500
+
+PAGE_SIZE_DEFAULT: Final = 100
+PAGE_SIZE_MAX: Final = 1_000
+TIMELINE_TEXT_CHARS_MAX: Final = 64
+
+SWEEP_CHUNK_PAIRS: Final = 50
+"""Partner and currency pairs that one transaction of a sweep pays; their balances are locked meanwhile."""
+SWEEP_PAIRS_MAX: Final = 100_000
+
+PAYOUT_BATCH: Final = 500
+"""Settlements handed to the payout provider at a time."""
+PAYOUT_POLL_MS: Final = 500
+"""Pause of the payout worker when nothing is pending."""
+PAYOUT_RETRY_S: Final = 5
+"""Pause of the payout worker after a failure, and before a refused payout is tried again."""
+PAYOUT_REFUSALS_MAX: Final = 5
+"""Refusals after which a payout is void and its amount back in the balance."""
+
+DIGEST_PAGE_LINES: Final = 10_000
+"""Line digests in one message of a stream."""
+DIGEST_LINES_MAX: Final = 20_000_000
+"""Lines that one digest or comparison covers; about 1 GB of digests."""
+COARSE_KEYS_MAX: Final = 50_000
+"""Gross sums that one answer lists; it stays below the largest message of a client."""
+DIFFERENCES_MAX: Final = 1_000
+"""Differing lines that one comparison names."""
+
+SUMMARY_KEYS_MAX: Final = 100_000
+"""Sums that one SummarizeLines answers."""
+CHECK_EXAMPLES_MAX: Final = 20
+"""Ids that CheckLedger names for each broken invariant."""
+REPORT_TIMEOUT_MS: Final = 300_000
+"""Longest statement of a report over all lines."""
+
+HORIZON_WAIT_MS: Final = 8_000
+"""Longest wait for the transactions in progress to end."""
+HORIZON_POLL_MS: Final = 20
+
+PARTITION_MONTHS_AHEAD: Final = 3
+"""Months for which partitions of ledger_line are kept ready beyond the current one."""
+PARTITION_CHECK_S: Final = 6 * 3_600
+PARTITION_RETRY_S: Final = 60

@@ -1,0 +1,130 @@
+"""Balances of partners: the projections that each batch of lines moves, and the lock that orders payouts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from apportion_common.db.unit_of_work import Transaction
+from sqlalchemy import text
+
+from apportion_ledger.app.ports import BalanceKey, DayTotal, RealTimePayout
+from apportion_ledger.store.instants import amount, scaled, to_date
+
+BALANCE: Final = "earned - clawed_back - paid_real_time - paid_sweep"
+
+_LOCK: Final = text(
+    f"""
+    SELECT b.partner_id, b.currency, {scaled(BALANCE)} AS balance
+    FROM partner_balance AS b
+    JOIN unnest(CAST(:partners AS uuid[]), CAST(:currencies AS text[])) AS k (partner_id, currency)
+        ON b.partner_id = k.partner_id AND b.currency = k.currency
+    ORDER BY b.partner_id, b.currency COLLATE "C" FOR NO KEY UPDATE OF b
+    """
+)
+_OPEN: Final = text(
+    """
+    INSERT INTO partner_balance (partner_id, currency)
+    SELECT k.partner_id, k.currency FROM unnest(CAST(:partners AS uuid[]), CAST(:currencies AS text[]))
+        AS k (partner_id, currency)
+    ORDER BY k.partner_id, k.currency COLLATE "C"
+    ON CONFLICT DO NOTHING
+    """
+)
+_ADD: Final = text(
+    """
+    WITH moved AS (
+        UPDATE partner_balance AS b
+        SET earned = b.earned + k.earned, paid_real_time = b.paid_real_time + k.paid
+        FROM unnest(CAST(:partners AS uuid[]), CAST(:currencies AS text[]), CAST(:earned AS numeric[]),
+            CAST(:paid AS numeric[])) AS k (partner_id, currency, earned, paid)
+        WHERE b.partner_id = k.partner_id AND b.currency = k.currency
+    )
+    INSERT INTO partner_day AS d (partner_id, currency, day, earned, paid_real_time, line_count, real_time_count)
+    SELECT * FROM unnest(CAST(:day_partners AS uuid[]), CAST(:day_currencies AS text[]), CAST(:days AS date[]),
+        CAST(:day_earned AS numeric[]), CAST(:day_paid AS numeric[]), CAST(:line_counts AS bigint[]),
+        CAST(:paid_counts AS bigint[]))
+    ON CONFLICT (partner_id, currency, day) DO UPDATE SET
+        earned = d.earned + excluded.earned,
+        paid_real_time = d.paid_real_time + excluded.paid_real_time,
+        line_count = d.line_count + excluded.line_count,
+        real_time_count = d.real_time_count + excluded.real_time_count
+    """
+)
+_PAYOUTS: Final = text(
+    """
+    INSERT INTO settlement (settlement_id, partner_id, kind, currency, amount, business_day, threshold,
+        idempotency_key, entry_id)
+    SELECT settlement_id, partner_id, 'real_time', currency, amount, business_day, threshold, key, entry_id
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:partners AS uuid[]), CAST(:currencies AS text[]),
+        CAST(:amounts AS numeric[]), CAST(:days AS date[]), CAST(:thresholds AS numeric[]), CAST(:keys AS text[]),
+        CAST(:entries AS uuid[]))
+        AS p (settlement_id, partner_id, currency, amount, business_day, threshold, key, entry_id)
+    """
+)
+
+
+class BalanceTable:
+    """The balances, locked and moved."""
+
+    async def lock(self, tx: Transaction, keys: Sequence[BalanceKey]) -> dict[BalanceKey, int]:
+        """Lock the rows of sorted keys, opening those that are missing, and give their balances.
+
+        Everyone who pays a partner or books its lines takes these locks, always in this order.
+        """
+        found = await self._locked(tx, keys)
+        missing = [key for key in keys if key not in found]
+        if missing:
+            await tx.execute(_OPEN, _key_arrays(missing))
+            found |= await self._locked(tx, missing)
+        return found
+
+    async def apply(
+        self, tx: Transaction, days: Mapping[tuple[bytes, str, int], DayTotal], payouts: Sequence[RealTimePayout]
+    ) -> None:
+        """Move the locked balances and their days, and write the payouts."""
+        totals: defaultdict[BalanceKey, list[int]] = defaultdict(lambda: [0, 0])
+        for (partner_id, currency, _), day_total in days.items():
+            total = totals[partner_id, currency]
+            total[0] += day_total.earned
+            total[1] += day_total.paid_real_time
+        ordered = sorted(days.items())
+        await tx.execute(
+            _ADD,
+            {
+                **_key_arrays(list(totals)),
+                "earned": [amount(total[0]) for total in totals.values()],
+                "paid": [amount(total[1]) for total in totals.values()],
+                "day_partners": [UUID(bytes=key[0]) for key, _ in ordered],
+                "day_currencies": [key[1] for key, _ in ordered],
+                "days": [to_date(key[2]) for key, _ in ordered],
+                "day_earned": [amount(total.earned) for _, total in ordered],
+                "day_paid": [amount(total.paid_real_time) for _, total in ordered],
+                "line_counts": [total.line_count for _, total in ordered],
+                "paid_counts": [total.real_time_count for _, total in ordered],
+            },
+        )
+        if payouts:
+            await tx.execute(
+                _PAYOUTS,
+                {
+                    "ids": [UUID(bytes=payout.settlement_id) for payout in payouts],
+                    "partners": [UUID(bytes=payout.partner_id) for payout in payouts],
+                    "currencies": [payout.currency for payout in payouts],
+                    "amounts": [amount(payout.amount) for payout in payouts],
+                    "days": [to_date(payout.day) for payout in payouts],
+                    "thresholds": [amount(payout.threshold) for payout in payouts],
+                    "keys": [str(UUID(bytes=payout.charge_id)) for payout in payouts],
+                    "entries": [UUID(bytes=payout.entry_id) for payout in payouts],
+                },
+            )
+
+    async def _locked(self, tx: Transaction, keys: Sequence[BalanceKey]) -> dict[BalanceKey, int]:
+        rows = await tx.execute(_LOCK, _key_arrays(keys))
+        return {(row.partner_id.bytes, row.currency): int(row.balance) for row in rows}
+
+
+def _key_arrays(keys: Sequence[BalanceKey]) -> dict[str, object]:
+    return {"partners": [UUID(bytes=key[0]) for key in keys], "currencies": [key[1] for key in keys]}

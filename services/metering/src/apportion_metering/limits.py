@@ -1,0 +1,55 @@
+"""Every limit of the metering service, with its unit in its name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+CALL_EVENTS_MAX: Final = 5_000
+"""Events of one IngestEvents call, readable and compact together (spec 04, "Intake")."""
+MESSAGE_ENTRIES_MAX: Final = 1_000
+"""Entries of one message on a lane, and of one accepted batch."""
+MESSAGE_BYTES_MAX: Final = 512 * 1024
+"""A message on a lane with its headers; half of what NATS takes, so that no batch ever closes the connection."""
+MESSAGE_OVERHEAD_BYTES: Final = 1_024
+"""Kept free in every message for its envelope: caller, reply subject, trace and headers."""
+ENTRY_OVERHEAD_BYTES: Final = 144
+"""Most bytes an intake entry has beside its request id, SKU, quantity and labels."""
+LABEL_OVERHEAD_BYTES: Final = 12
+"""Most bytes a label has on the wire beside its key and value."""
+REJECTION_MESSAGE_CHARS_MAX: Final = 500
+
+EVENT_LEAD_US_MAX: Final = 5 * 60 * 1_000_000
+"""How far event_time may lie ahead of received_at before the event is EVENT_IN_FUTURE, in microseconds."""
+
+PUBLISH_TIMEOUT_S: Final = 5
+"""How long intake waits for the stream's acknowledgement of a message."""
+COMMIT_WAIT_S: Final = 10
+"""How long COMMITTED waits for the lane where the caller set no deadline."""
+COMMIT_MARGIN_MS: Final = 250
+"""Kept back from the caller's deadline, so that COMMIT_UNKNOWN still reaches the caller."""
+
+DURABILITY_FRESH_S: Final = 60
+"""How long a look at the NATS server's settings counts."""
+DURABILITY_CHECK_S: Final = 20
+"""How often the settings are looked at in the background."""
+MONITOR_TIMEOUT_S: Final = 3
+MONITOR_BYTES_MAX: Final = 4 * 1024 * 1024
+
+RECEIPT_BATCH_MESSAGES_MAX: Final = 200
+"""Receipts applied in one transaction."""
+
+DEAD_LETTER_PAGE_DEFAULT: Final = 100
+DEAD_LETTER_PAGE_MAX: Final = 1_000
+DEAD_LETTER_DETAIL_CHARS_MAX: Final = 500
+DEAD_LETTER_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
+REQUEUE_MAX: Final = 10_000
+"""Dead letters that one RequeueDeadLetters or DiscardDeadLetters takes; the rest stays open for the next call."""
+AUDITED_IDS_MAX: Final = 1_000
+"""Dead letters named one by one in an audit row; above that the row has their number and the filter."""
+STATUS_REQUEST_IDS_MAX: Final = 1_000
+
+PARTITION_MONTHS_AHEAD: Final = 3
+"""Months for which partitions of metering_event are kept ready beyond the current one."""
+PARTITION_CHECK_S: Final = 6 * 3600
+STREAM_TAIL_TIMEOUT_S: Final = 5
+"""How long GetPipelineStatus waits for the last messages of the lanes."""

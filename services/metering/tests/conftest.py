@@ -1,0 +1,39 @@
+"""Metering on real servers: a migrated database and a NATS server that flushes before it acknowledges."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import pytest_asyncio
+from apportion_common.local.nats import LocalNats
+from apportion_common.testing.databases import ServiceDatabase
+from apportion_common.testing.servers import NatsAccess
+from metering_harness import Desk, Metering, metering_on, start_nats
+
+
+@pytest_asyncio.fixture
+async def desk(service_database: Callable[[str], ServiceDatabase]) -> Desk:
+    """A writer on a fresh database."""
+    return Desk(service_database("metering").database())
+
+
+@pytest.fixture(scope="session")
+def durable_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalNats, NatsAccess]]:
+    """A NATS server that flushes before it acknowledges, and how to reach it."""
+    yield from start_nats(tmp_path_factory.mktemp("durable-nats"), sync_always=True)
+
+
+@pytest.fixture(scope="session")
+def lazy_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalNats, NatsAccess]]:
+    """A NATS server with its own default: it flushes later."""
+    yield from start_nats(tmp_path_factory.mktemp("lazy-nats"), sync_always=False)
+
+
+@pytest_asyncio.fixture
+async def metering(
+    service_database: Callable[[str], ServiceDatabase], durable_nats: tuple[LocalNats, NatsAccess]
+) -> AsyncIterator[Metering]:
+    """The service on a durable NATS server."""
+    async with metering_on(service_database("metering"), durable_nats) as made:
+        yield made

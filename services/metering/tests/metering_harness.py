@@ -1,0 +1,291 @@
+"""Metering on real servers: a migrated database and a NATS server that flushes before it acknowledges."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from apportion.metering.v1 import lane_pb2
+from apportion.metering.v1 import metering_service_pb2 as pb
+from apportion_common.bus.connection import connect
+from apportion_common.bus.relay import OutboxRelay
+from apportion_common.bus.streams import STREAMS, ensure_streams
+from apportion_common.clock import FixedClock, SystemClock
+from apportion_common.db.unit_of_work import Database
+from apportion_common.ids import lane_of
+from apportion_common.lanes.model import LaneMessage, LaneOutcome, LanePosition
+from apportion_common.local.keys import LocalCa
+from apportion_common.local.nats import LocalNats
+from apportion_common.local.ports import LOOPBACK
+from apportion_common.protos import pack_int
+from apportion_common.testing.databases import ServiceDatabase
+from apportion_common.testing.servers import NatsAccess
+from apportion_metering.app.close_period import ClosePeriod
+from apportion_metering.app.dead_letters import DeadLetterDesk
+from apportion_metering.app.ingest import Ingest, IngestResult
+from apportion_metering.app.receipts import PostedReceipts, RatedReceipts
+from apportion_metering.app.status import Status
+from apportion_metering.app.writer import Writer
+from apportion_metering.consumers.lanes import lane_runners
+from apportion_metering.consumers.replies import NatsReplies
+from apportion_metering.consumers.stream import DurabilityGuard, JetStreamIntake
+from apportion_metering.domain.content import content_hash
+from apportion_metering.jobs.partitions import Partitions
+from apportion_metering.store.dead_letters import DeadLetterStore
+from apportion_metering.store.events import EventStore
+from apportion_metering.store.journal import JournalStore
+from nats.aio.client import Client
+from nats.js.errors import NotFoundError
+from sqlalchemy import text
+
+ORG = UUID("11111111-1111-4111-8111-111111111111")
+OTHER_ORG = UUID("22222222-2222-4222-8222-222222222222")
+NOW_US = 1_359_676_800_000_000
+"""2013-02-01T00:00:00Z."""
+STREAM_BYTES_MAX = 64 * 1024 * 1024
+PATIENCE_S = 60
+LEASE_S = 3
+
+
+def intake_event(
+    request_id: str,
+    *,
+    org: UUID = ORG,
+    sku: str = "ACT-SMS",
+    quantity: int = 1,
+    at_us: int = NOW_US,
+    metadata: dict[str, str] | None = None,
+) -> lane_pb2.IntakeEvent:
+    """An event as intake puts it on its lane; `quantity` in whole units."""
+    scaled = quantity * 10**9
+    labels = metadata or {}
+    return lane_pb2.IntakeEvent(
+        org_id=org.bytes,
+        request_id=request_id,
+        sku=sku,
+        quantity=pack_int(scaled),
+        event_time_us=at_us,
+        metadata=labels,
+        content_hash=content_hash(org.bytes, b"", sku, scaled, at_us, labels),
+        source=pb.EVENT_SOURCE_BACKEND,
+    )
+
+
+def intake_message(*events: lane_pb2.IntakeEvent, received_at_us: int = NOW_US) -> lane_pb2.IntakeMessage:
+    """A message of those events."""
+    message = lane_pb2.IntakeMessage(received_at_us=received_at_us, producer="test")
+    for event in events:
+        message.entries.add().event.CopyFrom(event)
+    return message
+
+
+def usage_event(
+    request_id: str, *, org: UUID | str = ORG, sku: str = "ACT-SMS", quantity: str = "1", seconds: int = NOW_US // 10**6
+) -> pb.UsageEvent:
+    """An event as a producer writes it."""
+    event = pb.UsageEvent(org_id=str(org), request_id=request_id, sku=sku, source=pb.EVENT_SOURCE_BACKEND)
+    event.quantity.value = quantity
+    event.event_time.seconds = seconds
+    return event
+
+
+class NoReplies:
+    """Nobody waits for a commit."""
+
+    async def send(self, subject: str, payload: bytes) -> None:
+        """Answer nobody."""
+
+
+@dataclass
+class Desk:
+    """The writer and its tables, driven batch by batch without a stream; the fence is the runner's own affair."""
+
+    database: Database
+    lane: int = lane_of(ORG.bytes)
+    position: LanePosition | None = None
+    stream_seq: int = 0
+
+    def __post_init__(self) -> None:
+        self.events, self.dead_letters, self.journal = EventStore(), DeadLetterStore(), JournalStore()
+        self.writer = Writer(self.events, self.dead_letters, self.journal, NoReplies())
+        self.rated = RatedReceipts(self.dead_letters, self.journal)
+        self.posted = PostedReceipts(self.dead_letters, self.journal)
+        self.clock = FixedClock(datetime.fromtimestamp(NOW_US // 10**6, UTC))
+        self.letters = DeadLetterDesk(self.database, self.dead_letters, self.clock)
+        self.position = self.position or LanePosition(self.lane, 0, 1)
+
+    def message(self, data: bytes) -> LaneMessage[Any]:
+        """A message as the lane's reader hands it over."""
+        self.stream_seq += 1
+        value, weight = self.writer.decode(data)
+        return LaneMessage(self.stream_seq, data, value, weight)
+
+    async def write(self, *messages: lane_pb2.IntakeMessage | bytes) -> lane_pb2.AcceptedBatch:
+        """Write one batch and give what pricing gets."""
+        read = [self.message(m if isinstance(m, bytes) else m.SerializeToString()) for m in messages]
+        assert self.position is not None
+        async with self.database.transaction() as tx:
+            outcome = await self.writer.process(tx, self.position, read)
+        return await self._advance(outcome)
+
+    async def set_aside(self, message: lane_pb2.IntakeMessage, error: Exception) -> lane_pb2.AcceptedBatch:
+        """Write a message that cannot be written as a whole."""
+        assert self.position is not None
+        async with self.database.transaction() as tx:
+            read = self.message(message.SerializeToString())
+            outcome = await self.writer.process_failed(tx, self.position, read, error)
+        return await self._advance(outcome)
+
+    async def receive(self, processor: Any, data: bytes) -> None:
+        """Apply a receipt."""
+        value, weight = processor.decode(data)
+        async with self.database.transaction() as tx:
+            await processor.process(
+                tx, LanePosition(self.lane, value.pos - 1, 1), [LaneMessage(1, data, value, weight)]
+            )
+
+    async def rows(self, query: str, **parameters: Any) -> list[Any]:
+        """The rows of a query."""
+        async with self.database.read() as connection:
+            return list(await connection.execute(text(query), parameters))
+
+    async def _advance(self, outcome: LaneOutcome) -> lane_pb2.AcceptedBatch:
+        assert outcome.after_commit is not None
+        await outcome.after_commit()
+        self.position = LanePosition(self.lane, outcome.pos, outcome.next_seq)
+        (output,) = outcome.outputs
+        return lane_pb2.AcceptedBatch.FromString(output.payload)
+
+
+def start_nats(folder: Path, *, sync_always: bool) -> Iterator[tuple[LocalNats, NatsAccess]]:
+    """Start a packaged NATS server until the generator ends."""
+    from pydantic import SecretStr
+
+    now = SystemClock().now()
+    authority = LocalCa.create_or_load(folder / "ca", now)
+    certificate = authority.issue_server_certificate([LOOPBACK, "localhost"], now, "nats")
+    password = secrets.token_urlsafe(16)
+    server = LocalNats(folder / "nats", users={"test": password}, certificate=certificate, sync_always=sync_always)
+    server.start()
+    try:
+        yield server, NatsAccess(server.url, "test", SecretStr(password), authority.certificate_file)
+    finally:
+        server.destroy()
+
+
+@dataclass
+class Metering:
+    """Everything of the service but its gRPC server, on real servers."""
+
+    database: Database
+    client: Client
+    access: NatsAccess
+    monitor_url: str
+
+    def __post_init__(self) -> None:
+        self.js = self.client.jetstream()
+        self.clock = SystemClock()
+        self.events, self.dead_letters, self.journal = EventStore(), DeadLetterStore(), JournalStore()
+        self.guard = DurabilityGuard(self.client, self.monitor_url)
+        self.stream = JetStreamIntake(self.client, self.js, self.guard, self.clock)
+        self.replies = NatsReplies(self.client)
+        self.ingest = Ingest(self.stream, self.replies, self.clock)
+        self.letters = DeadLetterDesk(self.database, self.dead_letters, self.clock)
+        self.closing = ClosePeriod(self.clock)
+        self.status = Status(self.database, self.events, self.journal, self.stream)
+
+    async def take(
+        self,
+        events: Sequence[pb.UsageEvent] = (),
+        compact: Sequence[pb.CompactUsageEvent] = (),
+        *,
+        committed: bool = False,
+        wait_s: float = 20,
+    ) -> IngestResult:
+        """IngestEvents without the server round it."""
+        return await self.ingest.run(
+            events, compact, committed=committed, producer="test", traceparent="", wait_s=wait_s
+        )
+
+    @asynccontextmanager
+    async def worker(self, name: str, roles: Sequence[str] = ("metering_writer",)) -> AsyncIterator[Client]:
+        """A worker with its own NATS connection, until the block ends."""
+        client = await connect(self.access, name)
+        stop = asyncio.Event()
+        replies = NatsReplies(client)
+        runners = lane_runners(
+            self.database,
+            client,
+            writer=Writer(self.events, self.dead_letters, self.journal, replies),
+            rated=RatedReceipts(self.dead_letters, self.journal),
+            posted=PostedReceipts(self.dead_letters, self.journal),
+            worker_id=name,
+            lease_s=LEASE_S,
+        )
+        tasks = [asyncio.create_task(runner.run(stop)) for role, runner in runners if role in roles]
+        tasks.append(asyncio.create_task(OutboxRelay(self.database, client).run(stop)))
+        try:
+            yield client
+        finally:
+            stop.set()
+            await asyncio.gather(*tasks)
+            await client.close()
+
+    async def rows(self, query: str, **parameters: Any) -> list[Any]:
+        """The rows of a query."""
+        async with self.database.read() as connection:
+            return list(await connection.execute(text(query), parameters))
+
+    async def until(self, check: Callable[[], Awaitable[bool]]) -> None:
+        """Wait until a check holds."""
+        async with asyncio.timeout(PATIENCE_S):
+            while not await check():
+                await asyncio.sleep(0.05)
+
+    async def until_written(self, count: int) -> None:
+        """Wait until so many events are stored."""
+
+        async def written() -> bool:
+            return (await self.rows("SELECT count(*) AS n FROM metering_event"))[0].n >= count
+
+        await self.until(written)
+
+    async def published(self, stream: str, subject: str) -> list[bytes]:
+        """Everything on a subject, oldest first."""
+        found = []
+        info = await self.js.stream_info(stream)
+        for seq in range(1, info.state.last_seq + 1):
+            message = await self.js.get_msg(stream, seq, direct=True)
+            if message.subject == subject:
+                found.append(message.data or b"")
+        return found
+
+
+@asynccontextmanager
+async def metering_on(
+    database: ServiceDatabase, nats: tuple[LocalNats, NatsAccess], monitor_url: str | None = None
+) -> AsyncIterator[Metering]:
+    """The service on empty streams."""
+    server, access = nats
+    client = await connect(access, "metering-test")
+    js = client.jetstream()
+    for spec in STREAMS:
+        try:
+            await js.delete_stream(spec.name)
+        except NotFoundError:
+            continue
+    await ensure_streams(js, max_bytes=STREAM_BYTES_MAX)
+    made = Metering(database.database(), client, access, server.monitor_url if monitor_url is None else monitor_url)
+    await Partitions(made.database, made.clock).ensure()
+    await made.replies.start()
+    try:
+        yield made
+    finally:
+        await client.close()

@@ -1,0 +1,93 @@
+"""SKUs, plans and their versioned rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_scaled, to_scaled
+from apportion_pricing.app.ports import PlanRecord, SkuRecord
+from apportion_pricing.domain.terms import PlanSkuRow
+from apportion_pricing.store import tables
+from apportion_pricing.store.terms import RATED_MODELS, plan_sku_row
+from apportion_pricing.store.times import from_us
+
+
+class CatalogTables:
+    """The tables product_sku, plan and plan_sku."""
+
+    async def add_sku(self, tx: Transaction, sku: SkuRecord, revision: int, by: str) -> bool:
+        """Add a SKU; False when there is one of that name."""
+        table = tables.product_sku
+        row = {"sku": sku.sku, "type": sku.sku_type, "unit": sku.unit, "revision": revision, "created_by": by}
+        added = await tx.execute(insert(table).values(row).on_conflict_do_nothing().returning(table.c.sku))
+        return added.first() is not None
+
+    async def known_skus(self, connection: AsyncConnection, skus: Sequence[str]) -> set[str]:
+        """Those of `skus` that are in the catalog."""
+        table = tables.product_sku
+        return set((await connection.execute(select(table.c.sku).where(table.c.sku.in_(skus)))).scalars())
+
+    async def list_skus(self, connection: AsyncConnection, after: str, limit: int) -> list[SkuRecord]:
+        """SKUs by name, from the first one after `after`."""
+        table = tables.product_sku
+        rows = await connection.execute(select(table).where(table.c.sku > after).order_by(table.c.sku).limit(limit))
+        return [SkuRecord(row.sku, row.type, row.unit) for row in rows]
+
+    async def add_plan(self, tx: Transaction, plan: PlanRecord, revision: int, by: str) -> bool:
+        """Add a plan; False when its id or name is taken."""
+        table = tables.plan
+        row = {
+            "plan_id": UUID(bytes=plan.plan_id),
+            "name": plan.name,
+            "currency": plan.currency,
+            "base_price": from_scaled(plan.base_price, AMOUNT_PLACES),
+            "revision": revision,
+            "created_by": by,
+        }
+        added = await tx.execute(insert(table).values(row).on_conflict_do_nothing().returning(table.c.plan_id))
+        return added.first() is not None
+
+    async def plan(self, connection: AsyncConnection, plan_id: bytes) -> PlanRecord | None:
+        """A plan, or None."""
+        table = tables.plan
+        row = (await connection.execute(select(table).where(table.c.plan_id == UUID(bytes=plan_id)))).one_or_none()
+        if row is None:
+            return None
+        return PlanRecord(row.plan_id.bytes, row.name, row.currency, to_scaled(row.base_price, AMOUNT))
+
+    async def add_plan_rows(self, tx: Transaction, rows: Sequence[PlanSkuRow], by: str) -> None:
+        """Add versions of plan rows."""
+        values = [
+            {
+                "plan_id": UUID(bytes=row.plan_id),
+                "sku": row.sku,
+                "charge_model": row.charge_model.value,
+                "included_qty": from_scaled(row.included, QUANTITY_PLACES),
+                "overage_price": from_scaled(row.overage_price, PRICE_PLACES),
+                "tiers": row.tiers.to_json(),
+                "effective_at": from_us(row.effective_at_us),
+                "revision": row.revision,
+                "created_by": by,
+            }
+            for row in rows
+        ]
+        if values:
+            await tx.execute(insert(tables.plan_sku), values)
+
+    async def plan_rows(self, connection: AsyncConnection, plan_id: bytes, sku: str | None = None) -> list[PlanSkuRow]:
+        """All versions of a plan's rows, or of its row for one SKU, by effective time and revision."""
+        table = tables.plan_sku
+        statement = (
+            select(table)
+            .where(table.c.plan_id == UUID(bytes=plan_id), table.c.charge_model.in_(RATED_MODELS))
+            .order_by(table.c.effective_at, table.c.revision)
+        )
+        if sku is not None:
+            statement = statement.where(table.c.sku == sku)
+        return [plan_sku_row(row) for row in await connection.execute(statement)]

@@ -1,0 +1,46 @@
+"""The period's usage of each organisation and SKU: a projection that only the lane's owner writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+from uuid import UUID
+
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, from_scaled, to_scaled
+
+from apportion_pricing.app.ports import PositionKey
+
+_LOAD: Final = """
+    SELECT p.org_id, p.sku, p.period, p.quantity
+    FROM unnest(%s::uuid[], %s::text[], %s::text[]) AS k (org_id, sku, period)
+    JOIN usage_position AS p ON (p.org_id, p.sku, p.period) = (k.org_id, k.sku, k.period) AND p.group_key = ''
+"""
+_SAVE: Final = """
+    INSERT INTO usage_position (org_id, sku, period, quantity)
+    SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::numeric[])
+    ON CONFLICT (org_id, sku, period, group_key) DO UPDATE SET quantity = excluded.quantity
+"""
+
+
+class Positions:
+    """The table usage_position."""
+
+    async def load(self, tx: Transaction, keys: Sequence[PositionKey]) -> Mapping[PositionKey, int]:
+        """The stored positions among `keys`, scaled by 9 places; one that is missing is 0."""
+        connection = await tx.raw()
+        cursor = await connection.execute(_LOAD, _columns(keys), binary=True)
+        return {
+            (org_id.bytes, sku, period): to_scaled(quantity, QUANTITY)
+            for org_id, sku, period, quantity in await cursor.fetchall()
+        }
+
+    async def save(self, tx: Transaction, positions: Sequence[tuple[PositionKey, int]]) -> None:
+        """Store positions, locking them in the order given (sorted by key)."""
+        connection = await tx.raw()
+        quantities = [from_scaled(quantity, QUANTITY_PLACES) for _, quantity in positions]
+        await connection.execute(_SAVE, (*_columns([key for key, _ in positions]), quantities))
+
+
+def _columns(keys: Sequence[PositionKey]) -> tuple[list[UUID], list[str], list[str]]:
+    return [UUID(bytes=org_id) for org_id, _, _ in keys], [sku for _, sku, _ in keys], [period for _, _, period in keys]

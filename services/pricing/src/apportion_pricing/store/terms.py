@@ -1,0 +1,99 @@
+"""Reads terms for the rater's memory, all of them or what newer revisions added."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from apportion_common.decimals import PRICE, QUANTITY, to_scaled
+from sqlalchemy import Row, Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion_pricing.app.ports import EngineModeRow, LoadedTerms
+from apportion_pricing.domain.rating import ChargeModel
+from apportion_pricing.domain.terms import (
+    AssignmentRow,
+    EntitlementRow,
+    Override,
+    PlanRow,
+    PlanSkuRow,
+    SkuRow,
+    SubjectKind,
+    TermsRows,
+)
+from apportion_pricing.domain.tiers import parse_included, parse_price, parse_tiers
+from apportion_pricing.store import tables
+from apportion_pricing.store.times import to_us
+
+RATED_MODELS: Final = frozenset(model.value for model in ChargeModel)
+"""Charge models that can be rated; rows of others are not read, so that their SKUs are not in the plan."""
+
+
+class Terms:
+    """The terms tables as rows of the domain."""
+
+    async def load(self, connection: AsyncConnection, after: int, up_to: int) -> LoadedTerms:
+        """Every row of a revision in (after, up_to]; `after` -1 for all from the beginning."""
+
+        async def rows(table: Table) -> list[Row[Any]]:
+            revision = table.c.revision
+            statement = select(table).where(revision > after, revision <= up_to).order_by(revision)
+            return list(await connection.execute(statement))
+
+        return LoadedTerms(
+            TermsRows(
+                skus=[SkuRow(row.sku, row.type, row.revision) for row in await rows(tables.product_sku)],
+                plans=[PlanRow(row.plan_id.bytes, row.currency, row.revision) for row in await rows(tables.plan)],
+                plan_skus=[
+                    plan_sku_row(row) for row in await rows(tables.plan_sku) if row.charge_model in RATED_MODELS
+                ],
+                assignments=[assignment_row(row) for row in await rows(tables.org_business_model)],
+                entitlements=[entitlement_row(row) for row in await rows(tables.org_entitlement)],
+            ),
+            [engine_mode_row(row) for row in await rows(tables.engine_mode)],
+        )
+
+
+def plan_sku_row(row: Row[Any]) -> PlanSkuRow:
+    """The domain's row of a plan_sku row."""
+    return PlanSkuRow(
+        row.plan_id.bytes,
+        row.sku,
+        ChargeModel(row.charge_model),
+        to_scaled(row.included_qty, QUANTITY),
+        to_scaled(row.overage_price, PRICE),
+        parse_tiers(row.tiers),
+        to_us(row.effective_at),
+        row.revision,
+    )
+
+
+def assignment_row(row: Row[Any]) -> AssignmentRow:
+    """The domain's row of an org_business_model row."""
+    return AssignmentRow(row.org_id.bytes, row.plan_id.bytes, to_us(row.effective_at), row.revision)
+
+
+def entitlement_row(row: Row[Any]) -> EntitlementRow:
+    """The domain's row of an org_entitlement row."""
+    overrides = {
+        sku: Override(
+            parse_included(values["included_qty"]) if "included_qty" in values else None,
+            parse_price(values["overage_price"]) if "overage_price" in values else None,
+            parse_tiers(values["tiers"]) if "tiers" in values else None,
+        )
+        for sku, values in row.overrides.items()
+    }
+    return EntitlementRow(
+        SubjectKind(row.subject_type),
+        row.subject_id.bytes,
+        row.plan_id.bytes,
+        overrides,
+        to_us(row.effective_at),
+        row.revision,
+    )
+
+
+def engine_mode_row(row: Row[Any]) -> EngineModeRow:
+    """The mode of an engine_mode row."""
+    org_id: UUID | None = row.org_id
+    return EngineModeRow(org_id.bytes if org_id is not None else None, row.mode, row.revision)
