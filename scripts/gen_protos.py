@@ -101,7 +101,7 @@ def generate(out: pathlib.Path, folder: pathlib.Path) -> None:
         f"--python_out={out}",
         f"--pyi_out={out}",
         f"--grpc_python_out={out}",
-        f"--mypy_grpc_out=readable_stubs,quiet:{out}",
+        f"--mypy_grpc_out=readable_stubs,quiet,generate_concrete_servicer_stubs:{out}",
         "buf/validate/validate.proto",
         *sources(),
     )

@@ -150,12 +150,11 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     ExchangeToken: aio.UnaryUnaryMultiCallable[identity_service_pb2.ExchangeTokenRequest, identity_service_pb2.ExchangeTokenResponse]  # type: ignore[assignment]
     """ExchangeToken gives a short-lived token for an OIDC identity token."""
 
-class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
+class IdentityServiceServicer:
     """IdentityService is access keys and the audit trail now; claims, invitations and tokens are named and answer
     UNIMPLEMENTED until they are built.
     """
 
-    @abc_1.abstractmethod
     def GetJwks(
         self,
         request: identity_service_pb2.GetJwksRequest,
@@ -163,7 +162,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.GetJwksResponse, abc.Awaitable[identity_service_pb2.GetJwksResponse]]:
         """GetJwks gives the public keys that access tokens are signed with (RFC 7517)."""
 
-    @abc_1.abstractmethod
     def ListAudit(
         self,
         request: identity_service_pb2.ListAuditRequest,
@@ -171,7 +169,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.ListAuditResponse, abc.Awaitable[identity_service_pb2.ListAuditResponse]]:
         """ListAudit lists this service's audit entries, newest first."""
 
-    @abc_1.abstractmethod
     def CreateClaim(
         self,
         request: identity_service_pb2.CreateClaimRequest,
@@ -179,7 +176,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.CreateClaimResponse, abc.Awaitable[identity_service_pb2.CreateClaimResponse]]:
         """CreateClaim claims a domain for an organisation and gives the address to mail to."""
 
-    @abc_1.abstractmethod
     def SubmitVerificationEmail(
         self,
         request: identity_service_pb2.SubmitVerificationEmailRequest,
@@ -187,7 +183,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.SubmitVerificationEmailResponse, abc.Awaitable[identity_service_pb2.SubmitVerificationEmailResponse]]:
         """SubmitVerificationEmail judges a message that is to prove a claim."""
 
-    @abc_1.abstractmethod
     def GetClaim(
         self,
         request: identity_service_pb2.GetClaimRequest,
@@ -195,7 +190,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.GetClaimResponse, abc.Awaitable[identity_service_pb2.GetClaimResponse]]:
         """GetClaim reads a claim."""
 
-    @abc_1.abstractmethod
     def ListClaims(
         self,
         request: identity_service_pb2.ListClaimsRequest,
@@ -203,7 +197,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.ListClaimsResponse, abc.Awaitable[identity_service_pb2.ListClaimsResponse]]:
         """ListClaims lists an organisation's claims."""
 
-    @abc_1.abstractmethod
     def RevokeClaim(
         self,
         request: identity_service_pb2.RevokeClaimRequest,
@@ -211,7 +204,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.RevokeClaimResponse, abc.Awaitable[identity_service_pb2.RevokeClaimResponse]]:
         """RevokeClaim gives a claim up."""
 
-    @abc_1.abstractmethod
     def ResolveConflict(
         self,
         request: identity_service_pb2.ResolveConflictRequest,
@@ -219,7 +211,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.ResolveConflictResponse, abc.Awaitable[identity_service_pb2.ResolveConflictResponse]]:
         """ResolveConflict settles both claims of a conflict."""
 
-    @abc_1.abstractmethod
     def SetWildcard(
         self,
         request: identity_service_pb2.SetWildcardRequest,
@@ -227,7 +218,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.SetWildcardResponse, abc.Awaitable[identity_service_pb2.SetWildcardResponse]]:
         """SetWildcard extends a verified claim to the names below it."""
 
-    @abc_1.abstractmethod
     def DelegateSubdomain(
         self,
         request: identity_service_pb2.DelegateSubdomainRequest,
@@ -235,7 +225,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.DelegateSubdomainResponse, abc.Awaitable[identity_service_pb2.DelegateSubdomainResponse]]:
         """DelegateSubdomain gives a subsidiary a name below a verified domain."""
 
-    @abc_1.abstractmethod
     def CreateInvitation(
         self,
         request: identity_service_pb2.CreateInvitationRequest,
@@ -243,7 +232,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.CreateInvitationResponse, abc.Awaitable[identity_service_pb2.CreateInvitationResponse]]:
         """CreateInvitation invites an address into an organisation."""
 
-    @abc_1.abstractmethod
     def AcceptInvitation(
         self,
         request: identity_service_pb2.AcceptInvitationRequest,
@@ -251,7 +239,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.AcceptInvitationResponse, abc.Awaitable[identity_service_pb2.AcceptInvitationResponse]]:
         """AcceptInvitation turns an invitation into a membership."""
 
-    @abc_1.abstractmethod
     def RevokeInvitation(
         self,
         request: identity_service_pb2.RevokeInvitationRequest,
@@ -259,7 +246,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.RevokeInvitationResponse, abc.Awaitable[identity_service_pb2.RevokeInvitationResponse]]:
         """RevokeInvitation takes an invitation back."""
 
-    @abc_1.abstractmethod
     def ListInvitations(
         self,
         request: identity_service_pb2.ListInvitationsRequest,
@@ -267,7 +253,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.ListInvitationsResponse, abc.Awaitable[identity_service_pb2.ListInvitationsResponse]]:
         """ListInvitations lists an organisation's invitations."""
 
-    @abc_1.abstractmethod
     def SuggestOrg(
         self,
         request: identity_service_pb2.SuggestOrgRequest,
@@ -275,7 +260,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.SuggestOrgResponse, abc.Awaitable[identity_service_pb2.SuggestOrgResponse]]:
         """SuggestOrg hints that a sign-up address belongs to a company that may be found."""
 
-    @abc_1.abstractmethod
     def CreateJoinRequest(
         self,
         request: identity_service_pb2.CreateJoinRequestRequest,
@@ -283,7 +267,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.CreateJoinRequestResponse, abc.Awaitable[identity_service_pb2.CreateJoinRequestResponse]]:
         """CreateJoinRequest asks to join an organisation."""
 
-    @abc_1.abstractmethod
     def DecideJoinRequest(
         self,
         request: identity_service_pb2.DecideJoinRequestRequest,
@@ -291,7 +274,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.DecideJoinRequestResponse, abc.Awaitable[identity_service_pb2.DecideJoinRequestResponse]]:
         """DecideJoinRequest approves or denies a join request."""
 
-    @abc_1.abstractmethod
     def ListMembers(
         self,
         request: identity_service_pb2.ListMembersRequest,
@@ -299,7 +281,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.ListMembersResponse, abc.Awaitable[identity_service_pb2.ListMembersResponse]]:
         """ListMembers lists an organisation's members."""
 
-    @abc_1.abstractmethod
     def SetMemberRole(
         self,
         request: identity_service_pb2.SetMemberRoleRequest,
@@ -307,7 +288,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.SetMemberRoleResponse, abc.Awaitable[identity_service_pb2.SetMemberRoleResponse]]:
         """SetMemberRole changes a member's role."""
 
-    @abc_1.abstractmethod
     def RemoveMember(
         self,
         request: identity_service_pb2.RemoveMemberRequest,
@@ -315,7 +295,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.RemoveMemberResponse, abc.Awaitable[identity_service_pb2.RemoveMemberResponse]]:
         """RemoveMember ends a membership."""
 
-    @abc_1.abstractmethod
     def GetGlobalSetting(
         self,
         request: identity_service_pb2.GetGlobalSettingRequest,
@@ -323,7 +302,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.GetGlobalSettingResponse, abc.Awaitable[identity_service_pb2.GetGlobalSettingResponse]]:
         """GetGlobalSetting reads a setting."""
 
-    @abc_1.abstractmethod
     def SetGlobalSetting(
         self,
         request: identity_service_pb2.SetGlobalSettingRequest,
@@ -331,7 +309,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.SetGlobalSettingResponse, abc.Awaitable[identity_service_pb2.SetGlobalSettingResponse]]:
         """SetGlobalSetting changes a setting at run time."""
 
-    @abc_1.abstractmethod
     def CreateServiceAccount(
         self,
         request: identity_service_pb2.CreateServiceAccountRequest,
@@ -339,7 +316,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.CreateServiceAccountResponse, abc.Awaitable[identity_service_pb2.CreateServiceAccountResponse]]:
         """CreateServiceAccount adds a service account and gives its key once."""
 
-    @abc_1.abstractmethod
     def RevokeServiceAccount(
         self,
         request: identity_service_pb2.RevokeServiceAccountRequest,
@@ -347,7 +323,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.RevokeServiceAccountResponse, abc.Awaitable[identity_service_pb2.RevokeServiceAccountResponse]]:
         """RevokeServiceAccount ends a service account."""
 
-    @abc_1.abstractmethod
     def IssueToken(
         self,
         request: identity_service_pb2.IssueTokenRequest,
@@ -355,7 +330,6 @@ class IdentityServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[identity_service_pb2.IssueTokenResponse, abc.Awaitable[identity_service_pb2.IssueTokenResponse]]:
         """IssueToken gives a short-lived token for a service account's key."""
 
-    @abc_1.abstractmethod
     def ExchangeToken(
         self,
         request: identity_service_pb2.ExchangeTokenRequest,

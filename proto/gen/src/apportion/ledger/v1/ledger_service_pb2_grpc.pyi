@@ -172,12 +172,11 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     WatchLines: aio.UnaryStreamMultiCallable[ledger_service_pb2.WatchLinesRequest, ledger_service_pb2.WatchLinesResponse]  # type: ignore[assignment]
     """WatchLines streams lines as they are posted."""
 
-class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
+class LedgerServiceServicer:
     """LedgerService is partners, lines, settlements, statements and digests. Lines are inserted and read,
     never changed or deleted. Mutations repeated with their request_id return the first result.
     """
 
-    @abc_1.abstractmethod
     def CreatePartner(
         self,
         request: ledger_service_pb2.CreatePartnerRequest,
@@ -185,7 +184,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.CreatePartnerResponse, abc.Awaitable[ledger_service_pb2.CreatePartnerResponse]]:
         """CreatePartner adds a partner with its first tier. Errors: ALREADY_EXISTS PARTNER_EXISTS."""
 
-    @abc_1.abstractmethod
     def SetPartnerTier(
         self,
         request: ledger_service_pb2.SetPartnerTierRequest,
@@ -193,7 +191,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.SetPartnerTierResponse, abc.Awaitable[ledger_service_pb2.SetPartnerTierResponse]]:
         """SetPartnerTier gives a partner a tier from an instant on."""
 
-    @abc_1.abstractmethod
     def SetCommissionRate(
         self,
         request: ledger_service_pb2.SetCommissionRateRequest,
@@ -203,7 +200,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE.
         """
 
-    @abc_1.abstractmethod
     def AssignPartnerOfRecord(
         self,
         request: ledger_service_pb2.AssignPartnerOfRecordRequest,
@@ -213,7 +209,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
         Errors: FAILED_PRECONDITION PARTNER_OF_RECORD_OVERLAP; NOT_FOUND PARTNER_NOT_FOUND.
         """
 
-    @abc_1.abstractmethod
     def EndPartnerOfRecord(
         self,
         request: ledger_service_pb2.EndPartnerOfRecordRequest,
@@ -221,7 +216,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.EndPartnerOfRecordResponse, abc.Awaitable[ledger_service_pb2.EndPartnerOfRecordResponse]]:
         """EndPartnerOfRecord ends an open assignment at an instant."""
 
-    @abc_1.abstractmethod
     def ResolvePartnerOfRecord(
         self,
         request: ledger_service_pb2.ResolvePartnerOfRecordRequest,
@@ -229,7 +223,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.ResolvePartnerOfRecordResponse, abc.Awaitable[ledger_service_pb2.ResolvePartnerOfRecordResponse]]:
         """ResolvePartnerOfRecord tells who is credited for a subject at an instant."""
 
-    @abc_1.abstractmethod
     def ListLines(
         self,
         request: ledger_service_pb2.ListLinesRequest,
@@ -237,7 +230,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.ListLinesResponse, abc.Awaitable[ledger_service_pb2.ListLinesResponse]]:
         """ListLines lists lines by entry id."""
 
-    @abc_1.abstractmethod
     def RunSweep(
         self,
         request: ledger_service_pb2.RunSweepRequest,
@@ -248,7 +240,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
         Errors: FAILED_PRECONDITION WEEK_NOT_CLOSED.
         """
 
-    @abc_1.abstractmethod
     def ListSettlements(
         self,
         request: ledger_service_pb2.ListSettlementsRequest,
@@ -256,7 +247,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.ListSettlementsResponse, abc.Awaitable[ledger_service_pb2.ListSettlementsResponse]]:
         """ListSettlements lists payouts, real-time and swept."""
 
-    @abc_1.abstractmethod
     def GetPartnerStatement(
         self,
         request: ledger_service_pb2.GetPartnerStatementRequest,
@@ -264,7 +254,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.GetPartnerStatementResponse, abc.Awaitable[ledger_service_pb2.GetPartnerStatementResponse]]:
         """GetPartnerStatement tells a partner's opening, earned, clawed back, paid and closing, per currency."""
 
-    @abc_1.abstractmethod
     def GetTrialBalance(
         self,
         request: ledger_service_pb2.GetTrialBalanceRequest,
@@ -272,7 +261,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.GetTrialBalanceResponse, abc.Awaitable[ledger_service_pb2.GetTrialBalanceResponse]]:
         """GetTrialBalance sums the postings per account and currency; each currency sums to zero."""
 
-    @abc_1.abstractmethod
     def GetDigest(
         self,
         request: ledger_service_pb2.GetDigestRequest,
@@ -280,7 +268,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.GetDigestResponse, abc.Awaitable[ledger_service_pb2.GetDigestResponse]]:
         """GetDigest covers the business content of lines, whatever the order and batches they came in."""
 
-    @abc_1.abstractmethod
     def ListLineDigests(
         self,
         request: ledger_service_pb2.ListLineDigestsRequest,
@@ -288,7 +275,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[abc.Iterator[ledger_service_pb2.ListLineDigestsResponse], abc.AsyncIterator[ledger_service_pb2.ListLineDigestsResponse]]:
         """ListLineDigests streams the digest of each line, by charge id."""
 
-    @abc_1.abstractmethod
     def DiffDigest(
         self,
         request_iterator: _MaybeAsyncIterator[ledger_service_pb2.DiffDigestRequest],
@@ -298,7 +284,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
         message names the scope, the others carry digests.
         """
 
-    @abc_1.abstractmethod
     def CheckLedger(
         self,
         request: ledger_service_pb2.CheckLedgerRequest,
@@ -306,7 +291,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.CheckLedgerResponse, abc.Awaitable[ledger_service_pb2.CheckLedgerResponse]]:
         """CheckLedger runs the ledger's invariants and names what breaks one."""
 
-    @abc_1.abstractmethod
     def FixHorizon(
         self,
         request: ledger_service_pb2.FixHorizonRequest,
@@ -316,7 +300,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
         period closed up to it.
         """
 
-    @abc_1.abstractmethod
     def SummarizeLines(
         self,
         request: ledger_service_pb2.SummarizeLinesRequest,
@@ -326,7 +309,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
         the horizon with an event time before the end, without those that an earlier invoice took.
         """
 
-    @abc_1.abstractmethod
     def AppendCharges(
         self,
         request: ledger_service_pb2.AppendChargesRequest,
@@ -336,7 +318,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
         the same id with other content a conflict.
         """
 
-    @abc_1.abstractmethod
     def ListAudit(
         self,
         request: ledger_service_pb2.ListAuditRequest,
@@ -344,7 +325,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.ListAuditResponse, abc.Awaitable[ledger_service_pb2.ListAuditResponse]]:
         """ListAudit lists this service's audit entries, newest first."""
 
-    @abc_1.abstractmethod
     def ReverseLine(
         self,
         request: ledger_service_pb2.ReverseLineRequest,
@@ -352,7 +332,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.ReverseLineResponse, abc.Awaitable[ledger_service_pb2.ReverseLineResponse]]:
         """ReverseLine takes back a line, whole or in part."""
 
-    @abc_1.abstractmethod
     def OpenDispute(
         self,
         request: ledger_service_pb2.OpenDisputeRequest,
@@ -360,7 +339,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.OpenDisputeResponse, abc.Awaitable[ledger_service_pb2.OpenDisputeResponse]]:
         """OpenDispute holds lines from settlement."""
 
-    @abc_1.abstractmethod
     def ResolveDispute(
         self,
         request: ledger_service_pb2.ResolveDisputeRequest,
@@ -368,7 +346,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.ResolveDisputeResponse, abc.Awaitable[ledger_service_pb2.ResolveDisputeResponse]]:
         """ResolveDispute settles a dispute, upheld or rejected."""
 
-    @abc_1.abstractmethod
     def VerifyChain(
         self,
         request: ledger_service_pb2.VerifyChainRequest,
@@ -376,7 +353,6 @@ class LedgerServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[ledger_service_pb2.VerifyChainResponse, abc.Awaitable[ledger_service_pb2.VerifyChainResponse]]:
         """VerifyChain checks the sealed blocks and names the first line that does not fit."""
 
-    @abc_1.abstractmethod
     def WatchLines(
         self,
         request: ledger_service_pb2.WatchLinesRequest,

@@ -122,10 +122,9 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     QueryUsage: aio.UnaryUnaryMultiCallable[metering_service_pb2.QueryUsageRequest, metering_service_pb2.QueryUsageResponse]  # type: ignore[assignment]
     """QueryUsage sums usage by window and group."""
 
-class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
+class MeteringServiceServicer:
     """MeteringService is event intake, event status and dead letters."""
 
-    @abc_1.abstractmethod
     def IngestEvents(
         self,
         request: metering_service_pb2.IngestEventsRequest,
@@ -139,7 +138,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
         UNAVAILABLE STREAM_UNAVAILABLE, COMMIT_UNKNOWN (none, some or all was taken: send it again).
         """
 
-    @abc_1.abstractmethod
     def GetEventStatus(
         self,
         request: metering_service_pb2.GetEventStatusRequest,
@@ -147,7 +145,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.GetEventStatusResponse, abc.Awaitable[metering_service_pb2.GetEventStatusResponse]]:
         """GetEventStatus tells how far events of an organisation have come, by their request ids."""
 
-    @abc_1.abstractmethod
     def ListDeadLetters(
         self,
         request: metering_service_pb2.ListDeadLettersRequest,
@@ -155,7 +152,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.ListDeadLettersResponse, abc.Awaitable[metering_service_pb2.ListDeadLettersResponse]]:
         """ListDeadLetters lists events that were accepted or claimed and not charged, oldest first."""
 
-    @abc_1.abstractmethod
     def RequeueDeadLetters(
         self,
         request: metering_service_pb2.RequeueDeadLettersRequest,
@@ -165,7 +161,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
         twice charges once. A requeue that is refused again opens the dead letter again.
         """
 
-    @abc_1.abstractmethod
     def DiscardDeadLetters(
         self,
         request: metering_service_pb2.DiscardDeadLettersRequest,
@@ -173,7 +168,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.DiscardDeadLettersResponse, abc.Awaitable[metering_service_pb2.DiscardDeadLettersResponse]]:
         """DiscardDeadLetters closes the open dead letters that match, for good, with a reason."""
 
-    @abc_1.abstractmethod
     def ClosePeriod(
         self,
         request: metering_service_pb2.ClosePeriodRequest,
@@ -183,7 +177,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
         PERIOD_CLOSED. GetPipelineStatus tells when it has reached the ledger. Closing twice is a no-op.
         """
 
-    @abc_1.abstractmethod
     def GetPipelineStatus(
         self,
         request: metering_service_pb2.GetPipelineStatusRequest,
@@ -191,7 +184,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.GetPipelineStatusResponse, abc.Awaitable[metering_service_pb2.GetPipelineStatusResponse]]:
         """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged."""
 
-    @abc_1.abstractmethod
     def ListAudit(
         self,
         request: metering_service_pb2.ListAuditRequest,
@@ -199,7 +191,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.ListAuditResponse, abc.Awaitable[metering_service_pb2.ListAuditResponse]]:
         """ListAudit lists this service's audit entries, newest first."""
 
-    @abc_1.abstractmethod
     def StreamEvents(
         self,
         request_iterator: _MaybeAsyncIterator[metering_service_pb2.StreamEventsRequest],
@@ -207,7 +198,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[abc.Iterator[metering_service_pb2.StreamEventsResponse], abc.AsyncIterator[metering_service_pb2.StreamEventsResponse]]:
         """StreamEvents is intake over a stream, flow-controlled, with an acknowledgement per chunk."""
 
-    @abc_1.abstractmethod
     def StartReplay(
         self,
         request: metering_service_pb2.StartReplayRequest,
@@ -215,7 +205,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.StartReplayResponse, abc.Awaitable[metering_service_pb2.StartReplayResponse]]:
         """StartReplay rates stored events again, to verify or to repair."""
 
-    @abc_1.abstractmethod
     def GetReplay(
         self,
         request: metering_service_pb2.GetReplayRequest,
@@ -223,7 +212,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.GetReplayResponse, abc.Awaitable[metering_service_pb2.GetReplayResponse]]:
         """GetReplay tells a replay's progress."""
 
-    @abc_1.abstractmethod
     def CancelReplay(
         self,
         request: metering_service_pb2.CancelReplayRequest,
@@ -231,7 +219,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.CancelReplayResponse, abc.Awaitable[metering_service_pb2.CancelReplayResponse]]:
         """CancelReplay stops a replay."""
 
-    @abc_1.abstractmethod
     def Reconcile(
         self,
         request: metering_service_pb2.ReconcileRequest,
@@ -239,7 +226,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.ReconcileResponse, abc.Awaitable[metering_service_pb2.ReconcileResponse]]:
         """Reconcile compares stream, shadow copy, events, charges and lines."""
 
-    @abc_1.abstractmethod
     def ReconcileProviderLog(
         self,
         request: metering_service_pb2.ReconcileProviderLogRequest,
@@ -247,7 +233,6 @@ class MeteringServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[metering_service_pb2.ReconcileProviderLogResponse, abc.Awaitable[metering_service_pb2.ReconcileProviderLogResponse]]:
         """ReconcileProviderLog compares a provider's delivery log with the events of a SKU."""
 
-    @abc_1.abstractmethod
     def QueryUsage(
         self,
         request: metering_service_pb2.QueryUsageRequest,

@@ -188,12 +188,11 @@ class OrgsServiceAsyncStub(OrgsServiceStub):
     ExportInvoice: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ExportInvoiceRequest, orgs_service_pb2.ExportInvoiceResponse]  # type: ignore[assignment]
     """ExportInvoice gives an invoice as CSV, HTML or PDF."""
 
-class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
+class OrgsServiceServicer:
     """OrgsService is hierarchy, billing accounts, mappings and invoices. Mutations repeated with their
     request_id return the first result.
     """
 
-    @abc_1.abstractmethod
     def CreateOrg(
         self,
         request: orgs_service_pb2.CreateOrgRequest,
@@ -203,7 +202,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
         Errors: ALREADY_EXISTS ORG_EXISTS, ORG_SLUG_TAKEN; FAILED_PRECONDITION DEPTH_EXCEEDED.
         """
 
-    @abc_1.abstractmethod
     def GetOrg(
         self,
         request: orgs_service_pb2.GetOrgRequest,
@@ -211,7 +209,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.GetOrgResponse, abc.Awaitable[orgs_service_pb2.GetOrgResponse]]:
         """GetOrg reads an organisation."""
 
-    @abc_1.abstractmethod
     def AddChild(
         self,
         request: orgs_service_pb2.AddChildRequest,
@@ -221,7 +218,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
         NOT_A_ROOT, DEPTH_EXCEEDED.
         """
 
-    @abc_1.abstractmethod
     def ListDescendants(
         self,
         request: orgs_service_pb2.ListDescendantsRequest,
@@ -229,7 +225,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.ListDescendantsResponse, abc.Awaitable[orgs_service_pb2.ListDescendantsResponse]]:
         """ListDescendants lists what is below an organisation, by depth."""
 
-    @abc_1.abstractmethod
     def ListAncestors(
         self,
         request: orgs_service_pb2.ListAncestorsRequest,
@@ -237,7 +232,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.ListAncestorsResponse, abc.Awaitable[orgs_service_pb2.ListAncestorsResponse]]:
         """ListAncestors lists what is above an organisation, nearest first."""
 
-    @abc_1.abstractmethod
     def GetTree(
         self,
         request: orgs_service_pb2.GetTreeRequest,
@@ -245,7 +239,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.GetTreeResponse, abc.Awaitable[orgs_service_pb2.GetTreeResponse]]:
         """GetTree reads a whole tree in one query."""
 
-    @abc_1.abstractmethod
     def CheckHierarchy(
         self,
         request: orgs_service_pb2.CheckHierarchyRequest,
@@ -253,7 +246,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.CheckHierarchyResponse, abc.Awaitable[orgs_service_pb2.CheckHierarchyResponse]]:
         """CheckHierarchy proves that the closure equals what the parent pointers imply."""
 
-    @abc_1.abstractmethod
     def CreateBillingAccount(
         self,
         request: orgs_service_pb2.CreateBillingAccountRequest,
@@ -263,7 +255,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
         Errors: INVALID_ARGUMENT CURRENCY_UNKNOWN; ALREADY_EXISTS BILLING_ACCOUNT_EXISTS; NOT_FOUND ORG_NOT_FOUND.
         """
 
-    @abc_1.abstractmethod
     def GetBillingAccount(
         self,
         request: orgs_service_pb2.GetBillingAccountRequest,
@@ -271,7 +262,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.GetBillingAccountResponse, abc.Awaitable[orgs_service_pb2.GetBillingAccountResponse]]:
         """GetBillingAccount reads an account."""
 
-    @abc_1.abstractmethod
     def MapOrg(
         self,
         request: orgs_service_pb2.MapOrgRequest,
@@ -282,7 +272,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
         ALREADY_EXISTS MAPPING_EXISTS (one at that instant); NOT_FOUND ORG_NOT_FOUND, BILLING_ACCOUNT_NOT_FOUND.
         """
 
-    @abc_1.abstractmethod
     def ListMappings(
         self,
         request: orgs_service_pb2.ListMappingsRequest,
@@ -290,7 +279,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.ListMappingsResponse, abc.Awaitable[orgs_service_pb2.ListMappingsResponse]]:
         """ListMappings lists the mappings of an organisation or an account, in declared order."""
 
-    @abc_1.abstractmethod
     def ResolveBillingAccounts(
         self,
         request: orgs_service_pb2.ResolveBillingAccountsRequest,
@@ -300,7 +288,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
         until when that answer holds under the revision named. An empty request asks for the revision only.
         """
 
-    @abc_1.abstractmethod
     def GenerateInvoice(
         self,
         request: orgs_service_pb2.GenerateInvoiceRequest,
@@ -310,7 +297,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
         content. A draft that exists is drawn up afresh.
         """
 
-    @abc_1.abstractmethod
     def FinalizeInvoice(
         self,
         request: orgs_service_pb2.FinalizeInvoiceRequest,
@@ -320,7 +306,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
         INVOICE_NOT_DRAFT.
         """
 
-    @abc_1.abstractmethod
     def GetInvoice(
         self,
         request: orgs_service_pb2.GetInvoiceRequest,
@@ -328,7 +313,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.GetInvoiceResponse, abc.Awaitable[orgs_service_pb2.GetInvoiceResponse]]:
         """GetInvoice reads an invoice with its documents and lines."""
 
-    @abc_1.abstractmethod
     def ListInvoices(
         self,
         request: orgs_service_pb2.ListInvoicesRequest,
@@ -336,7 +320,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.ListInvoicesResponse, abc.Awaitable[orgs_service_pb2.ListInvoicesResponse]]:
         """ListInvoices lists invoices of an account or a period, without their lines."""
 
-    @abc_1.abstractmethod
     def ListAudit(
         self,
         request: orgs_service_pb2.ListAuditRequest,
@@ -344,7 +327,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.ListAuditResponse, abc.Awaitable[orgs_service_pb2.ListAuditResponse]]:
         """ListAudit lists this service's audit entries, newest first."""
 
-    @abc_1.abstractmethod
     def MoveOrg(
         self,
         request: orgs_service_pb2.MoveOrgRequest,
@@ -352,7 +334,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.MoveOrgResponse, abc.Awaitable[orgs_service_pb2.MoveOrgResponse]]:
         """MoveOrg moves an organisation and all below it under another parent."""
 
-    @abc_1.abstractmethod
     def CreateCostCenter(
         self,
         request: orgs_service_pb2.CreateCostCenterRequest,
@@ -360,7 +341,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.CreateCostCenterResponse, abc.Awaitable[orgs_service_pb2.CreateCostCenterResponse]]:
         """CreateCostCenter adds a cost centre."""
 
-    @abc_1.abstractmethod
     def CreateProject(
         self,
         request: orgs_service_pb2.CreateProjectRequest,
@@ -368,7 +348,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.CreateProjectResponse, abc.Awaitable[orgs_service_pb2.CreateProjectResponse]]:
         """CreateProject adds a project of an organisation."""
 
-    @abc_1.abstractmethod
     def GrantGroupRole(
         self,
         request: orgs_service_pb2.GrantGroupRoleRequest,
@@ -376,7 +355,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.GrantGroupRoleResponse, abc.Awaitable[orgs_service_pb2.GrantGroupRoleResponse]]:
         """GrantGroupRole gives a user a role on an organisation and all below it."""
 
-    @abc_1.abstractmethod
     def RevokeGroupRole(
         self,
         request: orgs_service_pb2.RevokeGroupRoleRequest,
@@ -384,7 +362,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.RevokeGroupRoleResponse, abc.Awaitable[orgs_service_pb2.RevokeGroupRoleResponse]]:
         """RevokeGroupRole takes a group role back."""
 
-    @abc_1.abstractmethod
     def CheckAccess(
         self,
         request: orgs_service_pb2.CheckAccessRequest,
@@ -392,7 +369,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.CheckAccessResponse, abc.Awaitable[orgs_service_pb2.CheckAccessResponse]]:
         """CheckAccess tells whether a user may do something in an organisation."""
 
-    @abc_1.abstractmethod
     def StartAssist(
         self,
         request: orgs_service_pb2.StartAssistRequest,
@@ -400,7 +376,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.StartAssistResponse, abc.Awaitable[orgs_service_pb2.StartAssistResponse]]:
         """StartAssist starts an assist session with a scoped token."""
 
-    @abc_1.abstractmethod
     def EndAssist(
         self,
         request: orgs_service_pb2.EndAssistRequest,
@@ -408,7 +383,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.EndAssistResponse, abc.Awaitable[orgs_service_pb2.EndAssistResponse]]:
         """EndAssist ends an assist session."""
 
-    @abc_1.abstractmethod
     def VoidInvoice(
         self,
         request: orgs_service_pb2.VoidInvoiceRequest,
@@ -416,7 +390,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.VoidInvoiceResponse, abc.Awaitable[orgs_service_pb2.VoidInvoiceResponse]]:
         """VoidInvoice voids an invoice by a credit note."""
 
-    @abc_1.abstractmethod
     def MarkInvoicePaid(
         self,
         request: orgs_service_pb2.MarkInvoicePaidRequest,
@@ -424,7 +397,6 @@ class OrgsServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[orgs_service_pb2.MarkInvoicePaidResponse, abc.Awaitable[orgs_service_pb2.MarkInvoicePaidResponse]]:
         """MarkInvoicePaid records an invoice's payment."""
 
-    @abc_1.abstractmethod
     def ExportInvoice(
         self,
         request: orgs_service_pb2.ExportInvoiceRequest,

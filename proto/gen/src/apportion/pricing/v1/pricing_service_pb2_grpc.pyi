@@ -162,13 +162,12 @@ class PricingServiceAsyncStub(PricingServiceStub):
     SetTaxRate: aio.UnaryUnaryMultiCallable[pricing_service_pb2.SetTaxRateRequest, pricing_service_pb2.SetTaxRateResponse]  # type: ignore[assignment]
     """SetTaxRate sets a tax code's rate from an instant on."""
 
-class PricingServiceServicer(metaclass=abc_1.ABCMeta):
+class PricingServiceServicer:
     """PricingService is catalog, entitlements and the rating engine. Terms are append-only: every change is a
     new row with an effective time and a revision, and the old one still prices the past. Mutations
     repeated with their request_id return the first result.
     """
 
-    @abc_1.abstractmethod
     def CreateSku(
         self,
         request: pricing_service_pb2.CreateSkuRequest,
@@ -176,7 +175,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.CreateSkuResponse, abc.Awaitable[pricing_service_pb2.CreateSkuResponse]]:
         """CreateSku adds a meterable capability. Errors: ALREADY_EXISTS SKU_EXISTS."""
 
-    @abc_1.abstractmethod
     def ListSkus(
         self,
         request: pricing_service_pb2.ListSkusRequest,
@@ -184,7 +182,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.ListSkusResponse, abc.Awaitable[pricing_service_pb2.ListSkusResponse]]:
         """ListSkus lists the catalog by SKU."""
 
-    @abc_1.abstractmethod
     def CreatePlan(
         self,
         request: pricing_service_pb2.CreatePlanRequest,
@@ -194,7 +191,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
         PRICE_NEGATIVE, CURRENCY_UNKNOWN; ALREADY_EXISTS PLAN_EXISTS.
         """
 
-    @abc_1.abstractmethod
     def GetPlan(
         self,
         request: pricing_service_pb2.GetPlanRequest,
@@ -202,7 +198,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.GetPlanResponse, abc.Awaitable[pricing_service_pb2.GetPlanResponse]]:
         """GetPlan reads a plan and its rows in force at an instant."""
 
-    @abc_1.abstractmethod
     def SetPlanSku(
         self,
         request: pricing_service_pb2.SetPlanSkuRequest,
@@ -212,7 +207,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
         instant; anything else only at a period's start (EFFECTIVE_AT_NOT_PERIOD_START).
         """
 
-    @abc_1.abstractmethod
     def AssignPlan(
         self,
         request: pricing_service_pb2.AssignPlanRequest,
@@ -222,7 +216,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
         Errors: NOT_FOUND PLAN_NOT_FOUND; FAILED_PRECONDITION EFFECTIVE_AT_NOT_PERIOD_START, CURRENCY_MISMATCH.
         """
 
-    @abc_1.abstractmethod
     def SetEntitlement(
         self,
         request: pricing_service_pb2.SetEntitlementRequest,
@@ -234,7 +227,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
         FAILED_PRECONDITION EFFECTIVE_AT_NOT_PERIOD_START.
         """
 
-    @abc_1.abstractmethod
     def GetEffectiveEntitlements(
         self,
         request: pricing_service_pb2.GetEffectiveEntitlementsRequest,
@@ -242,7 +234,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.GetEffectiveEntitlementsResponse, abc.Awaitable[pricing_service_pb2.GetEffectiveEntitlementsResponse]]:
         """GetEffectiveEntitlements tells what an organisation gets at an instant, and where each value is from."""
 
-    @abc_1.abstractmethod
     def SetEngineMode(
         self,
         request: pricing_service_pb2.SetEngineModeRequest,
@@ -253,7 +244,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
         Errors: FAILED_PRECONDITION PARITY_NOT_PROVED.
         """
 
-    @abc_1.abstractmethod
     def ListCharges(
         self,
         request: pricing_service_pb2.ListChargesRequest,
@@ -261,7 +251,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.ListChargesResponse, abc.Awaitable[pricing_service_pb2.ListChargesResponse]]:
         """ListCharges lists charges by the order in which they were rated."""
 
-    @abc_1.abstractmethod
     def ListAudit(
         self,
         request: pricing_service_pb2.ListAuditRequest,
@@ -269,7 +258,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.ListAuditResponse, abc.Awaitable[pricing_service_pb2.ListAuditResponse]]:
         """ListAudit lists this service's audit entries, newest first."""
 
-    @abc_1.abstractmethod
     def PreviewAssignment(
         self,
         request: pricing_service_pb2.PreviewAssignmentRequest,
@@ -277,7 +265,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.PreviewAssignmentResponse, abc.Awaitable[pricing_service_pb2.PreviewAssignmentResponse]]:
         """PreviewAssignment shows what a model or plan would change before it is assigned."""
 
-    @abc_1.abstractmethod
     def Estimate(
         self,
         request: pricing_service_pb2.EstimateRequest,
@@ -285,7 +272,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.EstimateResponse, abc.Awaitable[pricing_service_pb2.EstimateResponse]]:
         """Estimate prices a what-if in closed form."""
 
-    @abc_1.abstractmethod
     def EstimateStream(
         self,
         request_iterator: _MaybeAsyncIterator[pricing_service_pb2.EstimateStreamRequest],
@@ -293,7 +279,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[abc.Iterator[pricing_service_pb2.EstimateStreamResponse], abc.AsyncIterator[pricing_service_pb2.EstimateStreamResponse]]:
         """EstimateStream prices many what-ifs on one stream."""
 
-    @abc_1.abstractmethod
     def PublishCatalog(
         self,
         request: pricing_service_pb2.PublishCatalogRequest,
@@ -301,7 +286,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.PublishCatalogResponse, abc.Awaitable[pricing_service_pb2.PublishCatalogResponse]]:
         """PublishCatalog publishes a catalog version that parity has passed on."""
 
-    @abc_1.abstractmethod
     def RunParity(
         self,
         request: pricing_service_pb2.RunParityRequest,
@@ -309,7 +293,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.RunParityResponse, abc.Awaitable[pricing_service_pb2.RunParityResponse]]:
         """RunParity compares estimator and engine and records every result."""
 
-    @abc_1.abstractmethod
     def GetParityRun(
         self,
         request: pricing_service_pb2.GetParityRunRequest,
@@ -317,7 +300,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.GetParityRunResponse, abc.Awaitable[pricing_service_pb2.GetParityRunResponse]]:
         """GetParityRun reads a parity run and its deviations."""
 
-    @abc_1.abstractmethod
     def ReleaseHeldCharges(
         self,
         request: pricing_service_pb2.ReleaseHeldChargesRequest,
@@ -325,7 +307,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.ReleaseHeldChargesResponse, abc.Awaitable[pricing_service_pb2.ReleaseHeldChargesResponse]]:
         """ReleaseHeldCharges posts charges held by the kill switch, once, in order."""
 
-    @abc_1.abstractmethod
     def SetBudget(
         self,
         request: pricing_service_pb2.SetBudgetRequest,
@@ -333,7 +314,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.SetBudgetResponse, abc.Awaitable[pricing_service_pb2.SetBudgetResponse]]:
         """SetBudget sets a month's budget of an organisation or a billing account."""
 
-    @abc_1.abstractmethod
     def GetBudget(
         self,
         request: pricing_service_pb2.GetBudgetRequest,
@@ -341,7 +321,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.GetBudgetResponse, abc.Awaitable[pricing_service_pb2.GetBudgetResponse]]:
         """GetBudget reads a budget and what is used of it."""
 
-    @abc_1.abstractmethod
     def AuthorizeSpend(
         self,
         request: pricing_service_pb2.AuthorizeSpendRequest,
@@ -349,7 +328,6 @@ class PricingServiceServicer(metaclass=abc_1.ABCMeta):
     ) -> typing.Union[pricing_service_pb2.AuthorizeSpendResponse, abc.Awaitable[pricing_service_pb2.AuthorizeSpendResponse]]:
         """AuthorizeSpend tells whether an action may be charged before it acts."""
 
-    @abc_1.abstractmethod
     def SetTaxRate(
         self,
         request: pricing_service_pb2.SetTaxRateRequest,
