@@ -39,7 +39,7 @@ down: $(READY) ## end the local stack
 
 .PHONY: test-fast
 test-fast: $(READY) ## unit tests: no server, under a minute
-	@$(PYTEST) -m "not servers and not stack" libs services tests
+	@$(PYTEST) -m "not servers and not stack and not soak" libs services tests
 
 .PHONY: test
 test: $(READY) ## every test: unit, integration, the demo's figures, kills
@@ -70,7 +70,7 @@ bench: $(READY) ## the path's rate as a ratio to a raw COPY, side by side
 
 .PHONY: soak
 soak: $(READY) ## what takes longer than CI's budget
-	@$(PYTEST) -m soak --override-ini addopts= tests
+	@$(PYTEST) -m soak libs services tests
 
 .PHONY: clean
 clean: ## remove what was made here; a running stack must be down

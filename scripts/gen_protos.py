@@ -16,13 +16,14 @@ import sys
 import tempfile
 
 import google.api.field_behavior_pb2
+import grpc_tools
 from protovalidate._gen.buf.validate import validate_pb
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PROTO = ROOT / "proto"
 OUT = PROTO / "gen" / "src"
 # googleapis-common-protos ships the .proto text beside its modules.
-GOOGLE = pathlib.Path(google.api.field_behavior_pb2.__file__).resolve().parents[2]
+GOOGLE = pathlib.Path(str(google.api.field_behavior_pb2.__file__)).resolve().parents[2]
 
 
 def protoc(*args: str) -> None:
@@ -78,7 +79,7 @@ def image(path: pathlib.Path, folder: pathlib.Path) -> None:
     """Write one self-contained descriptor image with source info."""
     rules = validate_descriptor(folder)
     ours = folder / "ours.binpb"
-    google_protobuf = pathlib.Path(__import__("grpc_tools").__file__).parent / "_proto"
+    google_protobuf = pathlib.Path(str(grpc_tools.__file__)).parent / "_proto"
     protoc(
         f"--descriptor_set_in={rules}",
         f"-I{PROTO}",

@@ -17,6 +17,8 @@ import pytest
 from apportion_cli.stack.layout import READY, SERVICES, Layout, StackState, running_state, running_supervisor
 from apportion_common.local.process import process_exists
 
+pytestmark = pytest.mark.stack
+
 FAKE = Path(__file__).with_name("fake_service.py")
 WAIT_S = 60
 CLI = [sys.executable, "-c", "from apportion_cli.stack.commands import app; app()"]

@@ -23,6 +23,8 @@ from apportion_cli.stack.supervisor import LocalStack
 from apportion_common.clock import FixedClock
 from apportion_common.local.process import process_exists
 
+pytestmark = pytest.mark.stack
+
 FAKE = Path(__file__).with_name("fake_service.py")
 WAIT_S = 20
 MIGRATE = [sys.executable, "-c", "import os; print(*sorted(n for n in os.environ if n.endswith('_URL')))"]

@@ -287,7 +287,7 @@ async def test_an_entry_without_what_every_entry_has_is_dead_lettered_alone(desk
 async def test_an_entry_that_the_database_refuses_is_dead_lettered_alone_and_its_id_claimed(desk: Desk):
     poison = intake_event("p", metadata={"k": "\0"})
     message = intake_message(*(intake_event(str(n)) for n in range(5)), poison, intake_event("last"))
-    with pytest.raises(Exception, match="unsupported Unicode escape|\\\\u0000") as caught:
+    with pytest.raises(Exception, match="unsupported Unicode") as caught:
         await desk.write(message)
     batch = await desk.set_aside(message, caught.value)
     assert [e.seq for e in batch.entries] == [1, 2, 3, 4, 5, 6]

@@ -31,7 +31,7 @@ RETRY_FIRST_S = 0.2
 RETRY_LAST_S = 5.0
 """Pause between attempts at a service that cannot be reached."""
 
-errors = Console(stderr=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 @dataclass(frozen=True)
@@ -85,24 +85,24 @@ def run(main: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
 
 def fail(message: str) -> NoReturn:
     """Say what is wrong and end with exit code 1."""
-    errors.print(message, style="red", markup=False, highlight=False)
+    errors.print(message, style="red", markup=False)
     raise typer.Exit(1)
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
     """The stable reason of a refused call, or an empty text."""
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    status = rpc_status.from_call(error)
     info = error_details_pb2.ErrorInfo()
     for detail in status.details if status else ():
         if detail.Unpack(info):
-            return info.reason
+            return str(info.reason)
     return ""
 
 
 def describe(error: grpc.aio.AioRpcError) -> str:
     """A refused call in words: status, reason, message, and what is wrong with which field."""
     lines = [f"{error.code().name} {reason_of(error)}: {error.details()}"]
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    status = rpc_status.from_call(error)
     for detail in status.details if status else ():
         bad = error_details_pb2.BadRequest()
         retry = error_details_pb2.RetryInfo()

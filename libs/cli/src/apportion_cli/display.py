@@ -3,24 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 
+from apportion_common.decimals import format_decimal
+from apportion_common.money import MINOR_UNITS
 from google.type import decimal_pb2, money_pb2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
 
 PLAIN_INTERVAL_S = 2.0
 """Between two progress lines where there is no terminal."""
+PLAIN_WIDTH = 200
+"""Columns of a table where there is no terminal."""
 NANOS = 9
 
-console = Console(highlight=False, soft_wrap=True)
+def _console() -> Console:
+    """The terminal as wide as it is; a file or pipe wide enough for every table."""
+    found = Console(highlight=False, soft_wrap=True)
+    return found if found.is_terminal else Console(highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
+
+
+console = _console()
+
+
+def say(text: str, style: str = "") -> None:
+    """Print a line as it is; the style shows on a terminal only."""
+    console.print(Text(text, style=style))
 
 
 class Bar:
     """Progress of one command."""
 
     def __init__(self, name: str, total: int | None, unit: str, rich: Progress | None) -> None:
+        """A bar in `rich`, or lines where there is none."""
         self.done = 0
         self._name = name
         self._total = total
@@ -42,9 +61,14 @@ class Bar:
         self._show()
 
     @property
+    def elapsed_s(self) -> float:
+        """Seconds since the bar began."""
+        return time.monotonic() - self._started
+
+    @property
     def rate(self) -> int:
         """Work per second so far."""
-        return int(self.done / max(time.monotonic() - self._started, 1e-6))
+        return int(self.done / max(self.elapsed_s, 1e-6))
 
     def _show(self) -> None:
         if self._rich is not None and self._task is not None:
@@ -52,7 +76,7 @@ class Bar:
         elif time.monotonic() - self._said >= PLAIN_INTERVAL_S:
             self._said = time.monotonic()
             of = f" of {self._total:,}" if self._total else ""
-            print(f"{self._name}: {self.done:,}{of} {self._unit}, {self.rate:,}/s {self._note}", flush=True)
+            say(f"{self._name}: {self.done:,}{of} {self._unit}, {self.rate:,}/s  {self._note}".rstrip())
 
 
 @contextmanager
@@ -67,17 +91,42 @@ def progress(name: str, total: int | None, unit: str) -> Iterator[Bar]:
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeElapsedColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False),
     )
     with Progress(*columns, console=console) as rich:
         yield Bar(name, total, unit, rich)
 
 
+def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[str] = ()) -> None:
+    """Print a table; a column whose name begins with > is flush right, a last row may hold totals."""
+    table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
+    for name in columns:
+        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    footer = [Text(cell, style="bold") for cell in total]
+    if footer:
+        table.add_section()
+        table.add_row(*footer)
+    console.print(table)
+
+
 def money(value: money_pb2.Money) -> str:
-    """An amount as a decimal text with nine places, trailing zeros cut to at least two."""
-    sign = "-" if value.units < 0 or value.nanos < 0 else ""
-    fraction = f"{abs(value.nanos):0{NANOS}d}"
-    return f"{sign}{abs(value.units)}.{fraction[:2]}{fraction[2:].rstrip('0')}"
+    """An amount as a decimal text with its nine places, trailing zeros cut down to the currency's minor unit."""
+    return amount(money_decimal(value), value.currency_code)
+
+
+def money_decimal(value: money_pb2.Money) -> Decimal:
+    """The exact amount of a Money."""
+    return Decimal(value.units) + Decimal(f"{value.nanos}E-{NANOS}")
+
+
+def amount(value: Decimal, currency: str) -> str:
+    """An amount with at least the currency's decimals, without further trailing zeros."""
+    text, least = format_decimal(value), MINOR_UNITS.get(currency, 0)
+    whole, _, fraction = text.partition(".")
+    fraction = fraction.ljust(least, "0")
+    return f"{whole}.{fraction}" if fraction else whole
 
 
 def number(value: decimal_pb2.Decimal) -> str:

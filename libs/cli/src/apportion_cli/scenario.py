@@ -112,7 +112,7 @@ def _rows(skus: dict[str, Any]) -> Iterator[pricing.PlanSku]:
     for sku, row in skus.items():
         yield pricing.PlanSku(
             sku=sku,
-            charge_model=pricing.ChargeModel.Value(f"CHARGE_MODEL_{row['charge_model'].upper()}"),
+            charge_model=f"CHARGE_MODEL_{row['charge_model'].upper()}",
             included_qty=_decimal(row["included_qty"]),
             overage_price=_decimal(row["overage_price"]),
             tiers=_tiers(row["tiers"]),
@@ -126,7 +126,7 @@ def _tiers(rows: list[dict[str, Any]]) -> list[pricing.Tier]:
 def _catalog(full: dict[str, Any]) -> Iterator[Step]:
     request_id = _request_ids("catalog", "")
     for sku, row in full["skus"].items():
-        kind = pricing.SkuType.Value(f"SKU_TYPE_{row['type'].upper()}")
+        kind = f"SKU_TYPE_{row['type'].upper()}"
         request: Message = pricing.CreateSkuRequest(
             sku=pricing.Sku(sku=sku, type=kind, unit=row["unit"]), request_id=request_id(sku)
         )
@@ -187,7 +187,7 @@ def _orgs(full: dict[str, Any], prefix: str) -> Iterator[Step]:
         request = orgs.MapOrgRequest(
             org_id=str(naming.org_id(row["org"], prefix)),
             billing_account_id=str(naming.account_id(row["account"], prefix)),
-            allocation=orgs.Allocation.Value(f"ALLOCATION_{row['allocation'].upper()}"),
+            allocation=f"ALLOCATION_{row['allocation'].upper()}",
             percent=None if row["percent"] is None else _decimal(row["percent"]),
             effective_at=instant(row["effective_at"]),
             request_id=request_id(f"mapping:{number}"),
@@ -255,7 +255,7 @@ def _partners(full: dict[str, Any]) -> Iterator[Step]:
     for number, row in enumerate(full["commission_rates"]):
         request = ledger.SetCommissionRateRequest(
             tier=row["tier"],
-            match_kind=ledger.MatchKind.Value(f"MATCH_KIND_{row['match_kind'].upper()}"),
+            match_kind=f"MATCH_KIND_{row['match_kind'].upper()}",
             match_value=row["match_value"] or "",
             pct=_decimal(row["pct"]),
             effective_at=instant(row["effective_at"]),

@@ -19,7 +19,6 @@ import nats.errors
 import sqlalchemy
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from opentelemetry.instrumentation.sqlalchemy import SQLAlchemyInstrumentor
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion_common import failpoints
@@ -33,6 +32,7 @@ from apportion_common.grpc.server import Registration, RunningServer, start_serv
 from apportion_common.logs import configure_logs, get_logger
 from apportion_common.metrics import MetricsServer
 from apportion_common.settings import ServiceSettings
+from apportion_common.telemetry.sql import trace_statements
 from apportion_common.telemetry.tracing import Tracing, setup_tracing
 
 READINESS_EVERY_S: Final = 2
@@ -107,6 +107,7 @@ class _Process:
         self._clock = clock
         self._stopping = asyncio.Event()
         self._failed = False
+        self._starting = True
         self._server: RunningServer | None = None
 
     def stop(self, why: str) -> None:
@@ -127,8 +128,8 @@ class _Process:
         stopping = asyncio.create_task(self._stopping.wait(), name="stopping")
         try:
             await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if self._server is None:
-                work.cancel()  # Told to end while still starting: nothing is served yet.
+            if self._starting:
+                work.cancel()  # Told to end while something is still awaited: nothing is served yet.
             await asyncio.wait({work})
         finally:
             stopping.cancel()
@@ -150,20 +151,32 @@ class _Process:
             ending.push_async_callback(_flush, tracing)
             engine = await ending.enter_async_context(_engine(settings, self._service))
             client = await ending.enter_async_context(_nats(settings, self._service, self._nats_closed))
-            channels = Channels(settings)
-            ending.push_async_callback(_bounded, "channels", channels.close)
-            runtime = Runtime(
-                settings=settings,
-                clock=self._clock,
-                database=Database(engine, self._service, self._clock),
-                nats=client,
-                js=client.jetstream(),
-                channels=channels,
-                verifier=TokenVerifier(settings.jwks_file, settings.token_issuer, settings.token_audience, self._clock),
-            )
-            await build(runtime)
-            failpoints.arm(settings.fail_point, settings.environment)
-            await self._serve(runtime, engine)
+            try:
+                await self._wire_and_serve(build, engine, client, ending)
+            except Exception as error:
+                # Said before anything is closed, so that what follows from closing is not taken for the cause.
+                self._starting = False
+                self.fail("start", error)
+
+    async def _wire_and_serve(
+        self, build: Build, engine: AsyncEngine, client: Client, ending: contextlib.AsyncExitStack
+    ) -> None:
+        """Make what the service's wiring needs, let it wire, and serve."""
+        settings = self._settings
+        channels = Channels(settings)
+        ending.push_async_callback(_bounded, "channels", channels.close)
+        runtime = Runtime(
+            settings=settings,
+            clock=self._clock,
+            database=Database(engine, self._service, self._clock),
+            nats=client,
+            js=client.jetstream(),
+            channels=channels,
+            verifier=TokenVerifier(settings.jwks_file, settings.token_issuer, settings.token_audience, self._clock),
+        )
+        await build(runtime)
+        failpoints.arm(settings.fail_point, settings.environment)
+        await self._serve(runtime, engine)
 
     def _nats_closed(self) -> None:
         """NATS gave the connection up for good; only a new process gets another."""
@@ -178,6 +191,7 @@ class _Process:
         settings = self._settings
         server = await start_server(settings, runtime.registrations, runtime.service_names, verifier=runtime.verifier)
         self._server = server
+        self._starting = False
         ending = asyncio.Event()
         tasks = [asyncio.create_task(self._background(n, t, ending), name=n) for n, t in runtime.tasks.items()]
         probing = asyncio.create_task(self._keep_ready(server, engine), name="readiness")
@@ -235,7 +249,7 @@ async def _end_tasks(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
 async def _engine(settings: ServiceSettings, service: str) -> AsyncIterator[AsyncEngine]:
     """The service's engine, traced."""
     engine = make_engine(settings.database_url, f"{service}/{settings.worker_id}", settings.database_pool_size)
-    SQLAlchemyInstrumentor().instrument(engine=engine.sync_engine)
+    trace_statements(engine)
     try:
         yield engine
     finally:

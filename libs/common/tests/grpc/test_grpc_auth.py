@@ -48,7 +48,17 @@ async def both(messages: Any, context: Any) -> AsyncIterator[Any]:
 
 @pytest_asyncio.fixture
 async def served(world: World) -> AsyncIterator[Served]:
-    names = ("Public", "Anyone", "Unary", "Inners", "ForAdmins", "ForOwners", "ForFinance", "ForOperators", "ForServices")
+    names = (
+        "Public",
+        "Anyone",
+        "Unary",
+        "Inners",
+        "ForAdmins",
+        "ForOwners",
+        "ForFinance",
+        "ForOperators",
+        "ForServices",
+    )
     handlers = dict.fromkeys(names, echo) | {"Answers": answers, "Requests": requests, "Reads": reads, "Both": both}
     async with world.serving([toy_registration(**handlers)], [TOY]) as served:
         yield served
@@ -82,7 +92,14 @@ async def test_an_expired_token_is_told_apart_and_a_little_lateness_is_forgiven(
 
 def _claims(world: World, **changes: Any) -> dict[str, Any]:
     now_s = int(world.clock.now().timestamp())
-    claims = {"iss": "https://identity.test", "aud": "apportion", "sub": "a", "iat": now_s, "exp": now_s + 60, "roles": []}
+    claims = {
+        "iss": "https://identity.test",
+        "aud": "apportion",
+        "sub": "a",
+        "iat": now_s,
+        "exp": now_s + 60,
+        "roles": [],
+    }
     return {key: value for key, value in (claims | changes).items() if value is not None}
 
 
@@ -152,7 +169,9 @@ def test_only_the_keys_of_the_set_and_their_algorithm_are_believed(world: World,
         assert refusal.value.reason == "TOKEN_INVALID", token
 
 
-def test_keys_that_change_take_effect_at_once_and_an_unreadable_file_changes_nothing(world: World, tmp_path: Any) -> None:
+def test_keys_that_change_take_effect_at_once_and_an_unreadable_file_changes_nothing(
+    world: World, tmp_path: Any
+) -> None:
     verifier, token = world.verifier(), world.token("user")
     assert verifier.verify(token)
     world.jwks_file.write_text("{")
@@ -265,7 +284,9 @@ async def test_every_message_of_a_stream_is_checked(served: Served, world: World
     assert (await refused(toy_call(channel, "Both")(several(own, other), metadata=mine))).reason == "ORG_FORBIDDEN"
 
 
-@pytest.mark.parametrize("name", ["NoLevelService", "NoFieldService", "WrongFieldService", "NumberFieldService", "Missing"])
+@pytest.mark.parametrize(
+    "name", ["NoLevelService", "NoFieldService", "WrongFieldService", "NumberFieldService", "Missing"]
+)
 def test_a_contract_that_does_not_say_who_may_call_is_refused(name: str) -> None:
     with pytest.raises(ContractError):
         policies_of([f"apportion.toy.v1.{name}"])

@@ -223,7 +223,9 @@ async def test_thousands_of_violations_still_fit_a_clients_metadata(world: World
 def test_a_status_stays_small_whatever_the_error_holds() -> None:
     huge = RequestInvalid([(f"field[{i}]" * 50, "wrong " * 100) for i in range(5_000)])
     assert status_of(huge).ByteSize() <= limits.MAX_STATUS_BYTES
-    assert status_of(errors.InvalidArgument("A", "é" * 10_000, field="x" * 10_000)).ByteSize() <= limits.MAX_STATUS_BYTES
+    assert (
+        status_of(errors.InvalidArgument("A", "é" * 10_000, field="x" * 10_000)).ByteSize() <= limits.MAX_STATUS_BYTES
+    )
 
 
 async def test_a_handler_that_takes_too_long_is_ended(world: World) -> None:
@@ -323,7 +325,9 @@ async def test_a_span_says_how_its_call_ended(world: World) -> None:
 
 
 async def test_an_answer_turns_back_into_the_typed_error(world: World) -> None:
-    raised = errors.FailedPrecondition("PERIOD_OPEN", "The period is open.", retry_after_s=3, field="a", reason_code="x")
+    raised = errors.FailedPrecondition(
+        "PERIOD_OPEN", "The period is open.", retry_after_s=3, field="a", reason_code="x"
+    )
     async with world.serving([toy_registration(Anyone=raising(raised))], [TOY]) as served:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await toy_call(served.channel, "Anyone")(Toy(), metadata=bearer(world.token()))
@@ -345,4 +349,3 @@ async def test_no_answer_turns_into_unavailable(served_address: str, world: Worl
 @pytest.fixture
 def served_address(unused_tcp_port: int) -> str:
     return f"127.0.0.1:{unused_tcp_port}"
-

@@ -20,6 +20,8 @@ from apportion_common.clock import SystemClock
 from apportion_common.local.keys import LocalCa
 from apportion_common.local.nats import LocalNats, NatsError, find_nats_server
 
+pytestmark = pytest.mark.servers
+
 USERS = {"operator": "a-password", "ledger": 'quo"ted\\'}
 
 

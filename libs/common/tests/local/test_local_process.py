@@ -21,6 +21,8 @@ SUPERVISOR = """
 import sys, time
 from pathlib import Path
 from apportion_common.local.process import ChildProcess, ChildSpec
+
+pytestmark = pytest.mark.servers
 folder, program = Path(sys.argv[1]), sys.argv[2]
 children = [
     ChildProcess(ChildSpec(str(n), [sys.executable, "-c", program], {}, folder / f"{n}.log")) for n in range(3)

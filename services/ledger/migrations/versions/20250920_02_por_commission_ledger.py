@@ -128,10 +128,14 @@ TABLES = (
     "CREATE INDEX ix_ledger_line_billing_account_id_event_time ON ledger_line (billing_account_id, event_time)",
     "CREATE INDEX ix_ledger_line_event_id ON ledger_line (event_id) WHERE lane IS NULL",
     "CREATE INDEX ix_ledger_line_org_id_event_time ON ledger_line (org_id, event_time)",
-    "CREATE INDEX ix_ledger_line_partner_id_event_time"
-    " ON ledger_line (partner_id, event_time) WHERE partner_id IS NOT NULL",
-    "CREATE INDEX ix_ledger_line_reverses_entry_id"
-    " ON ledger_line (reverses_entry_id) WHERE reverses_entry_id IS NOT NULL",
+    """
+    CREATE INDEX ix_ledger_line_partner_id_event_time ON ledger_line (partner_id, event_time)
+        WHERE partner_id IS NOT NULL
+    """,
+    """
+    CREATE INDEX ix_ledger_line_reverses_entry_id ON ledger_line (reverses_entry_id)
+        WHERE reverses_entry_id IS NOT NULL
+    """,
     """
     CREATE TABLE ledger_charge_key (
         charge_id uuid NOT NULL,

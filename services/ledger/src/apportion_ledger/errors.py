@@ -55,7 +55,7 @@ def match_value_wrong() -> InvalidArgument:
     """Only the default rate has no value to match."""
     return InvalidArgument(
         "MATCH_VALUE_WRONG",
-        "A SKU or SKU type is named for such a rate, and none for the default.",
+        "A rate of a SKU or SKU type names it; the default names none.",
         field="match_value",
     )
 
@@ -82,9 +82,7 @@ def charges_contended() -> Unavailable:
 
 def page_token_invalid() -> InvalidArgument:
     """A page token that this service did not give."""
-    return InvalidArgument(
-        "PAGE_TOKEN_INVALID", "The page token is not one that this service gave.", field="page_token"
-    )
+    return InvalidArgument("PAGE_TOKEN_INVALID", "This service did not give the page token.", field="page_token")
 
 
 def too_many_lines(most: int) -> ResourceExhausted:

@@ -31,7 +31,7 @@ class Settings(ServiceSettings):
         default="",
         max_length=2_000,
         validation_alias="LEDGER_MINIMUM_PAYOUT",
-        description="Least payout of a weekly sweep, per currency, as AUD:10; what is below is carried. None by default.",
+        description="Least payout of a weekly sweep, per currency, as AUD:10; less is carried. None by default.",
     )
 
     @property

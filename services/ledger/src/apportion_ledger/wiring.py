@@ -60,7 +60,7 @@ def make_parts(database: Database, settings: Settings) -> Parts:
     appender = ChargeAppender(LineTable(), BalanceTable(), settings.real_time_thresholds)
     settlements = SettlementTable()
     # The stubs call every RPC abstract, but those that are not overridden answer UNIMPLEMENTED.
-    servicer = LedgerServicer(  # type: ignore[abstract]
+    servicer = LedgerServicer(
         database=database,
         partners=Partners(terms_table),
         rates=Rates(terms_table),

@@ -50,3 +50,8 @@ def page_token_malformed() -> InvalidArgument:
     return InvalidArgument(
         "PAGE_TOKEN_MALFORMED", "The page token is not one that this service gave.", field="page_token"
     )
+
+
+def source_unknown() -> InvalidArgument:
+    """An event whose source the contract does not name; it is rejected alone."""
+    return InvalidArgument("SOURCE_UNKNOWN", "The source is none that the contract names.", field="source")

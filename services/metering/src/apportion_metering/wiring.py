@@ -45,7 +45,7 @@ async def build(runtime: Runtime) -> None:
     await _first_partitions(partitions)
 
     # The stubs call every RPC abstract, but those that are not overridden answer UNIMPLEMENTED.
-    servicer = MeteringServicer(  # type: ignore[abstract]
+    servicer = MeteringServicer(
         database,
         tables.shared,
         ingest=Ingest(stream, replies, clock),

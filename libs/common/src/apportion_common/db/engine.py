@@ -59,6 +59,8 @@ def make_engine(
     return create_async_engine(
         normalise_url(url),
         isolation_level="READ COMMITTED",
+        # Parameters are people's data; an error names the statement only.
+        hide_parameters=True,
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,

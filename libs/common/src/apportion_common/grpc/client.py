@@ -22,6 +22,9 @@ from apportion_common.grpc.context import current_call
 
 KEEPALIVE_TIME_MS: Final = 30_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000
+RECONNECT_FIRST_PAUSE_MS: Final = 250
+RECONNECT_MAX_PAUSE_MS: Final = 2_000
+"""Between attempts to reach a service that is away; grpc's own two minutes would hold up the lanes after its return."""
 RETRY_FIRST_PAUSE_MS: Final = 50
 RETRY_MAX_PAUSE_MS: Final = 2_000
 MIN_TRY_S: Final = 0.01
@@ -155,6 +158,8 @@ def channel_options() -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.enable_retries", 0),
+        ("grpc.initial_reconnect_backoff_ms", RECONNECT_FIRST_PAUSE_MS),
+        ("grpc.max_reconnect_backoff_ms", RECONNECT_MAX_PAUSE_MS),
     ]
 
 

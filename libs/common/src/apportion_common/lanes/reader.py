@@ -13,6 +13,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
+from uuid import uuid4
 
 import nats.errors
 import nats.js.errors
@@ -21,7 +22,6 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from apportion_common.ids import uuid7
 from apportion_common.lanes import limits
 from apportion_common.lanes.model import LaneMessage
 
@@ -103,7 +103,7 @@ class LaneReader(Generic[T]):
         self._broken = False
         self._wanted = 0
         self._consumer_seq = 0
-        name = f"lane-{uuid7().hex}"
+        name = f"lane-{uuid4().hex}"
         await self._client.jetstream().add_consumer(
             self._stream,
             ConsumerConfig(

@@ -190,8 +190,8 @@ class LocalPostgres:
     def create_role_and_database(self, name: str, owner_role: str, app_role: str, passwords: RolePasswords) -> None:
         """Make a database with its owner (for migrations) and its application role (for running); repeatable.
 
-        The application role may read and write what the owner makes, and change no structure. Nobody else may
-        connect to the database, and neither role may connect to another one.
+        The application role may do what the owner's migrations grant it, and nothing else. Nobody else may connect
+        to the database, and neither role may connect to another one.
         """
         with psycopg.connect(self.admin_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             self._ensure_role(connection, owner_role, passwords.owner)
@@ -208,16 +208,6 @@ class LocalPostgres:
             connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
             connection.execute(sql.SQL("GRANT ALL ON SCHEMA public TO {}").format(owner))
             connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(app))
-            for privilege in (
-                "USAGE ON SCHEMAS",
-                "SELECT, INSERT, UPDATE, DELETE ON TABLES",
-                "USAGE, SELECT ON SEQUENCES",
-            ):
-                connection.execute(
-                    sql.SQL("ALTER DEFAULT PRIVILEGES FOR ROLE {} GRANT {} TO {}").format(
-                        owner, sql.SQL(privilege), app
-                    )
-                )
 
     @staticmethod
     def _ensure_role(connection: psycopg.Connection[tuple[object, ...]], role: str, password: str) -> None:

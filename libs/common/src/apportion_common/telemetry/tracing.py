@@ -16,10 +16,8 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased, Sampler, SamplingResult
-from opentelemetry.trace import Link, Span, SpanKind, TraceState
+from opentelemetry.trace import Span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-from opentelemetry.util.types import Attributes
 
 from apportion_common.telemetry.export import JsonLinesExporter, RedactingExporter
 
@@ -27,31 +25,7 @@ EXPORT_EVERY_MS: Final = 500
 MAX_QUEUED_SPANS: Final = 65_536
 MAX_EXPORT_BATCH: Final = 4_096
 MAX_ATTRIBUTE_CHARS: Final = 1_024
-_DATABASE_KEYS: Final = ("db.system", "db.system.name")
 _TRACEPARENT: Final = TraceContextTextMapPropagator()
-
-
-class RootSampler(Sampler):
-    """Samples every trace, but begins none with a mere database query: polling loops would drown the rest."""
-
-    def should_sample(
-        self,
-        parent_context: Context | None,
-        trace_id: int,
-        name: str,
-        kind: SpanKind | None = None,
-        attributes: Attributes = None,
-        links: Sequence[Link] | None = None,
-        trace_state: TraceState | None = None,
-    ) -> SamplingResult:
-        """Drop client spans of a database, sample the rest."""
-        if kind is SpanKind.CLIENT and any(key in (attributes or {}) for key in _DATABASE_KEYS):
-            return SamplingResult(Decision.DROP)
-        return ALWAYS_ON.should_sample(parent_context, trace_id, name, kind, attributes, links)
-
-    def get_description(self) -> str:
-        """The sampler's name."""
-        return "RootSampler"
 
 
 class Tracing:
@@ -92,12 +66,14 @@ def setup_tracing(
 
 
 def make_provider(service: str, worker_id: str, exporters: Sequence[SpanExporter]) -> TracerProvider:
-    """A tracer provider that exports redacted spans through those exporters."""
+    """A tracer provider that exports redacted spans through those exporters.
+
+    It samples every trace unless the standard OTEL_TRACES_SAMPLER says otherwise.
+    """
     provider = TracerProvider(
         resource=Resource.create(
             {"service.name": service, "service.namespace": "apportion", "service.instance.id": worker_id}
         ),
-        sampler=ParentBased(RootSampler()),
         shutdown_on_exit=False,
     )
     for exporter in exporters:

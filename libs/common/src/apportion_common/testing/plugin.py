@@ -109,6 +109,13 @@ def pytest_report_header(config: pytest.Config) -> str:
     return config.stash[_SERVERS].header()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs servers by the fixtures that it takes, so that the fast tests can be chosen without it."""
+    for item in items:
+        if {"servers", "killable_nats"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.servers)
+
+
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Servers:
     """The chosen providers, with a folder of this session to put servers into."""

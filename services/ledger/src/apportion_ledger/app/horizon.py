@@ -37,8 +37,8 @@ class Horizons:
         The largest id would not do: a transaction that took its id earlier may commit later. Raises Unavailable
         HORIZON_BUSY after HORIZON_WAIT_MS.
         """
-        async with self._database.read() as connection:
-            target = await self._store.newest(connection)
+        async with self._database.transaction() as tx:
+            target = await self._store.own(tx)
         for _ in range(_POLLS):
             async with self._database.read() as connection:
                 horizon = await self._store.oldest_running(connection)

@@ -118,7 +118,7 @@ INVARIANTS: Final = {
     """,
     "swept_lines_are_the_partners_own": """
         SELECT a.entry_id::text FROM settlement_line AS a JOIN settlement AS s USING (settlement_id)
-            LEFT JOIN ledger_line AS l USING (entry_id)
+            LEFT JOIN ledger_line AS l ON l.entry_id = a.entry_id
         WHERE l.partner_id IS DISTINCT FROM s.partner_id OR l.currency IS DISTINCT FROM s.currency
     """,
     "sweeps_equal_their_claims": """

@@ -144,7 +144,7 @@ class LineTable:
                     to_us(row[11]),
                     row[12],
                     row[13],
-                )  # fmt: skip
+                )
                 async for row in cursor
             }
 
@@ -187,7 +187,8 @@ def _packed(rows: Sequence[LineRows], ledger_revision: int) -> Iterator[bytes]:
 
 # A report over all lines may take longer than a call of the hot path, and so may whoever reads it.
 _TAKE_TIME: Final = sql.SQL(
-    "SELECT set_config('statement_timeout', {time}, true), set_config('idle_in_transaction_session_timeout', {time}, true)"
+    "SELECT set_config('statement_timeout', {time}, true),"
+    " set_config('idle_in_transaction_session_timeout', {time}, true)"
 ).format(time=sql.Literal(str(REPORT_TIMEOUT_MS)))
 _LINE_COLUMNS: Final = f"""
     l.entry_id, l.charge_id, l.event_id, l.kind, l.org_id, l.project_id, l.billing_account_id, l.sku,
@@ -262,10 +263,11 @@ class LineView:
             await cursor.execute(
                 f"SELECT org_id, sku, period, currency, count(*), {scaled('sum(quantity)')}, "
                 f"{scaled('sum(amount_gross)')} FROM ledger_line WHERE {where} "
-                'GROUP BY org_id, sku, period, currency ORDER BY org_id, sku COLLATE "C", period, currency LIMIT %(most)s',
+                'GROUP BY org_id, sku, period, currency ORDER BY org_id, sku COLLATE "C", period, currency '
+                "LIMIT %(most)s",
                 {**parameters, "most": most},
             )
-            return [GrossSum(*row[:5], int(row[5]), int(row[6])) async for row in cursor]
+            return [GrossSum(row[0], row[1], row[2], row[3], row[4], int(row[5]), int(row[6])) async for row in cursor]
 
     async def summary(self, connection: AsyncConnection, query: SummaryQuery, most: int) -> list[LineSum]:
         """The account's lines for an invoice, summed; at most `most` sums."""
@@ -280,7 +282,7 @@ class LineView:
                 "most": most,
             },
         )
-        return [LineSum(*row[:9], int(row.quantity), int(row.gross), int(row.share)) for row in rows]
+        return [LineSum._make((*row[:9], int(row.quantity), int(row.gross), int(row.share))) for row in rows]
 
 
 _SUMMARY: Final = text(

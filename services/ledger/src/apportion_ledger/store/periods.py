@@ -18,7 +18,8 @@ _ADD: Final = text(
     ON CONFLICT DO NOTHING
     """
 )
-_NEWEST: Final = text("SELECT pg_snapshot_xmax(pg_current_snapshot())::text")
+# A snapshot's xmax would not do: it is the first id that was not over, which may belong to a transaction in progress.
+_OWN: Final = text("SELECT pg_current_xact_id()::text")
 _OLDEST: Final = text("SELECT pg_snapshot_xmin(pg_current_snapshot())::text")
 _CLOSED: Final = text(
     """
@@ -47,9 +48,9 @@ class PeriodTable:
 class HorizonTable:
     """Transaction ids as the database gives them out, and what is closed below one."""
 
-    async def newest(self, connection: AsyncConnection) -> int:
-        """The first transaction id that was not yet given out."""
-        return int((await connection.execute(_NEWEST)).scalar_one())
+    async def own(self, tx: Transaction) -> int:
+        """The transaction's own id: every one that was in progress with an id before it has a smaller one."""
+        return int((await tx.execute(_OWN)).scalar_one())
 
     async def oldest_running(self, connection: AsyncConnection) -> int:
         """The oldest transaction id that is still in progress: all below it are over."""

@@ -25,11 +25,12 @@ _TOTALS: Final = text(
         SELECT currency, business_day, 0, 0, 0, amount, 0, 0
         FROM settlement WHERE partner_id = :partner_id AND kind = 'sweep' AND state <> 'void'
     ), placed AS (
-        SELECT *, CAST(:first AS date) IS NOT NULL AND day < CAST(:first AS date) AS before
+        SELECT *, earned - clawed_back - paid_real_time - paid_sweep AS moved,
+            CAST(:first AS date) IS NOT NULL AND day < CAST(:first AS date) AS before
         FROM moves WHERE CAST(:after AS date) IS NULL OR day < CAST(:after AS date)
     )
     SELECT currency,
-        {scaled("coalesce(sum(earned - clawed_back - paid_real_time - paid_sweep) FILTER (WHERE before), 0)")} AS opening,
+        {scaled("coalesce(sum(moved) FILTER (WHERE before), 0)")} AS opening,
         {scaled("coalesce(sum(earned) FILTER (WHERE NOT before), 0)")} AS earned,
         {scaled("coalesce(sum(clawed_back) FILTER (WHERE NOT before), 0)")} AS clawed_back,
         {scaled("coalesce(sum(paid_real_time) FILTER (WHERE NOT before), 0)")} AS paid_real_time,

@@ -131,7 +131,7 @@ partner_of_record: Final = Table(
     ),
     Index("ix_partner_of_record_partner_id", "partner_id"),
 )
-"""The assignments as they stand now: this table refuses overlaps; partner_of_record_version keeps what was known when."""
+"""The assignments as they stand; overlaps are refused. partner_of_record_version keeps what was known when."""
 
 partner_of_record_version: Final = Table(
     "partner_of_record_version",
@@ -208,7 +208,7 @@ ledger_line: Final = Table(
     Index("ix_ledger_line_event_id", "event_id", postgresql_where=text("lane IS NULL")),
     postgresql_partition_by="RANGE (posted_at)",
 )
-"""One charge with its split, for ever: inserted and read, never changed. Without foreign keys, which cost the poster 40 %."""
+"""One charge with its split: inserted and read, never changed. No foreign keys: they cost the poster 40 %."""
 
 ledger_charge_key: Final = Table(
     "ledger_charge_key",
@@ -218,7 +218,7 @@ ledger_charge_key: Final = Table(
     Column("entry_id", Uuid, nullable=False),
     CheckConstraint("octet_length(content_hash) = 32", name="content_hash"),
 )
-"""Every charge ever written, not partitioned and kept for ever: once means once. The hash is of the charge, without its split."""
+"""Every charge ever written, kept for ever: once means once. The hash is of the charge, without its split."""
 
 partner_balance: Final = Table(
     "partner_balance",
@@ -231,7 +231,7 @@ partner_balance: Final = Table(
     Column("paid_sweep", Numeric(38, 9), nullable=False, server_default=ZERO),
     CheckConstraint(_finite("earned", "clawed_back", "paid_real_time", "paid_sweep"), name="finite"),
 )
-"""The running balance of a partner and currency: earned - clawed back - paid. Its row is the lock of all its payouts."""
+"""The balance of a partner and currency: earned - clawed back - paid. Its row is the lock of all its payouts."""
 
 partner_day: Final = Table(
     "partner_day",
@@ -279,7 +279,7 @@ settlement: Final = Table(
     Index("uq_settlement_entry_id", "entry_id", unique=True, postgresql_where=text("entry_id IS NOT NULL")),
     Index("ix_settlement_pending", "settlement_id", postgresql_where=text("state = 'pending'")),
 )
-"""A payout: pending -> paid | void. business_day is the day it counts to: of the line's event, or the last of the week."""
+"""A payout: pending -> paid | void. It counts on business_day: the day of the line's event, or the week's last."""
 
 settlement_line: Final = Table(
     "settlement_line",

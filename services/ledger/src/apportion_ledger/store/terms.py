@@ -54,18 +54,11 @@ class TermsTable:
     async def load(self, connection: AsyncConnection, revision: int) -> Terms:
         """All terms; `revision` is the head's, read in the same transaction."""
         por, version = partner_of_record.c, partner_of_record_version.c
-        pors = await connection.execute(
-            select(
-                por.por_id,
-                por.subject_type,
-                por.subject_id,
-                por.partner_id,
-                por.start_at,
-                version.end_at,
-                version.status,
-                version.revision,
-            ).join_from(partner_of_record, partner_of_record_version)  # fmt: skip
-        )
+        columns = (
+            por.por_id, por.subject_type, por.subject_id, por.partner_id, por.start_at, version.end_at, version.status,
+            version.revision,
+        )  # fmt: skip
+        pors = await connection.execute(select(*columns).join_from(partner_of_record, partner_of_record_version))
         por_rows = [
             PorRow(
                 row.por_id.bytes,
@@ -117,8 +110,9 @@ class TermsTable:
                 created_by=_actor(tx),
             )
             .on_conflict_do_nothing()
+            .returning(partner.c.partner_id)
         )
-        return (await tx.execute(statement)).rowcount == 1
+        return (await tx.execute(statement)).first() is not None
 
     async def add_tier(self, tx: Transaction, partner_id: UUID, tier: str, effective_at_us: int, revision: int) -> None:
         """Give a partner a tier from an instant on."""

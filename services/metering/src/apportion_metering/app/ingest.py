@@ -189,8 +189,8 @@ def _sort(checked: CheckedEvent | Rejected, index: int, source: int, taken: _Tak
     if isinstance(checked, Rejected):
         result.rejections.append(Rejection(index, checked))
     elif source not in _SOURCES:
-        why = Rejected("SOURCE_UNKNOWN", "source", "The source is none that the contract names.")
-        result.rejections.append(Rejection(index, why))
+        refusal = errors.source_unknown()
+        result.rejections.append(Rejection(index, Rejected(refusal.reason, "source", refusal.message)))
     else:
         taken.events.append(checked)
         taken.indexes.append(index)

@@ -228,7 +228,9 @@ class Writer:
         for reason, count in totals.reasons.items():
             metrics.DEAD_LETTERS.labels(reason).inc(count)
 
-    async def _answer(self, messages: Sequence[LaneMessage[WriterInput]], outcomes: list[lane_pb2.EntryOutcome]) -> None:
+    async def _answer(
+        self, messages: Sequence[LaneMessage[WriterInput]], outcomes: list[lane_pb2.EntryOutcome]
+    ) -> None:
         """Answer the calls that wait for the commit."""
         first = 0
         for message in messages:

@@ -95,19 +95,16 @@ class DurabilityGuard:
 
 def _trouble_of(url: str) -> str:
     """Why a server cannot be relied on, or an empty text; asks its monitoring page of JetStream."""
-    parts = urlsplit(url)
-    secure = parts.scheme == "https"
-    connect = http.client.HTTPSConnection if secure else http.client.HTTPConnection
-    connection = connect(parts.hostname or "", parts.port, timeout=MONITOR_TIMEOUT_S)
     try:
-        connection.request("GET", "/jsz?config=true")
-        answer = connection.getresponse()
-        found: Any = json.loads(answer.read(MONITOR_BYTES_MAX))
-        durable = answer.status == http.HTTPStatus.OK and found["config"].get("sync_always") is True
+        parts = urlsplit(url)
+        connect = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        with contextlib.closing(connect(parts.hostname or "", parts.port, timeout=MONITOR_TIMEOUT_S)) as connection:
+            connection.request("GET", "/jsz?config=true")
+            answer = connection.getresponse()
+            found: Any = json.loads(answer.read(MONITOR_BYTES_MAX))
+            durable = answer.status == http.HTTPStatus.OK and found["config"].get("sync_always") is True
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"the server's settings cannot be read ({type(error).__name__})"
-    finally:
-        connection.close()
     return "" if durable else "this server flushes later"
 
 

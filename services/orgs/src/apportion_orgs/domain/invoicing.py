@@ -12,7 +12,7 @@ from apportion_common.money import minor_unit
 
 from apportion_orgs.domain.allocation import AccountAllocation, OrgUsage, allocate
 from apportion_orgs.domain.apportionment import apportion_to
-from apportion_orgs.domain.mappings import MappingRow, declared_order, last_row_before
+from apportion_orgs.domain.mappings import MappingRow, declared_order, last_rows_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +77,13 @@ def draw_invoice(
     """
     lines = _merged(sums)
     if any(line.currency != currency for line in lines):
-        raise FailedPrecondition("CURRENCY_MISMATCH", f"The account is billed in {currency}; some of its lines are not.")
+        raise FailedPrecondition("CURRENCY_MISMATCH", f"The account is in {currency}; some of its lines are not.")
     by_org = {org: list(held) for org, held in groupby(lines, key=lambda line: line.org_id)}
     order = [org for org in declared_order(rows, account_id) if org in by_org]
     if len(order) != len(by_org):
         raise FailedPrecondition("MAPPING_MISSING", "The ledger has lines of an org that was never on the account.")
-    usages = [_usage(org, account_id, until_us, rows, by_org[org]) for org in order]
+    terms = last_rows_before(rows, account_id, until_us)
+    usages = [_usage(org, terms.get(org), by_org[org]) for org in order]
     allocation = allocate(owner_id, currency, usages)
     check_scaled(allocation.invoice_total, AMOUNT)
     unit = minor_unit(currency)
@@ -113,10 +114,7 @@ def _merged(sums: Sequence[LineSum]) -> list[LineSum]:
     return merged
 
 
-def _usage(
-    org_id: bytes, account_id: bytes, until_us: int, rows: Sequence[MappingRow], lines: Sequence[LineSum]
-) -> OrgUsage:
-    row = last_row_before(rows, org_id, account_id, until_us)
+def _usage(org_id: bytes, row: MappingRow | None, lines: Sequence[LineSum]) -> OrgUsage:
     if row is None:
         raise FailedPrecondition("MAPPING_MISSING", "The ledger has lines of an org from before it was on the account.")
     total = check_scaled(sum(line.gross for line in lines), AMOUNT)

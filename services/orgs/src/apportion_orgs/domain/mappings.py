@@ -93,11 +93,10 @@ def orgs_mapped_within(rows: Sequence[MappingRow], account_id: bytes, start_us: 
     return mapped
 
 
-def last_row_before(rows: Sequence[MappingRow], org_id: bytes, account_id: bytes, until_us: int) -> MappingRow | None:
-    """The last row of an org to an account that takes effect before an instant: its terms on an invoice up to there."""
-    held = [
-        row
-        for row in rows
-        if row.org_id == org_id and row.account_id == account_id and row.effective_at_us < until_us
-    ]
-    return max(held, key=lambda row: row.effective_at_us, default=None)
+def last_rows_before(rows: Sequence[MappingRow], account_id: bytes, until_us: int) -> dict[bytes, MappingRow]:
+    """Each org's last row to an account that takes effect before an instant: its terms on an invoice up to there."""
+    last: dict[bytes, MappingRow] = {}
+    for row in sorted(rows, key=lambda row: row.effective_at_us):
+        if row.account_id == account_id and row.effective_at_us < until_us:
+            last[row.org_id] = row
+    return last

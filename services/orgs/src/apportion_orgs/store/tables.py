@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from apportion_common.db.tables import NAMING_CONVENTION, head_table, shared_tables
 from sqlalchemy import (
     BigInteger,
     Boolean,
@@ -24,8 +25,6 @@ from sqlalchemy import (
     Uuid,
     text,
 )
-
-from apportion_common.db.tables import NAMING_CONVENTION, head_table, shared_tables
 
 AMOUNT: Final = Numeric(27, 9)
 PERCENT: Final = Numeric(7, 4)
@@ -226,9 +225,7 @@ invoice: Final = Table(
     CheckConstraint(_finite("ledger_total", "total"), name="finite"),
     CheckConstraint("rounding_difference = total - ledger_total", name="rounding"),
     CheckConstraint("horizon > 0", name="horizon"),
-    Index(
-        "ix_invoice_draft", "billing_account_id", "period", unique=True, postgresql_where=text("state = 'draft'")
-    ),
+    Index("ix_invoice_draft", "billing_account_id", "period", unique=True, postgresql_where=text("state = 'draft'")),
     Index("ix_invoice_billing_account_id", "billing_account_id", "invoice_id"),
     Index("ix_invoice_period", "period", "invoice_id"),
 )
@@ -288,18 +285,14 @@ invoice_line: Final = Table(
     _amount("amount"),
     CheckConstraint(_one_of("kind", LINE_KINDS), name="kind"),
     CheckConstraint(_finite("quantity", "gross", "partner_amount", "amount"), name="finite"),
-    CheckConstraint(
-        "partner_id IS NOT NULL OR (partner_amount = 0 AND NOT partner_from_account)", name="partner"
-    ),
+    CheckConstraint("partner_id IS NOT NULL OR (partner_amount = 0 AND NOT partner_from_account)", name="partner"),
     CheckConstraint("line_count > 0", name="line_count"),
 )
 
 invoice_number: Final = Table(
     "invoice_number",
     metadata,
-    Column(
-        "billing_account_id", Uuid, ForeignKey("billing_account.billing_account_id"), primary_key=True
-    ),
+    Column("billing_account_id", Uuid, ForeignKey("billing_account.billing_account_id"), primary_key=True),
     Column("last", BigInteger, nullable=False),
     CheckConstraint("last > 0", name="last"),
 )

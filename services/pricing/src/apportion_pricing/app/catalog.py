@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from apportion_common.db.actor import current_actor
 from apportion_common.db.head import next_revision
 from apportion_common.db.unit_of_work import Transaction
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from apportion_pricing import errors
 from apportion_pricing.app.ports import CatalogStore, SkuRecord
 
@@ -29,9 +29,7 @@ class CatalogUseCases:
         )
         return revision
 
-    async def list_skus(
-        self, connection: AsyncConnection, after: str, page_size: int
-    ) -> tuple[list[SkuRecord], bool]:
+    async def list_skus(self, connection: AsyncConnection, after: str, page_size: int) -> tuple[list[SkuRecord], bool]:
         """A page of SKUs by name after `after`, and whether there are more."""
         found = await self._store.list_skus(connection, after, page_size + 1)
         return found[:page_size], len(found) > page_size

@@ -7,6 +7,7 @@ from uuid import UUID
 from apportion_common.db.actor import current_actor
 from apportion_common.db.head import next_revision
 from apportion_common.db.unit_of_work import Transaction
+
 from apportion_pricing import errors
 from apportion_pricing.app.catalog_cache import LIVE
 from apportion_pricing.app.ports import EngineModeRow, EntitlementStore

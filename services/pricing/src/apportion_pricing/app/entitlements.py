@@ -1,4 +1,4 @@
-"""Which plan an organisation has, what is overridden for it, and what that comes to (spec 03, "Effective entitlement")."""
+"""Which plan an organisation has, what is overridden for it, and what that comes to (spec 03)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from apportion_common.db.actor import current_actor
 from apportion_common.db.head import next_revision
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.decimals import PRICE_PLACES, QUANTITY_PLACES, format_scaled
 from apportion_common.protos import uuid_text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from apportion_pricing import errors
 from apportion_pricing.app.accounts import OrgsAccounts
 from apportion_pricing.app.catalog_cache import CatalogCache
@@ -21,8 +21,15 @@ from apportion_pricing.app.plans import terms_of
 from apportion_pricing.app.ports import BillingAccount, CatalogStore, EntitlementStore
 from apportion_pricing.domain.periods import is_period_start, period_of
 from apportion_pricing.domain.rating import ChargeModel
-from apportion_pricing.domain.terms import AssignmentRow, EntitlementRow, Override, PlanSkuRow, RateTerms
-from apportion_pricing.domain.terms import SkuTerms, SubjectKind
+from apportion_pricing.domain.terms import (
+    AssignmentRow,
+    EntitlementRow,
+    Override,
+    PlanSkuRow,
+    RateTerms,
+    SkuTerms,
+    SubjectKind,
+)
 from apportion_pricing.domain.terms_book import in_force
 from apportion_pricing.domain.validation import check_effective_at
 
@@ -69,9 +76,7 @@ class EntitlementUseCases:
         assert interval is not None
         return interval.account.currency if interval.account is not None else None
 
-    async def assign_plan(
-        self, tx: Transaction, row: AssignmentRow, notes: str, billing_currency: str | None
-    ) -> int:
+    async def assign_plan(self, tx: Transaction, row: AssignmentRow, notes: str, billing_currency: str | None) -> int:
         """Give an organisation a plan from a period's start on; gives the revision.
 
         `billing_currency` is what `currency_at` gave. Raises NotFound PLAN_NOT_FOUND, FailedPrecondition
@@ -218,6 +223,8 @@ def _entitlement_json(row: EntitlementRow) -> dict[str, object]:
 def _override_json(override: Override) -> dict[str, object]:
     return {
         "included_qty": None if override.included is None else format_scaled(override.included, QUANTITY_PLACES),
-        "overage_price": None if override.overage_price is None else format_scaled(override.overage_price, PRICE_PLACES),
+        "overage_price": None
+        if override.overage_price is None
+        else format_scaled(override.overage_price, PRICE_PLACES),
         "tiers": None if override.tiers is None else override.tiers.to_json(),
     }

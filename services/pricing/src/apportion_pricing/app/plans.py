@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from apportion_common.db.actor import current_actor
 from apportion_common.db.head import next_revision
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.decimals import AMOUNT_PLACES, PRICE_PLACES, QUANTITY_PLACES, format_scaled
 from apportion_common.money import minor_decimals
 from apportion_common.protos import uuid_text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
 from apportion_pricing import errors
 from apportion_pricing.app.ports import CatalogStore, PlanRecord
 from apportion_pricing.domain.periods import is_period_start
@@ -146,4 +146,3 @@ def row_json(row: PlanSkuRow) -> dict[str, object]:
         "effective_at_us": row.effective_at_us,
         "revision": row.revision,
     }
-

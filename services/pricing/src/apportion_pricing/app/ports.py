@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from apportion.common.v1.audit_pb2 import AuditEntry, AuditQuery
 from apportion_common.db.unit_of_work import Transaction
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -247,4 +248,54 @@ class EntitlementStore(Protocol):
 
     async def used(self, connection: AsyncConnection, org_id: bytes, period: str) -> dict[str, int]:
         """What an organisation has used of each SKU in a period, scaled by 9 places."""
+        ...
+
+
+Place = tuple[int, int, str]
+"""Lane, seq and kind: where a charge stands in the order of rating."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRecord:
+    """A stored charge; quantities and the amount are scaled by 9 places."""
+
+    charge_id: bytes
+    event_id: bytes
+    org_id: bytes
+    project_id: bytes | None
+    billing_account_id: bytes
+    sku: str
+    kind: str
+    mode: str
+    quantity: int
+    quantity_before: int
+    currency: str
+    amount: int
+    event_time_us: int
+    period: str
+    lane: int
+    pos: int
+    seq: int
+    catalog_revision: int
+    orgs_revision: int
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the order of rating."""
+        return self.lane, self.seq, self.kind
+
+
+class ChargeReader(Protocol):
+    """Reads charges."""
+
+    async def page(self, org_id: bytes | None, after: Place | None, limit: int) -> list[ChargeRecord]:
+        """Charges of an organisation, or of all, after a place; each lane in the order of seq."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """The service's own audit entries."""
+
+    async def page(self, query: AuditQuery) -> tuple[list[AuditEntry], str]:
+        """A page of entries, newest first, and the token of the next one. InvalidArgument PAGE_TOKEN_MALFORMED."""
         ...

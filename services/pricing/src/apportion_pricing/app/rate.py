@@ -105,6 +105,19 @@ class LaneMemory:
             self.catalog_revision = catalog_revision
             self.orgs_revision = orgs_revision
 
+    def match(self, usages: Sequence[Usage]) -> tuple[list[Stretch | None], Sequence[Usage]]:
+        """The known stretch of each event or None, and the events that have none."""
+        latest, found, missed = self.latest, [], []
+        for usage in usages:
+            at_us = usage[6]
+            stretch = latest.get((usage[2], usage[4]))
+            if stretch is None or not stretch.start_us <= at_us < stretch.end_us:
+                stretch = self.find(usage[2], usage[4], at_us)
+                if stretch is None:
+                    missed.append(usage)
+            found.append(stretch)
+        return found, missed
+
     def find(self, org_id: bytes, sku: str, at_us: int) -> Stretch | None:
         """The known stretch that an event falls in, which becomes the first to be looked at."""
         for stretch in self.stretches.get((org_id, sku), ()):
@@ -284,49 +297,29 @@ class Rater:
         """
         catalog = await self._catalog.latest(tx.connection)
         for _ in range(limits.REVISION_CHANGES):
-            known = memory.orgs_revision if memory.catalog_revision == catalog.revision else -1
-            missed = usages if known < 0 else self._missed(memory, usages)
+            memory.start(catalog.revision, memory.orgs_revision)
+            found, missed = memory.match(usages)
             accounts = await self._accounts.confirm(_needs(catalog, missed))
-            if known >= 0 and accounts.revision != known:
-                missed = usages
+            if accounts.revision != memory.orgs_revision:
+                memory.start(catalog.revision, accounts.revision)
+                found, missed = [None] * len(usages), usages
                 await self._accounts.fill(accounts, _needs(catalog, missed))
             revision = await current_revision(tx.connection, share=True)
             if revision == catalog.revision:
-                memory.start(revision, accounts.revision)
                 metrics.SEGMENTS.labels("miss").inc(len(missed))
                 metrics.SEGMENTS.labels("hit").inc(len(usages) - len(missed))
-                if not memory.stretches:
-                    # Also when the memory was full: what was matched before is no longer there.
-                    await self._accounts.fill(accounts, _needs(catalog, usages))
-                return self._match(memory, catalog, accounts, usages)
+                return [
+                    stretch if stretch is not None else self._stretch(memory, catalog, accounts, usage)
+                    for stretch, usage in zip(found, usages, strict=True)
+                ]
             catalog = await self._catalog.at(revision, tx.connection)
         raise Unavailable("CATALOG_CHANGING", "The catalog or orgs changed too often while a batch was rated.")
 
-    @staticmethod
-    def _missed(memory: LaneMemory, usages: Sequence[Usage]) -> list[Usage]:
-        """The events for which no stretch is known."""
-        latest, missed = memory.latest, []
-        for usage in usages:
-            stretch = latest.get((usage[2], usage[4]))
-            if (stretch is None or not stretch.start_us <= usage[6] < stretch.end_us) and not memory.find(
-                usage[2], usage[4], usage[6]
-            ):
-                missed.append(usage)
-        return missed
-
-    def _match(
-        self, memory: LaneMemory, catalog: Catalog, accounts: AccountsView, usages: Sequence[Usage]
-    ) -> list[Stretch]:
-        latest, found = memory.latest, []
-        for usage in usages:
-            at_us = usage[6]
-            stretch = latest.get((usage[2], usage[4]))
-            if stretch is None or not stretch.start_us <= at_us < stretch.end_us:
-                stretch = memory.find(usage[2], usage[4], at_us)
-                if stretch is None:
-                    stretch = self._new_stretch(memory, catalog, accounts, usage[2], usage[4], at_us)
-            found.append(stretch)
-        return found
+    def _stretch(self, memory: LaneMemory, catalog: Catalog, accounts: AccountsView, usage: Usage) -> Stretch:
+        """The stretch of an event, resolved unless an event before it in the batch has brought it up."""
+        org_id, sku, at_us = usage[2], usage[4], usage[6]
+        known = memory.find(org_id, sku, at_us)
+        return known if known is not None else self._new_stretch(memory, catalog, accounts, org_id, sku, at_us)
 
     def _new_stretch(
         self, memory: LaneMemory, catalog: Catalog, accounts: AccountsView, org_id: bytes, sku: str, at_us: int

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from nats.aio.client import Client
-
 from apportion_common.db.unit_of_work import Database
 from apportion_common.lanes import LaneRunner, StreamInput, StreamOutput
 from apportion_common.lanes.runner import register_fail_points
+from nats.aio.client import Client
+
 from apportion_pricing.app.batches import Accepted
 from apportion_pricing.app.rate import ROLE, Rater
 

@@ -6,15 +6,11 @@ import base64
 import binascii
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
-from uuid import UUID
+from typing import Final
 
 from apportion.pricing.v1 import pricing_service_pb2 as pb
-from google.protobuf.timestamp_pb2 import Timestamp
-from sqlalchemy import Row
-
 from apportion_common.clock import Clock
-from apportion_common.decimals import AMOUNT, PRICE_PLACES, QUANTITY, QUANTITY_PLACES, to_scaled
+from apportion_common.decimals import PRICE_PLACES, QUANTITY_PLACES
 from apportion_common.errors import ApportionError, InvalidArgument
 from apportion_common.ids import parse_uuid_bytes, uuid7
 from apportion_common.protos import (
@@ -25,16 +21,16 @@ from apportion_common.protos import (
     us_to_timestamp,
     uuid_text,
 )
+from google.protobuf.timestamp_pb2 import Timestamp
+
 from apportion_pricing import errors, limits
 from apportion_pricing.app.catalog_cache import LIVE, OFF, SHADOW
 from apportion_pricing.app.entitlements import EffectiveEntitlements, EffectiveSku
 from apportion_pricing.app.plans import PlanRowCommand
-from apportion_pricing.app.ports import PlanRecord, SkuRecord
+from apportion_pricing.app.ports import ChargeRecord, Place, PlanRecord, SkuRecord
 from apportion_pricing.domain.rating import ChargeModel
 from apportion_pricing.domain.terms import AssignmentRow, EntitlementRow, Override, PlanSkuRow, SourceKind, SubjectKind
 from apportion_pricing.domain.tiers import NO_TIERS, TierLadder, parse_included, parse_price, parse_tiers
-from apportion_pricing.store.charge_queries import Place
-from apportion_pricing.store.times import to_us
 
 SKU_TYPES: Final = {
     pb.SKU_TYPE_HOSTING: "hosting",
@@ -122,9 +118,7 @@ def plan_row(row: pb.PlanSku, field: str) -> PlanRowCommand:
             included = parse_included(row.included_qty.value)
     with at_field(f"{field}.overage_price"):
         price = parse_price(row.overage_price.value)
-    return PlanRowCommand(
-        row.sku, CHARGE_MODELS[row.charge_model], included, price, tiers(row.tiers, f"{field}.tiers")
-    )
+    return PlanRowCommand(row.sku, CHARGE_MODELS[row.charge_model], included, price, tiers(row.tiers, f"{field}.tiers"))
 
 
 def tiers(rows: Sequence[pb.Tier], field: str) -> TierLadder:
@@ -191,7 +185,7 @@ def entitlement(request: pb.SetEntitlementRequest) -> EntitlementRow:
 
 
 def overrides(messages: Sequence[pb.Override]) -> Mapping[str, Override]:
-    """The overrides of a request by SKU. Raises InvalidArgument SKU_REPEATED, OVERRIDE_EMPTY and the values' reasons."""
+    """The overrides of a request by SKU. InvalidArgument SKU_REPEATED, OVERRIDE_EMPTY and the values' reasons."""
     found: dict[str, Override] = {}
     for index, message in enumerate(messages):
         field = f"overrides[{index}]"
@@ -238,37 +232,33 @@ def _entitlement_message(sku: EffectiveSku) -> pb.EffectiveEntitlement:
     )
 
 
-def charge_message(row: Row[Any]) -> pb.Charge:
+def charge_message(charge: ChargeRecord) -> pb.Charge:
     """A stored charge as the contract has it."""
     return pb.Charge(
-        charge_id=str(row.charge_id),
-        event_id=str(row.event_id),
-        org_id=str(row.org_id),
-        project_id=str(row.project_id or ""),
-        billing_account_id=str(row.billing_account_id),
-        sku=row.sku,
-        quantity=scaled_to_decimal_proto(to_scaled(row.quantity, QUANTITY), QUANTITY_PLACES),
-        quantity_before=scaled_to_decimal_proto(to_scaled(row.quantity_before, QUANTITY), QUANTITY_PLACES),
-        amount=money_to_proto(row.currency, to_scaled(row.amount, AMOUNT)),
-        event_time=us_to_timestamp(to_us(row.event_time)),
-        period=row.period,
-        mode=_MODE_OF[row.mode],
-        lane=row.lane,
-        pos=row.pos,
-        seq=row.seq,
-        catalog_revision=row.catalog_revision,
-        orgs_revision=row.orgs_revision,
+        charge_id=uuid_text(charge.charge_id),
+        event_id=uuid_text(charge.event_id),
+        org_id=uuid_text(charge.org_id),
+        project_id=uuid_text(charge.project_id) if charge.project_id is not None else "",
+        billing_account_id=uuid_text(charge.billing_account_id),
+        sku=charge.sku,
+        quantity=scaled_to_decimal_proto(charge.quantity, QUANTITY_PLACES),
+        quantity_before=scaled_to_decimal_proto(charge.quantity_before, QUANTITY_PLACES),
+        amount=money_to_proto(charge.currency, charge.amount),
+        event_time=us_to_timestamp(charge.event_time_us),
+        period=charge.period,
+        mode=_MODE_OF.get(charge.mode, pb.ENGINE_MODE_UNSPECIFIED),
+        lane=charge.lane,
+        pos=charge.pos,
+        seq=charge.seq,
+        catalog_revision=charge.catalog_revision,
+        orgs_revision=charge.orgs_revision,
     )
 
 
-def org_or_none(text: str) -> UUID | None:
-    """The organisation that a list is narrowed to, if any."""
-    return UUID(bytes=id_at(text, "org_id")) if text else None
-
-
-def place_token(row: Row[Any]) -> str:
+def place_token(place: Place) -> str:
     """The token of the page after a charge."""
-    return base64.urlsafe_b64encode(f"{row.lane}:{row.seq}:{row.kind}".encode()).decode()
+    lane, seq, kind = place
+    return base64.urlsafe_b64encode(f"{lane}:{seq}:{kind}".encode()).decode()
 
 
 def read_place_token(token: str) -> Place | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_scaled, to_scaled
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_common.db.unit_of_work import Transaction
-from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_scaled, to_scaled
 from apportion_pricing.app.ports import PlanRecord, SkuRecord
 from apportion_pricing.domain.terms import PlanSkuRow
 from apportion_pricing.store import tables

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.decimals import PRICE_PLACES, QUANTITY, QUANTITY_PLACES, format_scaled, to_scaled
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_common.db.unit_of_work import Transaction
-from apportion_common.decimals import PRICE_PLACES, QUANTITY, QUANTITY_PLACES, format_scaled, to_scaled
 from apportion_pricing.app.ports import EngineModeRow
 from apportion_pricing.domain.terms import AssignmentRow, EntitlementRow, Override, SubjectKind
 from apportion_pricing.store import tables

@@ -8,10 +8,10 @@ from typing import Any, Final
 import grpc
 from apportion.orgs.v1 import orgs_service_pb2 as orgs_pb
 from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceStub
-
 from apportion_common.errors import ApportionError
 from apportion_common.ids import parse_uuid_bytes
 from apportion_common.protos import timestamp_to_us, us_to_timestamp, uuid_text
+
 from apportion_pricing import errors, limits
 from apportion_pricing.app.ports import AccountInterval, BillingAccount, OrgsAnswer
 

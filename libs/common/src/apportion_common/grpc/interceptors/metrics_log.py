@@ -47,6 +47,7 @@ class MetricsLogInterceptor(CallInterceptor):
         enter_call(info)
         structlog.contextvars.bind_contextvars(request_id=info.request_id)
         STARTED.labels(*labels).inc()
+        peer = context.peer()  # No longer known once the call has ended.
         started = time.perf_counter()
         code = grpc.StatusCode.UNKNOWN
         try:
@@ -69,7 +70,7 @@ class MetricsLogInterceptor(CallInterceptor):
                 reason=info.reason,
                 duration_ms=round(duration_s * 1000, 3),
                 subject=info.caller.subject if info.caller is not None else "",
-                peer=context.peer(),
+                peer=peer,
                 request_id=info.request_id,
             )
 

@@ -1,0 +1,118 @@
+"""`apportion dead-letters`: usage that was taken and not charged."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion_common.ids import uuid7
+
+from apportion_cli import naming
+from apportion_cli.client import CALL_TIMEOUT_S, Services, errors, patiently, run
+from apportion_cli.display import say, show_table
+from apportion_cli.labels import Labels
+from apportion_cli.options import OrgOption, PrefixOption
+from apportion_cli.paging import dead_letters_of
+
+app = typer.Typer(help="Usage that was taken and not charged, and why.", no_args_is_help=True)
+
+ReasonOption = Annotated[str, typer.Option("--reason", help="Such as UNKNOWN_SKU.")]
+IdOption = Annotated[list[str] | None, typer.Option("--id", help="Id of a dead letter; may be repeated.")]
+
+
+class State(StrEnum):
+    """Where a dead letter stands."""
+
+    ANY = "any"
+    OPEN = "open"
+    REQUEUED = "requeued"
+    DISCARDED = "discarded"
+
+
+_STATES = {
+    State.ANY: metering.DEAD_LETTER_STATE_UNSPECIFIED,
+    State.OPEN: metering.DEAD_LETTER_STATE_OPEN,
+    State.REQUEUED: metering.DEAD_LETTER_STATE_REQUEUED,
+    State.DISCARDED: metering.DEAD_LETTER_STATE_DISCARDED,
+}
+
+
+@app.command(name="list")
+def list_(
+    reason: ReasonOption = "",
+    org: OrgOption = "",
+    state: Annotated[State, typer.Option(help="Where it stands.")] = State.ANY,
+    limit: Annotated[int, typer.Option(min=1, help="Dead letters at most.")] = 100,
+    prefix: PrefixOption = "",
+) -> None:
+    """Show dead letters, oldest first."""
+    wanted = _filter(reason, org, None, prefix)
+    wanted.state = _STATES[state]
+    run(lambda services: _list(services, wanted, limit))
+
+
+@app.command()
+def requeue(reason: ReasonOption = "", org: OrgOption = "", ids: IdOption = None, prefix: PrefixOption = "") -> None:
+    """Give the open dead letters that match a new place in their lane, when their cause is mended."""
+    request = metering.RequeueDeadLettersRequest(
+        filter=_filter(reason, org, ids, prefix), request_id=f"requeue:{uuid7()}"
+    )
+
+    async def main(services: Services) -> None:
+        answer = await patiently(
+            lambda: services.metering.RequeueDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
+        )
+        say(f"{answer.requeued_count:,} dead letters are on their way again.")
+
+    run(main)
+
+
+@app.command()
+def discard(
+    because: Annotated[str, typer.Option("--because", help="Why they are given up.")],
+    reason: ReasonOption = "",
+    org: OrgOption = "",
+    ids: IdOption = None,
+    prefix: PrefixOption = "",
+) -> None:
+    """Close the open dead letters that match, for good."""
+    request = metering.DiscardDeadLettersRequest(
+        filter=_filter(reason, org, ids, prefix), reason=because, request_id=f"discard:{uuid7()}"
+    )
+
+    async def main(services: Services) -> None:
+        answer = await patiently(
+            lambda: services.metering.DiscardDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
+        )
+        say(f"{answer.discarded_count:,} dead letters are given up.")
+
+    run(main)
+
+
+def _filter(reason: str, org: str, ids: list[str] | None, prefix: str) -> metering.DeadLetterFilter:
+    org_id = str(naming.org_id(org, prefix)) if org else ""
+    return metering.DeadLetterFilter(org_id=org_id, reason=reason, dead_letter_ids=ids or [])
+
+
+async def _list(services: Services, wanted: metering.DeadLetterFilter, limit: int) -> None:
+    found = [letter async for letter in dead_letters_of(services, wanted, limit)]
+    labels = Labels(services)
+    await labels.learn({letter.org_id for letter in found if letter.org_id})
+    rows = [
+        (
+            letter.dead_letter_id,
+            letter.reason,
+            metering.DeadLetterState.Name(letter.state).removeprefix("DEAD_LETTER_STATE_").lower(),
+            str(letter.attempts),
+            labels[letter.org_id],
+            letter.request_id,
+            letter.event.sku,
+            letter.event.quantity.value,
+            letter.event.event_time.ToJsonString() if letter.HasField("event") else "",
+        )
+        for letter in found
+    ]
+    columns = ("id", "reason", "state", ">tries", "org", "request id", "sku", ">quantity", "event time")
+    show_table(f"{len(found)} dead letters", columns, rows)

@@ -1,0 +1,173 @@
+"""`apportion invoice`: draw up consolidated invoices and show them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+from apportion.ledger.v1 import ledger_service_pb2 as ledger
+from apportion.orgs.v1 import orgs_service_pb2 as orgs
+from apportion_common.ids import uuid7
+
+from apportion_cli import naming
+from apportion_cli.client import CALL_TIMEOUT_S, Services, errors, fail, patiently, run
+from apportion_cli.display import amount, console, money, money_decimal, number, progress, say, show_table
+from apportion_cli.labels import PROJECT_CHARS, Labels
+from apportion_cli.options import AccountOption, PeriodArgument, PrefixOption
+from apportion_cli.paging import invoices_of, lines_of, mapped_accounts
+
+_STANDING = (orgs.INVOICE_STATE_FINAL, orgs.INVOICE_STATE_PAID)
+
+
+def invoice(
+    period: PeriodArgument,
+    account: AccountOption = "",
+    finalize: Annotated[bool, typer.Option("--finalize", help="Number it and make it immutable.")] = False,
+    prefix: PrefixOption = "",
+) -> None:
+    """Draw up the invoice of an account, or of every account with lines, and show it. A final one stays."""
+    run(lambda services: _invoices(services, period, account, finalize, prefix))
+
+
+async def _invoices(services: Services, period: str, account: str, finalize: bool, prefix: str) -> None:
+    wanted = [str(naming.account_id(account, prefix))] if account else await _accounts_with_lines(services)
+    if not wanted:
+        fail("No billing account has a line yet.")
+    found = []
+    with progress("invoice", len(wanted), "invoices") as bar:
+        for account_id in wanted:
+            found.append(await _draw_up(services, account_id, period, finalize))
+            bar.advance(1)
+    labels = Labels(services)
+    await labels.learn(
+        [part.org_id for one in found for part in one.parts] + [doc.org_id for one in found for doc in one.documents],
+        [one.billing_account_id for one in found],
+        [line.partner_id for one in found for line in one.lines if line.partner_id],
+    )
+    if account:
+        _show_whole(found[0], labels)
+    else:
+        _show_summary(period, found, labels)
+
+
+async def _accounts_with_lines(services: Services) -> list[str]:
+    accounts = await mapped_accounts(services)
+    return [
+        account
+        for account in accounts
+        if [line async for line in lines_of(services, ledger.LineFilter(billing_account_id=account), 1)]
+    ]
+
+
+async def _draw_up(services: Services, account_id: str, period: str, finalize: bool) -> orgs.Invoice:
+    """A fresh draft, finalised if asked; or the final invoice that stands."""
+    async for invoice in invoices_of(services, period, account_id):
+        if invoice.state in _STANDING:
+            whole = await services.orgs.GetInvoice(
+                orgs.GetInvoiceRequest(invoice_id=invoice.invoice_id), timeout=CALL_TIMEOUT_S
+            )
+            return whole.invoice
+    request = orgs.GenerateInvoiceRequest(billing_account_id=account_id, period=period, request_id=f"invoice:{uuid7()}")
+    draft = await patiently(lambda: services.orgs.GenerateInvoice(request, timeout=CALL_TIMEOUT_S), errors.print)
+    if not finalize:
+        return draft.invoice
+    final = orgs.FinalizeInvoiceRequest(invoice_id=draft.invoice.invoice_id, request_id=f"finalize:{uuid7()}")
+    done = await patiently(lambda: services.orgs.FinalizeInvoice(final, timeout=CALL_TIMEOUT_S), errors.print)
+    return done.invoice
+
+
+def _show_summary(period: str, found: list[orgs.Invoice], labels: Labels) -> None:
+    columns = ("account", "number", "state", "", ">ledger total", ">invoice total", ">rounding", "payers", "copies")
+    rows = [
+        (
+            labels[one.billing_account_id],
+            one.number or "-",
+            _name(orgs.InvoiceState.Name(one.state), "INVOICE_STATE_"),
+            one.currency,
+            number(one.ledger_total),
+            money(one.total),
+            number(one.rounding_difference),
+            _documents(one, labels, payable=True),
+            _documents(one, labels, payable=False) or "-",
+        )
+        for one in found
+    ]
+    show_table(f"Invoices of {period}", columns, rows)
+
+
+def _documents(one: orgs.Invoice, labels: Labels, *, payable: bool) -> str:
+    return ", ".join(f"{labels[doc.org_id]} {money(doc.total)}" for doc in one.documents if doc.payable == payable)
+
+
+def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
+    state = _name(orgs.InvoiceState.Name(one.state), "INVOICE_STATE_")
+    say(f"Invoice {one.number or '(draft)'} of {labels[one.billing_account_id]}, {one.period}, {state}", "bold")
+    say(f"ledger total {number(one.ledger_total)} {one.currency}, rounding {number(one.rounding_difference)}")
+    console.print()
+    show_table(
+        "Lines",
+        ("organisation", "sku", "project", "partner", "by", ">lines", ">quantity", ">ledger", ">share", ">amount"),
+        _line_rows(one, labels),
+        ("total", "", "", "", "", "", "", number(one.ledger_total), _shares(one), money(one.total)),
+    )
+    console.print()
+    show_table(
+        "Parts, in declared order",
+        ("organisation", ">ledger", ">part", "allocation", ">owner's %", ">owner pays", ">organisation pays"),
+        _part_rows(one, labels),
+    )
+    console.print()
+    show_table(
+        "Documents",
+        ("organisation", "number", "", ">total"),
+        [
+            (
+                labels[doc.org_id],
+                doc.number or "-",
+                "payable" if doc.payable else "copy, not payable",
+                f"{money(doc.total)} {one.currency}",
+            )
+            for doc in one.documents
+        ],
+    )
+
+
+def _line_rows(one: orgs.Invoice, labels: Labels) -> Iterator[tuple[str, ...]]:
+    for line in one.lines:
+        yield (
+            labels[line.org_id],
+            line.sku or _name(orgs.LineKindName.Name(line.kind), "LINE_KIND_NAME_"),
+            line.project_id[:PROJECT_CHARS],
+            labels[line.partner_id] or "-",
+            ("account" if line.partner_from_account else "org") if line.partner_id else "",
+            f"{line.line_count:,}",
+            number(line.quantity),
+            number(line.gross),
+            number(line.partner_amount),
+            money(line.amount),
+        )
+
+
+def _part_rows(one: orgs.Invoice, labels: Labels) -> Iterator[tuple[str, ...]]:
+    for part in one.parts:
+        yield (
+            labels[part.org_id],
+            number(part.ledger_total),
+            money(part.part),
+            _name(orgs.Allocation.Name(part.allocation), "ALLOCATION_"),
+            part.percent.value,
+            money(part.owner_pays),
+            money(part.org_pays),
+        )
+
+
+def _shares(one: orgs.Invoice) -> str:
+    shown = sum((Decimal(number(line.partner_amount)) for line in one.lines), Decimal(0))
+    assert sum((money_decimal(line.amount) for line in one.lines), Decimal(0)) == money_decimal(one.total)
+    return amount(shown, one.currency)
+
+
+def _name(name: str, of: str) -> str:
+    return name.removeprefix(of).lower()

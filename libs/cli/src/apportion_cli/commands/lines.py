@@ -1,0 +1,77 @@
+"""`apportion lines`: the ledger's lines."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from apportion.ledger.v1 import ledger_service_pb2 as ledger
+
+from apportion_cli import naming
+from apportion_cli.client import Services, run
+from apportion_cli.display import money, number, show_table
+from apportion_cli.labels import PROJECT_CHARS, Labels
+from apportion_cli.options import AccountOption, OrgOption, PrefixOption
+from apportion_cli.paging import lines_of
+
+
+def lines(
+    org: OrgOption = "",
+    sku: Annotated[str, typer.Option(help="SKU, such as ACT-DEPARTURE.")] = "",
+    partner: Annotated[str, typer.Option(help="Code or id of a partner.")] = "",
+    account: AccountOption = "",
+    limit: Annotated[int, typer.Option(min=1, help="Lines at most.")] = 50,
+    prefix: PrefixOption = "",
+) -> None:
+    """Show lines with their split: gross = partner's share + net."""
+    wanted = ledger.LineFilter(
+        org_id=str(naming.org_id(org, prefix)) if org else "",
+        sku=sku,
+        partner_id=str(naming.partner_id(partner)) if partner else "",
+        billing_account_id=str(naming.account_id(account, prefix)) if account else "",
+    )
+    run(lambda services: _lines(services, wanted, limit))
+
+
+async def _lines(services: Services, wanted: ledger.LineFilter, limit: int) -> None:
+    found = [line async for line in lines_of(services, wanted, limit)]
+    labels = Labels(services)
+    await labels.learn(
+        {line.org_id for line in found},
+        {line.billing_account_id for line in found},
+        {line.partner_id for line in found if line.partner_id},
+    )
+    columns = (
+        "event time",
+        "org",
+        "project",
+        "sku",
+        ">quantity",
+        "account",
+        "",
+        ">gross",
+        "partner",
+        ">%",
+        ">share",
+        ">net",
+        ">paid at once",
+    )
+    show_table(f"{len(found)} lines", columns, [_row(line, labels) for line in found])
+
+
+def _row(line: ledger.LedgerLine, labels: Labels) -> tuple[str, ...]:
+    return (
+        line.event_time.ToJsonString(),
+        labels[line.org_id],
+        line.project_id[:PROJECT_CHARS],
+        line.sku,
+        number(line.quantity),
+        labels[line.billing_account_id],
+        line.amount_gross.currency_code,
+        money(line.amount_gross),
+        labels[line.partner_id],
+        number(line.partner_pct),
+        money(line.partner_amount),
+        money(line.net),
+        money(line.real_time_paid) if line.HasField("real_time_paid") else "",
+    )

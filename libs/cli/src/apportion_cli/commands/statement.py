@@ -1,0 +1,54 @@
+"""`apportion statement`: what a partner earned and was paid."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from apportion.ledger.v1 import ledger_service_pb2 as ledger
+
+from apportion_cli import naming
+from apportion_cli.client import CALL_TIMEOUT_S, Services, run
+from apportion_cli.display import money, show_table
+
+
+def statement(
+    partner: Annotated[list[str], typer.Argument(help="Codes or ids of partners.")],
+    period: Annotated[str, typer.Option(help="Calendar month of the lines; all time where it is not given.")] = "",
+) -> None:
+    """Show opening, earned, clawed back, paid and closing of partners, per currency."""
+    run(lambda services: _statements(services, partner, period))
+
+
+async def _statements(services: Services, partners: list[str], period: str) -> None:
+    columns = (
+        "partner",
+        "",
+        ">opening",
+        ">earned",
+        ">clawed back",
+        ">paid real-time",
+        ">paid swept",
+        ">closing",
+        ">lines",
+        ">paid at once",
+        "payable",
+    )
+    rows: list[tuple[str, ...]] = []
+    for code in partners:
+        request = ledger.GetPartnerStatementRequest(partner_id=str(naming.partner_id(code)), period=period)
+        answer = await services.ledger.GetPartnerStatement(request, timeout=CALL_TIMEOUT_S)
+        rows += [_row(answer.partner, currency) for currency in answer.currencies]
+    show_table(f"Statement, {period or 'all time'}", columns, rows)
+
+
+def _row(partner: ledger.Partner, of: ledger.StatementOfCurrency) -> tuple[str, ...]:
+    return (
+        partner.name,
+        of.currency,
+        *(money(part) for part in (of.opening, of.earned, of.clawed_back, of.paid_real_time, of.paid_sweep)),
+        money(of.closing),
+        f"{of.line_count:,}",
+        f"{of.real_time_count:,}",
+        "yes" if of.payable else f"no: paid in {partner.payout_currency}",
+    )

@@ -1,0 +1,30 @@
+"""`apportion sweep`: pay the partners' balances of a week out."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from apportion.ledger.v1 import ledger_service_pb2 as ledger
+from apportion_common.ids import uuid7
+
+from apportion_cli.client import CALL_TIMEOUT_S, Services, errors, patiently, run
+from apportion_cli.display import money, show_table
+from apportion_cli.labels import Labels
+
+
+def sweep(week: Annotated[str, typer.Argument(help="ISO 8601 week, such as 2013-W01.")]) -> None:
+    """Pay each partner its balance as of a week's end. Again: pays nothing more."""
+    run(lambda services: _sweep(services, week))
+
+
+async def _sweep(services: Services, week: str) -> None:
+    request = ledger.RunSweepRequest(week=week, request_id=f"sweep:{uuid7()}")
+    answer = await patiently(lambda: services.ledger.RunSweep(request, timeout=CALL_TIMEOUT_S), errors.print)
+    labels = Labels(services)
+    await labels.learn(partner_ids=[result.partner_id for result in answer.results])
+    rows = [
+        (labels[result.partner_id], result.currency, money(result.balance), money(result.paid), result.carried_reason)
+        for result in answer.results
+    ]
+    show_table(f"Sweep of {week}", ("partner", "", ">balance", ">paid", "carried"), sorted(rows))

@@ -1,0 +1,94 @@
+"""Sends batches: one worker per group of lanes, each strictly in order, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from apportion.metering.v1 import metering_service_pb2 as metering
+
+from apportion_cli.client import CALL_TIMEOUT_S, Services, patiently
+from apportion_cli.display import Bar
+from apportion_cli.ingest.batches import WORKERS, Batch, Batcher, Rejection
+from apportion_cli.ingest.checkpoint import Checkpoint
+from apportion_cli.ingest.rows import Row
+
+QUEUED_BATCHES: Final = 8
+"""Batches that wait for a worker before reading pauses."""
+SHOWN_REJECTIONS: Final = 50
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the events."""
+
+    sent: int = 0
+    accepted: int = 0
+    duplicates: int = 0
+    mismatches: int = 0
+    dead_lettered: int = 0
+
+    def count(self, batch: Batch, answer: metering.IngestEventsResponse) -> None:
+        """Add a batch's answer."""
+        self.sent += len(batch.rows)
+        self.accepted += answer.accepted_count
+        self.duplicates += answer.duplicate_count
+        self.mismatches += answer.mismatch_count
+        self.dead_lettered += answer.dead_letter_count
+
+    def text(self, rejected: int) -> str:
+        """The counts in words; those that only a stored batch's answer tells, where they are not zero."""
+        parts = [f"{self.accepted:,} accepted"]
+        for count, name in (
+            (self.duplicates, "duplicate"),
+            (self.mismatches, "with other content than before"),
+            (self.dead_lettered, "dead-lettered"),
+            (rejected, "rejected"),
+        ):
+            if count or name == "rejected":
+                parts.append(f"{count:,} {name}")
+        return ", ".join(parts)
+
+
+async def send(
+    services: Services, rows: Iterable[Row], batcher: Batcher, checkpoint: Checkpoint, bar: Bar
+) -> tuple[Tally, list[Rejection]]:
+    """Send the rows; gives the counts and the rejected rows by number. Raises what no patience mends."""
+    tally = Tally()
+    queues: list[asyncio.Queue[Batch | None]] = [asyncio.Queue(QUEUED_BATCHES) for _ in range(WORKERS)]
+
+    async def read() -> None:
+        for batch in batcher.cut(rows):
+            await queues[batch.worker].put(batch)
+        for queue in queues:
+            await queue.put(None)
+
+    async def work(queue: asyncio.Queue[Batch | None]) -> None:
+        while (batch := await queue.get()) is not None:
+            answer = await patiently(_call(services, batch), lambda problem: bar.say(f"waiting: {problem}"))
+            batcher.acknowledged(batch)
+            tally.count(batch, answer)
+            batcher.rejections.extend(
+                Rejection(batch.rows[item.index], item.reason, item.message) for item in answer.rejections
+            )
+            checkpoint.advance(batcher.acknowledged_rows)
+            bar.say(tally.text(len(batcher.rejections)))
+            bar.advance(len(batch.rows))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(read())
+            for queue in queues:
+                group.create_task(work(queue))
+    except BaseExceptionGroup as several:
+        raise several.exceptions[0] from None
+    finally:
+        checkpoint.save()
+    checkpoint.finish(batcher.acknowledged_rows)
+    return tally, sorted(set(batcher.rejections))
+
+
+def _call(services: Services, batch: Batch) -> Callable[[], Awaitable[metering.IngestEventsResponse]]:
+    return lambda: services.metering.IngestEvents(batch.request, timeout=CALL_TIMEOUT_S)

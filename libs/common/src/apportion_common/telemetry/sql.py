@@ -1,0 +1,57 @@
+"""A span for every SQL statement that is executed inside a trace. Polling loops, which have none, make none."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, StatusCode
+from sqlalchemy import event
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from apportion_common.telemetry.tracing import MAX_ATTRIBUTE_CHARS
+
+_SPAN: Final = "_apportion_span"
+
+
+def trace_statements(engine: AsyncEngine, tracer_provider: trace.TracerProvider | None = None) -> None:
+    """Give the statements of the engine's connections spans, with their text and never their values."""
+    database = engine.url.database or ""
+    our_tracer = trace.get_tracer(__name__, tracer_provider=tracer_provider)
+
+    def begin(_conn: Any, _cursor: Any, statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+        if context is None or not trace.get_current_span().is_recording():
+            return
+        operation = statement.split(None, 1)[0].upper() if statement.strip() else "SQL"
+        attributes = {
+            "db.system": "postgresql",
+            "db.name": database,
+            "db.operation": operation,
+            "db.statement": statement[:MAX_ATTRIBUTE_CHARS],
+        }
+        span = our_tracer.start_span(f"{operation} {database}", kind=SpanKind.CLIENT, attributes=attributes)
+        setattr(context, _SPAN, span)
+
+    def end(_conn: Any, _cursor: Any, _statement: str, _parameters: Any, context: Any, _many: bool) -> None:
+        span = _taken(context)
+        if span is not None:
+            span.end()
+
+    def fail(failure: Any) -> None:
+        span = _taken(failure.execution_context)
+        if span is not None:
+            # The error's own text may hold values of a row.
+            span.set_status(StatusCode.ERROR, type(failure.original_exception).__name__)
+            span.end()
+
+    event.listen(engine.sync_engine, "before_cursor_execute", begin)
+    event.listen(engine.sync_engine, "after_cursor_execute", end)
+    event.listen(engine.sync_engine, "handle_error", fail)
+
+
+def _taken(context: Any) -> Span | None:
+    """The statement's span, handed out once."""
+    span: Span | None = getattr(context, _SPAN, None)
+    if span is not None:
+        setattr(context, _SPAN, None)
+    return span

@@ -1,0 +1,243 @@
+"""Intake to accepted batch through a real stream, with the lane runtime: order, commit answers, restarts, controls."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID, uuid4
+
+import pytest
+from apportion.ledger.v1.lane_pb2 import PostedBatch
+from apportion.metering.v1 import lane_pb2
+from apportion.metering.v1 import metering_service_pb2 as pb
+from apportion.pricing.v1.lane_pb2 import RatedBatch
+from apportion_common.errors import Unavailable
+from apportion_common.ids import event_id, lane_of
+from apportion_metering.app.ports import LetterFilter
+from apportion_metering.app.receipts import POSTED_ROLE, RATED_ROLE
+from metering_harness import ORG, OTHER_ORG, Metering, intake_event, intake_message, usage_event
+
+LANE = lane_of(ORG.bytes)
+
+
+async def accepted(metering: Metering, lane: int) -> list[lane_pb2.AcceptedBatch]:
+    raw = await metering.published("METERING_OUT", f"metering.accepted.{lane}")
+    return [lane_pb2.AcceptedBatch.FromString(item) for item in raw]
+
+
+async def test_committed_tells_accepted_duplicate_and_mismatch_apart(metering: Metering):
+    async with metering.worker("one"):
+        first = await metering.take([usage_event("a"), usage_event("b"), usage_event("a")], committed=True)
+        assert (first.accepted_count, first.duplicate_count) == (2, 1)
+        assert first.outcomes == [(2, lane_pb2.ENTRY_OUTCOME_DUPLICATE)]
+        other = usage_event("c", org=OTHER_ORG)
+        again = await metering.take([usage_event("a"), usage_event("b", quantity="2"), other], committed=True)
+        assert (again.accepted_count, again.duplicate_count, again.mismatch_count) == (1, 1, 1)
+        assert again.outcomes == [(0, lane_pb2.ENTRY_OUTCOME_DUPLICATE), (1, lane_pb2.ENTRY_OUTCOME_PAYLOAD_MISMATCH)]
+
+
+async def test_a_readable_and_a_compact_event_of_one_use_are_duplicates(metering: Metering):
+    request_id = uuid4()
+    readable = usage_event(str(request_id), quantity="1.50")
+    compact = pb.CompactUsageEvent(
+        org_id=ORG.bytes,
+        request_id=request_id.bytes,
+        sku="ACT-SMS",
+        quantity_unscaled=15,
+        quantity_scale=1,
+        event_time_us=readable.event_time.seconds * 10**6,
+    )
+    async with metering.worker("one"):
+        result = await metering.take([readable], [compact], committed=True)
+    assert (result.accepted_count, result.duplicate_count) == (1, 1)
+
+
+async def test_committed_without_a_writer_is_unknown_and_the_events_are_stored_later(metering: Metering):
+    with pytest.raises(Unavailable) as caught:
+        await metering.take([usage_event("a")], committed=True, wait_s=0.3)
+    assert caught.value.reason == "COMMIT_UNKNOWN"
+    async with metering.worker("one"):
+        again = await metering.take([usage_event("a")], committed=True)
+        assert (again.accepted_count, again.duplicate_count) == (0, 1)
+
+
+async def test_enqueued_events_are_stored_once_however_often_they_are_sent(metering: Metering):
+    events = [usage_event(f"r-{n}", org=UUID(int=n % 40 + 1)) for n in range(2_000)]
+    for _ in range(2):
+        result = await metering.take(events)
+        assert result.accepted_count == 2_000
+    async with metering.worker("one"):
+        await metering.until_written(2_000)
+        status = await metering.status.of_pipeline()
+        assert status.event_count == 2_000
+        assert status.stream_durable
+        assert not status.drained
+    stored = await metering.rows(
+        "SELECT count(*) AS n, count(DISTINCT (org_id, request_id)) AS keys FROM metering_event"
+    )
+    assert tuple(stored[0]) == (2_000, 2_000)
+
+
+async def test_two_workers_share_the_lanes_and_seq_and_pos_have_no_gap(metering: Metering):
+    orgs = [UUID(int=n + 1) for n in range(64)]
+    sent = 0
+    async with metering.worker("one"):
+        for part in range(6):
+            await metering.take([usage_event(f"{part}-{n}", org=orgs[n % 64]) for n in range(512)])
+            sent += 512
+            if part == 1:
+                second = metering.worker("two")
+                await second.__aenter__()
+            await asyncio.sleep(0.3)
+        await metering.until_written(sent)
+        await second.__aexit__(None, None, None)
+    rows = await metering.rows("SELECT lane, array_agg(seq ORDER BY seq) AS seqs FROM metering_event GROUP BY lane")
+    for row in rows:
+        assert row.seqs == list(range(1, len(row.seqs) + 1))
+    journal = await metering.rows(
+        "SELECT lane, array_agg(pos ORDER BY pos) AS numbers, max(seq_to) AS last, sum(event_count) AS events,"
+        " max(event_total) AS total FROM lane_journal GROUP BY lane"
+    )
+    assert sum(row.events for row in journal) == sent
+    for row in journal:
+        assert row.numbers == list(range(1, len(row.numbers) + 1))
+        assert row.last == row.events == row.total
+        batches = await accepted(metering, row.lane)
+        assert [batch.pos for batch in batches] == row.numbers
+        assert [entry.seq for batch in batches for entry in batch.entries] == list(range(1, row.last + 1))
+    owners = await metering.rows("SELECT count(DISTINCT owner) AS n FROM lane WHERE role = 'metering_writer'")
+    assert owners[0].n == 2
+
+
+async def test_the_order_of_an_organisation_is_the_order_of_its_calls(metering: Metering):
+    for part in range(5):
+        await metering.take([usage_event(f"{part:02}-{n:04}") for n in range(300)])
+    async with metering.worker("one"):
+        await metering.until_written(1_500)
+    rows = await metering.rows("SELECT request_id FROM metering_event ORDER BY seq")
+    assert [row.request_id for row in rows] == sorted(row.request_id for row in rows)
+
+
+async def test_a_restarted_worker_goes_on_where_it_stopped(metering: Metering):
+    for part in range(3):
+        await metering.take([usage_event(f"{part}-{n}") for n in range(100)])
+        async with metering.worker("same"):
+            await metering.until_written((part + 1) * 100)
+        await metering.take([usage_event(f"{part}-{n}") for n in range(100)])
+    async with metering.worker("same"):
+        await metering.take([usage_event("last")], committed=True)
+    assert (await metering.status.of_pipeline()).event_count == 301
+
+
+async def test_a_message_that_cannot_be_read_does_not_stop_its_lane(metering: Metering):
+    await metering.take([usage_event("a")])
+    await metering.js.publish(f"metering.in.{LANE}", b"\xff\xfe not a message")
+    await metering.take([usage_event("b")])
+    async with metering.worker("one"):
+        await metering.until_written(2)
+    letters = await metering.rows("SELECT reason, payload FROM dead_letter")
+    assert [(letter.reason, bytes(letter.payload)) for letter in letters] == [
+        ("UNDECODABLE", b"\xff\xfe not a message")
+    ]
+
+
+async def test_an_event_that_the_database_refuses_does_not_stop_its_lane(metering: Metering):
+    poison = intake_message(intake_event("a"), intake_event("poison", metadata={"k": "\0"}), intake_event("b"))
+    await metering.js.publish(f"metering.in.{LANE}", poison.SerializeToString())
+    await metering.take([usage_event("c")])
+    async with metering.worker("one"):
+        await metering.until_written(3)
+    letters = await metering.rows("SELECT reason, request_id FROM dead_letter")
+    assert [tuple(letter) for letter in letters] == [("PROCESSING_FAILED", "poison")]
+    rows = await metering.rows("SELECT seq FROM metering_event ORDER BY seq")
+    assert [row.seq for row in rows] == [1, 2, 3]
+
+
+async def test_receipts_tell_how_far_an_event_has_come_and_a_requeue_is_charged_once(metering: Metering):
+    async def states(*ids: str) -> list[tuple[str, str]]:
+        return [
+            (pb.EventState.Name(event.state).removeprefix("EVENT_STATE_"), event.reason)
+            for event in await metering.status.of_events(ORG, ids)
+        ]
+
+    async with metering.worker("one", ("metering_writer", RATED_ROLE, POSTED_ROLE)):
+        await metering.take([usage_event("good"), usage_event("bad")], committed=True)
+        assert await states("good", "bad", "never") == [("ACCEPTED", ""), ("ACCEPTED", ""), ("UNKNOWN", "")]
+        rated = RatedBatch(lane=LANE, pos=1, catalog_revision=1, orgs_revision=1, entry_count=2)
+        rated.refusals.add(event_id=event_id(ORG.bytes, "bad"), org_id=ORG.bytes, seq=2, reason="UNKNOWN_SKU")
+        await metering.js.publish(f"pricing.rated.{LANE}", rated.SerializeToString())
+
+        async def refused() -> bool:
+            return await states("good", "bad") == [("RATED", ""), ("DEAD_LETTERED", "UNKNOWN_SKU")]
+
+        await metering.until(refused)
+        assert (await metering.status.of_pipeline()).open_dead_letters == {"UNKNOWN_SKU": 1}
+        await metering.js.publish(f"ledger.posted.{LANE}", PostedBatch(lane=LANE, pos=1).SerializeToString())
+
+        async def drained() -> bool:
+            return (await metering.status.of_pipeline()).drained
+
+        await metering.until(drained)
+        assert await states("good") == [("POSTED", "")]
+        for _ in range(2):
+            async with metering.database.transaction() as tx:
+                await metering.letters.requeue(tx, LetterFilter(org_id=ORG), "op")
+        assert not await drained()
+
+        async def given_on() -> bool:
+            return len(await accepted(metering, LANE)) >= 2
+
+        await metering.until(given_on)
+        await asyncio.sleep(0.5)
+        batches = await accepted(metering, LANE)
+        assert [[entry.seq for entry in batch.entries] for batch in batches] == [[1, 2], [3]]
+        assert await states("bad") == [("ACCEPTED", "")]
+        for subject, batch in (
+            ("pricing.rated", RatedBatch(lane=LANE, pos=2, entry_count=1)),
+            ("ledger.posted", PostedBatch(lane=LANE, pos=2)),
+        ):
+            await metering.js.publish(f"{subject}.{LANE}", batch.SerializeToString())
+        await metering.until(drained)
+        assert await states("bad") == [("POSTED", "")]
+
+
+async def test_closing_a_period_reaches_every_lane_or_those_of_the_named_organisations(metering: Metering):
+    async with metering.database.transaction() as tx:
+        await metering.closing.run(tx, "2013-01", [ORG, OTHER_ORG], "op")
+        await metering.closing.run(tx, "2012-12", [], "op")
+    async with metering.worker("one"):
+
+        async def committed() -> bool:
+            (row,) = await metering.rows("SELECT sum(next_seq - 1) AS n FROM lane WHERE role = 'metering_writer'")
+            return row.n == 34
+
+        await metering.until(committed)
+    closes = [
+        (entry.period_close.period, entry.period_close.org_id)
+        for lane in {LANE, lane_of(OTHER_ORG.bytes)}
+        for batch in await accepted(metering, lane)
+        for entry in batch.entries
+    ]
+    assert ("2013-01", ORG.bytes) in closes
+    assert ("2013-01", OTHER_ORG.bytes) in closes
+    assert ("2012-12", b"") in closes
+    (audit, *_) = await metering.rows("SELECT action, resource FROM audit_entry ORDER BY resource")
+    assert tuple(audit) == ("period.close", "period/2012-12")
+
+
+async def test_lanes_taken_away_in_mid_load_lose_and_double_nothing(metering: Metering):
+    sent = 0
+    async with metering.worker("one"), metering.worker("two"):
+        for part in range(8):
+            await metering.take([usage_event(f"{part}-{n}", org=UUID(int=n % 64)) for n in range(512)])
+            sent += 512
+            async with metering.database.transaction() as tx:
+                # As if another worker had taken and lost every lane: whoever worked it now remembers a dead epoch.
+                await tx.execute("UPDATE lane SET epoch = epoch + 1, lease_until = '-infinity', owner = 'thief'")
+            await asyncio.sleep(0.2)
+        await metering.until_written(sent)
+    rows = await metering.rows("SELECT lane, array_agg(seq ORDER BY seq) AS seqs FROM metering_event GROUP BY lane")
+    assert sum(len(row.seqs) for row in rows) == sent
+    for row in rows:
+        assert row.seqs == list(range(1, len(row.seqs) + 1))
+        batches = await accepted(metering, row.lane)
+        assert [entry.seq for batch in batches for entry in batch.entries] == row.seqs

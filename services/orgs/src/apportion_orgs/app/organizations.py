@@ -1,0 +1,128 @@
+"""Making and reading organisations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+from apportion_common.db.head import current_revision, next_revision
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.ids import uuid7
+from apportion_common.money import minor_unit
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion_orgs import errors
+from apportion_orgs.app.hierarchy import Hierarchy
+from apportion_orgs.app.messages import org_message
+from apportion_orgs.app.ports import AccountRecord, AccountStore, MappingStore, OrgRecord, OrgStore
+from apportion_orgs.domain.allocation import Allocation
+
+DEFAULT_CURRENCY: Final = "AUD"
+DEFAULT_MAPPING_AT_US: Final = 0
+"""1970-01-01: a root is on its default account from before anything that could be charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewOrg:
+    """An organisation to make; without an id it gets one."""
+
+    org_id: UUID | None
+    legal_name: str
+    slug: str
+    billing_email: str
+    default_timezone: str
+    tax_id: str
+    visibility: str
+    parent_org_id: UUID | None
+    currency: str
+
+    def record(self, org_id: UUID) -> OrgRecord:
+        """The organisation under an id."""
+        return OrgRecord(
+            org_id,
+            self.legal_name,
+            self.slug,
+            self.billing_email,
+            self.default_timezone,
+            self.tax_id,
+            self.visibility,
+            self.parent_org_id,
+        )
+
+
+class Organizations:
+    """The organisations of the platform."""
+
+    def __init__(self, orgs: OrgStore, hierarchy: Hierarchy, accounts: AccountStore, mappings: MappingStore) -> None:
+        """Work on these stores."""
+        self._orgs = orgs
+        self._hierarchy = hierarchy
+        self._accounts = accounts
+        self._mappings = mappings
+
+    async def create(self, tx: Transaction, new: NewOrg) -> tuple[OrgRecord, int]:
+        """Make an organisation; gives it and the revision that it is known from.
+
+        A root gets a default billing account, on which it is from 1970 on; a child has no mapping until MapOrg. An id
+        that the very same organisation has already changes nothing, and gives the newest revision. Raises AlreadyExists
+        ORG_EXISTS or ORG_SLUG_TAKEN, NotFound ORG_NOT_FOUND (parent), FailedPrecondition DEPTH_EXCEEDED,
+        InvalidArgument TIMEZONE_UNKNOWN or CURRENCY_UNKNOWN.
+        """
+        _check_timezone(new.default_timezone)
+        minor_unit(new.currency)
+        org = new.record(new.org_id or uuid7())
+        if new.parent_org_id is not None:
+            await self._hierarchy.hold_for_leaf(tx, new.parent_org_id)
+        if await self._same_org(tx.connection, org, new.currency):
+            return org, await current_revision(tx.connection, share=False)
+        revision = await next_revision(tx)
+        if not await self._orgs.add(tx, org, revision):
+            # Somebody else was faster: now it is seen who it is.
+            await self._same_org(tx.connection, org, new.currency)
+            return org, revision
+        await self._hierarchy.add_leaf(tx, org.org_id, org.parent_org_id)
+        if org.parent_org_id is None:
+            await self._add_default_account(tx, org, new.currency, revision)
+        message = org_message(org)
+        await tx.audit("org.create", f"organization/{org.org_id}", org_id=org.org_id, after=message)
+        await tx.announce("orgs.org.created", message, org_id=org.org_id)
+        return org, revision
+
+    async def get(self, connection: AsyncConnection, org_id: UUID) -> OrgRecord:
+        """The organisation with the id. Raises NotFound ORG_NOT_FOUND."""
+        org = await self._orgs.find(connection, org_id)
+        if org is None:
+            raise errors.org_not_found()
+        return org
+
+    async def _same_org(self, connection: AsyncConnection, org: OrgRecord, currency: str) -> bool:
+        """Whether the very same organisation is there; raises when its id or slug belongs to another."""
+        found = await self._orgs.find(connection, org.org_id)
+        if found is not None:
+            account = await self._accounts.find_default(connection, org.org_id)
+            if found != org or (account is not None and account.currency != currency):
+                raise errors.org_exists()
+            return True
+        if await self._orgs.is_slug_taken(connection, org.slug):
+            raise errors.org_slug_taken()
+        return False
+
+    async def _add_default_account(self, tx: Transaction, org: OrgRecord, currency: str, revision: int) -> None:
+        """The account that a root has from its beginning, which absorbs what it uses."""
+        account = AccountRecord(uuid7(), org.org_id, org.legal_name, currency, is_default=True)
+        await self._accounts.add(tx, account, revision)
+        await self._mappings.add(
+            tx, org.org_id, account.account_id, Allocation.ABSORB, None, DEFAULT_MAPPING_AT_US, revision
+        )
+
+
+def _check_timezone(name: str) -> None:
+    """Accept an IANA name or nothing."""
+    if not name:
+        return
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # Not found, an absolute path, the name of a folder.
+        raise errors.timezone_unknown() from None

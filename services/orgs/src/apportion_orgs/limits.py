@@ -1,0 +1,25 @@
+"""Every limit of the orgs service, with its unit in its name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+PAGE_SIZE_DEFAULT: Final = 100
+PAGE_SIZE_MAX: Final = 1_000
+TREE_ORGS_MAX: Final = 10_000
+"""Organisations that GetTree gives; of a larger tree ListDescendants gives pages."""
+HIERARCHY_EXAMPLES_MAX: Final = 20
+"""Wrong pairs that CheckHierarchy names."""
+HIERARCHY_CHECK_TIMEOUT_S: Final = 60
+"""Time that the database gets for CheckHierarchy; a hundred thousand organisations take about 3."""
+ROOT_LOCK_ROUNDS_MAX: Final = 5
+"""How often a tree may be moved away under a writer before it gives up."""
+RESOLVE_ITEMS_MAX: Final = 1_000
+NAME_CHARS_MAX: Final = 200
+
+INVOICE_LINES_MAX: Final = 100_000
+"""Lines of one invoice, after subtotals."""
+INVOICE_ROUNDS_MAX: Final = 5
+"""How often an invoice is drawn again because the account's other invoices changed meanwhile."""
+FIX_HORIZON_TIMEOUT_S: Final = 15
+SUMMARIZE_LINES_TIMEOUT_S: Final = 25

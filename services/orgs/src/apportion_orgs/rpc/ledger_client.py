@@ -1,0 +1,91 @@
+"""The ledger over gRPC, as invoices need it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import grpc
+from apportion.ledger.v1 import ledger_service_pb2 as pb
+from apportion.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from apportion_common.decimals import AMOUNT_PLACES, QUANTITY_PLACES
+from apportion_common.grpc.client import retrying
+from apportion_common.grpc.status import error_of
+from apportion_common.ids import parse_uuid_bytes
+from apportion_common.protos import to_scaled, us_to_timestamp
+
+from apportion_orgs import errors
+from apportion_orgs.app.ports import Horizon
+from apportion_orgs.domain.invoicing import LineSum
+from apportion_orgs.limits import FIX_HORIZON_TIMEOUT_S, SUMMARIZE_LINES_TIMEOUT_S
+
+T = TypeVar("T")
+
+_KINDS: Final = {
+    pb.LINE_KIND_USAGE: "usage",
+    pb.LINE_KIND_RERATE: "rerate",
+    pb.LINE_KIND_BASE: "base",
+    pb.LINE_KIND_MINIMUM: "minimum",
+    pb.LINE_KIND_ADJUSTMENT: "adjustment",
+    pb.LINE_KIND_REVERSAL: "reversal",
+}
+
+
+class GrpcLedger:
+    """Asks the ledger; both calls are reads and are tried again while it does not answer."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        """Ask over a channel."""
+        self._stub = LedgerServiceStub(channel)
+
+    async def fix_horizon(self, period: str) -> Horizon:
+        """Fix a horizon, and say whether the period is closed up to it. Raises Unavailable."""
+        request = pb.FixHorizonRequest(period=period)
+        answer: pb.FixHorizonResponse = await _ask(self._stub.FixHorizon, request, FIX_HORIZON_TIMEOUT_S)
+        if answer.horizon <= 0:
+            raise errors.ledger_answer_unusable("its horizon is not above zero")
+        closed = frozenset(parse_uuid_bytes(org_id) for org_id in answer.closed_org_ids)
+        return Horizon(answer.horizon, answer.period_closed, closed)
+
+    async def summarize_lines(
+        self, account_id: UUID, horizon: int, until_us: int, previous_horizon: int, previous_until_us: int
+    ) -> Sequence[LineSum]:
+        """Sums of the account's lines that are on no invoice before. Raises Unavailable."""
+        request = pb.SummarizeLinesRequest(
+            billing_account_id=str(account_id),
+            horizon=horizon,
+            until=us_to_timestamp(until_us),
+            previous_horizon=previous_horizon,
+        )
+        if previous_horizon:
+            request.previous_until.CopyFrom(us_to_timestamp(previous_until_us))
+        answer: pb.SummarizeLinesResponse = await _ask(self._stub.SummarizeLines, request, SUMMARIZE_LINES_TIMEOUT_S)
+        return [_line_sum(line) for line in answer.sums]
+
+
+async def _ask(call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
+    """The answer, or the refusal as our own typed error."""
+    try:
+        return await retrying(call, request, timeout_s)
+    except grpc.aio.AioRpcError as error:
+        raise error_of(error) from error
+
+
+def _line_sum(line: pb.LineSum) -> LineSum:
+    kind = _KINDS.get(line.kind)
+    if kind is None:
+        raise errors.ledger_answer_unusable("a line has no known kind")
+    return LineSum(
+        org_id=parse_uuid_bytes(line.org_id),
+        project_id=parse_uuid_bytes(line.project_id) if line.project_id else None,
+        sku=line.sku,
+        kind=kind,
+        currency=line.currency,
+        partner_id=parse_uuid_bytes(line.partner_id) if line.partner_id else None,
+        partner_from_account=line.partner_from_account,
+        line_count=line.line_count,
+        quantity=to_scaled(line.quantity, QUANTITY_PLACES, "quantity"),
+        gross=to_scaled(line.gross, AMOUNT_PLACES, "gross"),
+        partner_amount=to_scaled(line.partner_amount, AMOUNT_PLACES, "partner_amount"),
+    )

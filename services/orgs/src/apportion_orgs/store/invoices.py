@@ -1,0 +1,287 @@
+"""invoice and what hangs on it: parts, documents, lines, numbers, rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+from apportion_common.db.actor import current_actor
+from apportion_common.db.copy import (
+    NULL,
+    BinaryCopy,
+    pack_bool,
+    pack_int4,
+    pack_int8,
+    pack_numeric,
+    pack_text,
+    pack_uuid,
+)
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.decimals import AMOUNT_PLACES, PERCENT_PLACES
+from sqlalchemy import Row, Select, delete, insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion_orgs.app.ports import (
+    InvoiceDocument,
+    InvoiceHead,
+    InvoiceLine,
+    InvoicePart,
+    InvoiceRecord,
+    LedgerView,
+)
+from apportion_orgs.domain.allocation import Allocation
+from apportion_orgs.domain.invoicing import InvoiceContent
+from apportion_orgs.store.tables import invoice, invoice_document, invoice_line, invoice_part
+from apportion_orgs.store.values import (
+    amount_of_scaled,
+    datetime_of_us,
+    scaled_of_amount,
+    scaled_of_percent,
+    us_of_datetime,
+)
+
+_PARTS: Final = BinaryCopy(
+    "invoice_part",
+    (
+        *("invoice_id", "position", "org_id", "ledger_total", "part", "allocation", "percent"),
+        *("owner_pays", "org_pays"),
+    ),
+)
+_DOCUMENTS: Final = BinaryCopy(
+    "invoice_document", ("invoice_id", "position", "document_id", "org_id", "payable", "total")
+)
+_LINES: Final = BinaryCopy(
+    "invoice_line",
+    (
+        *("invoice_id", "position", "org_id", "sku", "project_id", "kind", "quantity", "gross", "partner_id"),
+        *("partner_amount", "partner_from_account", "line_count", "amount"),
+    ),
+)
+_NEXT_NUMBER: Final = text(
+    "INSERT INTO invoice_number (billing_account_id, last) VALUES (:account, 1)"
+    " ON CONFLICT (billing_account_id) DO UPDATE SET last = invoice_number.last + 1 RETURNING last"
+)
+_ACCOUNT_NO: Final = text("SELECT account_no FROM billing_account WHERE billing_account_id = :account")
+_NUMBER_DOCUMENTS: Final = text(
+    "UPDATE invoice_document SET number = :number || '-' || position WHERE invoice_id = :invoice"
+)
+_FINALIZE: Final = text(
+    "UPDATE invoice SET state = 'final', sequence = :sequence, number = :number, finalized_by = :finalized_by,"
+    " finalized_at = clock_timestamp() WHERE invoice_id = :invoice"
+)
+_BOOK_ROUNDING: Final = text(
+    "INSERT INTO rounding_entry (invoice_id, billing_account_id, currency, amount)"
+    " SELECT invoice_id, billing_account_id, currency, rounding_difference FROM invoice WHERE invoice_id = :invoice"
+)
+
+
+class StoredInvoices:
+    """Invoices in the database."""
+
+    async def head(self, connection: AsyncConnection, invoice_id: UUID) -> InvoiceHead | None:
+        """The invoice without what is on it."""
+        row = (await connection.execute(_heads().where(invoice.c.invoice_id == invoice_id))).first()
+        return None if row is None else _head(row)
+
+    async def load(self, connection: AsyncConnection, invoice_id: UUID) -> InvoiceRecord | None:
+        """The invoice with what is on it."""
+        head = await self.head(connection, invoice_id)
+        if head is None:
+            return None
+        parts, documents, lines = [
+            (await connection.execute(select(table).where(table.c.invoice_id == invoice_id).order_by(table.c.position)))
+            for table in (invoice_part, invoice_document, invoice_line)
+        ]
+        return InvoiceRecord(
+            head,
+            [_part(row) for row in parts],
+            [_document(row) for row in documents],
+            [_line(row) for row in lines],
+        )
+
+    async def page(
+        self, connection: AsyncConnection, account_id: UUID | None, period: str, after: UUID | None, most: int
+    ) -> Sequence[InvoiceHead]:
+        """Invoices, oldest first, after a place."""
+        statement = _heads().limit(most)
+        if account_id is not None:
+            statement = statement.where(invoice.c.billing_account_id == account_id)
+        if period:
+            statement = statement.where(invoice.c.period == period)
+        if after is not None:
+            statement = statement.where(invoice.c.invoice_id > after)
+        return [_head(row) for row in await connection.execute(statement)]
+
+    async def of_account(self, connection: AsyncConnection, account_id: UUID) -> Sequence[InvoiceHead]:
+        """The account's invoices that are not void."""
+        statement = _heads().where(invoice.c.billing_account_id == account_id, invoice.c.state != "void")
+        return [_head(row) for row in await connection.execute(statement)]
+
+    async def write_draft(
+        self, tx: Transaction, invoice_id: UUID, view: LedgerView, content: InvoiceContent, *, is_new: bool
+    ) -> None:
+        """Add a draft, or draw one up afresh in its place."""
+        allocation, basis = content.allocation, view.basis
+        values = {
+            "currency": content.currency,
+            "ledger_total": amount_of_scaled(allocation.ledger_total),
+            "total": amount_of_scaled(allocation.invoice_total),
+            "rounding_difference": amount_of_scaled(allocation.rounding_difference),
+            "horizon": view.horizon.horizon,
+            "until": datetime_of_us(basis.period.end_us),
+            "previous_invoice_id": basis.previous_id,
+        }
+        if is_new:
+            await tx.execute(
+                insert(invoice).values(
+                    invoice_id=invoice_id,
+                    billing_account_id=basis.account.account_id,
+                    period=basis.period.key,
+                    state="draft",
+                    created_by=current_actor(tx.service).subject,
+                    **values,
+                )
+            )
+        else:
+            await tx.execute(update(invoice).where(invoice.c.invoice_id == invoice_id).values(**values))
+            for table in (invoice_line, invoice_document, invoice_part):
+                await tx.execute(delete(table).where(table.c.invoice_id == invoice_id))
+        await _copy_content(tx, invoice_id, content)
+
+    async def finalize(self, tx: Transaction, invoice_id: UUID, account_id: UUID, finalized_by: str) -> str:
+        """Give a draft the account's next number, book its rounding, and fix it; gives the number."""
+        account_no = (await tx.execute(_ACCOUNT_NO, {"account": account_id})).scalar_one()
+        sequence = (await tx.execute(_NEXT_NUMBER, {"account": account_id})).scalar_one()
+        number = f"{account_no:06d}-{sequence:06d}"
+        await tx.execute(_NUMBER_DOCUMENTS, {"invoice": invoice_id, "number": number})
+        await tx.execute(
+            _FINALIZE,
+            {"invoice": invoice_id, "sequence": sequence, "number": number, "finalized_by": finalized_by},
+        )
+        await tx.execute(_BOOK_ROUNDING, {"invoice": invoice_id})
+        return number
+
+
+async def _copy_content(tx: Transaction, invoice_id: UUID, content: InvoiceContent) -> None:
+    """Write parts, documents and lines; their ids follow from the invoice and what they are."""
+    raw_id, allocation = pack_uuid(invoice_id.bytes), content.allocation
+    parts = [
+        _PARTS.row_head
+        + raw_id
+        + pack_int4(position)
+        + pack_uuid(part.usage.org_id)
+        + _pack_amount(part.usage.ledger_total)
+        + _pack_amount(part.part)
+        + pack_text(part.usage.allocation.value)
+        + (NULL if part.usage.percent is None else pack_numeric(part.usage.percent, PERCENT_PLACES))
+        + _pack_amount(part.owner_pays)
+        + _pack_amount(part.org_pays)
+        for position, part in enumerate(allocation.parts, start=1)
+    ]
+    issued = [(org, True, total) for org, total in allocation.payers]
+    issued += [(org, False, total) for org, total in allocation.copies]
+    documents = [
+        _DOCUMENTS.row_head
+        + raw_id
+        + pack_int4(position)
+        + pack_uuid(uuid5(invoice_id, f"{UUID(bytes=org)}/{'payable' if payable else 'copy'}").bytes)
+        + pack_uuid(org)
+        + pack_bool(payable)
+        + _pack_amount(total)
+        for position, (org, payable, total) in enumerate(issued, start=1)
+    ]
+    lines = [
+        _LINES.row_head
+        + raw_id
+        + pack_int4(position)
+        + pack_uuid(line.sums.org_id)
+        + pack_text(line.sums.sku)
+        + pack_uuid(line.sums.project_id or b"")
+        + pack_text(line.sums.kind)
+        + _pack_amount(line.sums.quantity)
+        + _pack_amount(line.sums.gross)
+        + pack_uuid(line.sums.partner_id or b"")
+        + _pack_amount(line.sums.partner_amount)
+        + pack_bool(line.sums.partner_from_account)
+        + pack_int8(line.sums.line_count)
+        + _pack_amount(line.amount)
+        for position, line in enumerate(content.lines, start=1)
+    ]
+    connection = await tx.raw()
+    for copy, rows in ((_PARTS, parts), (_DOCUMENTS, documents), (_LINES, lines)):
+        if rows:
+            await copy.write(connection, rows)
+
+
+def _pack_amount(scaled: int) -> bytes:
+    return pack_numeric(scaled, AMOUNT_PLACES)
+
+
+def _heads() -> Select[*tuple[Any, ...]]:
+    columns = invoice.c
+    return select(
+        columns.invoice_id,
+        columns.billing_account_id,
+        columns.period,
+        columns.state,
+        columns.number,
+        columns.currency,
+        columns.ledger_total,
+        columns.total,
+        columns.rounding_difference,
+        columns.horizon,
+        columns.until,
+        columns.created_at,
+        columns.finalized_at,
+    ).order_by(columns.invoice_id)
+
+
+def _head(row: Row[*tuple[Any, ...]]) -> InvoiceHead:
+    return InvoiceHead(
+        row.invoice_id,
+        row.billing_account_id,
+        row.period,
+        row.state,
+        row.number or "",
+        row.currency,
+        scaled_of_amount(row.ledger_total),
+        scaled_of_amount(row.total),
+        scaled_of_amount(row.rounding_difference),
+        row.horizon,
+        us_of_datetime(row.until),
+        row.created_at,
+        row.finalized_at,
+    )
+
+
+def _part(row: Row[*tuple[Any, ...]]) -> InvoicePart:
+    return InvoicePart(
+        row.org_id,
+        scaled_of_amount(row.ledger_total),
+        scaled_of_amount(row.part),
+        Allocation(row.allocation),
+        scaled_of_percent(row.percent),
+        scaled_of_amount(row.owner_pays),
+        scaled_of_amount(row.org_pays),
+    )
+
+
+def _document(row: Row[*tuple[Any, ...]]) -> InvoiceDocument:
+    return InvoiceDocument(row.document_id, row.org_id, row.payable, scaled_of_amount(row.total), row.number or "")
+
+
+def _line(row: Row[*tuple[Any, ...]]) -> InvoiceLine:
+    return InvoiceLine(
+        row.org_id,
+        row.sku,
+        row.project_id,
+        row.kind,
+        scaled_of_amount(row.quantity),
+        scaled_of_amount(row.gross),
+        row.partner_id,
+        scaled_of_amount(row.partner_amount),
+        row.partner_from_account,
+        row.line_count,
+        scaled_of_amount(row.amount),
+    )

@@ -1,0 +1,152 @@
+"""org_billing_mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from apportion_common.db.actor import current_actor
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.ids import uuid7
+from sqlalchemy import ColumnElement, Row, Select, func, insert, select, text, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion_orgs.app.ports import MappingRecord, ResolvedAccount
+from apportion_orgs.domain.allocation import Allocation
+from apportion_orgs.store.tables import org_billing_mapping
+from apportion_orgs.store.values import datetime_of_us, percent_of_scaled, scaled_of_percent, us_of_datetime
+
+# One index probe for the mapping in force and one for the next; a row of a later revision is not known yet.
+_RESOLVE: Final = text(
+    """
+    SELECT o.org_id IS NOT NULL, held.mapping_id::text, held.billing_account_id::text, a.currency,
+        (extract(epoch FROM held.effective_at) * 1000000)::bigint,
+        (extract(epoch FROM next.effective_at) * 1000000)::bigint
+    FROM unnest(CAST(:org_ids AS uuid[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS item (org_id, at, place)
+    LEFT JOIN organization AS o ON o.org_id = item.org_id AND o.revision <= :revision
+    LEFT JOIN LATERAL (
+        SELECT m.mapping_id, m.billing_account_id, m.effective_at FROM org_billing_mapping AS m
+        WHERE m.org_id = item.org_id AND m.effective_at <= item.at AND m.revision <= :revision
+        ORDER BY m.effective_at DESC LIMIT 1
+    ) AS held ON true
+    LEFT JOIN LATERAL (
+        SELECT m.effective_at FROM org_billing_mapping AS m
+        WHERE m.org_id = item.org_id AND m.effective_at > item.at AND m.revision <= :revision
+        ORDER BY m.effective_at LIMIT 1
+    ) AS next ON true
+    LEFT JOIN billing_account AS a ON a.billing_account_id = held.billing_account_id
+    ORDER BY item.place
+    """
+)
+_DECLARED: Final = (
+    org_billing_mapping.c.revision,
+    org_billing_mapping.c.declared_order,
+    org_billing_mapping.c.mapping_id,
+)
+"""The order in which mappings were declared, within an account and across."""
+
+
+class StoredMappings:
+    """Mappings in the database."""
+
+    async def of_org(self, connection: AsyncConnection, org_id: UUID) -> Sequence[MappingRecord]:
+        """Every mapping of an organisation."""
+        return await _read(connection, _select().where(org_billing_mapping.c.org_id == org_id))
+
+    async def of_account_orgs(self, connection: AsyncConnection, account_id: UUID) -> Sequence[MappingRecord]:
+        """Every mapping of every organisation that is ever on the account, in declared order."""
+        on_account = select(org_billing_mapping.c.org_id).where(_is_of(account_id)).scalar_subquery()
+        return await _read(connection, _select().where(org_billing_mapping.c.org_id.in_(on_account)))
+
+    async def add(
+        self,
+        tx: Transaction,
+        org_id: UUID,
+        account_id: UUID,
+        allocation: Allocation,
+        percent: int | None,
+        effective_at_us: int,
+        revision: int,
+    ) -> MappingRecord:
+        """Add a mapping at the end of its account's declared order; the configuration's head is held."""
+        last = select(func.coalesce(func.max(org_billing_mapping.c.declared_order), 0)).where(_is_of(account_id))
+        declared_order: int = (await tx.execute(last)).scalar_one() + 1
+        mapping = MappingRecord(
+            uuid7(), org_id, account_id, allocation, percent, effective_at_us, revision, declared_order
+        )
+        await tx.execute(
+            insert(org_billing_mapping).values(
+                mapping_id=mapping.mapping_id,
+                org_id=org_id,
+                billing_account_id=account_id,
+                allocation=allocation.value,
+                percent=percent_of_scaled(percent),
+                effective_at=datetime_of_us(effective_at_us),
+                revision=revision,
+                declared_order=declared_order,
+                created_by=current_actor(tx.service).subject,
+            )
+        )
+        return mapping
+
+    async def page(
+        self,
+        connection: AsyncConnection,
+        org_id: UUID | None,
+        account_id: UUID | None,
+        after: tuple[int, int, UUID] | None,
+        most: int,
+    ) -> Sequence[MappingRecord]:
+        """Mappings in declared order, after a place."""
+        statement = _select().limit(most)
+        if org_id is not None:
+            statement = statement.where(org_billing_mapping.c.org_id == org_id)
+        if account_id is not None:
+            statement = statement.where(_is_of(account_id))
+        if after is not None:
+            statement = statement.where(tuple_(*_DECLARED) > tuple_(*after))
+        return await _read(connection, statement)
+
+    async def resolve(
+        self, connection: AsyncConnection, org_ids: Sequence[UUID], instants: Sequence[datetime], revision: int
+    ) -> Sequence[ResolvedAccount]:
+        """The mapping of each organisation in force at its instant, as known under a revision, in the given order."""
+        parameters = {"org_ids": list(org_ids), "instants": list(instants), "revision": revision}
+        return [ResolvedAccount(*row) for row in await connection.execute(_RESOLVE, parameters)]
+
+
+def _is_of(account_id: UUID) -> ColumnElement[bool]:
+    return org_billing_mapping.c.billing_account_id == account_id
+
+
+def _select() -> Select[*tuple[Any, ...]]:
+    columns = org_billing_mapping.c
+    return select(
+        columns.mapping_id,
+        columns.org_id,
+        columns.billing_account_id,
+        columns.allocation,
+        columns.percent,
+        columns.effective_at,
+        columns.revision,
+        columns.declared_order,
+    ).order_by(*_DECLARED)
+
+
+async def _read(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> list[MappingRecord]:
+    return [_mapping(row) for row in await connection.execute(statement)]
+
+
+def _mapping(row: Row[*tuple[Any, ...]]) -> MappingRecord:
+    return MappingRecord(
+        row.mapping_id,
+        row.org_id,
+        row.billing_account_id,
+        Allocation(row.allocation),
+        scaled_of_percent(row.percent),
+        us_of_datetime(row.effective_at),
+        row.revision,
+        row.declared_order,
+    )

@@ -1,0 +1,80 @@
+"""organization."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import UUID
+
+from apportion_common.db.actor import current_actor
+from apportion_common.db.unit_of_work import Transaction
+from sqlalchemy import Row, exists, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from apportion_orgs.app.ports import OrgRecord
+from apportion_orgs.store.tables import organization
+
+ORG_COLUMNS: Final = (
+    organization.c.org_id,
+    organization.c.legal_name,
+    organization.c.org_slug,
+    organization.c.billing_email,
+    organization.c.default_timezone,
+    organization.c.tax_id,
+    organization.c.visibility,
+    organization.c.parent_org_id,
+)
+
+
+def org_of(row: Row[*tuple[Any, ...]]) -> OrgRecord:
+    """The organisation of a row that has ORG_COLUMNS."""
+    return OrgRecord(
+        row.org_id,
+        row.legal_name,
+        row.org_slug,
+        row.billing_email or "",
+        row.default_timezone or "",
+        row.tax_id or "",
+        row.visibility,
+        row.parent_org_id,
+    )
+
+
+class StoredOrgs:
+    """Organisations in the database."""
+
+    async def find(self, connection: AsyncConnection, org_id: UUID) -> OrgRecord | None:
+        """The organisation with the id."""
+        row = (await connection.execute(select(*ORG_COLUMNS).where(organization.c.org_id == org_id))).first()
+        return None if row is None else org_of(row)
+
+    async def is_slug_taken(self, connection: AsyncConnection, slug: str) -> bool:
+        """Whether an organisation has the slug."""
+        return bool((await connection.execute(select(exists().where(organization.c.org_slug == slug)))).scalar_one())
+
+    async def add(self, tx: Transaction, org: OrgRecord, revision: int) -> bool:
+        """Add an organisation; False when its id or slug was taken meanwhile."""
+        statement = (
+            insert(organization)
+            .values(
+                org_id=org.org_id,
+                legal_name=org.legal_name,
+                org_slug=org.slug,
+                billing_email=org.billing_email or None,
+                default_timezone=org.default_timezone or None,
+                tax_id=org.tax_id or None,
+                visibility=org.visibility,
+                parent_org_id=org.parent_org_id,
+                revision=revision,
+                created_by=current_actor(tx.service).subject,
+            )
+            .on_conflict_do_nothing()
+            .returning(organization.c.org_id)
+        )
+        return (await tx.execute(statement)).first() is not None
+
+    async def set_parent(self, tx: Transaction, org_id: UUID, parent_org_id: UUID) -> None:
+        """Change the parent pointer."""
+        await tx.execute(
+            update(organization).where(organization.c.org_id == org_id).values(parent_org_id=parent_org_id)
+        )

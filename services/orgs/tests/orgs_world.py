@@ -1,0 +1,198 @@
+"""A world for tests of orgs: its RPCs on a real database, and a ledger that holds what a test puts into it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+from apportion.orgs.v1 import orgs_service_pb2 as pb
+from apportion_common.db.unit_of_work import Database
+from apportion_common.errors import ApportionError
+from apportion_common.grpc.context import Caller, acting_as
+from apportion_common.testing.databases import ServiceDatabase, fetch_all
+from apportion_orgs.app.ports import Horizon
+from apportion_orgs.domain.invoicing import LineSum
+from apportion_orgs.rpc.servicer import OrgsServicer
+from apportion_orgs.wiring import make_servicer
+from google.protobuf.timestamp_pb2 import Timestamp
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+NAMES = UUID("7a6f1d5e-5d0e-4a57-9b1e-3a2b1c0d9e8f")
+CALLER = Caller("tester", frozenset({"service", "operator", "finance"}))
+
+
+def org_id(name: str) -> str:
+    return str(uuid5(NAMES, f"org {name}"))
+
+
+def account_id(name: str) -> str:
+    return str(uuid5(NAMES, f"account {name}"))
+
+
+def instant(text: str) -> datetime:
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def us(text: str) -> int:
+    return (instant(text) - EPOCH) // timedelta(microseconds=1)
+
+
+def timestamp(at: str) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(instant(at))
+    return message
+
+
+@dataclass
+class FakeLine:
+    """A ledger line (or several of one key) that appeared at a place and belongs to an instant."""
+
+    account: str
+    at_us: int
+    xid: int
+    sums: LineSum
+
+
+@dataclass
+class FakeLedger:
+    """Lines by account; a horizon lies above every line that is there when it is fixed."""
+
+    lines: list[FakeLine] = field(default_factory=list)
+    closed: set[str] = field(default_factory=set)
+    closed_orgs: dict[str, set[str]] = field(default_factory=dict)
+    horizon: int = 100
+    asked: int = 0
+
+    def post(self, account: str, org: str, at: str, gross: int, **more: Any) -> None:
+        """Post lines of an org (by their names) with an amount scaled by 9 places."""
+        self.horizon += 1
+        values = {"sku": "OBJ-KM", "kind": "usage", "currency": "AUD", "quantity": 10**9, **more}
+        sums = LineSum(
+            org_id=UUID(org_id(org)).bytes,
+            project_id=values.get("project_id"),
+            sku=values["sku"],
+            kind=values["kind"],
+            currency=values["currency"],
+            partner_id=values.get("partner_id"),
+            partner_from_account=values.get("partner_from_account", False),
+            line_count=values.get("line_count", 1),
+            quantity=values["quantity"],
+            gross=gross,
+            partner_amount=values.get("partner_amount", 0),
+        )
+        self.lines.append(FakeLine(account_id(account), us(at), self.horizon - 1, sums))
+
+    async def fix_horizon(self, period: str) -> Horizon:
+        self.asked += 1
+        closed = frozenset(UUID(org_id(name)).bytes for name in self.closed_orgs.get(period, ()))
+        return Horizon(self.horizon, period in self.closed, closed)
+
+    async def summarize_lines(
+        self, account_id: UUID, horizon: int, until_us: int, previous_horizon: int, previous_until_us: int
+    ) -> Sequence[LineSum]:
+        sums: dict[Any, LineSum] = {}
+        for line in self.lines:
+            if line.account != str(account_id) or line.xid >= horizon or line.at_us >= until_us:
+                continue
+            if line.xid < previous_horizon and line.at_us < previous_until_us:
+                continue
+            key = (line.sums.key, line.sums.currency)
+            held = sums.get(key)
+            sums[key] = (
+                line.sums
+                if held is None
+                else replace(
+                    held,
+                    line_count=held.line_count + line.sums.line_count,
+                    quantity=held.quantity + line.sums.quantity,
+                    gross=held.gross + line.sums.gross,
+                    partner_amount=held.partner_amount + line.sums.partner_amount,
+                )
+            )
+        return list(sums.values())
+
+
+class World:
+    """Calls RPCs as a service and operator; every call has a request id of its own unless one is given."""
+
+    def __init__(self, place: ServiceDatabase) -> None:
+        self.place = place
+        self.database: Database = place.database()
+        self.ledger = FakeLedger()
+        self.rpcs: OrgsServicer = make_servicer(self.database, self.ledger)
+        self._count = itertools.count(1)
+
+    async def call(self, method: str, request: Any, *, rpcs: OrgsServicer | None = None) -> Any:
+        if "request_id" in request.DESCRIPTOR.fields_by_name and not request.request_id:
+            request.request_id = f"request-{next(self._count)}"
+        with acting_as(CALLER):
+            return await getattr(rpcs or self.rpcs, method)(request, None)
+
+    async def refused(self, method: str, request: Any) -> ApportionError:
+        with pytest.raises(ApportionError) as refusal:
+            await self.call(method, request)
+        return refusal.value
+
+    async def root(self, name: str, **more: Any) -> pb.CreateOrgResponse:
+        request = pb.CreateOrgRequest(org_id=org_id(name), legal_name=f"{name} Ltd", slug=name.lower(), **more)
+        answer: pb.CreateOrgResponse = await self.call("CreateOrg", request)
+        return answer
+
+    async def child(self, name: str, parent: str, **more: Any) -> pb.CreateOrgResponse:
+        return await self.root(name, parent_org_id=org_id(parent), **more)
+
+    async def account(self, name: str, owner: str, currency: str = "AUD") -> pb.CreateBillingAccountResponse:
+        answer: pb.CreateBillingAccountResponse = await self.call(
+            "CreateBillingAccount",
+            pb.CreateBillingAccountRequest(
+                billing_account_id=account_id(name), owner_org_id=org_id(owner), name=name, currency=currency
+            ),
+        )
+        return answer
+
+    async def map_org(
+        self, org: str, account: str, at: str, allocation: str = "absorb", percent: str | None = None
+    ) -> pb.MapOrgResponse:
+        answer: pb.MapOrgResponse = await self.call("MapOrg", mapping(org, account, at, allocation, percent))
+        return answer
+
+    async def resolve(self, *items: tuple[str, str], as_of: int = 0) -> pb.ResolveBillingAccountsResponse:
+        answer: pb.ResolveBillingAccountsResponse = await self.call(
+            "ResolveBillingAccounts",
+            pb.ResolveBillingAccountsRequest(
+                items=[pb.OrgInstant(org_id=org_id(org), at=timestamp(at)) for org, at in items], as_of_revision=as_of
+            ),
+        )
+        return answer
+
+    async def generate(self, account: str, period: str = "2013-01") -> pb.Invoice:
+        request = pb.GenerateInvoiceRequest(billing_account_id=account_id(account), period=period)
+        answer = await self.call("GenerateInvoice", request)
+        invoice: pb.Invoice = answer.invoice
+        return invoice
+
+    async def finalize(self, invoice: pb.Invoice) -> pb.Invoice:
+        answer = await self.call("FinalizeInvoice", pb.FinalizeInvoiceRequest(invoice_id=invoice.invoice_id))
+        final: pb.Invoice = answer.invoice
+        return final
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+        """What the owner of the database sees."""
+        return fetch_all(self.place.owner_url, query, parameters)
+
+
+def mapping(org: str, account: str, at: str, allocation: str = "absorb", percent: str | None = None) -> pb.MapOrgRequest:
+    request = pb.MapOrgRequest(
+        org_id=org_id(org),
+        billing_account_id=account_id(account),
+        allocation=pb.Allocation.Value(f"ALLOCATION_{allocation.upper()}"),
+        effective_at=timestamp(at),
+    )
+    if percent is not None:
+        request.percent.value = percent
+    return request

@@ -1,0 +1,201 @@
+"""The tree of organisations in the database: the closure follows the parent pointers, whatever happens at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from uuid import UUID
+
+import pytest
+from apportion.orgs.v1 import orgs_service_pb2 as pb
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.errors import ApportionError, FailedPrecondition
+from apportion_orgs.app.hierarchy import Hierarchy
+from apportion_orgs.domain.hierarchy import MAX_DEPTH, closure_of
+from apportion_orgs.store.hierarchy import StoredHierarchy
+from apportion_orgs.store.organizations import StoredOrgs
+from orgs_world import World, org_id
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+ROUNDS = 10
+
+
+def add_child(parent: str, child: str) -> pb.AddChildRequest:
+    return pb.AddChildRequest(parent_org_id=org_id(parent), child_org_id=org_id(child))
+
+
+def stored_closure(world: World) -> set[tuple[UUID, UUID, int]]:
+    return set(world.rows("SELECT ancestor_org_id, descendant_org_id, depth FROM org_hierarchy"))
+
+
+def implied_closure(world: World) -> set[tuple[UUID, UUID, int]]:
+    return closure_of(dict(world.rows("SELECT org_id, parent_org_id FROM organization")))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_the_closure_is_what_the_parent_pointers_imply_after_any_operations(world: World, seed: int) -> None:
+    chance = random.Random(seed)
+    names: list[str] = []
+    for number in range(60):
+        name = f"o{number}"
+        if names and chance.random() < 0.4:
+            await world.child(name, chance.choice(names))
+        else:
+            await world.root(name)
+        names.append(name)
+        if chance.random() < 0.5:
+            try:
+                await world.call("AddChild", add_child(chance.choice(names), chance.choice(names)))
+            except FailedPrecondition as refused:
+                assert refused.reason in ("HIERARCHY_CYCLE", "NOT_A_ROOT", "DEPTH_EXCEEDED")
+    assert stored_closure(world) == implied_closure(world)
+    assert (await world.call("CheckHierarchy", pb.CheckHierarchyRequest())).holds
+
+
+async def test_check_hierarchy_names_what_is_wrong(world: World) -> None:
+    await world.root("a")
+    await world.child("b", "a")
+    async with world.place.owner_engine.begin() as connection:
+        await connection.exec_driver_sql("DELETE FROM org_hierarchy WHERE depth = 1")
+    checked = await world.call("CheckHierarchy", pb.CheckHierarchyRequest())
+    assert not checked.holds
+    assert list(checked.examples) == [f"{org_id('a')}/{org_id('b')}"]
+
+
+async def test_an_organisation_is_not_added_under_itself_or_what_is_below_it(world: World) -> None:
+    await world.root("a")
+    await world.child("b", "a")
+    for parent, child in (("a", "a"), ("b", "a"), ("b", "b")):
+        assert (await world.refused("AddChild", add_child(parent, child))).reason == "HIERARCHY_CYCLE"
+
+
+async def test_only_a_root_is_added_as_a_child(world: World) -> None:
+    for name in ("a", "c"):
+        await world.root(name)
+    await world.child("b", "a")
+    assert (await world.refused("AddChild", add_child("c", "b"))).reason == "NOT_A_ROOT"
+    assert (await world.refused("AddChild", add_child("nobody", "c"))).field == "parent_org_id"
+    assert (await world.refused("AddChild", add_child("c", "nobody"))).field == "child_org_id"
+
+
+async def test_depth_is_bounded_for_new_leaves_and_for_whole_trees(world: World) -> None:
+    await world.root("n0")
+    for level in range(1, MAX_DEPTH + 1):
+        await world.child(f"n{level}", f"n{level - 1}")
+    deeper = pb.CreateOrgRequest(legal_name="X", slug="x", parent_org_id=org_id(f"n{MAX_DEPTH}"))
+    assert (await world.refused("CreateOrg", deeper)).reason == "DEPTH_EXCEEDED"
+    await world.root("top")
+    await world.child("below", "top")
+    assert (await world.refused("AddChild", add_child(f"n{MAX_DEPTH - 1}", "top"))).reason == "DEPTH_EXCEEDED"
+    await world.call("AddChild", add_child(f"n{MAX_DEPTH - 2}", "top"))
+    assert stored_closure(world) == implied_closure(world)
+
+
+class Dawdling(StoredHierarchy):
+    """Waits between what was checked and what is written, and before the commit, so that two at once do overlap."""
+
+    async def height(self, connection: AsyncConnection, org_id: UUID) -> int:
+        await asyncio.sleep(0.03)
+        return await super().height(connection, org_id)
+
+    async def attach(self, tx: Transaction, root: UUID, parent_org_id: UUID) -> None:
+        await super().attach(tx, root, parent_org_id)
+        await asyncio.sleep(0.1)
+
+
+class Careless(Dawdling):
+    """The same without the lock."""
+
+    async def lock_root(self, tx: Transaction, root: UUID, *, shared: bool) -> None:
+        return
+
+
+async def add_both_ways(world: World, tree: StoredHierarchy, a: str, b: str) -> list[str]:
+    """Put a under b and b under a at the same time; what came of it."""
+    hierarchy = Hierarchy(StoredOrgs(), tree)
+
+    async def add(parent: str, child: str) -> str:
+        async with world.database.transaction() as tx:
+            try:
+                await hierarchy.add_child(tx, UUID(org_id(parent)), UUID(org_id(child)))
+            except ApportionError as refused:
+                return refused.reason
+        return "added"
+
+    return sorted(await asyncio.gather(add(a, b), add(b, a)))
+
+
+async def test_of_two_that_together_would_make_a_cycle_one_is_refused(world: World) -> None:
+    for number in range(ROUNDS):
+        await world.root(f"a{number}")
+        await world.root(f"b{number}")
+        assert await add_both_ways(world, Dawdling(), f"a{number}", f"b{number}") == ["HIERARCHY_CYCLE", "added"]
+    assert (await world.call("CheckHierarchy", pb.CheckHierarchyRequest())).holds
+
+
+async def test_without_the_lock_the_same_two_do_make_a_cycle(world: World) -> None:
+    await world.root("a")
+    await world.root("b")
+    assert await add_both_ways(world, Careless(), "a", "b") == ["added", "added"]
+    checked = await world.call("CheckHierarchy", pb.CheckHierarchyRequest())
+    assert not checked.holds
+    assert checked.examples
+
+
+async def test_a_ring_of_three_at_once_leaves_a_tree(world: World) -> None:
+    for number in range(ROUNDS):
+        names = [f"{letter}{number}" for letter in "abc"]
+        for name in names:
+            await world.root(name)
+        calls = [world.call("AddChild", add_child(names[i], names[(i + 1) % 3])) for i in range(3)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(result, FailedPrecondition) for result in results) == 1
+        assert all(isinstance(result, FailedPrecondition | pb.AddChildResponse) for result in results)
+    assert stored_closure(world) == implied_closure(world)
+
+
+async def test_leaves_that_grow_while_their_tree_is_added_elsewhere_get_every_ancestor(world: World) -> None:
+    await world.root("top")
+    for number in range(ROUNDS):
+        await world.root(f"r{number}")
+        await asyncio.gather(
+            *(world.child(f"r{number}l{leaf}", f"r{number}") for leaf in range(3)),
+            world.call("AddChild", add_child("top", f"r{number}")),
+        )
+    assert stored_closure(world) == implied_closure(world)
+    assert (await world.call("CheckHierarchy", pb.CheckHierarchyRequest())).holds
+
+
+async def test_a_tree_is_listed_by_depth_and_slug_and_by_pages(world: World) -> None:
+    await world.root("top")
+    for name in ("b", "a", "c"):
+        await world.child(name, "top")
+    await world.child("a1", "a")
+    tree = (await world.call("GetTree", pb.GetTreeRequest(root_org_id=org_id("top")))).orgs
+    assert [(at.org.slug, at.depth) for at in tree] == [("top", 0), ("a", 1), ("b", 1), ("c", 1), ("a1", 2)]
+    assert tree[-1].org.parent_org_id == org_id("a")
+    seen: list[str] = []
+    token = ""
+    while True:
+        request = pb.ListDescendantsRequest(org_id=org_id("top"), page_size=2, page_token=token)
+        page = await world.call("ListDescendants", request)
+        seen += [at.org.slug for at in page.orgs]
+        token = page.next_page_token
+        if not token:
+            break
+    assert seen == ["a", "b", "c", "a1"]
+    above = (await world.call("ListAncestors", pb.ListAncestorsRequest(org_id=org_id("a1")))).orgs
+    assert [(at.org.slug, at.depth) for at in above] == [("a", 1), ("top", 2)]
+    for method, request in (
+        ("GetTree", pb.GetTreeRequest(root_org_id=org_id("nobody"))),
+        ("ListDescendants", pb.ListDescendantsRequest(org_id=org_id("nobody"))),
+        ("ListAncestors", pb.ListAncestorsRequest(org_id=org_id("nobody"))),
+    ):
+        assert (await world.refused(method, request)).reason == "ORG_NOT_FOUND"
+
+
+@pytest.mark.parametrize("token", ["x", "é", "bm8=", "WyJ4Il0=", "WzEsMl0=", "bnVsbA=="])
+async def test_a_page_token_that_was_never_given_is_refused(world: World, token: str) -> None:
+    await world.root("top")
+    request = pb.ListDescendantsRequest(org_id=org_id("top"), page_token=token)
+    assert (await world.refused("ListDescendants", request)).reason == "PAGE_TOKEN_MALFORMED"

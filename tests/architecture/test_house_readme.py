@@ -1,0 +1,91 @@
+"""What the documentation says is so."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from apportion_common.settings import SERVICES
+from house import ROOT, expect_none, tracked_files
+
+from scripts import status_table
+
+README = ROOT / "README.md"
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+
+
+def documents() -> list[Path]:
+    return [file for file in tracked_files() if file.suffix == ".md"]
+
+
+def test_the_status_table_is_what_the_services_are() -> None:
+    _, inside, _ = status_table.split(README.read_text(encoding="utf-8"))
+    assert inside == status_table.table(status_table.rpcs()), "Run `make docs`."
+
+
+def test_every_rpc_that_is_built_is_called_in_a_test() -> None:
+    expect_none(f"{row.service} {row.name}" for row in status_table.rpcs() if row.built and not row.tests)
+
+
+@pytest.mark.parametrize("command", ["make demo", "make test"])
+def test_the_readme_gives_the_command_as_a_line_of_its_own(command: str) -> None:
+    blocks = re.findall(r"^```\w*\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert any(command in block.splitlines() for block in blocks)
+
+
+def test_every_link_within_the_documentation_leads_somewhere() -> None:
+    expect_none(
+        f"{file.relative_to(ROOT)}: {target}"
+        for file in documents()
+        for target in LINK.findall(file.read_text(encoding="utf-8"))
+        if "://" not in target and not target.startswith("#")
+        if not (file.parent / target.partition("#")[0]).exists()
+    )
+
+
+def test_every_make_target_that_the_documentation_names_exists() -> None:
+    targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    expect_none(
+        f"{file.relative_to(ROOT)}: make {name}"
+        for file in documents()
+        for name in re.findall(r"(?:`|^|&& )make ([a-z-]+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        if name not in targets
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_every_test_that_a_service_names_as_proof_exists(service: str) -> None:
+    readme = (ROOT / "services" / service / "README.md").read_text(encoding="utf-8")
+    tests = (ROOT / "services" / service / "tests").rglob("*.py")
+    common = (ROOT / "libs").rglob("test_*.py")
+    whole = (ROOT / "tests").rglob("test_*.py")
+    defined = {
+        name
+        for file in (*tests, *common, *whole)
+        for name in re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8"))
+    } | {file.stem for file in (ROOT / "services" / service / "tests").rglob("test_*.py")}
+    named = set(re.findall(r"`(test_\w+)`", readme))
+    assert named, "The README names no test as proof of an invariant."
+    expect_none(named - defined)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_services_readme_says_what_it_owns_what_holds_what_it_announces_and_how_to_operate_it(service: str) -> None:
+    text = (ROOT / "services" / service / "README.md").read_text(encoding="utf-8")
+    headings = " ".join(line.lower() for line in text.splitlines() if line.startswith("#"))
+    expect_none(word for word in ("holds", "events", "operat") if word not in headings)
+
+
+def test_the_picture_of_imports_shows_no_way_across_and_is_drawn_the_same_twice(tmp_path: Path) -> None:
+    program = (
+        "import sys, pathlib; sys.path.insert(0, 'scripts'); import import_graph as g;"
+        "parts, found = g.edges(); assert not g.across(found);"
+        "pathlib.Path(sys.argv[1]).write_text(g.draw(parts, found), encoding='utf-8')"
+    )
+    for name in ("first", "second"):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], cwd=ROOT, check=True)
+    assert (tmp_path / "first").read_bytes() == (tmp_path / "second").read_bytes()
+    assert (ROOT / "docs" / "imports.svg").exists()
