@@ -60,8 +60,14 @@ gen: $(READY) ## generate the stubs from proto/
 	@$(PYTHON) scripts/gen_protos.py
 	@$(BIN)/uv sync --frozen --quiet
 
+.PHONY: docs
+docs: $(READY) ## write the generated parts of the documentation
+	@$(PYTHON) scripts/error_reasons.py
+	@$(PYTHON) scripts/status_table.py
+	@$(PYTHON) scripts/import_graph.py
+
 .PHONY: migrate
-migrate: $(READY) ## bring the databases of the running local stack to the plan's end
+migrate: $(READY) ## bring the databases that *_MIGRATION_DATABASE_URL name to the plan's end
 	@$(PYTHON) -m apportion_cli.migrate up
 
 .PHONY: bench

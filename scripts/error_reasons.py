@@ -180,17 +180,12 @@ def _names(call: ast.Call, tree: ast.Module, path: Path) -> list[str]:
 
 
 def _constant(tree: ast.Module, name: str) -> str | None:
+    """The text that a constant of the module is."""
     for node in tree.body:
-        target = (
-            node.targets[0]
-            if isinstance(node, ast.Assign)
-            else node.target
-            if isinstance(node, ast.AnnAssign)
-            else None
-        )
-        if target is not None and ast.unparse(target) == name:
-            value = node.value  # type: ignore[union-attr]
-            return value.value if isinstance(value, ast.Constant) and isinstance(value.value, str) else None
+        if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(node.value, ast.Constant):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            if ast.unparse(target) == name and isinstance(node.value.value, str):
+                return node.value.value
     return None
 
 
@@ -215,7 +210,7 @@ def _meaning(call: ast.Call, tree: ast.Module) -> str:
         if isinstance(message, ast.Constant) and isinstance(message.value, str):
             return message.value
         if isinstance(message, ast.JoinedStr):
-            return "".join(part.value if isinstance(part, ast.Constant) else "‹…›" for part in message.values)
+            return "".join(str(part.value) if isinstance(part, ast.Constant) else "‹…›" for part in message.values)
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef) and call in ast.walk(node) and (text := ast.get_docstring(node)):
             return text.splitlines()[0]

@@ -109,7 +109,7 @@ def generate(out: pathlib.Path, folder: pathlib.Path) -> None:
     for package in sorted({p.parent for p in out.rglob("*_pb2.py")}):
         (package / "py.typed").touch()
     for empty in out.rglob("*_pb2_grpc.py"):
-        if "_pb2_grpc.py" in empty.name and "class " not in empty.read_text():
+        if "class " not in empty.read_text():
             empty.unlink()
             empty.with_suffix(".pyi").unlink(missing_ok=True)
 

@@ -164,12 +164,10 @@ def _literal(node: ast.AST) -> set[str]:
 
 def _module_constants(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
     for node in tree.body:
-        targets = (
-            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        )
-        for target in targets:
-            if isinstance(target, ast.Name) and node.value is not None:  # type: ignore[union-attr]
-                yield target.id, node.value  # type: ignore[union-attr]
+        if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+            for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+                if isinstance(target, ast.Name):
+                    yield target.id, node.value
 
 
 def _tables_in(node: ast.AST) -> set[str]:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from apportion_common.bus.streams import STREAMS
 from apportion_common.settings import SERVICES
 from house import ROOT, expect_none, tracked_files
 
@@ -22,8 +23,21 @@ def documents() -> list[Path]:
 
 
 def test_the_status_table_is_what_the_services_are() -> None:
+    """State and caller of every RPC, in the contracts' order; the tests that it names exist and call the RPC."""
     _, inside, _ = status_table.split(README.read_text(encoding="utf-8"))
-    assert inside == status_table.table(status_table.rpcs()), "Run `make docs`."
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in inside.splitlines() if line.startswith("|")
+    ]
+    rpcs = status_table.rpcs()
+    expected = [[rpc.service, f"`{rpc.name}`", rpc.who, rpc.state] for rpc in rpcs]
+    assert [row[:4] for row in rows[2:]] == expected, "Run `make docs`."
+    assert f"{sum(rpc.built for rpc in rpcs)} of {len(rpcs)} RPCs" in inside, "Run `make docs`."
+    expect_none(
+        f"{row[0]} {row[1]}: {file}"
+        for row, rpc in zip(rows[2:], rpcs, strict=True)
+        for file in LINK.findall(row[4])
+        if file not in rpc.tests
+    )
 
 
 def test_every_rpc_that_is_built_is_called_in_a_test() -> None:
@@ -73,10 +87,12 @@ def test_every_test_that_a_service_names_as_proof_exists(service: str) -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_a_services_readme_says_what_it_owns_what_holds_what_it_announces_and_how_to_operate_it(service: str) -> None:
+def test_a_services_readme_says_what_holds_what_comes_and_goes_and_how_to_operate_it(service: str) -> None:
     text = (ROOT / "services" / service / "README.md").read_text(encoding="utf-8")
     headings = " ".join(line.lower() for line in text.splitlines() if line.startswith("#"))
-    expect_none(word for word in ("holds", "events", "operat") if word not in headings)
+    expect_none(word for word in ("holds", "operat") if word not in headings)
+    streams = [name for spec in STREAMS for name in (spec.name, spec.subjects[0].rstrip("*>"))]
+    assert "events" in headings or any(name in text for name in streams), "Which events come in, and which go out?"
 
 
 def test_the_picture_of_imports_shows_no_way_across_and_is_drawn_the_same_twice(tmp_path: Path) -> None:

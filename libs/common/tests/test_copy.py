@@ -9,14 +9,13 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from apportion_common.db import copy
+from apportion_common.decimals import from_scaled
 from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg import adapters
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.pq import Format
-
-from apportion_common.db import copy
-from apportion_common.decimals import from_scaled
 
 MAX = 10**30 - 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, cast
 
 import pytest
@@ -42,12 +42,23 @@ async def publish(client: Client, batches: Sequence[pricing_lane_pb2.RatedBatch]
         await js.publish(f"{SOURCE.subject}.{batch.lane}", batch.SerializeToString())
 
 
+async def until(holds: Callable[[], bool]) -> None:
+    """Wait until something outside this process holds, at most 30 seconds."""
+    for _ in range(600):
+        if holds():
+            return
+        await asyncio.sleep(0.05)
+    raise TimeoutError
+
+
 async def receipts(client: Client, count: int) -> list[lane_pb2.PostedBatch]:
     """The first receipts on the stream, as soon as they are there."""
     js = client.jetstream()
-    async with asyncio.timeout(30):
-        while (info := await js.stream_info(OUTPUT.stream)).state.messages < count:
-            await asyncio.sleep(0.05)
+    for _ in range(600):
+        info = await js.stream_info(OUTPUT.stream)
+        if info.state.messages >= count:
+            break
+        await asyncio.sleep(0.05)
     found = [await js.get_msg(OUTPUT.stream, seq) for seq in range(1, info.state.last_seq + 1)]
     return [lane_pb2.PostedBatch.FromString(message.data or b"") for message in found]
 
@@ -81,9 +92,8 @@ async def test_a_missing_batch_stops_the_lane_and_says_so(ledger: LedgerCase, na
     batches = [ledger.batch([ledger.charge("1")], lane=4) for _ in range(3)]
     await publish(nats_connection, [batches[0], batches[2]])
     query = "SELECT pos, stopped_reason FROM lane WHERE role = 'ledger_poster' AND lane = 4"
-    async with poster(ledger, nats_connection), asyncio.timeout(30):
-        while ledger.as_owner(query) != [(1, "POS_GAP")]:
-            await asyncio.sleep(0.05)
+    async with poster(ledger, nats_connection):
+        await until(lambda: ledger.as_owner(query) == [(1, "POS_GAP")])
     assert len(await ledger.lines()) == 1
 
 
@@ -133,9 +143,7 @@ async def test_the_wiring_serves_the_ledger_and_works_its_lanes(ledger: LedgerCa
     tasks = [asyncio.create_task(task(stop)) for task in runtime.tasks.values()]
     await ledger.credited()
     await publish(nats_connection, [ledger.batch([ledger.charge("60")], lane=4)])
-    async with asyncio.timeout(30):
-        while ledger.as_owner("SELECT state FROM settlement") != [("paid",)]:
-            await asyncio.sleep(0.05)
+    await until(lambda: ledger.as_owner("SELECT state FROM settlement") == [("paid",)])
     stop.set()
     await asyncio.gather(*tasks)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from hashlib import sha256
 from uuid import UUID, uuid4
@@ -223,4 +224,33 @@ async def test_charges_from_outside_the_lanes_are_appended_once(ledger: LedgerCa
     (line,) = await ledger.lines(event_id=str(UUID(int=2)))
     assert (money(line.real_time_paid), line.lane, line.pos) == (6 * UNIT, 0, 0)
     assert ledger.as_owner("SELECT period, lane FROM ledger_line") == [("2013-01", None)]
+    assert not await ledger.breaches()
+
+
+async def test_the_same_charges_written_at_once_from_several_places_stand_once(ledger: LedgerCase) -> None:
+    await ledger.credited()
+    charges = [ledger.charge("60") for _ in range(50)]
+    receipts = await asyncio.gather(*(ledger.charged(*charges, lane=lane) for lane in range(6)))
+    assert sorted(receipt.line_count for receipt in receipts) == [0, 0, 0, 0, 0, 50]
+    assert not any(receipt.conflicts for receipt in receipts)
+    assert ledger.as_owner("SELECT count(*) FROM settlement") == [(50,)]
+    assert not await ledger.breaches()
+
+
+async def test_lanes_that_share_partners_book_every_line(ledger: LedgerCase) -> None:
+    orgs = [uuid4() for _ in range(4)]
+    await ledger.rate("10")
+    partners = [await ledger.partner() for _ in range(4)]
+    for org, partner in zip(orgs, partners, strict=True):
+        await ledger.por(partner, org=org)
+    drawn = random.Random(2)
+
+    async def lane_of(number: int) -> None:
+        for _ in range(5):
+            await ledger.charged(*(ledger.charge("60", org=drawn.choice(orgs)) for _ in range(8)), lane=number)
+
+    await asyncio.gather(*(lane_of(number) for number in range(8)))
+    for partner in partners:
+        statement = (await ledger.statement(partner))["AUD"]
+        assert money(statement.paid_real_time) == money(statement.earned) == statement.line_count * scaled("6")
     assert not await ledger.breaches()

@@ -57,7 +57,8 @@ async def ended(process: subprocess.Popen[bytes]) -> int:
 
 
 async def is_stopped(process: subprocess.Popen[bytes]) -> bool:
-    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == STOPPED_STATE
+    status = await asyncio.to_thread(Path(f"/proc/{process.pid}/stat").read_text)
+    return status.rpartition(")")[2].split()[0] == STOPPED_STATE
 
 
 @pytest.fixture
@@ -76,9 +77,11 @@ async def test_a_kill_loses_and_doubles_nothing(
     prepared: tuple[Service, ServiceDatabase], durable_nats: tuple[LocalNats, NatsAccess], place: str
 ):
     service, database = prepared
-    processes = [service.start(FAIL_POINT=f"metering_writer.{place}:5", WORKER_ID="writer", LANE_LEASE_S="2")]
+    processes: list[subprocess.Popen[bytes]] = []
     try:
         async with metering_on(database, durable_nats) as metering:
+            armed = f"metering_writer.{place}:5"
+            processes.append(service.start(FAIL_POINT=armed, WORKER_ID="writer", LANE_LEASE_S="2"))
             await load(metering, 0)
             assert await ended(processes[0]) == -signal.SIGKILL, service.log.read_text()[-2000:]
             processes.append(service.start(WORKER_ID="writer", LANE_LEASE_S="2"))
@@ -94,9 +97,9 @@ async def test_a_worker_stopped_for_longer_than_its_lease_cannot_write(
     prepared: tuple[Service, ServiceDatabase], durable_nats: tuple[LocalNats, NatsAccess]
 ):
     service, database = prepared
-    paused = service.start(FAIL_POINT="metering_writer.after_execute:5:stop", WORKER_ID="paused", LANE_LEASE_S="2")
-    try:
-        async with metering_on(database, durable_nats) as metering:
+    async with metering_on(database, durable_nats) as metering:
+        paused = service.start(FAIL_POINT="metering_writer.after_execute:5:stop", WORKER_ID="paused", LANE_LEASE_S="2")
+        try:
             await load(metering, 0)
             await metering.until(lambda: is_stopped(paused))
             async with metering.worker("other"):
@@ -105,6 +108,6 @@ async def test_a_worker_stopped_for_longer_than_its_lease_cannot_write(
                 paused.send_signal(signal.SIGCONT)
                 await asyncio.sleep(3)
                 await is_whole(metering)
-    finally:
-        paused.kill()
-        paused.wait()
+        finally:
+            paused.kill()
+            paused.wait()

@@ -24,6 +24,16 @@ async def accepted(metering: Metering, lane: int) -> list[lane_pb2.AcceptedBatch
     return [lane_pb2.AcceptedBatch.FromString(item) for item in raw]
 
 
+async def until_given_on(metering: Metering) -> None:
+    """Wait until every committed batch is on the stream."""
+
+    async def given_on() -> bool:
+        (row,) = await metering.rows("SELECT sum(pos) AS batches FROM lane WHERE role = 'metering_writer'")
+        return (await metering.js.stream_info("METERING_OUT")).state.messages == row.batches
+
+    await metering.until(given_on)
+
+
 async def test_committed_tells_accepted_duplicate_and_mismatch_apart(metering: Metering):
     async with metering.worker("one"):
         first = await metering.take([usage_event("a"), usage_event("b"), usage_event("a")], committed=True)
@@ -89,6 +99,7 @@ async def test_two_workers_share_the_lanes_and_seq_and_pos_have_no_gap(metering:
                 await second.__aenter__()
             await asyncio.sleep(0.3)
         await metering.until_written(sent)
+        await until_given_on(metering)
         await second.__aexit__(None, None, None)
     rows = await metering.rows("SELECT lane, array_agg(seq ORDER BY seq) AS seqs FROM metering_event GROUP BY lane")
     for row in rows:
@@ -211,6 +222,7 @@ async def test_closing_a_period_reaches_every_lane_or_those_of_the_named_organis
             return row.n == 34
 
         await metering.until(committed)
+        await until_given_on(metering)
     closes = [
         (entry.period_close.period, entry.period_close.org_id)
         for lane in {LANE, lane_of(OTHER_ORG.bytes)}
@@ -235,6 +247,7 @@ async def test_lanes_taken_away_in_mid_load_lose_and_double_nothing(metering: Me
                 await tx.execute("UPDATE lane SET epoch = epoch + 1, lease_until = '-infinity', owner = 'thief'")
             await asyncio.sleep(0.2)
         await metering.until_written(sent)
+        await until_given_on(metering)
     rows = await metering.rows("SELECT lane, array_agg(seq ORDER BY seq) AS seqs FROM metering_event GROUP BY lane")
     assert sum(len(row.seqs) for row in rows) == sent
     for row in rows:

@@ -186,11 +186,13 @@ class World:
         return fetch_all(self.place.owner_url, query, parameters)
 
 
-def mapping(org: str, account: str, at: str, allocation: str = "absorb", percent: str | None = None) -> pb.MapOrgRequest:
+def mapping(
+    org: str, account: str, at: str, allocation: str = "absorb", percent: str | None = None
+) -> pb.MapOrgRequest:
     request = pb.MapOrgRequest(
         org_id=org_id(org),
         billing_account_id=account_id(account),
-        allocation=pb.Allocation.Value(f"ALLOCATION_{allocation.upper()}"),
+        allocation=f"ALLOCATION_{allocation.upper()}",
         effective_at=timestamp(at),
     )
     if percent is not None:

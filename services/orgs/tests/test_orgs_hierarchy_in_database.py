@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from apportion_orgs.app.hierarchy import Hierarchy
 from apportion_orgs.domain.hierarchy import MAX_DEPTH, closure_of
 from apportion_orgs.store.hierarchy import StoredHierarchy
 from apportion_orgs.store.organizations import StoredOrgs
+from google.protobuf.message import Message
 from orgs_world import World, org_id
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -44,10 +46,9 @@ async def test_the_closure_is_what_the_parent_pointers_imply_after_any_operation
             await world.root(name)
         names.append(name)
         if chance.random() < 0.5:
-            try:
+            # What would make no tree is refused; what that leaves is looked at below.
+            with contextlib.suppress(FailedPrecondition):
                 await world.call("AddChild", add_child(chance.choice(names), chance.choice(names)))
-            except FailedPrecondition as refused:
-                assert refused.reason in ("HIERARCHY_CYCLE", "NOT_A_ROOT", "DEPTH_EXCEEDED")
     assert stored_closure(world) == implied_closure(world)
     assert (await world.call("CheckHierarchy", pb.CheckHierarchyRequest())).holds
 
@@ -186,16 +187,17 @@ async def test_a_tree_is_listed_by_depth_and_slug_and_by_pages(world: World) -> 
     assert seen == ["a", "b", "c", "a1"]
     above = (await world.call("ListAncestors", pb.ListAncestorsRequest(org_id=org_id("a1")))).orgs
     assert [(at.org.slug, at.depth) for at in above] == [("a", 1), ("top", 2)]
-    for method, request in (
+    requests: tuple[tuple[str, Message], ...] = (
         ("GetTree", pb.GetTreeRequest(root_org_id=org_id("nobody"))),
         ("ListDescendants", pb.ListDescendantsRequest(org_id=org_id("nobody"))),
         ("ListAncestors", pb.ListAncestorsRequest(org_id=org_id("nobody"))),
-    ):
-        assert (await world.refused(method, request)).reason == "ORG_NOT_FOUND"
+    )
+    for method, unknown in requests:
+        assert (await world.refused(method, unknown)).reason == "ORG_NOT_FOUND"
 
 
-@pytest.mark.parametrize("token", ["x", "é", "bm8=", "WyJ4Il0=", "WzEsMl0=", "bnVsbA=="])
-async def test_a_page_token_that_was_never_given_is_refused(world: World, token: str) -> None:
+async def test_a_page_token_that_was_never_given_is_refused(world: World) -> None:
     await world.root("top")
-    request = pb.ListDescendantsRequest(org_id=org_id("top"), page_token=token)
-    assert (await world.refused("ListDescendants", request)).reason == "PAGE_TOKEN_MALFORMED"
+    for token in ("x", "é", "bm8=", "WyJ4Il0=", "WzEsMl0=", "bnVsbA=="):
+        request = pb.ListDescendantsRequest(org_id=org_id("top"), page_token=token)
+        assert (await world.refused("ListDescendants", request)).reason == "PAGE_TOKEN_MALFORMED"

@@ -20,6 +20,23 @@ from orgs_world import World, account_id, org_id
 SCENARIO = Path(__file__).parents[3] / "tests" / "data" / "hard-month" / "scenario.json"
 UNIT = 10**9
 PERIOD = "2013-01"
+TAMPERING = (
+    "UPDATE invoice SET total = total + 1, rounding_difference = rounding_difference + 1",
+    "UPDATE invoice SET state = 'draft', sequence = NULL, number = NULL, finalized_at = NULL, finalized_by = NULL",
+    "UPDATE invoice SET state = 'paid', currency = 'JPY'",
+    "DELETE FROM invoice",
+    "TRUNCATE invoice CASCADE",
+    "UPDATE invoice_part SET org_pays = org_pays + 1, part = part + 1",
+    "DELETE FROM invoice_part",
+    "UPDATE invoice_document SET total = 0",
+    "INSERT INTO invoice_document SELECT invoice_id, 99, gen_random_uuid(), org_id, false, 1 FROM invoice_document",
+    "UPDATE invoice_line SET amount = 0",
+    "DELETE FROM invoice_line",
+    "TRUNCATE invoice_line",
+    "UPDATE rounding_entry SET amount = 0",
+    "DELETE FROM rounding_entry",
+)
+"""What somebody with the owner's role may try on an invoice that has its number."""
 
 
 def amount(text: str) -> int:
@@ -77,7 +94,9 @@ async def test_the_hard_month_gives_every_accounts_figures(world: World, scenari
     await apply_terms(world, scenario)
     world.ledger.closed.add(PERIOD)
     assert len(scenario["expected"]["accounts"]) == 10
-    name_of = {org_id(name): name for name in (*scenario["orgs"], *(a["owner"] for a in scenario["billing_accounts"].values()))}
+    name_of = {
+        org_id(name): name for name in (*scenario["orgs"], *(a["owner"] for a in scenario["billing_accounts"].values()))
+    }
     for account, expected in scenario["expected"]["accounts"].items():
         invoice = await world.finalize(await world.generate(account))
         assert (invoice.currency, Decimal(invoice.ledger_total.value)) == (
@@ -223,11 +242,11 @@ async def test_numbers_have_no_gaps_whatever_is_finalised_at_once(world: World) 
         while True:
             try:
                 await world.finalize(draft)
-            except FailedPrecondition as refused:
-                assert refused.reason == "EARLIER_DRAFT"
-                await asyncio.sleep(0.02)
-            else:
                 return
+            except FailedPrecondition as refused:
+                if refused.reason != "EARLIER_DRAFT":
+                    raise
+                await asyncio.sleep(0.02)
 
     await asyncio.gather(*(finalise_until_done(draft) for draft in drafts))
     numbers = world.rows(
@@ -250,34 +269,15 @@ async def test_a_number_is_given_back_when_finalising_fails(world: World) -> Non
     assert (await world.finalize(draft)).number.endswith("-000001")
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [
-        "UPDATE invoice SET total = total + 1, rounding_difference = rounding_difference + 1",
-        "UPDATE invoice SET state = 'draft', sequence = NULL, number = NULL, finalized_at = NULL, finalized_by = NULL",
-        "UPDATE invoice SET state = 'paid', currency = 'JPY'",
-        "DELETE FROM invoice",
-        "TRUNCATE invoice CASCADE",
-        "UPDATE invoice_part SET org_pays = org_pays + 1, part = part + 1",
-        "DELETE FROM invoice_part",
-        "UPDATE invoice_document SET total = 0",
-        "INSERT INTO invoice_document (invoice_id, position, document_id, org_id, payable, total)"
-        " SELECT invoice_id, 99, gen_random_uuid(), org_id, false, 1 FROM invoice_document LIMIT 1",
-        "UPDATE invoice_line SET amount = 0",
-        "DELETE FROM invoice_line",
-        "TRUNCATE invoice_line",
-        "UPDATE rounding_entry SET amount = 0",
-        "DELETE FROM rounding_entry",
-    ],
-)
-async def test_the_database_refuses_to_change_a_final_invoice(world: World, statement: str) -> None:
+async def test_the_database_refuses_to_change_a_final_invoice(world: World) -> None:
     await group(world, "a")
     world.ledger.closed.add(PERIOD)
     world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     final = await world.finalize(await world.generate("group"))
-    with pytest.raises(Exception, match="stays as it is|contents stay|never changed or deleted"):
-        async with world.place.owner_engine.begin() as connection:
-            await connection.exec_driver_sql(statement)
+    for statement in TAMPERING:
+        with pytest.raises(Exception, match=r"stays as it is|contents stay|never changed or deleted"):
+            async with world.place.owner_engine.begin() as connection:
+                await connection.exec_driver_sql(statement)
     assert (await world.call("GetInvoice", pb.GetInvoiceRequest(invoice_id=final.invoice_id))).invoice == final
 
 
@@ -286,13 +286,12 @@ async def test_the_database_gives_no_number_to_an_invoice_that_does_not_add_up(w
     world.ledger.closed.add(PERIOD)
     world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     await world.generate("group")
+    async with world.place.owner_engine.begin() as connection:
+        await connection.exec_driver_sql("UPDATE invoice_line SET amount = amount + 1")
+    numbered = "state = 'final', sequence = 1, number = 'x', finalized_by = 'x', finalized_at = now()"
     with pytest.raises(Exception, match="does not add up"):
         async with world.place.owner_engine.begin() as connection:
-            await connection.exec_driver_sql("UPDATE invoice_line SET amount = amount + 1")
-            await connection.exec_driver_sql(
-                "UPDATE invoice SET state = 'final', sequence = 1, number = 'x', finalized_by = 'x',"
-                " finalized_at = now()"
-            )
+            await connection.exec_driver_sql(f"UPDATE invoice SET {numbered}")
 
 
 async def test_a_final_invoice_may_still_be_paid_or_voided(world: World) -> None:

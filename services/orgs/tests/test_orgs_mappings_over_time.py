@@ -9,6 +9,19 @@ from apportion.orgs.v1 import orgs_service_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 from orgs_world import World, account_id, mapping, org_id, timestamp
 
+WRONG: tuple[tuple[dict[str, object], str], ...] = (
+    ({"org_id": org_id("nobody")}, "ORG_NOT_FOUND"),
+    ({"billing_account_id": account_id("none")}, "BILLING_ACCOUNT_NOT_FOUND"),
+    ({"allocation": pb.ALLOCATION_SPLIT}, "ALLOCATION_PERCENT_MISSING"),
+    ({"percent": {"value": "50"}}, "ALLOCATION_PERCENT_UNEXPECTED"),
+    ({"allocation": pb.ALLOCATION_SPLIT, "percent": {"value": "100.0001"}}, "PERCENT_OUT_OF_RANGE"),
+    ({"allocation": pb.ALLOCATION_SPLIT, "percent": {"value": "33.33333"}}, "PERCENT_TOO_PRECISE"),
+    ({"allocation": pb.ALLOCATION_SPLIT, "percent": {"value": "NaN"}}, "PERCENT_MALFORMED"),
+    ({"effective_at": Timestamp(seconds=-1)}, "TIME_OUT_OF_RANGE"),
+    ({"effective_at": Timestamp(seconds=5_000_000_000)}, "TIME_OUT_OF_RANGE"),
+)
+"""What a request may say wrongly, and the reason that it gets."""
+
 
 async def group(world: World) -> None:
     """A root "top" with the child "shop", and the accounts "one" and "two"."""
@@ -29,7 +42,12 @@ async def test_a_mapping_holds_from_its_own_instant_until_the_next_one(world: Wo
         ("shop", "2013-01-15T00:00:00.000001Z"),
     )
     before, first, last_of_first, second = answer.results
-    assert [r.billing_account_id for r in answer.results] == ["", account_id("one"), account_id("one"), account_id("two")]
+    assert [r.billing_account_id for r in answer.results] == [
+        "",
+        account_id("one"),
+        account_id("one"),
+        account_id("two"),
+    ]
     assert [r.currency for r in answer.results] == ["", "AUD", "AUD", "JPY"]
     assert (before.org_known, before.mapped, before.HasField("valid_from")) == (True, False, False)
     assert before.valid_until == timestamp("2013-01-08T00:00:00Z")
@@ -154,28 +172,15 @@ async def test_mappings_made_at_once_have_revisions_and_places_without_gaps(worl
     ) == [(list(range(1, 9)),)]
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"org_id": org_id("nobody")}, "ORG_NOT_FOUND"),
-        ({"billing_account_id": account_id("none")}, "BILLING_ACCOUNT_NOT_FOUND"),
-        ({"allocation": pb.ALLOCATION_SPLIT}, "ALLOCATION_PERCENT_MISSING"),
-        ({"percent": {"value": "50"}}, "ALLOCATION_PERCENT_UNEXPECTED"),
-        ({"allocation": pb.ALLOCATION_SPLIT, "percent": {"value": "100.0001"}}, "PERCENT_OUT_OF_RANGE"),
-        ({"allocation": pb.ALLOCATION_SPLIT, "percent": {"value": "33.33333"}}, "PERCENT_TOO_PRECISE"),
-        ({"allocation": pb.ALLOCATION_SPLIT, "percent": {"value": "NaN"}}, "PERCENT_MALFORMED"),
-        ({"effective_at": Timestamp(seconds=-1)}, "TIME_OUT_OF_RANGE"),
-        ({"effective_at": Timestamp(seconds=5_000_000_000)}, "TIME_OUT_OF_RANGE"),
-    ],
-)
-async def test_a_mapping_that_cannot_be_right_is_refused(world: World, change: dict[str, object], reason: str) -> None:
+async def test_a_mapping_that_cannot_be_right_is_refused(world: World) -> None:
     await group(world)
     revision = (await world.resolve()).revision
-    request = mapping("shop", "one", "2013-01-01T00:00:00Z")
-    for name in change:
-        request.ClearField(name)  # type: ignore[arg-type]
-    request.MergeFrom(pb.MapOrgRequest(**change))  # type: ignore[arg-type]
-    assert (await world.refused("MapOrg", request)).reason == reason
+    for change, reason in WRONG:
+        request = mapping("shop", "one", "2013-01-01T00:00:00Z")
+        for name in change:
+            request.ClearField(name)
+        request.MergeFrom(pb.MapOrgRequest(**change))  # type: ignore[arg-type]
+        assert (await world.refused("MapOrg", request)).reason == reason
     assert (await world.resolve()).revision == revision
 
 

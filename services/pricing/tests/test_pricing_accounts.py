@@ -28,7 +28,8 @@ def orgs() -> Orgs:
 class SlowOrgs(Orgs):
     """Answers when it is told to."""
 
-    def __post_init__(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.gate = asyncio.Event()
 
     async def resolve(self, items: Sequence[tuple[bytes, int]], as_of_revision: int) -> OrgsAnswer:

@@ -186,7 +186,7 @@ async def test_a_plan_with_a_base_price_and_a_drawn_id_is_read_back(shop: World)
     request.base_price.currency_code, request.request_id = "JPY", request_id()
     with pytest.raises(InvalidArgument) as refused:
         await shop.rpc.CreatePlan(request, None)
-    assert refused.value.reason == "CURRENCY_MISMATCH"
+    assert refused.value.reason == "BASE_PRICE_CURRENCY_DIFFERS"
 
 
 async def test_prices_change_within_a_period_and_everything_else_at_its_start(shop: World) -> None:

@@ -117,7 +117,7 @@ class House:
     async def orgs_up(self) -> AsyncIterator[None]:
         """Orgs while it answers."""
         server = grpc.aio.server()
-        add_OrgsServiceServicer_to_server(OrgsServicer(self.orgs), server)  # type: ignore[abstract]
+        add_OrgsServiceServicer_to_server(OrgsServicer(self.orgs), server)
         pair = self.certificate.key_file.read_bytes(), self.certificate.certificate_file.read_bytes()
         server.add_secure_port(self.orgs_address, grpc.ssl_server_credentials([pair]))
         await server.start()

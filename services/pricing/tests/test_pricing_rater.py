@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from uuid import UUID
 
@@ -12,6 +13,7 @@ from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.errors import Unavailable
 from apportion_common.ids import charge_id, event_id, lane_of
 from apportion_common.protos import unpack_int
+from apportion_pricing.app import rate
 from apportion_pricing.domain.rating import closed_form
 from apportion_pricing.domain.tiers import NO_TIERS, parse_tiers
 from pricing_support import (
@@ -265,6 +267,25 @@ async def test_an_org_known_terms_known_batch_asks_orgs_for_its_revision_only(sh
     shop.orgs.calls.clear()
     await shop.rate(*[km("AA", 1, JANUARY + hour) for hour in range(50)])
     assert shop.orgs.calls == [(0, 0)]
+
+
+async def test_a_catalog_that_never_stands_still_makes_the_lane_wait(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revisions = itertools.count(100)
+
+    async def restless(_connection: object, *, share: bool) -> int:
+        return next(revisions)
+
+    lane = lane_of(id_of("AA"))
+    message = shop.message(lane, [km("AA", 1)])
+    with monkeypatch.context() as patched:
+        patched.setattr(rate, "current_revision", restless)
+        with pytest.raises(Unavailable) as refused:
+            await shop.apply(lane, [message])
+    assert refused.value.reason == "CATALOG_CHANGING"
+    shop.restart()
+    assert len((await shop.apply(lane, [message]))[0].charges) == 1
 
 
 async def test_terms_changed_between_two_batches_price_the_second(shop: World) -> None:

@@ -31,7 +31,7 @@ RETRY_FIRST_S = 0.2
 RETRY_LAST_S = 5.0
 """Pause between attempts at a service that cannot be reached."""
 
-errors = Console(stderr=True, highlight=False, soft_wrap=True)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,13 @@ def run(main: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
         fail(str(error))
     except grpc.aio.AioRpcError as error:
         fail(describe(error))
+    except OSError as error:
+        fail(f"{error.filename or 'A file'} cannot be read or written: {error.strerror}.")
 
 
 def fail(message: str) -> NoReturn:
     """Say what is wrong and end with exit code 1."""
-    errors.print(message, style="red", markup=False)
+    errors.print(message, style="red")
     raise typer.Exit(1)
 
 

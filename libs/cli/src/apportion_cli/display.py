@@ -21,6 +21,7 @@ PLAIN_WIDTH = 200
 """Columns of a table where there is no terminal."""
 NANOS = 9
 
+
 def _console() -> Console:
     """The terminal as wide as it is; a file or pipe wide enough for every table."""
     found = Console(highlight=False, soft_wrap=True)
@@ -50,9 +51,10 @@ class Bar:
         self._rich = rich
         self._task: TaskID | None = rich.add_task(name, total=total, rate="", note="") if rich else None
 
-    def advance(self, count: int) -> None:
-        """Count further work done."""
+    def advance(self, count: int, note: str | None = None) -> None:
+        """Count further work done, with a new note behind the bar if there is one."""
         self.done += count
+        self._note = self._note if note is None else note
         self._show()
 
     def say(self, note: str) -> None:

@@ -108,7 +108,8 @@ class ServiceSettings(BaseSettings):
         default=DEFAULT_LANE_LEASE_S,
         ge=1,
         le=MAX_LANE_LEASE_S,
-        description="Seconds that a lane stays with a process that no longer renews its lease.",
+        description="Seconds that a lane stays with a process that no longer renews its lease; a transaction that "
+        "stands idle is ended after a third of it, 5 seconds at most.",
     )
     shutdown_grace_s: int = Field(
         default=DEFAULT_SHUTDOWN_GRACE_S,

@@ -8,6 +8,7 @@ import random
 from apportion_common.db.head import current_revision, next_revision
 from apportion_common.db.unit_of_work import Database
 from apportion_common.testing.plugin import BlankDatabase
+from sqlalchemy import text
 
 WRITERS = 8
 WRITES = 12
@@ -70,3 +71,43 @@ async def test_a_shared_head_stays_until_the_transaction_ends(floor_database: Bl
         assert await current_revision(tx.connection, share=True) == 0
     await writer
     assert order == ["read", "written"]
+
+
+async def test_a_reader_that_comes_after_a_waiting_writer_waits_its_turn(floor_database: BlankDatabase) -> None:
+    database = floor_database().database()
+    order: list[str] = []
+
+    async def write() -> None:
+        async with database.transaction() as tx:
+            await next_revision(tx)
+            order.append("write")
+
+    async def read() -> None:
+        async with database.transaction() as tx:
+            order.append(f"read {await current_revision(tx.connection, share=True)}")
+
+    async with database.transaction() as tx:
+        await current_revision(tx.connection, share=True)
+        writing = asyncio.create_task(write())
+        await _waiting(database, 1)
+        reading = asyncio.create_task(read())
+        await _waiting(database, 2)
+    # If readers could pass, lanes that keep overlapping would hold every configuration write off for ever.
+    await asyncio.gather(writing, reading)
+    assert order == ["write", "read 1"]
+
+
+async def _waiting(database: Database, sessions: int) -> None:
+    """Until that many sessions of the database wait for a lock."""
+    waiting = 0
+    while waiting < sessions:
+        await asyncio.sleep(0.02)
+        async with database.read() as connection:
+            waiting = (
+                await connection.execute(
+                    text(
+                        "SELECT count(*) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                    )
+                )
+            ).scalar_one()

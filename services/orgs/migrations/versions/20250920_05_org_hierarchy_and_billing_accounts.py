@@ -311,6 +311,7 @@ INVOICES_STAY = (
     CREATE FUNCTION refuse_invoice_change() RETURNS trigger LANGUAGE plpgsql AS $function$
     DECLARE
         parts numeric;
+        charged numeric;
         shown numeric;
         payable numeric;
         crooked bigint;
@@ -335,17 +336,21 @@ INVOICES_STAY = (
         IF NEW.state <> 'final' THEN
             RAISE EXCEPTION 'A draft does not become %.', NEW.state USING ERRCODE = 'restrict_violation';
         END IF;
-        SELECT coalesce(sum(part), 0) INTO parts FROM invoice_part WHERE invoice_id = NEW.invoice_id;
+        SELECT coalesce(sum(part), 0), coalesce(sum(ledger_total), 0) INTO parts, charged
+            FROM invoice_part WHERE invoice_id = NEW.invoice_id;
         SELECT coalesce(sum(amount), 0) INTO shown FROM invoice_line WHERE invoice_id = NEW.invoice_id;
         SELECT coalesce(sum(total) FILTER (WHERE d.payable), 0) INTO payable
             FROM invoice_document AS d WHERE invoice_id = NEW.invoice_id;
         SELECT count(*) INTO crooked
             FROM invoice_part AS p
-            WHERE p.invoice_id = NEW.invoice_id AND (p.part, p.ledger_total) IS DISTINCT FROM (
-                SELECT sum(amount), sum(gross) FROM invoice_line AS l
-                WHERE l.invoice_id = p.invoice_id AND l.org_id = p.org_id
-            );
-        IF parts <> NEW.total OR shown <> NEW.total OR payable <> NEW.total OR crooked > 0 THEN
+            LEFT JOIN (
+                SELECT org_id, sum(amount) AS amount, sum(gross) AS gross
+                FROM invoice_line WHERE invoice_id = NEW.invoice_id GROUP BY org_id
+            ) AS l ON l.org_id = p.org_id
+            WHERE p.invoice_id = NEW.invoice_id
+                AND (l.amount, l.gross) IS DISTINCT FROM (p.part, p.ledger_total);
+        IF parts <> NEW.total OR shown <> NEW.total OR payable <> NEW.total
+                OR charged <> NEW.ledger_total OR crooked > 0 THEN
             RAISE EXCEPTION 'Invoice % does not add up.', NEW.invoice_id USING ERRCODE = 'check_violation';
         END IF;
         RETURN NEW;

@@ -17,8 +17,8 @@ ROOT_LOCK_ROUNDS_MAX: Final = 5
 RESOLVE_ITEMS_MAX: Final = 1_000
 NAME_CHARS_MAX: Final = 200
 
-INVOICE_LINES_MAX: Final = 100_000
-"""Lines of one invoice, after subtotals."""
+INVOICE_LINES_MAX: Final = 50_000
+"""Lines of one invoice, after subtotals: an answer with that many is about 9 MiB, and a server sends 16 at most."""
 INVOICE_ROUNDS_MAX: Final = 5
 """How often an invoice is drawn again because the account's other invoices changed meanwhile."""
 FIX_HORIZON_TIMEOUT_S: Final = 15

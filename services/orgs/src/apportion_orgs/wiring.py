@@ -41,7 +41,7 @@ def make_servicer(database: Database, ledger: LedgerPort) -> OrgsServicer:
         billing_accounts=BillingAccounts(orgs, accounts),
         mappings=Mappings(orgs, accounts, mappings),
         resolve=ResolveAccounts(database, mappings),
-        invoices=Invoices(accounts, mappings, StoredInvoices(), ledger),
+        invoices=Invoices(database, accounts, mappings, StoredInvoices(), ledger),
         audit=StoredAuditTrail(database),
     )
     return OrgsServicer(database, use_cases)

@@ -42,7 +42,6 @@ class Parts:
         catalog, entitlements = CatalogTables(), EntitlementTables()
         cache, accounts = CatalogCache(Terms()), OrgsAccounts(orgs)
         self.rater = Rater(cache, accounts, Positions(), Charges())
-        # The stubs call every RPC abstract, but those that are not overridden answer UNIMPLEMENTED.
         self.servicer = PricingServicer(
             database,
             clock,

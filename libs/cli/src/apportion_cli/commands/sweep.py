@@ -13,15 +13,20 @@ from apportion_cli.display import money, show_table
 from apportion_cli.labels import Labels
 
 
-def sweep(week: Annotated[str, typer.Argument(help="ISO 8601 week, such as 2013-W01.")]) -> None:
-    """Pay each partner its balance as of a week's end. Again: pays nothing more."""
-    run(lambda services: _sweep(services, week))
+def sweep(week: Annotated[list[str], typer.Argument(help="ISO 8601 weeks in their order, such as 2013-W01.")]) -> None:
+    """Pay each partner its balance as of a week's end, week by week. Again: pays nothing more."""
+    run(lambda services: _sweeps(services, week))
 
 
-async def _sweep(services: Services, week: str) -> None:
+async def _sweeps(services: Services, weeks: list[str]) -> None:
+    labels = Labels(services)
+    for week in weeks:
+        await _sweep(services, week, labels)
+
+
+async def _sweep(services: Services, week: str, labels: Labels) -> None:
     request = ledger.RunSweepRequest(week=week, request_id=f"sweep:{uuid7()}")
     answer = await patiently(lambda: services.ledger.RunSweep(request, timeout=CALL_TIMEOUT_S), errors.print)
-    labels = Labels(services)
     await labels.learn(partner_ids=[result.partner_id for result in answer.results])
     rows = [
         (labels[result.partner_id], result.currency, money(result.balance), money(result.paid), result.carried_reason)

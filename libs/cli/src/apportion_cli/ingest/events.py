@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from uuid import UUID
 
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, parse_scaled
 from apportion_common.errors import ApportionError
+from apportion_common.ids import format_uuid, parse_uuid_bytes
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from apportion_cli import naming
@@ -146,12 +146,12 @@ def _quantity(text: str) -> tuple[int, int]:
 def _uuid_bytes(row: Row) -> bytes:
     """The request id's 16 bytes: only the one text form that they stand for is the same event."""
     try:
-        found = UUID(row.request_id)
-    except ValueError:
-        found = None
-    if found is None or str(found) != row.request_id:
+        found = parse_uuid_bytes(row.request_id)
+    except ApportionError:
+        found = b""
+    if not found or format_uuid(found) != row.request_id:
         raise FileProblem(
             f"Row {row.number} has the request id {row.request_id[:64]!r}: compact events need UUIDs in lower-case "
             "hyphenated form. Send the file without --compact."
         )
-    return found.bytes
+    return found

@@ -74,8 +74,7 @@ async def send(
                 Rejection(batch.rows[item.index], item.reason, item.message) for item in answer.rejections
             )
             checkpoint.advance(batcher.acknowledged_rows)
-            bar.say(tally.text(len(batcher.rejections)))
-            bar.advance(len(batch.rows))
+            bar.advance(len(batch.rows), tally.text(len(batcher.rejections)))
 
     try:
         async with asyncio.TaskGroup() as group:

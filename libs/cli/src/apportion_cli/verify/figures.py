@@ -42,11 +42,11 @@ def compare(expected: Figures, found: Figures) -> Iterator[Compared]:
     """Every figure of either side, the expected ones in their order, then those that nobody expects."""
     for name, value in expected.items():
         yield Compared(name, value, found.get(name))
-    kinds = {(name[0], name[-1]) for name in expected}
+    kinds = {_kind(name) for name in expected}
     sections = {name[0] for name in expected}
     for name, value in found.items():
         section = name[0]
-        expectable = (section, name[-1]) in kinds if section in CLOSED_SECTIONS else section in sections
+        expectable = _kind(name) in kinds if section in CLOSED_SECTIONS else section in sections
         if name not in expected and expectable:
             yield Compared(name, None, value)
 
@@ -59,6 +59,10 @@ def joined(*values: object) -> str:
 def flat(section: str, content: Mapping[str, object]) -> Figures:
     """A section of single figures."""
     return {(section, name): str(value) for name, value in content.items()}
+
+
+def _kind(name: Name) -> tuple[str, int, str]:
+    return name[0], len(name), name[-1]
 
 
 def _number(text: str | None) -> Decimal | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from itertools import groupby
 
 from rich.text import Text
 
@@ -16,9 +15,11 @@ NAME_WIDTH = 56
 
 def show(compared: Iterable[Compared], *, brief: bool = False) -> tuple[int, int]:
     """Print every figure (the differing ones only, when brief); gives how many there are and how many differ."""
+    sections: dict[str, list[Compared]] = {}
+    for figure in compared:
+        sections.setdefault(figure.name[0], []).append(figure)
     totals: Counter[bool] = Counter()
-    for section, group in groupby(sorted(compared, key=_section_first), key=lambda figure: figure.name[0]):
-        figures = list(group)
+    for section, figures in sections.items():
         right = sum(figure.same for figure in figures)
         totals[True] += right
         totals[False] += len(figures) - right
@@ -30,10 +31,6 @@ def show(compared: Iterable[Compared], *, brief: bool = False) -> tuple[int, int
             if not (brief and figure.same):
                 _line(figure)
     return totals.total(), totals[False]
-
-
-def _section_first(figure: Compared) -> str:
-    return figure.name[0]
 
 
 def _line(figure: Compared) -> None:

@@ -7,6 +7,11 @@ from typing import Final
 from apportion_common.metrics import counter, gauge
 
 PUBLISHED: Final = counter("apportion_outbox_published", "Outbox messages acknowledged by a stream.", ["service"])
+PUBLISHED_AGAIN: Final = counter(
+    "apportion_outbox_published_again",
+    "Outbox messages that the stream had already and dropped: their relay ended before it had marked them.",
+    ["service"],
+)
 PUBLISH_FAILED: Final = counter("apportion_outbox_publish_failed", "Outbox messages not acknowledged.", ["service"])
 OUTBOX_AGE_S: Final = gauge(
     "apportion_outbox_oldest_age_seconds", "Age of the oldest unpublished outbox message.", ["service"]

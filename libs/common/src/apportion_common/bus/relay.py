@@ -140,6 +140,8 @@ class OutboxRelay:
                 )
             else:
                 published.append(row.outbox_id)
+                if outcome.duplicate:
+                    metrics.PUBLISHED_AGAIN.labels(self._service).inc()
         return published
 
     async def _mark(self, tx: Transaction, published: list[UUID]) -> None:

@@ -11,14 +11,19 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_common.db.unit_of_work import Transaction
 
+# An advisory lock queues fairly. On the row itself, readers that keep overlapping would let a writer wait for ever:
+# PostgreSQL lets a further FOR SHARE pass a FOR UPDATE that waits.
+_KEY = "hashtextextended(current_schema() || '.config_head', 0)"
+_HOLD_OFF_READERS = text(f"SELECT pg_advisory_xact_lock({_KEY})")
+_HOLD_OFF_WRITERS = text(f"SELECT pg_advisory_xact_lock_shared({_KEY})")
 _LOCK = text("SELECT revision FROM config_head FOR UPDATE")
 _BUMP = text("UPDATE config_head SET revision = :revision")
 _READ = text("SELECT revision FROM config_head")
-_READ_SHARED = text("SELECT revision FROM config_head FOR SHARE")
 
 
 async def next_revision(tx: Transaction) -> int:
     """Take the configuration's lock until the transaction ends and give the revision that its rows carry."""
+    await tx.execute(_HOLD_OFF_READERS)
     current: int = (await tx.execute(_LOCK)).scalar_one()
     revision = current + 1
     await tx.execute(_BUMP, {"revision": revision})
@@ -27,5 +32,8 @@ async def next_revision(tx: Transaction) -> int:
 
 async def current_revision(connection: AsyncConnection, *, share: bool) -> int:
     """The newest committed revision; with `share` it stays the newest until the transaction ends."""
-    revision: int = (await connection.execute(_READ_SHARED if share else _READ)).scalar_one()
+    if share:
+        # A statement of its own: the one that waits has its snapshot from before.
+        await connection.execute(_HOLD_OFF_WRITERS)
+    revision: int = (await connection.execute(_READ)).scalar_one()
     return revision

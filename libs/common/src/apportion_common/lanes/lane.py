@@ -101,6 +101,10 @@ class OwnedLane(Generic[T]):
                     await self._step()
                 if publishing and publishing.done():
                     publishing.result()
+            if self.publisher:
+                # A lane that ends in order leaves nothing for its next owner to find.
+                with contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self.publisher.emptied(), limits.PUBLISH_TIMEOUT_S)
         finally:
             if publishing:
                 publishing.cancel()
@@ -137,6 +141,12 @@ class OwnedLane(Generic[T]):
             messages = self._collect()
             if not messages:
                 return
+            failpoints.hit(
+                f"{self._role}.before_execute",
+                lane=self.held.lane,
+                cursor=self._cursor,
+                stream_seqs=[message.stream_seq for message in messages],
+            )
             try:
                 await self._commit(messages)
             except Fenced:

@@ -11,6 +11,11 @@ FENCED = Counter("apportion_lane_fenced_total", "Writes refused because the lane
 RETRIES = Counter("apportion_lane_retries_total", "Batches rolled back and tried again.", ["role"])
 SET_ASIDE = Counter("apportion_lane_set_aside_total", "Messages that failed alone.", ["role"])
 RECOVERED = Counter("apportion_lane_recovered_total", "Batches committed before and published at take-over.", ["role"])
+FOUND = Counter(
+    "apportion_lane_found_published_total",
+    "Batches that a take-over found on the stream though the lane's row did not know of it; not sent again.",
+    ["role"],
+)
 REFUSED = Counter(
     "apportion_lane_publish_refused_total", "Publishes refused because the batch stood on the stream.", ["role"]
 )

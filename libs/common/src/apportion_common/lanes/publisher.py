@@ -54,6 +54,8 @@ class LanePublisher:
         self._offered = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
+        self._empty = asyncio.Event()
+        self._empty.set()
         self._known_seq: int | None = None
         self._marked_pos = out_pos
 
@@ -78,12 +80,17 @@ class LanePublisher:
         """Take batches that were just committed, in order."""
         self._queue.extend(outputs)
         self._offered.set()
+        self._empty.clear()
         if len(self._queue) >= limits.PUBLISH_BACKLOG:
             self._room.clear()
 
     async def room(self) -> None:
         """Wait until the backlog is below its bound."""
         await self._room.wait()
+
+    async def emptied(self) -> None:
+        """Wait until everything that was offered is on the stream."""
+        await self._empty.wait()
 
     async def recover(self) -> None:
         """Find what the stream holds, and queue what was committed and is not there.
@@ -98,6 +105,9 @@ class LanePublisher:
                 f"{self._subject} ends at batch {last_pos}, but {self._marked_pos} was published",
             )
         self.published_pos = max(self.published_pos, last_pos)
+        if found := last_pos - self._marked_pos:
+            metrics.FOUND.labels(self._role).inc(found)
+            log.info("lane.publish.found", role=self._role, lane=self._lane, batches=found, pos=last_pos)
         while True:
             after = self._queue[-1].pos if self._queue else last_pos
             more = await self._unpublished(after)
@@ -110,6 +120,7 @@ class LanePublisher:
                 "lane.publish.recovered", role=self._role, lane=self._lane, batches=len(self._queue), after_pos=last_pos
             )
             self._offered.set()
+            self._empty.clear()
 
     async def run(self) -> None:
         """Publish for ever, in order; infrastructure failures are retried without end."""
@@ -118,6 +129,7 @@ class LanePublisher:
             if not self._queue:
                 self._offered.clear()
                 self._room.set()
+                self._empty.set()
                 await self._offered.wait()
                 continue
             try:

@@ -26,9 +26,16 @@ PURGE_INTERVAL_S = 600.0
 log = get_logger(__name__)
 
 
-def register_fail_points(role: str) -> None:
-    """Make the runner's fail points of a role known; a service calls it where it names the role."""
-    for place in ("after_execute", "after_commit", "after_publish", "before_ack"):
+WORKING_PLACES = ("before_execute", "after_execute", "after_commit")
+PUBLISHING_PLACES = ("after_publish", "before_ack")
+
+
+def register_fail_points(role: str, *, publishes: bool = True) -> None:
+    """Make the runner's fail points of a role known; a service calls it where it names the role.
+
+    A role that hands nothing on (`publishes` is false) never passes the places of publishing.
+    """
+    for place in (*WORKING_PLACES, *(PUBLISHING_PLACES if publishes else ())):
         failpoints.register(f"{role}.{place}")
 
 

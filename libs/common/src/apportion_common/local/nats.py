@@ -104,7 +104,8 @@ class LocalNats:
         self._users = dict(users)
         self._certificate = certificate
         self._log_file = self._folder / "nats.log" if log_file is None else log_file
-        self._sync_always = sync_always
+        self.sync_always = sync_always
+        """Whether messages are flushed before they are acknowledged; counts from the next start on."""
         self._max_payload_bytes = max_payload_bytes
         self._ports: _Ports | None = None
         self._child: ChildProcess | None = None
@@ -204,7 +205,7 @@ class LocalNats:
     def _configuration(self) -> str:
         """The server's configuration; quoted as JSON, which its format includes."""
         ports = self._reserved()
-        sync = ["  sync_interval: always"] if self._sync_always else []
+        sync = ["  sync_interval: always"] if self.sync_always else []
         users = [
             f"    {{ user: {json.dumps(name)}, password: {json.dumps(password)} }}"
             for name, password in sorted(self._users.items())

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import UUID
 
+from apportion_common import failpoints
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.ids import uuid5_bytes
 from apportion_common.metrics import counter
@@ -24,6 +25,9 @@ CARRIED: Final = {
     PayoutState.BELOW_MINIMUM: "BELOW_MINIMUM",
 }
 """Why a balance is carried, as the contract says it."""
+
+AFTER_EXECUTE: Final = failpoints.register("ledger_sweep.after_execute")
+"""All of a sweep's statements are done; none of them is committed."""
 
 SWEPT = counter("apportion_ledger_swept_total", "Payouts that sweeps decided.")
 
@@ -54,6 +58,7 @@ class Sweeps:
         await tx.audit(
             "sweep.run", f"sweep/{week.key}", after={"balance_count": len(outcomes), "payout_count": paid_count}
         )
+        failpoints.hit(AFTER_EXECUTE, week=week.key, payouts=paid_count)
         SWEPT.inc(paid_count)
         return outcomes
 

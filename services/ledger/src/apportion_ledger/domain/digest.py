@@ -48,6 +48,29 @@ def line_content(
     )  # fmt: skip
 
 
+def charge_content(
+    kind: str,
+    org_id: bytes,
+    project_id: bytes,
+    event_id: bytes,
+    sku: str,
+    quantity: int,
+    currency: str,
+    gross: int,
+    account_id: bytes,
+    event_time_us: int,
+) -> bytes:
+    """The canonical content of a charge, before its split: what tells the same charge from another one under its id.
+
+    Takes the same values as `line_content`. Ids have 16 bytes (the project none or 16), so only texts carry a length.
+    """
+    raw = sku.encode()
+    return b"C1|%b|%b%b%b%b|%b|%d|%b|%d|%d|%d" % (
+        kind.encode(), org_id, event_id, account_id, project_id, raw, len(raw), currency.encode(), quantity, gross,
+        event_time_us,
+    )  # fmt: skip
+
+
 def line_hash(content: bytes) -> bytes:
     """SHA-256 of a line's canonical content (32 bytes)."""
     return sha256(content).digest()

@@ -64,8 +64,8 @@ _KEYS: Final = BinaryCopy("ledger_charge_key", ("charge_id", "content_hash", "en
 _pack_text: Final = lru_cache(maxsize=4_096)(pack_text)
 
 
-@lru_cache(maxsize=65_536)
-def _pack_amount(value: int) -> bytes:
+@lru_cache(maxsize=4_096)
+def _pack_quantity(value: int) -> bytes:
     return pack_numeric(value, _PLACES)
 
 
@@ -162,7 +162,7 @@ def _packed(rows: Sequence[LineRows], ledger_revision: int) -> Iterator[bytes]:
     """The rows in COPY's binary form. What a batch has in common is packed once."""
     head = _LINES.row_head + UUID_HEAD
     uuid, kind, hash_head = UUID_HEAD, _KIND_USAGE, _HASH_HEAD
-    pack_amount, text_field = _pack_amount, _pack_text
+    pack_quantity, text_field = _pack_quantity, _pack_text
     yes, no = pack_bool(True), pack_bool(False)
     for origin, lines in rows:
         tail = (
@@ -178,10 +178,10 @@ def _packed(rows: Sequence[LineRows], ledger_revision: int) -> Iterator[bytes]:
             yield b"".join((
                 head, entry_id, uuid, charge_id, uuid, event_id, kind, uuid, org_id,
                 uuid + project_id if project_id else NULL, uuid, account_id, uuid, mapping_id,
-                text_field(sku), text_field(sku_type), pack_amount(quantity), text_field(currency), pack_amount(gross),
-                uuid + partner_id if partner_id else NULL, yes if from_account else no, _pack_pct(pct),
-                pack_amount(share), pack_amount(net), text_field(period), pack_timestamptz(event_time_us), hash_head,
-                content_hash, NULL if seq is None else pack_int8(seq), tail,
+                text_field(sku), text_field(sku_type), pack_quantity(quantity), text_field(currency),
+                pack_numeric(gross, _PLACES), uuid + partner_id if partner_id else NULL, yes if from_account else no,
+                _pack_pct(pct), pack_numeric(share, _PLACES), pack_numeric(net, _PLACES), text_field(period),
+                pack_timestamptz(event_time_us), hash_head, content_hash, NULL if seq is None else pack_int8(seq), tail,
             ))  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from apportion.metering.v1 import lane_pb2, metering_service_pb2
+from apportion_common import failpoints
 from apportion_common.clock import Clock
 from apportion_common.ids import lane_of
 from apportion_common.protos import pack_int
@@ -33,6 +34,11 @@ from apportion_metering.limits import (
     MESSAGE_OVERHEAD_BYTES,
     REJECTION_MESSAGE_CHARS_MAX,
 )
+
+AFTER_PUBLISH: Final = failpoints.register("metering.intake.after_publish")
+"""The events are on the stream; the caller has no answer."""
+BEFORE_ANSWER: Final = failpoints.register("metering.intake.before_answer")
+"""The lanes have committed the events and said so; the caller has no answer."""
 
 _SOURCES: Final = frozenset(metering_service_pb2.EventSource.values())
 
@@ -107,11 +113,16 @@ class Ingest:
         envelope = lane_pb2.IntakeMessage(received_at_us=received_at_us, producer=producer, traceparent=traceparent)
         if committed:
             await self._commit(taken, plans, envelope, wait_s, result)
+            failpoints.hit(BEFORE_ANSWER, events=len(taken.events), accepted=result.accepted_count)
         else:
-            await self._stream.publish([(plan.lane, _message(envelope, taken, plan)) for plan in plans])
+            await self._publish([(plan.lane, _message(envelope, taken, plan)) for plan in plans])
             result.accepted_count = len(taken.events)
         metrics.TAKEN.labels("committed" if committed else "enqueued").inc(len(taken.events))
         return result
+
+    async def _publish(self, messages: Sequence[tuple[int, bytes]]) -> None:
+        await self._stream.publish(messages)
+        failpoints.hit(AFTER_PUBLISH, lanes=[lane for lane, _ in messages])
 
     async def _commit(
         self,
@@ -128,7 +139,7 @@ class Ingest:
             for number, plan in enumerate(plans):
                 envelope.reply_to = pending.subject(number)
                 messages.append((plan.lane, _message(envelope, taken, plan)))
-            await self._stream.publish(messages)
+            await self._publish(messages)
             try:
                 reports = await pending.wait(wait_s)
             except TimeoutError:

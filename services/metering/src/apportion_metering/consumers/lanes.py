@@ -16,8 +16,9 @@ from apportion_metering.app.receipts import POSTED_ROLE, RATED_ROLE, PostedRecei
 from apportion_metering.app.writer import ROLE as WRITER_ROLE
 from apportion_metering.app.writer import Writer
 
-for _role in (WRITER_ROLE, RATED_ROLE, POSTED_ROLE):
-    register_fail_points(_role)
+register_fail_points(WRITER_ROLE)
+for _role in (RATED_ROLE, POSTED_ROLE):
+    register_fail_points(_role, publishes=False)
 
 
 def lane_runners(

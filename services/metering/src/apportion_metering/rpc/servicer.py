@@ -1,6 +1,6 @@
 """MeteringService: proto in, use case, proto out. What is not built is inherited and answers UNIMPLEMENTED."""
 
-# ruff: noqa: N802 (RPCs are named as in the contract)
+
 
 from __future__ import annotations
 

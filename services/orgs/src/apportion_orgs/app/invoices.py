@@ -1,19 +1,19 @@
 """Drawing and finalising invoices.
 
 An invoice is drawn from what the ledger has of its account, up to a horizon and before the period's end, and not on the
-account's invoice before. The ledger is asked outside any transaction of ours: a use case that finds nothing asked for
-what it needs, or asked under another predecessor, raises `LedgerNeeded`, and `Invoices.with_ledger` asks and runs it
-again.
+account's invoice before. That happens outside any transaction of ours: a use case that is given no drawing, or one from
+another basis, raises `DrawingNeeded`, and `Invoices.with_drawing` draws and runs it again.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
 from apportion_common.db.actor import current_actor
-from apportion_common.db.unit_of_work import Transaction
+from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.ids import uuid7
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,15 +22,15 @@ from apportion_orgs.app.messages import invoice_head_message
 from apportion_orgs.app.ports import (
     AccountRecord,
     AccountStore,
+    DrawnInvoice,
     InvoiceBasis,
     InvoiceHead,
     InvoiceRecord,
     InvoiceStore,
     LedgerPort,
-    LedgerView,
     MappingStore,
 )
-from apportion_orgs.domain.invoicing import InvoiceContent, draw_invoice
+from apportion_orgs.domain.invoicing import draw_invoice
 from apportion_orgs.domain.mappings import orgs_mapped_within
 from apportion_orgs.domain.periods import Period, parse_period
 from apportion_orgs.limits import INVOICE_LINES_MAX, INVOICE_ROUNDS_MAX
@@ -40,8 +40,8 @@ T = TypeVar("T")
 DRAFT = "draft"
 
 
-class LedgerNeeded(Exception):
-    """The ledger has to be asked for this basis before the work can be done."""
+class DrawingNeeded(Exception):
+    """An invoice has to be drawn on this basis before the work can be done."""
 
     def __init__(self, basis: InvoiceBasis) -> None:
         super().__init__()
@@ -52,30 +52,36 @@ class Invoices:
     """The invoices of billing accounts."""
 
     def __init__(
-        self, accounts: AccountStore, mappings: MappingStore, invoices: InvoiceStore, ledger: LedgerPort
+        self,
+        database: Database,
+        accounts: AccountStore,
+        mappings: MappingStore,
+        invoices: InvoiceStore,
+        ledger: LedgerPort,
     ) -> None:
         """Work on these stores, with what this ledger says."""
+        self._database = database
         self._accounts = accounts
         self._mappings = mappings
         self._invoices = invoices
         self._ledger = ledger
 
-    async def with_ledger(self, work: Callable[[LedgerView | None], Awaitable[T]]) -> T:
-        """Run `work`, which changes nothing when it raises LedgerNeeded, until the ledger was asked what it needs.
+    async def with_drawing(self, work: Callable[[DrawnInvoice | None], Awaitable[T]]) -> T:
+        """Run `work`, which changes nothing when it raises DrawingNeeded, until it was given what it needs.
 
         A repeated mutation is answered before the ledger is asked. Raises Unavailable INVOICE_BUSY when the account's
-        other invoices changed again and again, and what the ledger raises.
+        other invoices or mappings changed again and again, and what the ledger and the drawing raise.
         """
-        view: LedgerView | None = None
+        drawn: DrawnInvoice | None = None
         for _ in range(INVOICE_ROUNDS_MAX):
             try:
-                return await work(view)
-            except LedgerNeeded as needed:
-                view = await self._ask(needed.basis)
+                return await work(drawn)
+            except DrawingNeeded as needed:
+                drawn = await self._draw(needed.basis)
         raise errors.invoice_busy()
 
     async def generate(
-        self, tx: Transaction, account_id: UUID, period_key: str, view: LedgerView | None
+        self, tx: Transaction, account_id: UUID, period_key: str, drawn: DrawnInvoice | None
     ) -> InvoiceRecord:
         """Draft the invoice of an account and period, or draw its draft up afresh.
 
@@ -85,12 +91,12 @@ class Invoices:
         period = parse_period(period_key)
         account = await self._lock(tx, account_id)
         others = await self._invoices.of_account(tx.connection, account_id)
-        view = _fitting(view, _basis(account, period, others))
-        if not view.sums and any(head.period == period.key and head.state != DRAFT for head in others):
+        drawn = _fitting(drawn, await self._basis(tx.connection, account, period, others))
+        if not drawn.content.lines and any(head.period == period.key and head.state != DRAFT for head in others):
             raise errors.nothing_to_invoice(period.key)
         draft = next((head for head in others if head.period == period.key and head.state == DRAFT), None)
         invoice_id = uuid7() if draft is None else draft.invoice_id
-        await self._write_draft(tx, invoice_id, view, is_new=draft is None)
+        await self._invoices.write_draft(tx, invoice_id, drawn, is_new=draft is None)
         invoice = await self._load(tx.connection, invoice_id)
         await tx.audit(
             "invoice.generate",
@@ -101,7 +107,7 @@ class Invoices:
         )
         return invoice
 
-    async def finalize(self, tx: Transaction, invoice_id: UUID, view: LedgerView | None) -> InvoiceRecord:
+    async def finalize(self, tx: Transaction, invoice_id: UUID, drawn: DrawnInvoice | None) -> InvoiceRecord:
         """Draw a draft up at a fresh horizon, number it, and fix it for good.
 
         Raises NotFound INVOICE_NOT_FOUND, FailedPrecondition INVOICE_NOT_DRAFT, PERIOD_OPEN, EARLIER_DRAFT,
@@ -118,9 +124,10 @@ class Invoices:
         earlier = [head.period for head in others if head.state == DRAFT and head.period < draft.period]
         if earlier:
             raise errors.earlier_draft(min(earlier))
-        view = _fitting(view, _basis(account, parse_period(draft.period), others))
-        await self._require_closed(tx.connection, view)
-        await self._write_draft(tx, invoice_id, view, is_new=False)
+        period = parse_period(draft.period)
+        drawn = _fitting(drawn, await self._basis(tx.connection, account, period, others))
+        await self._require_closed(tx.connection, drawn)
+        await self._invoices.write_draft(tx, invoice_id, drawn, is_new=False)
         await self._invoices.finalize(tx, invoice_id, account.account_id, current_actor(tx.service).subject)
         invoice = await self._load(tx.connection, invoice_id)
         message = invoice_head_message(invoice.head)
@@ -145,17 +152,32 @@ class Invoices:
         """Invoices of an account, a period or both, oldest first, without what is on them."""
         return await self._invoices.page(connection, account_id, period, after, most)
 
-    async def _ask(self, basis: InvoiceBasis) -> LedgerView:
-        """What the ledger says for a basis, at a horizon that is fixed now."""
+    async def _draw(self, basis: InvoiceBasis) -> DrawnInvoice:
+        """What the ledger says for a basis, at a horizon that is fixed now, and the invoice that it comes to."""
+        account = basis.account
         horizon = await self._ledger.fix_horizon(basis.period.key)
         sums = await self._ledger.summarize_lines(
-            basis.account.account_id,
+            account.account_id,
             horizon.horizon,
             basis.period.end_us,
             basis.previous_horizon,
             basis.previous_until_us,
         )
-        return LedgerView(basis, horizon, sums)
+        async with self._database.read() as connection:
+            mappings = await self._mappings.of_account(connection, account.account_id)
+        # Beside the event loop: pricing waits for its answers while a large invoice is drawn.
+        content = await asyncio.to_thread(
+            draw_invoice,
+            account.owner_org_id.bytes,
+            account.account_id.bytes,
+            account.currency,
+            basis.period.end_us,
+            [mapping.row() for mapping in mappings if mapping.declared_order <= basis.last_declared],
+            sums,
+        )
+        if len(content.lines) > INVOICE_LINES_MAX:
+            raise errors.invoice_too_large()
+        return DrawnInvoice(basis, horizon, content)
 
     async def _lock(self, tx: Transaction, account_id: UUID) -> AccountRecord:
         """Hold the account: its invoices are written one after the other."""
@@ -164,36 +186,28 @@ class Invoices:
             raise errors.billing_account_not_found()
         return account
 
-    async def _write_draft(self, tx: Transaction, invoice_id: UUID, view: LedgerView, *, is_new: bool) -> None:
-        content = await self._draw(tx.connection, view)
-        await self._invoices.write_draft(tx, invoice_id, view, content, is_new=is_new)
-
-    async def _draw(self, connection: AsyncConnection, view: LedgerView) -> InvoiceContent:
-        account = view.basis.account
-        mappings = await self._mappings.of_account_orgs(connection, account.account_id)
-        content = draw_invoice(
-            account.owner_org_id.bytes,
-            account.account_id.bytes,
-            account.currency,
-            view.basis.period.end_us,
-            [mapping.row() for mapping in mappings],
-            view.sums,
-        )
-        if len(content.lines) > INVOICE_LINES_MAX:
-            raise errors.invoice_too_large()
-        return content
-
-    async def _require_closed(self, connection: AsyncConnection, view: LedgerView) -> None:
+    async def _require_closed(self, connection: AsyncConnection, drawn: DrawnInvoice) -> None:
         """Every org that is on the account within the period has it closed, up to the horizon."""
-        if view.horizon.period_closed:
+        if drawn.horizon.period_closed:
             return
-        period, account = view.basis.period, view.basis.account
+        period, account = drawn.basis.period, drawn.basis.account
         mappings = await self._mappings.of_account_orgs(connection, account.account_id)
         rows = [mapping.row() for mapping in mappings]
         mapped = orgs_mapped_within(rows, account.account_id.bytes, period.start_us, period.end_us)
-        billed = {line.org_id for line in view.sums}
-        if not mapped | billed or not (mapped | billed) <= view.horizon.closed_org_ids:
+        billed = {part.usage.org_id for part in drawn.content.allocation.parts}
+        if not mapped | billed or not (mapped | billed) <= drawn.horizon.closed_org_ids:
             raise errors.period_open(period.key)
+
+    async def _basis(
+        self, connection: AsyncConnection, account: AccountRecord, period: Period, others: Sequence[InvoiceHead]
+    ) -> InvoiceBasis:
+        """What the invoice of a period is drawn on now. Raises FailedPrecondition PERIOD_INVOICED."""
+        last_declared = await self._mappings.last_declared(connection, account.account_id)
+        previous = _previous(period, others)
+        if previous is None:
+            return InvoiceBasis(account, period, None, 0, 0, last_declared)
+        previous_id = None if previous.state == DRAFT else previous.invoice_id
+        return InvoiceBasis(account, period, previous_id, previous.horizon, previous.until_us, last_declared)
 
     async def _load(self, connection: AsyncConnection, invoice_id: UUID) -> InvoiceRecord:
         invoice = await self._invoices.load(connection, invoice_id)
@@ -202,7 +216,7 @@ class Invoices:
         return invoice
 
 
-def _basis(account: AccountRecord, period: Period, others: Sequence[InvoiceHead]) -> InvoiceBasis:
+def _previous(period: Period, others: Sequence[InvoiceHead]) -> InvoiceHead | None:
     """What the invoice of a period follows on: the last final invoice, or the draft of an earlier period after it.
 
     Invoices of an account follow one another in time, so that what all earlier ones hold is what the last one ends
@@ -216,15 +230,11 @@ def _basis(account: AccountRecord, period: Period, others: Sequence[InvoiceHead]
     before = [head for head in others if head.state == DRAFT and head.period < period.key]
     if last is not None:
         before = [head for head in before if head.period > last.period] + [last]
-    previous = max(before, key=lambda head: head.period, default=None)
-    if previous is None:
-        return InvoiceBasis(account, period, None, 0, 0)
-    previous_id = None if previous.state == DRAFT else previous.invoice_id
-    return InvoiceBasis(account, period, previous_id, previous.horizon, previous.until_us)
+    return max(before, key=lambda head: head.period, default=None)
 
 
-def _fitting(view: LedgerView | None, basis: InvoiceBasis) -> LedgerView:
-    """The view, if it is for this basis."""
-    if view is None or view.basis != basis:
-        raise LedgerNeeded(basis)
-    return view
+def _fitting(drawn: DrawnInvoice | None, basis: InvoiceBasis) -> DrawnInvoice:
+    """What was drawn, if it was on this basis."""
+    if drawn is None or drawn.basis != basis:
+        raise DrawingNeeded(basis)
+    return drawn

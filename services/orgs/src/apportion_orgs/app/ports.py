@@ -166,6 +166,8 @@ class InvoiceBasis:
     previous_id: UUID | None
     previous_horizon: int
     previous_until_us: int
+    last_declared: int
+    """The account's last mapping that counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +180,12 @@ class Horizon:
 
 
 @dataclass(frozen=True, slots=True)
-class LedgerView:
-    """What the ledger said for a basis."""
+class DrawnInvoice:
+    """What the ledger said for a basis, and the invoice that it comes to."""
 
     basis: InvoiceBasis
     horizon: Horizon
-    sums: Sequence[LineSum]
+    content: InvoiceContent
 
 
 class LedgerPort(Protocol):
@@ -305,8 +307,16 @@ class MappingStore(Protocol):
         """Every mapping of an organisation."""
         ...
 
+    async def of_account(self, connection: AsyncConnection, account_id: UUID) -> Sequence[MappingRecord]:
+        """Every mapping to an account, in declared order."""
+        ...
+
     async def of_account_orgs(self, connection: AsyncConnection, account_id: UUID) -> Sequence[MappingRecord]:
-        """Every mapping of every organisation that is ever on the account, in declared order."""
+        """Every mapping, to whatever account, of every organisation that is ever on the account, in declared order."""
+        ...
+
+    async def last_declared(self, connection: AsyncConnection, account_id: UUID) -> int:
+        """Place of the account's last mapping in its declared order; it rises with each one. 0 for none."""
         ...
 
     async def add(
@@ -334,9 +344,12 @@ class MappingStore(Protocol):
         ...
 
     async def resolve(
-        self, connection: AsyncConnection, org_ids: Sequence[UUID], instants: Sequence[datetime], revision: int
+        self, connection: AsyncConnection, needs: Sequence[tuple[str, int]], revision: int
     ) -> Sequence[ResolvedAccount]:
-        """The mapping of each organisation in force at its instant, as known under a revision, in the given order."""
+        """The mapping of each organisation in force at its instant, as known under a revision, in the given order.
+
+        `needs` are ids, in text that has been checked, and instants in microseconds.
+        """
         ...
 
 
@@ -366,9 +379,7 @@ class InvoiceStore(Protocol):
         """The account's invoices that are not void."""
         ...
 
-    async def write_draft(
-        self, tx: Transaction, invoice_id: UUID, view: LedgerView, content: InvoiceContent, *, is_new: bool
-    ) -> None:
+    async def write_draft(self, tx: Transaction, invoice_id: UUID, drawn: DrawnInvoice, *, is_new: bool) -> None:
         """Add a draft, or draw one up afresh in its place."""
         ...
 

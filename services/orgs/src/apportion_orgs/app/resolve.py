@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from uuid import UUID
 
 from apportion_common.db.head import current_revision
 from apportion_common.db.unit_of_work import Database
@@ -22,10 +20,11 @@ class ResolveAccounts:
         self._mappings = mappings
 
     async def resolve(
-        self, org_ids: Sequence[UUID], instants: Sequence[datetime], as_of_revision: int
+        self, needs: Sequence[tuple[str, int]], as_of_revision: int
     ) -> tuple[int, Sequence[ResolvedAccount]]:
         """The revision of the answers, and the answers in the order asked; without items the revision alone.
 
+        `needs` are ids, in text that has been checked, and instants in microseconds.
         `as_of_revision` 0 means the newest. Raises OutOfRange REVISION_UNKNOWN for one that is not written yet.
         """
         async with self._database.read(snapshot=True) as connection:
@@ -33,6 +32,6 @@ class ResolveAccounts:
             if as_of_revision > newest:
                 raise errors.revision_unknown(newest)
             revision = as_of_revision or newest
-            if not org_ids:
+            if not needs:
                 return revision, ()
-            return revision, await self._mappings.resolve(connection, org_ids, instants, revision)
+            return revision, await self._mappings.resolve(connection, needs, revision)

@@ -1,7 +1,5 @@
 """Billing accounts and who is billed on them: proto in, use case, proto out."""
 
-# ruff: noqa: N802 (RPCs are named as in the contract)
-
 from __future__ import annotations
 
 from typing import Any
@@ -16,7 +14,7 @@ from apportion_orgs.app.billing_accounts import BillingAccounts
 from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.app.messages import account_message, mapping_message, resolved_message
 from apportion_orgs.app.resolve import ResolveAccounts
-from apportion_orgs.rpc.mapping import id_of, instants_of, new_account, new_mapping, optional_id_of
+from apportion_orgs.rpc.mapping import id_of, needs_of, new_account, new_mapping, optional_id_of
 from apportion_orgs.rpc.pages import page_size, read_token, split_page
 
 
@@ -76,7 +74,6 @@ class BillingRpcs(OrgsServiceServicer):
         self, request: pb.ResolveBillingAccountsRequest, context: Any
     ) -> pb.ResolveBillingAccountsResponse:
         """Tell which account each organisation is billed on at its instant, and until when that holds."""
-        org_ids, instants = instants_of(request.items)
-        revision, found = await self._resolve.resolve(org_ids, instants, request.as_of_revision)
+        revision, found = await self._resolve.resolve(needs_of(request.items), request.as_of_revision)
         results = [resolved_message(item.org_id, answer) for item, answer in zip(request.items, found, strict=True)]
         return pb.ResolveBillingAccountsResponse(revision=revision, results=results)

@@ -1,7 +1,5 @@
 """Invoices: proto in, use case, proto out."""
 
-# ruff: noqa: N802 (RPCs are named as in the contract)
-
 from __future__ import annotations
 
 from typing import Any
@@ -14,7 +12,7 @@ from apportion_common.db.unit_of_work import Database, Transaction
 
 from apportion_orgs.app.invoices import Invoices
 from apportion_orgs.app.messages import invoice_head_message, invoice_message
-from apportion_orgs.app.ports import LedgerView
+from apportion_orgs.app.ports import DrawnInvoice
 from apportion_orgs.rpc.mapping import id_of, optional_id_of
 from apportion_orgs.rpc.pages import page_size, read_token, split_page
 
@@ -29,27 +27,27 @@ class InvoiceRpcs(OrgsServiceServicer):
         """Draft the invoice of a billing account and period, or draw its draft up afresh."""
         account_id = id_of(request.billing_account_id, "billing_account_id")
 
-        async def mutate(view: LedgerView | None) -> pb.GenerateInvoiceResponse:
+        async def mutate(drawn: DrawnInvoice | None) -> pb.GenerateInvoiceResponse:
             async def work(tx: Transaction) -> pb.GenerateInvoiceResponse:
-                invoice = await self._invoices.generate(tx, account_id, request.period, view)
+                invoice = await self._invoices.generate(tx, account_id, request.period, drawn)
                 return pb.GenerateInvoiceResponse(invoice=invoice_message(invoice))
 
             return await run_mutation(self._database, "GenerateInvoice", request, pb.GenerateInvoiceResponse, work)
 
-        return await self._invoices.with_ledger(mutate)
+        return await self._invoices.with_drawing(mutate)
 
     async def FinalizeInvoice(self, request: pb.FinalizeInvoiceRequest, context: Any) -> pb.FinalizeInvoiceResponse:
         """Number a draft and make it immutable."""
         invoice_id = id_of(request.invoice_id, "invoice_id")
 
-        async def mutate(view: LedgerView | None) -> pb.FinalizeInvoiceResponse:
+        async def mutate(drawn: DrawnInvoice | None) -> pb.FinalizeInvoiceResponse:
             async def work(tx: Transaction) -> pb.FinalizeInvoiceResponse:
-                invoice = await self._invoices.finalize(tx, invoice_id, view)
+                invoice = await self._invoices.finalize(tx, invoice_id, drawn)
                 return pb.FinalizeInvoiceResponse(invoice=invoice_message(invoice))
 
             return await run_mutation(self._database, "FinalizeInvoice", request, pb.FinalizeInvoiceResponse, work)
 
-        return await self._invoices.with_ledger(mutate)
+        return await self._invoices.with_drawing(mutate)
 
     async def GetInvoice(self, request: pb.GetInvoiceRequest, context: Any) -> pb.GetInvoiceResponse:
         """Read an invoice with its documents and lines."""

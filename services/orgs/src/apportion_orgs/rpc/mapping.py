@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.errors import ApportionError
-from apportion_common.ids import parse_uuid, uuid7
+from apportion_common.ids import parse_uuid, parse_uuid_bytes, uuid7
 from apportion_common.protos import timestamp_to_us
 
 from apportion_orgs.app.mappings import NewMapping
@@ -18,7 +17,6 @@ from apportion_orgs.app.organizations import DEFAULT_CURRENCY, NewOrg
 from apportion_orgs.app.ports import AccountRecord
 from apportion_orgs.domain.allocation import check_percent
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _VISIBILITY_OF: Final = {number: name for name, number in VISIBILITIES.items()}
 _ALLOCATION_OF: Final = {number: allocation for allocation, number in ALLOCATIONS.items()}
 
@@ -79,8 +77,11 @@ def new_mapping(request: pb.MapOrgRequest) -> NewMapping:
     )
 
 
-def instants_of(items: Sequence[pb.OrgInstant]) -> tuple[list[UUID], list[datetime]]:
-    """The organisations and instants to resolve, in the order asked."""
-    org_ids = [id_of(item.org_id, "items.org_id") for item in items]
-    instants = [_EPOCH + timedelta(microseconds=timestamp_to_us(item.at, "items.at")) for item in items]
-    return org_ids, instants
+def needs_of(items: Sequence[pb.OrgInstant]) -> list[tuple[str, int]]:
+    """The ids, checked, and instants (in microseconds) to resolve, in the order asked."""
+    return [(_checked(item.org_id), timestamp_to_us(item.at, "items.at")) for item in items]
+
+
+def _checked(org_id: str) -> str:
+    parse_uuid_bytes(org_id)
+    return org_id

@@ -1,7 +1,5 @@
 """Organisations and their hierarchy: proto in, use case, proto out."""
 
-# ruff: noqa: N802 (RPCs are named as in the contract)
-
 from __future__ import annotations
 
 from typing import Any

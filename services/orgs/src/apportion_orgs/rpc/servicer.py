@@ -1,7 +1,5 @@
 """OrgsService, put together by subject. What is not built is inherited and answers UNIMPLEMENTED."""
 
-# ruff: noqa: N802 (RPCs are named as in the contract)
-
 from __future__ import annotations
 
 from dataclasses import dataclass

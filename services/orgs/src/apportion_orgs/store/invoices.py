@@ -23,12 +23,12 @@ from sqlalchemy import Row, Select, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_orgs.app.ports import (
+    DrawnInvoice,
     InvoiceDocument,
     InvoiceHead,
     InvoiceLine,
     InvoicePart,
     InvoiceRecord,
-    LedgerView,
 )
 from apportion_orgs.domain.allocation import Allocation
 from apportion_orgs.domain.invoicing import InvoiceContent
@@ -118,17 +118,16 @@ class StoredInvoices:
         statement = _heads().where(invoice.c.billing_account_id == account_id, invoice.c.state != "void")
         return [_head(row) for row in await connection.execute(statement)]
 
-    async def write_draft(
-        self, tx: Transaction, invoice_id: UUID, view: LedgerView, content: InvoiceContent, *, is_new: bool
-    ) -> None:
+    async def write_draft(self, tx: Transaction, invoice_id: UUID, drawn: DrawnInvoice, *, is_new: bool) -> None:
         """Add a draft, or draw one up afresh in its place."""
-        allocation, basis = content.allocation, view.basis
+        content, basis = drawn.content, drawn.basis
+        allocation = content.allocation
         values = {
             "currency": content.currency,
             "ledger_total": amount_of_scaled(allocation.ledger_total),
             "total": amount_of_scaled(allocation.invoice_total),
             "rounding_difference": amount_of_scaled(allocation.rounding_difference),
-            "horizon": view.horizon.horizon,
+            "horizon": drawn.horizon.horizon,
             "until": datetime_of_us(basis.period.end_us),
             "previous_invoice_id": basis.previous_id,
         }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 from uuid import UUID
 
@@ -15,17 +14,29 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_orgs.app.ports import MappingRecord, ResolvedAccount
 from apportion_orgs.domain.allocation import Allocation
+from apportion_orgs.domain.periods import DAY_US
 from apportion_orgs.store.tables import org_billing_mapping
 from apportion_orgs.store.values import datetime_of_us, percent_of_scaled, scaled_of_percent, us_of_datetime
 
-# One index probe for the mapping in force and one for the next; a row of a later revision is not known yet.
+# Per item one index probe each for the organisation, the mapping in force and the next one (LIMIT keeps the planner from
+# hashing whole tables instead); a row of a later revision is not known yet. Instants
+# come as days and microseconds, which intervals hold exactly (sessions are in UTC): arrays of integers are written
+# and read in a fraction of the time of arrays of timestamps.
 _RESOLVE: Final = text(
     """
-    SELECT o.org_id IS NOT NULL, held.mapping_id::text, held.billing_account_id::text, a.currency,
+    SELECT coalesce(known.org, false), held.mapping_id::text, held.billing_account_id::text, a.currency,
         (extract(epoch FROM held.effective_at) * 1000000)::bigint,
         (extract(epoch FROM next.effective_at) * 1000000)::bigint
-    FROM unnest(CAST(:org_ids AS uuid[]), CAST(:instants AS timestamptz[])) WITH ORDINALITY AS item (org_id, at, place)
-    LEFT JOIN organization AS o ON o.org_id = item.org_id AND o.revision <= :revision
+    FROM unnest(CAST(:org_ids AS uuid[]), CAST(:days AS bigint[]), CAST(:rests_us AS bigint[]))
+        WITH ORDINALITY AS asked (org_id, day, rest_us, place)
+    CROSS JOIN LATERAL (
+        SELECT asked.org_id, asked.place, timestamptz '1970-01-01 00:00:00+00'
+            + asked.day * interval '1 day' + asked.rest_us * interval '1 microsecond' AS at
+    ) AS item
+    LEFT JOIN LATERAL (
+        SELECT true AS org FROM organization AS o
+        WHERE o.org_id = item.org_id AND o.revision <= :revision LIMIT 1
+    ) AS known ON true
     LEFT JOIN LATERAL (
         SELECT m.mapping_id, m.billing_account_id, m.effective_at FROM org_billing_mapping AS m
         WHERE m.org_id = item.org_id AND m.effective_at <= item.at AND m.revision <= :revision
@@ -55,10 +66,19 @@ class StoredMappings:
         """Every mapping of an organisation."""
         return await _read(connection, _select().where(org_billing_mapping.c.org_id == org_id))
 
+    async def of_account(self, connection: AsyncConnection, account_id: UUID) -> Sequence[MappingRecord]:
+        """Every mapping to an account, in declared order."""
+        return await _read(connection, _select().where(_is_of(account_id)))
+
     async def of_account_orgs(self, connection: AsyncConnection, account_id: UUID) -> Sequence[MappingRecord]:
-        """Every mapping of every organisation that is ever on the account, in declared order."""
+        """Every mapping, to whatever account, of every organisation that is ever on the account, in declared order."""
         on_account = select(org_billing_mapping.c.org_id).where(_is_of(account_id)).scalar_subquery()
         return await _read(connection, _select().where(org_billing_mapping.c.org_id.in_(on_account)))
+
+    async def last_declared(self, connection: AsyncConnection, account_id: UUID) -> int:
+        """Place of the account's last mapping in its declared order; it rises with each one. 0 for none."""
+        last = select(func.coalesce(func.max(org_billing_mapping.c.declared_order), 0)).where(_is_of(account_id))
+        return int((await connection.execute(last)).scalar_one())
 
     async def add(
         self,
@@ -71,8 +91,7 @@ class StoredMappings:
         revision: int,
     ) -> MappingRecord:
         """Add a mapping at the end of its account's declared order; the configuration's head is held."""
-        last = select(func.coalesce(func.max(org_billing_mapping.c.declared_order), 0)).where(_is_of(account_id))
-        declared_order: int = (await tx.execute(last)).scalar_one() + 1
+        declared_order = await self.last_declared(tx.connection, account_id) + 1
         mapping = MappingRecord(
             uuid7(), org_id, account_id, allocation, percent, effective_at_us, revision, declared_order
         )
@@ -110,11 +129,22 @@ class StoredMappings:
         return await _read(connection, statement)
 
     async def resolve(
-        self, connection: AsyncConnection, org_ids: Sequence[UUID], instants: Sequence[datetime], revision: int
+        self, connection: AsyncConnection, needs: Sequence[tuple[str, int]], revision: int
     ) -> Sequence[ResolvedAccount]:
         """The mapping of each organisation in force at its instant, as known under a revision, in the given order."""
-        parameters = {"org_ids": list(org_ids), "instants": list(instants), "revision": revision}
+        places = [divmod(at_us, DAY_US) for _, at_us in needs]
+        parameters = {
+            "org_ids": _array(org_id for org_id, _ in needs),
+            "days": _array(day for day, _ in places),
+            "rests_us": _array(rest_us for _, rest_us in places),
+            "revision": revision,
+        }
         return [ResolvedAccount(*row) for row in await connection.execute(_RESOLVE, parameters)]
+
+
+def _array(values: Iterable[object]) -> str:
+    """The text of an array of ids or integers, which need no quotes."""
+    return f"{{{','.join(map(str, values))}}}"
 
 
 def _is_of(account_id: UUID) -> ColumnElement[bool]:

@@ -125,9 +125,11 @@ class TermsBook:
         dated: list[Iterable[_Dated]] = [self._assignments.get(org_id, ()), self._overriding(SubjectKind.ORG, org_id)]
         if account_id is not None:
             dated.append(self._overriding(SubjectKind.ACCOUNT, account_id))
-        for assignment in self._assignments.get(org_id, ()):
-            if assignment.plan_id is not None:
-                dated.append(self._plan_skus.get((assignment.plan_id, sku), ()))
+        dated.extend(
+            self._plan_skus.get((assignment.plan_id, sku), ())
+            for assignment in self._assignments.get(org_id, ())
+            if assignment.plan_id is not None
+        )
         instants = sorted({row.effective_at_us for rows in dated for row in rows})
         outcomes: list[Outcome] = [Refusal.NO_ENTITLEMENT if sku in self._sku_types else Refusal.UNKNOWN_SKU]
         outcomes += [

@@ -103,7 +103,9 @@ def plan_record(request: pb.CreatePlanRequest, clock: Clock) -> PlanRecord:
         currency, base_price = money_from_proto(request.base_price, "base_price")
         if currency != request.currency:
             raise InvalidArgument(
-                "CURRENCY_MISMATCH", "The base price is in another currency than the plan.", field="base_price"
+                "BASE_PRICE_CURRENCY_DIFFERS",
+                "The base price is not in the plan's currency.",
+                field="base_price",
             )
         if base_price < 0:
             raise InvalidArgument("PRICE_NEGATIVE", "A price is not negative.", field="base_price")

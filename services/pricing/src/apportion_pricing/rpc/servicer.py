@@ -1,6 +1,6 @@
 """PricingService: each RPC is message in, use case, message out. What is not here answers UNIMPLEMENTED."""
 
-# ruff: noqa: N802 (RPCs are named as in the contract)
+
 
 from __future__ import annotations
 

@@ -1,0 +1,175 @@
+"""What an invoice shows, and the periods that it is drawn for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from apportion_common.errors import ApportionError
+from apportion_orgs.domain.allocation import Allocation
+from apportion_orgs.domain.apportionment import apportion, apportion_to
+from apportion_orgs.domain.invoicing import LineSum, draw_invoice
+from apportion_orgs.domain.mappings import MappingRow, check_allocation, last_rows_before, orgs_mapped_within
+from apportion_orgs.domain.periods import DAY_US, Period, parse_period, period_of
+from hypothesis import given
+from hypothesis import strategies as st
+
+OWNER, A, B, GROUP, OTHER = (bytes([n]) * 16 for n in range(1, 6))
+CENT = 10**7
+JANUARY = parse_period("2013-01")
+FEBRUARY = parse_period("2013-02")
+
+
+def row(
+    org: bytes, account: bytes, at_us: int, revision: int, allocation: Allocation = Allocation.ABSORB
+) -> MappingRow:
+    percent = 500_000 if allocation is Allocation.SPLIT else None
+    return MappingRow(bytes([revision]) * 16, org, account, allocation, percent, at_us, revision)
+
+
+def line(org: bytes, gross: int, sku: str = "OBJ-KM") -> LineSum:
+    return LineSum(org, None, sku, "usage", "AUD", None, False, 1, 10**9, gross, 0)
+
+
+ROWS = [row(B, GROUP, 0, 1), row(A, GROUP, 0, 2, Allocation.CHARGEBACK)]
+GROSS = st.integers(-(10**13), 10**13) | st.integers(-9, 9).map(lambda n: n * CENT // 2)
+LINES = st.lists(st.builds(line, st.sampled_from([A, B]), GROSS, st.sampled_from(["X", "Y", "Z"])), max_size=12)
+
+
+@given(LINES)
+def test_shown_lines_add_up_to_parts_and_parts_to_the_total(lines: list[LineSum]) -> None:
+    content = draw_invoice(OWNER, GROUP, "AUD", FEBRUARY.start_us, ROWS, lines)
+    allocation = content.allocation
+    assert sum(part.part for part in allocation.parts) == allocation.invoice_total
+    assert allocation.ledger_total == sum(one.gross for one in lines)
+    for part in allocation.parts:
+        shown = [one for one in content.lines if one.sums.org_id == part.usage.org_id]
+        assert sum(one.amount for one in shown) == part.part
+        assert sum(one.sums.gross for one in shown) == part.usage.ledger_total
+        assert all(one.amount % CENT == 0 and abs(one.amount - one.sums.gross) < CENT for one in shown)
+
+
+@given(LINES, st.randoms())
+def test_the_order_in_which_the_ledger_answers_does_not_matter(lines: list[LineSum], chance: st.DataObject) -> None:
+    shuffled = list(lines)
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    until_us = FEBRUARY.start_us
+    assert draw_invoice(OWNER, GROUP, "AUD", until_us, ROWS, shuffled) == draw_invoice(
+        OWNER, GROUP, "AUD", until_us, ROWS, lines
+    )
+
+
+@given(st.lists(st.integers(-(10**13), 10**13), max_size=10), st.integers(-1, 1))
+def test_amounts_are_apportioned_to_a_total_near_their_sum(amounts: list[int], extra: int) -> None:
+    rounded, parts = apportion(amounts, CENT)
+    assert apportion_to(rounded, amounts, CENT) == parts
+    total = rounded + extra * CENT
+    if abs(total - sum(amounts)) < CENT:
+        near = apportion_to(total, amounts, CENT)
+        assert sum(near) == total
+        assert all(part % CENT == 0 and abs(part - one) < CENT for part, one in zip(near, amounts, strict=True))
+
+
+def test_orgs_stand_in_declared_order_and_sums_of_one_key_are_one_line() -> None:
+    lines = [line(A, 5 * CENT), line(B, 7 * CENT), replace(line(A, 3 * CENT), line_count=4)]
+    content = draw_invoice(OWNER, GROUP, "AUD", FEBRUARY.start_us, ROWS, lines)
+    assert [part.usage.org_id for part in content.allocation.parts] == [B, A]
+    assert [(one.sums.org_id, one.sums.line_count, one.amount) for one in content.lines] == [
+        (B, 1, 7 * CENT),
+        (A, 5, 8 * CENT),
+    ]
+    assert content.allocation.copies == ((A, 8 * CENT),)
+
+
+def test_an_org_is_billed_by_its_last_row_before_the_periods_end() -> None:
+    rows = [
+        row(A, GROUP, 0, 1),
+        row(A, GROUP, JANUARY.start_us, 2, Allocation.SPLIT),
+        row(A, OTHER, JANUARY.start_us + 1, 3),
+    ]
+    rows.append(row(A, GROUP, FEBRUARY.start_us, 4, Allocation.CHARGEBACK))
+    assert last_rows_before(rows, GROUP, FEBRUARY.start_us) == {A: rows[1]}
+    content = draw_invoice(OWNER, GROUP, "AUD", FEBRUARY.start_us, rows, [line(A, 10 * CENT)])
+    assert content.allocation.payers == ((OWNER, 5 * CENT), (A, 5 * CENT))
+
+
+@pytest.mark.parametrize(
+    ("lines", "rows", "reason"),
+    [
+        ([replace(line(A, 1), currency="JPY")], ROWS, "CURRENCY_MISMATCH"),
+        ([line(A, 1)], [], "MAPPING_MISSING"),
+        ([line(A, 1)], [row(A, GROUP, FEBRUARY.start_us, 1)], "MAPPING_MISSING"),
+        ([line(A, 10**27 - 1), line(A, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
+        ([line(A, 10**27 - 1), line(B, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
+    ],
+)
+def test_what_cannot_be_billed_is_refused(lines: list[LineSum], rows: list[MappingRow], reason: str) -> None:
+    with pytest.raises(ApportionError) as refused:
+        draw_invoice(OWNER, GROUP, "AUD", FEBRUARY.start_us, rows, lines)
+    assert refused.value.reason == reason
+
+
+def test_orgs_are_on_an_account_within_a_period_if_they_are_there_at_some_instant() -> None:
+    def mapped(*rows: MappingRow) -> set[bytes]:
+        return orgs_mapped_within(rows, GROUP, JANUARY.start_us, JANUARY.end_us)
+
+    assert mapped(row(A, GROUP, 0, 1)) == {A}
+    assert mapped(row(A, GROUP, 0, 1), row(A, OTHER, JANUARY.start_us, 2)) == set()
+    assert mapped(row(A, GROUP, 0, 1), row(A, OTHER, JANUARY.start_us + 1, 2)) == {A}
+    assert mapped(row(A, GROUP, JANUARY.end_us - 1, 1)) == {A}
+    assert mapped(row(A, GROUP, JANUARY.end_us, 1)) == set()
+
+
+MAPPING_ROWS = st.lists(
+    st.tuples(
+        st.sampled_from([GROUP, OTHER]),
+        st.sampled_from(list(Allocation)),
+        st.integers(0, 8).map(lambda n: n * 10 * DAY_US),
+    ),
+    unique_by=lambda drawn: drawn[2],
+    max_size=6,
+)
+
+
+@given(MAPPING_ROWS)
+def test_rows_that_are_let_in_leave_one_allocation_per_account_and_period(
+    drawn: list[tuple[bytes, Allocation, int]],
+) -> None:
+    held: list[MappingRow] = []
+    for number, (account, allocation, at_us) in enumerate(drawn):
+        new = row(A, account, at_us, number + 1, allocation)
+        if _one_allocation_a_period([*held, new]):
+            check_allocation(held, new)
+            held.append(new)
+        else:
+            with pytest.raises(ApportionError) as refused:
+                check_allocation(held, new)
+            assert refused.value.reason == "ALLOCATION_NOT_PERIOD_START"
+
+
+def _one_allocation_a_period(rows: list[MappingRow]) -> bool:
+    """The rule, day by day."""
+    seen: dict[tuple[str, bytes], set[Allocation]] = {}
+    for day in range(120):
+        before = [r for r in rows if r.effective_at_us <= day * DAY_US]
+        if before:
+            last = max(before, key=lambda r: r.effective_at_us)
+            seen.setdefault((period_of(day * DAY_US).key, last.account_id), set()).add(last.allocation)
+    return all(len(allocations) == 1 for allocations in seen.values())
+
+
+def test_a_period_is_a_month_half_open() -> None:
+    assert Period("2013-01", 1_356_998_400_000_000, 1_359_676_800_000_000) == JANUARY
+    assert period_of(JANUARY.start_us) == period_of(JANUARY.end_us - 1) == JANUARY
+    assert period_of(JANUARY.end_us) == FEBRUARY
+    assert parse_period("2012-12").end_us == JANUARY.start_us
+    assert period_of(0).key == "1970-01"
+
+
+@pytest.mark.parametrize("at_us", [-1, parse_period("2100-12").end_us])
+def test_times_far_away_are_out_of_range(at_us: int) -> None:
+    with pytest.raises(ApportionError) as refused:
+        period_of(at_us)
+    assert refused.value.reason == "TIME_OUT_OF_RANGE"
+    with pytest.raises(ApportionError):
+        parse_period("1969-12")

@@ -1,0 +1,107 @@
+"""The ledger over gRPC, as invoices ask it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import grpc
+import pytest
+import pytest_asyncio
+from apportion.ledger.v1 import ledger_service_pb2 as pb
+from apportion.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer, add_LedgerServiceServicer_to_server
+from apportion_common.errors import ApportionError, FailedPrecondition, Unavailable
+from apportion_common.grpc.status import abort
+from apportion_orgs.rpc.ledger_client import GrpcLedger
+from google.type.decimal_pb2 import Decimal
+from orgs_world import account_id, org_id
+
+ACCOUNT = UUID(account_id("group"))
+
+
+class Ledger(LedgerServiceServicer):
+    """Answers what it is told to, after refusing so many times."""
+
+    def __init__(self) -> None:
+        self.horizon = pb.FixHorizonResponse(horizon=7, period_closed=True, closed_org_ids=[org_id("a")])
+        self.sums = [
+            pb.LineSum(
+                org_id=org_id("a"),
+                sku="OBJ-KM",
+                kind=pb.LINE_KIND_REVERSAL,
+                currency="AUD",
+                line_count=3,
+                quantity=Decimal(value="-1.5"),
+                gross=Decimal(value="-0.000000001"),
+                partner_amount=Decimal(value="0"),
+                mapping_id=org_id("m"),
+            )
+        ]
+        self.refusals: list[ApportionError] = []
+        self.asked: list[Any] = []
+
+    async def FixHorizon(self, request: pb.FixHorizonRequest, context: Any) -> pb.FixHorizonResponse:  # noqa: N802
+        self.asked.append(request)
+        if self.refusals:
+            await abort(context, self.refusals.pop(0))
+        return self.horizon
+
+    async def SummarizeLines(  # noqa: N802
+        self, request: pb.SummarizeLinesRequest, context: Any
+    ) -> pb.SummarizeLinesResponse:
+        self.asked.append(request)
+        return pb.SummarizeLinesResponse(sums=self.sums)
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(ledger: Ledger) -> AsyncIterator[GrpcLedger]:
+    server = grpc.aio.server()
+    add_LedgerServiceServicer_to_server(ledger, server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield GrpcLedger(channel)
+    await server.stop(0)
+
+
+async def test_a_horizon_and_sums_come_through_exactly(client: GrpcLedger, ledger: Ledger) -> None:
+    horizon = await client.fix_horizon("2013-01")
+    assert (horizon.horizon, horizon.period_closed) == (7, True)
+    assert horizon.closed_org_ids == {UUID(org_id("a")).bytes}
+    (found,) = await client.summarize_lines(ACCOUNT, 7, 1_000_000, 5, 500_000)
+    assert (found.org_id, found.project_id, found.partner_id) == (UUID(org_id("a")).bytes, None, None)
+    assert (found.kind, found.line_count, found.quantity, found.gross) == ("reversal", 3, -1_500_000_000, -1)
+    asked = ledger.asked[-1]
+    assert (asked.horizon, asked.until.seconds, asked.previous_horizon) == (7, 1, 5)
+    assert asked.previous_until.nanos == 500_000_000
+    await client.summarize_lines(ACCOUNT, 7, 1_000_000, 0, 0)
+    assert not ledger.asked[-1].HasField("previous_until")
+
+
+async def test_a_busy_ledger_is_asked_again(client: GrpcLedger, ledger: Ledger) -> None:
+    ledger.refusals = [Unavailable("HORIZON_BUSY", "Later."), Unavailable("HORIZON_BUSY", "Later.")]
+    assert (await client.fix_horizon("2013-01")).horizon == 7
+    assert len(ledger.asked) == 3
+
+
+async def test_a_refusal_of_the_ledger_keeps_its_reason(client: GrpcLedger, ledger: Ledger) -> None:
+    ledger.refusals = [FailedPrecondition("FEATURE_DISABLED", "Not now.")]
+    with pytest.raises(FailedPrecondition) as refused:
+        await client.fix_horizon("2013-01")
+    assert refused.value.reason == "FEATURE_DISABLED"
+
+
+async def test_an_answer_that_the_contract_does_not_allow_is_not_used(client: GrpcLedger, ledger: Ledger) -> None:
+    ledger.horizon = pb.FixHorizonResponse()
+    with pytest.raises(Unavailable) as no_horizon:
+        await client.fix_horizon("2013-01")
+    ledger.sums[0].kind = pb.LINE_KIND_UNSPECIFIED
+    with pytest.raises(Unavailable) as no_kind:
+        await client.summarize_lines(ACCOUNT, 7, 1, 0, 0)
+    assert no_horizon.value.reason == no_kind.value.reason == "LEDGER_ANSWER_UNUSABLE"
