@@ -16,6 +16,7 @@ import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import UUID
@@ -34,6 +35,7 @@ from apportion_cli.ingest.events import CompactEvents, ReadableEvents
 from apportion_cli.ingest.rows import Row, read_rows
 from apportion_cli.ingest.sender import Tally, send
 from apportion_cli.paging import dead_letters_of, lines_of
+from apportion_cli.stack.credentials import mint
 from apportion_cli.stack.environment import database
 from apportion_cli.stack.layout import SERVICES, Layout, client_environment, client_settings
 from apportion_cli.stack.options import StackOptions
@@ -150,10 +152,13 @@ class System:
         """The variables by which a command finds this stack."""
         return client_environment(self.stack.layout, self.stack.state())
 
-    def token(self, *, org_id: UUID | None = None, roles: Sequence[str] = ("Admin",), ttl_s: int = 900) -> str:
-        """A token of a user of an organisation."""
+    def token(
+        self, *, org_id: UUID | None = None, roles: Sequence[str] = ("Admin",), ttl_s: int = 900, age_s: int = 0
+    ) -> str:
+        """A token of a user of an organisation, made `age_s` ago; expired when it is older than its life."""
         org = None if org_id is None else str(org_id)
-        return self.stack.mint_token("user:somebody", roles, org_id=org, ttl_s=ttl_s)
+        made_at = self.stack.options.clock.now() - timedelta(seconds=age_s)
+        return mint(self.stack.keys.signing, "user:somebody", roles, made_at, org_id=org, ttl_s=ttl_s)
 
     async def call(self, service: str, method: str, request: Any, *, token: str | None = None) -> Any:
         """Call with exactly this token (none: no token) and nothing else that our client adds."""

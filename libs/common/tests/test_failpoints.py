@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from apportion_common import failpoints
@@ -66,13 +67,23 @@ def test_arming_is_refused_in_production_and_for_unknown_places() -> None:
     failpoints.hit(PLACE)
 
 
-@pytest.mark.parametrize("spec", ["", ":1", "a:0", "a:x", "a:1:stop:2", "a:stop:1", "a:1:2"])
+@pytest.mark.parametrize("spec", ["", ":1", "a:0", "a:x", "a:1:stop:2", "a:stop:1", "a:1:2", "a@", "@/tmp/now"])
 def test_a_malformed_setting_is_refused(spec: str) -> None:
     with pytest.raises(ValueError, match="does not read"):
         failpoints.parse(spec)
 
 
 def test_pass_and_signal_may_be_left_out() -> None:
-    assert failpoints.parse("a.b") == ("a.b", 1, signal.SIGKILL)
-    assert failpoints.parse("a.b:stop") == ("a.b", 1, signal.SIGSTOP)
-    assert failpoints.parse("a.b:4:kill") == ("a.b", 4, signal.SIGKILL)
+    assert failpoints.parse("a.b") == ("a.b", 1, signal.SIGKILL, None)
+    assert failpoints.parse("a.b:stop") == ("a.b", 1, signal.SIGSTOP, None)
+    assert failpoints.parse("a.b:4:kill") == ("a.b", 4, signal.SIGKILL, None)
+    assert failpoints.parse("a.b:2:stop@/tmp/a:b") == ("a.b", 2, signal.SIGSTOP, Path("/tmp/a:b"))
+
+
+def test_a_place_with_a_file_kills_only_once_the_file_is_there(tmp_path: Path) -> None:
+    gate = tmp_path / "now"
+    alive, _, _ = run(f"toy.before_commit:2@{gate}")
+    assert alive == 0
+    gate.touch()
+    killed, out, _ = run(f"toy.before_commit:2@{gate}")
+    assert (killed, out.split()) == (-signal.SIGKILL, ["0"])

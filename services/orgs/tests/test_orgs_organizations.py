@@ -70,7 +70,7 @@ async def test_of_two_that_want_one_slug_at_the_same_time_one_is_refused(world: 
 
 async def test_what_cannot_be_right_is_refused_with_its_reason(world: World) -> None:
     for fields, reason in WRONG:
-        request = pb.CreateOrgRequest(legal_name="A", slug="a", **fields)  # type: ignore[arg-type]
+        request = pb.CreateOrgRequest(legal_name="A", slug="a", **fields)
         assert (await world.refused("CreateOrg", request)).reason == reason
     assert world.rows("SELECT count(*) FROM organization") == [(0,)]
 

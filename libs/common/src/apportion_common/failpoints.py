@@ -6,6 +6,7 @@ armed once, at start, by the setting FAIL_POINT, and only in the environments "l
     FAIL_POINT=ledger_poster.after_execute          SIGKILL at the first pass
     FAIL_POINT=ledger_poster.after_execute:3        … at the third
     FAIL_POINT=ledger_poster.after_execute:3:stop   SIGSTOP at the third; after SIGCONT the process goes on
+    FAIL_POINT=ledger_poster.after_execute@/tmp/now SIGKILL at the first pass after the file /tmp/now was made
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import json
 import os
 import signal
 from dataclasses import dataclass
-from typing import Final
+from pathlib import Path
+from typing import Final, NamedTuple
 
 ARMED_ENVIRONMENTS: Final = frozenset({"local", "test"})
 
@@ -29,6 +31,16 @@ class _Armed:
     name: str
     passes_left: int
     action: signal.Signals
+    gate: Path | None
+
+
+class Spec(NamedTuple):
+    """What a FAIL_POINT setting says: the place, the pass (1 is the first), the signal, the file to wait for."""
+
+    name: str
+    nth: int
+    action: signal.Signals
+    gate: Path | None = None
 
 
 _armed: _Armed | None = None
@@ -41,17 +53,18 @@ def register(name: str) -> str:
     return name
 
 
-def parse(spec: str) -> tuple[str, int, signal.Signals]:
-    """Name, pass (1 is the first) and signal of a FAIL_POINT setting. Raises ValueError when it is malformed."""
-    name, *options = spec.strip().split(":")
+def parse(spec: str) -> Spec:
+    """Read a FAIL_POINT setting. Raises ValueError when it is malformed."""
+    place, at, gate = spec.strip().partition("@")
+    name, *options = place.split(":")
     nth, action = 1, signal.SIGKILL
     if options and options[0].isascii() and options[0].isdigit():
         nth = int(options.pop(0))
     if options and options[0] in ("kill", "stop"):
         action = signal.SIGSTOP if options.pop(0) == "stop" else signal.SIGKILL
-    if not name or options or nth < 1:
-        raise ValueError(f"FAIL_POINT {spec!r} does not read name[:nth][:stop].")
-    return name, nth, action
+    if not name or options or nth < 1 or bool(at) != bool(gate):
+        raise ValueError(f"FAIL_POINT {spec!r} does not read name[:nth][:stop][@file].")
+    return Spec(name, nth, action, Path(gate) if gate else None)
 
 
 def arm(spec: str | None, environment: str) -> None:
@@ -65,16 +78,16 @@ def arm(spec: str | None, environment: str) -> None:
         return
     if environment not in ARMED_ENVIRONMENTS:
         raise ValueError(f"FAIL_POINT is refused in the environment {environment!r}.")
-    name, nth, action = parse(spec)
+    name, nth, action, gate = parse(spec)
     if name not in KNOWN:
         raise ValueError(f"FAIL_POINT names {name!r}, which is none of: {', '.join(sorted(KNOWN))}.")
-    _armed = _Armed(name, nth, action)
+    _armed = _Armed(name, nth, action, gate)
 
 
 def hit(name: str, **context: object) -> None:
     """Pass the place `name`. When it is armed and this is the pass: one JSON line to stderr, then the signal."""
     armed = _armed
-    if armed is None or armed.name != name:
+    if armed is None or armed.name != name or (armed.gate is not None and not armed.gate.exists()):
         return
     armed.passes_left -= 1
     if armed.passes_left != 0:

@@ -125,7 +125,7 @@ class ServiceSettings(BaseSettings):
     )
     fail_point: str | None = Field(
         default=None,
-        description="Place where the process kills or stops itself, name[:nth][:stop]; refused outside the "
+        description="Place where the process kills or stops itself, name[:nth][:stop][@file]; refused outside the "
         "environments local and test.",
     )
 

@@ -21,5 +21,7 @@ INVOICE_LINES_MAX: Final = 50_000
 """Lines of one invoice, after subtotals: an answer with that many is about 9 MiB, and a server sends 16 at most."""
 INVOICE_ROUNDS_MAX: Final = 5
 """How often an invoice is drawn again because the account's other invoices changed meanwhile."""
+INVOICE_PAUSE_S: Final = 60
+"""Longest pause between two statements of a transaction that writes an invoice."""
 FIX_HORIZON_TIMEOUT_S: Final = 15
 SUMMARIZE_LINES_TIMEOUT_S: Final = 25

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.actor import current_actor
 from apportion_common.db.unit_of_work import Transaction
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_orgs.app.ports import AccountRecord
+from apportion_orgs.limits import INVOICE_PAUSE_S
 from apportion_orgs.store.tables import billing_account
+
+_MAY_PAUSE: Final = text("SELECT set_config('idle_in_transaction_session_timeout', :pause, true)")
 
 
 class StoredAccounts:
@@ -28,7 +31,12 @@ class StoredAccounts:
         return _account((await connection.execute(_select(condition))).first())
 
     async def lock(self, tx: Transaction, account_id: UUID) -> AccountRecord | None:
-        """The account, held until the transaction ends by whoever writes its invoices."""
+        """The account, held until the transaction ends by whoever writes its invoices.
+
+        Between two statements such a transaction packs or reads tens of thousands of lines, so it may be idle longer
+        than others; the lock keeps nobody waiting but other invoices of the account.
+        """
+        await tx.execute(_MAY_PAUSE, {"pause": f"{INVOICE_PAUSE_S}s"})
         statement = _select(billing_account.c.billing_account_id == account_id).with_for_update(key_share=True)
         return _account((await tx.execute(statement)).first())
 

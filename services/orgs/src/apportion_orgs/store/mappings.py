@@ -18,10 +18,9 @@ from apportion_orgs.domain.periods import DAY_US
 from apportion_orgs.store.tables import org_billing_mapping
 from apportion_orgs.store.values import datetime_of_us, percent_of_scaled, scaled_of_percent, us_of_datetime
 
-# Per item one index probe each for the organisation, the mapping in force and the next one (LIMIT keeps the planner from
-# hashing whole tables instead); a row of a later revision is not known yet. Instants
-# come as days and microseconds, which intervals hold exactly (sessions are in UTC): arrays of integers are written
-# and read in a fraction of the time of arrays of timestamps.
+# Per item one index probe each for the organisation, the mapping in force and the next one (LIMIT keeps the planner
+# from hashing whole tables); a row of a later revision is not known yet. Instants come as days and microseconds, which
+# intervals hold exactly (sessions are in UTC): integers are written and read far faster than timestamps.
 _RESOLVE: Final = text(
     """
     SELECT coalesce(known.org, false), held.mapping_id::text, held.billing_account_id::text, a.currency,
