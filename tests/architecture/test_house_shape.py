@@ -21,6 +21,7 @@ ALWAYS = (
     "src/{package}/wiring.py",
     "src/{package}/settings.py",
     "src/{package}/limits.py",
+    "src/{package}/flags.py",
     "src/{package}/domain/__init__.py",
     "src/{package}/app/__init__.py",
     "src/{package}/app/ports.py",

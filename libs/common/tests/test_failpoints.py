@@ -82,8 +82,9 @@ def test_pass_and_signal_may_be_left_out() -> None:
 
 def test_a_place_with_a_file_kills_only_once_the_file_is_there(tmp_path: Path) -> None:
     gate = tmp_path / "now"
-    alive, _, _ = run(f"toy.before_commit:2@{gate}")
-    assert alive == 0
+    program = [sys.executable, "-c", PROGRAM.format(spec=f"toy.before_commit:2@{gate}")]
+    before = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     gate.touch()
-    killed, out, _ = run(f"toy.before_commit:2@{gate}")
-    assert (killed, out.split()) == (-signal.SIGKILL, ["0"])
+    after = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert (before.returncode, before.stdout.split()) == (0, ["0", "1", "2", "3", "4"])
+    assert (after.returncode, after.stdout.split()) == (-signal.SIGKILL, ["0"])

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from apportion_common.testing.databases import ServiceDatabase
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from orgs_world import World
 
 

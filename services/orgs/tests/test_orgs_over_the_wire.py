@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import pytest
 import pytest_asyncio
 from apportion.orgs.v1 import orgs_service_pb2 as pb
-from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceAsyncStub, OrgsServiceStub
+from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceStub
 from apportion.orgs.v1.orgs_service_pb2_grpc import add_OrgsServiceServicer_to_server as add_servicer
 from apportion_common.clock import SystemClock
 from apportion_common.grpc.auth import TokenVerifier
@@ -20,6 +21,9 @@ from apportion_common.grpc.status import reason_of
 from apportion_common.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
 from apportion_orgs.wiring import SERVICE_NAME
 from orgs_world import World, org_id, timestamp
+
+if TYPE_CHECKING:
+    from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceAsyncStub
 
 ISSUER, AUDIENCE = "https://issuer.test", "apportion"
 

@@ -160,6 +160,11 @@ class LanePublisher:
                 log.info("lane.publish.refused", role=self._role, lane=self._lane, pos=output.pos)
                 self._known_seq = None
                 return
+            if ack.duplicate:
+                # Said to stand already. If it was purged since, the stream takes it once its memory of ids has run out.
+                self._known_seq = None
+                await asyncio.sleep(limits.RETRY_FIRST_S)
+                return
             self._known_seq = ack.seq
             self.published_pos = output.pos
             failpoints.hit(f"{self._role}.after_publish", lane=self._lane, pos=output.pos)
