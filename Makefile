@@ -9,6 +9,8 @@ PYTHON := $(BIN)/python
 UV_VERSION := 0.13.9
 READY := $(VENV)/.ready
 PYTEST := $(BIN)/pytest --durations=20
+# Tests of one file stay in one process; each process has its own databases and streams.
+APART := -n 3 --dist loadfile
 CODE := libs services scripts tests benchmarks conftest.py
 
 .PHONY: help
@@ -39,11 +41,12 @@ down: $(READY) ## end the local stack
 
 .PHONY: test-fast
 test-fast: $(READY) ## unit tests: no server, under a minute
-	@$(PYTEST) -m "not servers and not stack and not soak" libs services tests
+	@$(PYTEST) -n 2 --dist loadfile -m "not servers and not stack and not soak" libs services tests
 
 .PHONY: test
 test: $(READY) ## every test: unit, integration, the demo's figures, kills
-	@$(PYTEST) libs services tests
+	@$(PYTEST) $(APART) -m "not stack and not soak" libs services tests
+	@$(PYTEST) -m "stack and not soak" libs tests
 
 .PHONY: check
 check: $(READY) ## format, lint, types, import contracts, contracts, house rules
@@ -68,7 +71,19 @@ docs: $(READY) ## write the generated parts of the documentation
 
 .PHONY: migrate
 migrate: $(READY) ## bring the databases that *_MIGRATION_DATABASE_URL name to the plan's end
-	@$(PYTHON) -m apportion_cli.migrate up
+	@$(BIN)/apportion-migrate up
+
+.PHONY: new-revision
+new-revision: $(READY) ## scaffold a revision: SERVICE=orgs NAME=what_it_does
+	@$(PYTHON) scripts/new_revision.py --service "$(SERVICE)" --name "$(NAME)"
+
+.PHONY: migration-checksums
+migration-checksums: $(READY) ## write the checksums of new revisions; those that are there never change
+	@$(PYTHON) scripts/migration_checksums.py
+
+.PHONY: test-matrix
+test-matrix: $(READY) ## the migrations on every PostgreSQL that is to be had, 15 to 18
+	@sh scripts/test_matrix.sh
 
 .PHONY: bench
 bench: $(READY) ## the path's rate as a ratio to a raw COPY, side by side

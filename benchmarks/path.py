@@ -134,10 +134,8 @@ class Bench:
             for done in [pool.submit(self.apportion, *send, prefix) for prefix in prefixes]:
                 done.result()
         self.apportion("status", "--wait", "600")
-        events, first, charges = self.query(
-            "metering",
-            "SELECT count(*), min(received_at), 0 FROM metering_event WHERE received_at >= %s",
-            started,
+        events, first = self.query(
+            "metering", "SELECT count(*), min(received_at) FROM metering_event WHERE received_at >= %s", started
         )
         (charges, distinct) = self.query("pricing", "SELECT count(*), count(DISTINCT event_id) FROM charge")
         (lines, last) = self.query("ledger", "SELECT count(*), max(posted_at) FROM ledger_line")
@@ -178,7 +176,8 @@ def main() -> int:
                 ratios.append(rate / copied)
                 spent = sorted(((after[p] - before[p], p) for p in after), reverse=True)
                 print(
-                    f"  raw COPY {copied:,.0f} rows/s; path {rate:,.0f} events/s in {seconds:.1f} s; ratio {ratios[-1]:.3f}"
+                    f"  raw COPY {copied:,.0f} rows/s; path {rate:,.0f} events/s in {seconds:.1f} s;"
+                    f" ratio {ratios[-1]:.3f}"
                 )
                 shown = ", ".join(f"{p} {s / events * 1e6:.0f}" for s, p in spent if s > 0)
                 print(f"  processor microseconds an event: {shown}", flush=True)

@@ -8,8 +8,8 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import pytest
 import pytest_asyncio
+from apportion_cli.stack.environment import machine_environment
 from apportion_cli.stack.layout import DATA_FOLDER_SETTING
 from harness import HARD_MONTH
 
@@ -23,7 +23,7 @@ class Shell:
     """Runs commands against the stack of one folder."""
 
     def __init__(self, folder: Path) -> None:
-        self.environment = {DATA_FOLDER_SETTING: str(folder), "PATH": "/usr/bin:/bin", "HOME": str(folder.parent)}
+        self.environment = machine_environment() | {DATA_FOLDER_SETTING: str(folder)}
 
     async def run(self, *words: str) -> tuple[int, str]:
         """Exit code and everything that the command said."""
@@ -92,5 +92,3 @@ async def test_a_command_without_a_stack_says_so_in_one_sentence(tmp_path: Path)
     assert code == 1
     assert "No local stack is up" in said
     assert "Traceback" not in said
-
-

@@ -101,3 +101,15 @@ async def test_the_same_id_in_two_organisations_is_two_events(sent: System) -> N
         assert status.state == metering.EVENT_STATE_POSTED
         events.add(status.event_id)
     assert len(events) == 2
+
+
+async def test_a_readable_event_and_the_compact_one_that_means_the_same_are_duplicates(sent: System) -> None:
+    row = rows_of(FLIGHTS, 1)[0]._replace(request_id="0190f5ae-9c7c-7cc3-98c4-dc0c0c07398f", quantity="2.50")
+    readable = await sent.send_in_order([row], size=1, ack=COMMITTED, prefix=PREFIX)
+    assert readable.accepted == 1
+    compact = await sent.send_in_order([row], size=1, ack=COMMITTED, prefix=PREFIX, compact=True)
+    assert (compact.accepted, compact.duplicates, compact.mismatches) == (0, 1, 0)
+    changed = row._replace(project="LGA")
+    other = await sent.send_in_order([changed], size=1, ack=COMMITTED, prefix=PREFIX, compact=True)
+    assert (other.accepted, other.duplicates, other.mismatches) == (0, 0, 1)
+    await sent.wait_drained()

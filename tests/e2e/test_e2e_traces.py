@@ -10,27 +10,26 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import psycopg
+import pytest
+import pytest_asyncio
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_cli.client import CALL_TIMEOUT_S
 from apportion_cli.ingest.events import ReadableEvents
-from apportion_cli.ingest.rows import Row
 from apportion_cli.stack.environment import database
 from apportion_common.ids import lane_of
 from harness import FLIGHTS, Span, System, org_of, rows_of, until
 from psycopg.conninfo import make_conninfo
 
-MakeSystem = Callable[..., Awaitable[System]]
-
 PREFIX = "traced-"
-ORG = "UA"
+MIXED, RELAYED, REDELIVERED = "UA", "AA", "DL"
 PATH = ("metering.write", "pricing.rate", "ledger.post")
 INGEST = "/apportion.metering.v1.MeteringService/IngestEvents"
 SPANS_WRITTEN_S = 1.5
@@ -41,6 +40,7 @@ SPANS_WRITTEN_S = 1.5
 class Call:
     """One call of a producer with a trace of its own."""
 
+    org: UUID
     trace_id: str
     span_id: str
     request_ids: tuple[str, ...]
@@ -51,12 +51,14 @@ class Call:
         return self.request_ids[len(self.request_ids) // 2]
 
 
-async def produce(system: System, rows: list[Row]) -> Call:
-    """Send rows in one call as a producer whose own span is the call's parent."""
+async def produce(system: System, org: str, tag: str, events: int = 20) -> Call:
+    """Send events of an organisation in one call, as a producer whose own span is the call's parent."""
+    row = next(row for row in rows_of(FLIGHTS, 500) if (row.org, row.sku) == (org, "OBJ-MILE"))
+    rows = [row._replace(request_id=f"{tag}-{index}") for index in range(events)]
     request = metering.IngestEventsRequest()
     for row in rows:
         ReadableEvents(PREFIX).add(request, row)
-    call = Call(secrets.token_hex(16), secrets.token_hex(8), tuple(row.request_id for row in rows))
+    call = Call(org_of(org, PREFIX), secrets.token_hex(16), secrets.token_hex(8), tuple(row.request_id for row in rows))
     metadata = (("traceparent", f"00-{call.trace_id}-{call.span_id}-01"),)
     answer = await system.services.metering.IngestEvents(request, timeout=CALL_TIMEOUT_S, metadata=metadata)
     assert answer.accepted_count == len(rows)
@@ -76,17 +78,6 @@ async def lane_held(system: System, service: str, role: str, org: UUID) -> Async
         await connection.rollback()
 
 
-async def mixed_calls(system: System, tag: str, calls: int = 6, events: int = 20) -> list[Call]:
-    """Calls of one organisation that the writer must take into common batches, because they came while it waited."""
-    row = next(row for row in rows_of(FLIGHTS, 100) if (row.org, row.sku) == (ORG, "OBJ-MILE"))
-    made = []
-    async with lane_held(system, "metering", "metering_writer", org_of(ORG, PREFIX)):
-        for number in range(calls):
-            rows = [row._replace(request_id=f"{tag}-{number}-{index}") for index in range(events)]
-            made.append(await produce(system, rows))
-    return made
-
-
 def one(spans: list[Span], **wanted: Any) -> Span:
     """The only span whose fields are as wanted."""
     found = [span for span in spans if all(span[name] == value for name, value in wanted.items())]
@@ -104,9 +95,8 @@ def identity(span: Span) -> tuple[str, str]:
     return span["trace_id"], span["span_id"]
 
 
-async def line_of(system: System, request_id: str) -> ledger.LedgerLine:
-    """The ledger line of an event of ORG."""
-    org = org_of(ORG, PREFIX)
+async def line_of(system: System, org: UUID, request_id: str) -> ledger.LedgerLine:
+    """The ledger line of an event."""
     status = (await system.event_statuses(org, [request_id]))[request_id]
     assert status.state == metering.EVENT_STATE_POSTED
     [line] = [line for line in await system.lines(org_id=str(org)) if line.event_id == status.event_id]
@@ -115,12 +105,12 @@ async def line_of(system: System, request_id: str) -> ledger.LedgerLine:
 
 async def assert_traced(system: System, call: Call) -> list[Span]:
     """Assert every edge from the producer's span to the line of the call's middle event; gives the path's spans."""
-    line = await line_of(system, call.middle)
+    line = await line_of(system, call.org, call.middle)
 
-    def ledger_posted(spans: list[Span]) -> bool:
-        return any((span["name"], span["trace_id"]) == ("ledger.post", call.trace_id) for span in spans)
+    def whole(spans: list[Span]) -> bool:
+        return {INGEST, *PATH} <= {span["name"] for span in spans if span["trace_id"] == call.trace_id}
 
-    spans = await system.wait_spans(ledger_posted)
+    spans = await system.wait_spans(whole)
     mine = [span for span in spans if span["trace_id"] == call.trace_id]
 
     server = one(mine, name=INGEST, kind="SERVER")
@@ -165,30 +155,36 @@ def batch_of(spans: list[Span], child: Span) -> Span:
     return one(spans, trace_id=trace_id, span_id=span_id)
 
 
-async def test_one_trace_runs_from_the_call_to_the_line_of_an_event_in_mid_batch(system: System) -> None:
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def breakable(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[System]:
+    """A stack whose processes these tests may end."""
+    system = await System.start(tmp_path_factory.mktemp("traced") / "stack")
     await system.apply(FLIGHTS, PREFIX)
-    calls = await mixed_calls(system, "mixed")
-    await system.wait_drained()
-    paths = [await assert_traced(system, call) for call in calls]
-    spans = system.spans()
-    # The calls that came while the lane was held went into one batch, whose span is linked to each of them.
-    batches = {identity(batch_of(spans, path[1])) for path in paths}
-    assert len(batches) < len(calls)
-    middle = paths[len(paths) // 2]
-    batch = batch_of(spans, middle[1])
-    assert len(linked(batch)) > 1
-    assert {identity(path[0]) for path in paths if identity(batch_of(spans, path[1])) == identity(batch)} == linked(
-        batch
-    )
+    yield system
+    await system.close()
 
 
-async def test_the_trace_goes_on_after_a_relay_restart(new_system: MakeSystem) -> None:
-    system = await new_system()
-    await system.apply(FLIGHTS, PREFIX)
+async def test_one_trace_runs_from_the_call_to_the_line_of_an_event_in_mid_batch(breakable: System) -> None:
+    # While the writer waits for its lane, calls pile up that it must then take into common batches.
+    async with lane_held(breakable, "metering", "metering_writer", org_of(MIXED, PREFIX)):
+        calls = [await produce(breakable, MIXED, f"mixed-{number}") for number in range(6)]
+    await breakable.wait_drained()
+    paths = [await assert_traced(breakable, call) for call in calls]
+    spans = breakable.spans()
+    batches = [batch_of(spans, path[1]) for path in paths]
+    assert len({identity(batch) for batch in batches}) < len(calls)
+    shared = batches[len(calls) // 2]
+    callers = {
+        identity(path[0]) for path, batch in zip(paths, batches, strict=True) if identity(batch) == identity(shared)
+    }
+    assert len(callers) > 1
+    assert linked(shared) == callers
+
+
+async def test_the_trace_goes_on_after_a_relay_restart(breakable: System) -> None:
+    system, org = breakable, org_of(RELAYED, PREFIX)
     nats = system.stack.nats.pid
     assert nats is not None
-    org = org_of(ORG, PREFIX)
-    row = next(row for row in rows_of(FLIGHTS, 100) if (row.org, row.sku) == (ORG, "OBJ-MILE"))
 
     async def committed() -> bool:
         found = await system.query("metering", "SELECT count(*) FROM metering_event WHERE org_id = %s", org)
@@ -196,7 +192,7 @@ async def test_the_trace_goes_on_after_a_relay_restart(new_system: MakeSystem) -
 
     # The batch is committed while the stream cannot be reached, and its process is killed before it can publish.
     async with lane_held(system, "metering", "metering_writer", org):
-        call = await produce(system, [row._replace(request_id=f"relayed-{index}") for index in range(20)])
+        call = await produce(system, RELAYED, "relayed")
         await asyncio.sleep(SPANS_WRITTEN_S)
         os.kill(nats, signal.SIGSTOP)
     try:
@@ -205,28 +201,30 @@ async def test_the_trace_goes_on_after_a_relay_restart(new_system: MakeSystem) -
         await system.kill("metering")
     finally:
         os.kill(nats, signal.SIGCONT)
-    unpublished = await system.query("metering", "SELECT count(*) FROM lane_outbox WHERE role = 'metering_writer'")
+    unpublished = await system.query(
+        "metering",
+        "SELECT count(*) FROM lane_outbox JOIN lane USING (role, lane)"
+        " WHERE role = 'metering_writer' AND lane = %s AND lane_outbox.pos > lane.out_pos",
+        lane_of(org.bytes),
+    )
     assert unpublished == [(1,)]
     assert await system.lines(org_id=str(org)) == []
 
     await system.start_again("metering")
     await system.wait_drained()
-    path = await assert_traced(system, call)
-    assert len([span for span in system.spans() if span["name"] == "metering.write"]) == 1
+    await assert_traced(system, call)
+    writes = [span for span in system.spans() if (span["name"], span["trace_id"]) == ("metering.write", call.trace_id)]
+    assert len(writes) == 1
     assert len(await system.lines(org_id=str(org))) == 20
-    assert len(path) == 1 + len(PATH)
 
 
-async def test_the_trace_goes_on_after_a_redelivery(new_system: MakeSystem) -> None:
-    system = await new_system()
-    await system.apply(FLIGHTS, PREFIX)
-    org = org_of(ORG, PREFIX)
+async def test_the_trace_goes_on_after_a_redelivery(breakable: System) -> None:
+    system, org = breakable, org_of(REDELIVERED, PREFIX)
     for service, role in (("pricing", "pricing_rater"), ("ledger", "ledger_poster")):
         # Everything of the batch is done but its commit; the batch comes again to the next life.
         await system.restart(service, FAIL_POINT=f"{role}.after_execute")
         system.expect_exit(service)
-        row = next(row for row in rows_of(FLIGHTS, 100) if (row.org, row.sku) == (ORG, "OBJ-MILE"))
-        call = await produce(system, [row._replace(request_id=f"{role}-{index}") for index in range(20)])
+        call = await produce(system, REDELIVERED, role)
         assert await system.wait_exit(service) == -signal.SIGKILL
         assert f'"fail_point": "{role}.after_execute"' in system.log(service)
         await system.start_again(service)

@@ -72,18 +72,18 @@ def test_instants_come_back_to_the_microsecond(value_us: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "message",
+    ("message", "kind", "reason"),
     [
-        Timestamp(nanos=-1),
-        Timestamp(nanos=10**9),
-        Timestamp(seconds=protos.MIN_TIMESTAMP_S - 1),
-        Timestamp(seconds=protos.MAX_TIMESTAMP_S + 1),
+        (Timestamp(nanos=-1), InvalidArgument, "TIME_MALFORMED"),
+        (Timestamp(nanos=10**9), InvalidArgument, "TIME_MALFORMED"),
+        (Timestamp(seconds=protos.MIN_TIMESTAMP_S - 1), OutOfRange, "TIME_OUT_OF_RANGE"),
+        (Timestamp(seconds=protos.MAX_TIMESTAMP_S + 1), OutOfRange, "TIME_OUT_OF_RANGE"),
     ],
 )
-def test_an_instant_that_is_none_is_refused(message: Timestamp) -> None:
-    with pytest.raises((InvalidArgument, OutOfRange)) as refusal:
+def test_an_instant_that_is_none_is_refused(message: Timestamp, kind: type[ApportionError], reason: str) -> None:
+    with pytest.raises(kind) as refusal:
         protos.timestamp_to_us(message, "event_time")
-    assert refusal.value.field == "event_time"
+    assert (refusal.value.reason, refusal.value.field) == (reason, "event_time")
 
 
 @given(st.integers())
@@ -96,10 +96,12 @@ def test_integers_of_any_size_come_back_in_the_fewest_bytes(value: int) -> None:
 
 
 def test_no_bytes_are_no_integer_and_no_id() -> None:
-    with pytest.raises(InvalidArgument):
+    with pytest.raises(InvalidArgument) as refusal:
         protos.unpack_int(b"")
+    assert refusal.value.reason == "INTEGER_EMPTY"
     for length in (0, 15, 17):
-        with pytest.raises(InvalidArgument):
+        with pytest.raises(InvalidArgument) as refusal:
             protos.uuid_text(b"a" * length)
+        assert refusal.value.reason == "ID_MALFORMED"
     some = UUID("0190b5f2-0000-7000-8000-00000000000A")
     assert protos.uuid_text(some.bytes) == "0190b5f2-0000-7000-8000-00000000000a"

@@ -20,6 +20,7 @@ import pytest_asyncio
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from apportion_common.clock import SystemClock
+from apportion_common.flags import all_open
 from apportion_common.local.keys import LocalCa, TokenSigningKey, mint_token, write_file, write_jwks
 from apportion_common.local.ports import reserve_port
 from apportion_common.testing.databases import ServiceDatabase
@@ -74,6 +75,7 @@ async def identity(
     with reserve_port() as port, reserve_port() as metrics_port:
         environ = {
             **os.environ,
+            **all_open(),
             "ENVIRONMENT": "test",
             "IDENTITY_DATABASE_URL": database.app_url,
             "NATS_URL": nats_access.nats_url,

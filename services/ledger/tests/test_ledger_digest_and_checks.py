@@ -11,11 +11,13 @@ import pytest
 from apportion.common.v1 import lane_pb2 as common_lane_pb2
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
-from apportion_common.errors import InvalidArgument, Unavailable
+from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
 from apportion_common.ids import LANES
 from apportion_common.protos import pack_int
 from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_ledger.app import digest as digest_module
 from apportion_ledger.app import horizon as horizon_module
+from apportion_ledger.app import lines as lines_module
 from apportion_ledger.domain.digest import digest_of_lines
 from ledger_case import CONTEXT, UNIT, LedgerCase, make_case, scaled, timestamp
 
@@ -155,6 +157,44 @@ async def test_a_comparison_begins_with_its_scope(ledger: LedgerCase) -> None:
         with pytest.raises(InvalidArgument) as refused:
             await ledger.rpc.DiffDigest(requests, CONTEXT)
         assert refused.value.reason == "SCOPE_MISSING"
+
+
+async def test_reports_over_more_than_one_answer_can_hold_are_refused(
+    ledger: LedgerCase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await ledger.charged(*charges_of(ledger, 12))
+    theirs = await listed(ledger)
+    horizon = (await ledger.rpc.FixHorizon(pb.FixHorizonRequest(period="2013-01"), CONTEXT)).horizon
+    summary = pb.SummarizeLinesRequest(
+        billing_account_id=str(ledger.account), horizon=horizon, until=timestamp("2013-03-01")
+    )
+    gross, sums = len((await digest(ledger)).gross), len((await ledger.rpc.SummarizeLines(summary, CONTEXT)).sums)
+
+    async def refusals() -> list[str]:
+        found = []
+        for call in (
+            digest(ledger), listed(ledger), diff(ledger, theirs), ledger.rpc.SummarizeLines(summary, CONTEXT),
+        ):  # fmt: skip
+            try:
+                await call
+            except ResourceExhausted as refused:
+                found.append(refused.reason)
+        return found
+
+    for module, name, count in (
+        (digest_module, "COARSE_KEYS_MAX", gross),
+        (digest_module, "DIGEST_LINES_MAX", len(theirs)),
+        (lines_module, "SUMMARY_KEYS_MAX", sums),
+    ):
+        monkeypatch.setattr(module, name, count)
+    assert await refusals() == []
+    for module, name, count in (
+        (digest_module, "COARSE_KEYS_MAX", gross - 1),
+        (digest_module, "DIGEST_LINES_MAX", len(theirs) - 1),
+        (lines_module, "SUMMARY_KEYS_MAX", sums - 1),
+    ):
+        monkeypatch.setattr(module, name, count)
+    assert await refusals() == ["TOO_MANY_LINES"] * 4
 
 
 async def test_scopes_partition_the_digest(ledger: LedgerCase) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -12,12 +13,17 @@ from apportion.ledger.v1 import lane_pb2
 from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
 from apportion_common import failpoints
 from apportion_common.clock import SystemClock
+from apportion_common.flags import Flags
 from apportion_common.run import Runtime
 from apportion_ledger.app.payouts import AFTER_INSTRUCTION
 from apportion_ledger.consumers.poster import OUTPUT, ROLE, SOURCE, poster_runner
+from apportion_ledger.flags import FLAGS
 from apportion_ledger.wiring import SERVICE_NAME, build
 from ledger_case import LedgerCase, settings_of
 from nats.aio.client import Client
+
+CLOSED_S = 1.5
+"""Longer than a payout worker and a lane runner wait between two looks."""
 
 pytestmark = pytest.mark.usefixtures("streams")
 
@@ -26,7 +32,9 @@ pytestmark = pytest.mark.usefixtures("streams")
 async def poster(ledger: LedgerCase, client: Client, worker_id: str = "worker") -> AsyncIterator[None]:
     """Run the poster's lanes meanwhile."""
     stop = asyncio.Event()
-    runner = poster_runner(ledger.database, client, ledger.parts.poster, worker_id=worker_id, lease_s=3)
+    runner = poster_runner(
+        ledger.database, client, ledger.parts.poster, worker_id=worker_id, lease_s=3, paused=lambda: False
+    )
     task = asyncio.create_task(runner.run(stop))
     try:
         yield
@@ -130,20 +138,32 @@ async def test_two_workers_share_the_lanes_and_write_every_line_once(
     assert not await ledger.breaches()
 
 
-async def test_the_wiring_serves_the_ledger_and_works_its_lanes(ledger: LedgerCase, nats_connection: Client) -> None:
+async def test_the_wiring_serves_the_ledger_and_works_its_lanes_once_its_feature_is_open(
+    ledger: LedgerCase, nats_connection: Client, tmp_path: Path
+) -> None:
     settings = settings_of().model_copy(update={"worker_id": "worker", "lane_lease_s": 3})
     unused = cast(Any, None)
+    file = tmp_path / "flags"
+    flags = Flags("ledger", environ={}, file=file)
     runtime = Runtime(
-        settings, SystemClock(), ledger.database, nats_connection, nats_connection.jetstream(), unused, unused
+        settings, SystemClock(), ledger.database, nats_connection, nats_connection.jetstream(), unused, unused, flags
     )
     await build(runtime)
+    assert runtime.gates == [(flags, FLAGS)]
     assert runtime.service_names == [SERVICE_NAME]
     assert set(runtime.tasks) == {"poster", "payouts", "partitions"}
     stop = asyncio.Event()
-    tasks = [asyncio.create_task(task(stop)) for task in runtime.tasks.values()]
     await ledger.credited()
+    # Decided before the feature was closed, and not paid while it is.
+    await ledger.charged(ledger.charge("70"))
     await publish(nats_connection, [ledger.batch([ledger.charge("60")], lane=4)])
-    await until(lambda: ledger.as_owner("SELECT state FROM settlement") == [("paid",)])
+    tasks = [asyncio.create_task(task(stop)) for task in runtime.tasks.values()]
+    await until(lambda: ledger.as_owner("SELECT count(*) FROM lane") == [(32,)])
+    await asyncio.sleep(CLOSED_S)
+    assert ledger.as_owner("SELECT state FROM settlement") == [("pending",)]
+    assert ledger.as_owner("SELECT max(pos), max(owner) FROM lane WHERE lane <> 3") == [(0, "")]
+    file.write_text("FEATURE_POR_LEDGER=on\n")
+    await until(lambda: ledger.as_owner("SELECT state FROM settlement") == [("paid",), ("paid",)])
     stop.set()
     await asyncio.gather(*tasks)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import sha256
 from uuid import UUID, uuid4
 
@@ -11,9 +13,19 @@ import psycopg
 import pytest
 from apportion.common.v1 import lane_pb2 as common_lane_pb2
 from apportion.ledger.v1 import ledger_service_pb2 as pb
+from apportion.pricing.v1.lane_pb2 import RatedCharge
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.errors import Unavailable
 from apportion_common.ids import entry_id
 from apportion_common.protos import pack_int
-from apportion_ledger.app.post import UNREADABLE_POS
+from apportion_ledger.app.append import ChargeAppender
+from apportion_ledger.app.post import UNREADABLE_POS, LinePoster
+from apportion_ledger.app.terms import TermsCache
+from apportion_ledger.limits import APPEND_ATTEMPTS_MAX
+from apportion_ledger.store.balances import BalanceTable
+from apportion_ledger.store.lines import LineTable
+from apportion_ledger.store.periods import PeriodTable
+from apportion_ledger.store.terms import TermsTable
 from ledger_case import CONTEXT, UNIT, LedgerCase, money, scaled, timestamp
 from sqlalchemy import exc
 
@@ -234,6 +246,36 @@ async def test_the_same_charges_written_at_once_from_several_places_stand_once(l
     assert sorted(receipt.line_count for receipt in receipts) == [0, 0, 0, 0, 0, 50]
     assert not any(receipt.conflicts for receipt in receipts)
     assert ledger.as_owner("SELECT count(*) FROM settlement") == [(50,)]
+    assert not await ledger.breaches()
+
+
+class Overtaken(LineTable):
+    """After every probe somebody else posts one more of the charges."""
+
+    def __init__(self, ledger: LedgerCase, charges: Sequence[RatedCharge]) -> None:
+        self.ledger = ledger
+        self.charges = list(charges)
+
+    async def known(self, tx: Transaction, charge_ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        found = await super().known(tx, charge_ids)
+        await self.ledger.charged(self.charges.pop(0), lane=9)
+        return found
+
+
+async def test_charges_that_are_written_elsewhere_at_every_attempt_are_to_be_sent_again(ledger: LedgerCase) -> None:
+    await ledger.credited()
+    charges = [ledger.charge("60") for _ in range(APPEND_ATTEMPTS_MAX + 1)]
+    terms, table = TermsCache(TermsTable()), Overtaken(ledger, charges)
+    poster = LinePoster(terms, ChargeAppender(table, BalanceTable(), {}), PeriodTable())
+    overtaken = replace(ledger, parts=ledger.parts._replace(poster=poster))
+    batch = ledger.batch(charges)
+    with pytest.raises(Unavailable) as refused:
+        await overtaken.post(batch)
+    assert (refused.value.reason, refused.value.retry_after_s) == ("CHARGES_CONTENDED", 1)
+    assert table.charges == charges[APPEND_ATTEMPTS_MAX:]
+    assert ledger.as_owner("SELECT count(*) FROM ledger_line") == [(APPEND_ATTEMPTS_MAX,)]
+    (receipt,) = await ledger.post(batch)
+    assert (receipt.line_count, len(receipt.conflicts)) == (1, 0)
     assert not await ledger.breaches()
 
 

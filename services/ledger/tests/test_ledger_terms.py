@@ -226,7 +226,7 @@ async def test_bad_terms_are_refused_with_their_reasons_and_change_nothing(ledge
         ),
         ("ResolvePartnerOfRecord", pb.ResolvePartnerOfRecordRequest(at=at), InvalidArgument, "SUBJECT_MISSING"),
         ("GetPartnerStatement", pb.GetPartnerStatementRequest(partner_id=unknown), NotFound, "PARTNER_NOT_FOUND"),
-        ("ListLines", pb.ListLinesRequest(page_token="?"), InvalidArgument, "PAGE_TOKEN_INVALID"),
+        ("ListLines", pb.ListLinesRequest(page_token="?"), InvalidArgument, "PAGE_TOKEN_MALFORMED"),
     ]
     before = ledger.as_owner("SELECT revision FROM config_head")
     for method, request, kind, reason in cases:

@@ -228,6 +228,7 @@ class Metering:
             posted=PostedReceipts(self.dead_letters, self.journal),
             worker_id=name,
             lease_s=LEASE_S,
+            paused=lambda _: lambda: False,
         )
         tasks = [asyncio.create_task(runner.run(stop)) for role, runner in runners if role in roles]
         tasks.append(asyncio.create_task(OutboxRelay(self.database, client).run(stop)))
@@ -259,13 +260,15 @@ class Metering:
 
     async def published(self, stream: str, subject: str) -> list[bytes]:
         """Everything on a subject, oldest first."""
-        found = []
-        info = await self.js.stream_info(stream)
-        for seq in range(1, info.state.last_seq + 1):
-            message = await self.js.get_msg(stream, seq, direct=True)
-            if message.subject == subject:
-                found.append(message.data or b"")
-        return found
+        found: list[bytes] = []
+        seq = 1
+        while True:
+            try:
+                message = await self.js.get_msg(stream, seq, subject, direct=True, next=True)
+            except NotFoundError:
+                return found
+            found.append(message.data or b"")
+            seq = (message.seq or 0) + 1
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from uuid import UUID
 from apportion_common.bus.connection import connect
 from apportion_common.bus.streams import STREAMS, ensure_streams
 from apportion_common.clock import SystemClock
+from apportion_common.flags import all_open
 from apportion_common.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
 from apportion_common.local.nats import LocalNats
 from apportion_common.local.ports import LOOPBACK, reserve_port
@@ -78,6 +79,7 @@ def prepared_service(folder: Path, database: ServiceDatabase, nats: tuple[LocalN
     assert access.nats_password is not None
     environment = {
         "PATH": os.environ["PATH"],
+        **all_open(),
         "ENVIRONMENT": "test",
         "METERING_DATABASE_URL": database.app_url,
         "NATS_URL": access.nats_url,

@@ -17,6 +17,31 @@ from apportion_metering.limits import MESSAGE_BYTES_MAX, MESSAGE_ENTRIES_MAX
 from metering_harness import ORG, Metering, metering_on, start_nats, usage_event
 
 
+async def restart_without_flushing(server: LocalNats, metering: Metering) -> None:
+    """Have the server acknowledge before it flushes from now on; returns when the client is back on it."""
+    before = metering.client.stats["reconnects"]
+    server.stop()
+    server.sync_always = False
+    server.start()
+
+    async def connected() -> bool:
+        return metering.client.is_connected and metering.client.stats["reconnects"] > before
+
+    await metering.until(connected)
+
+
+def restart_after_the_next_check(server: LocalNats, metering: Metering) -> None:
+    """Have the server restarted so between a call's look at its durability and the publishing."""
+    check = metering.stream.require_durable
+
+    async def check_and_restart() -> None:
+        await check()
+        metering.stream.require_durable = check
+        await restart_without_flushing(server, metering)
+
+    metering.stream.require_durable = check_and_restart
+
+
 async def test_enqueued_is_refused_on_a_server_that_flushes_later_and_committed_is_not(
     service_database: Callable[[str], ServiceDatabase], lazy_nats: tuple[LocalNats, NatsAccess]
 ):
@@ -47,14 +72,20 @@ async def test_durability_is_looked_at_again_after_a_reconnect(
         server, _ = durable
         async with metering_on(service_database("metering"), durable) as metering:
             await metering.take([usage_event("a")])
-            server.stop()
-            server._sync_always = False
-            server.start()
+            await restart_without_flushing(server, metering)
+            with pytest.raises(FailedPrecondition) as caught:
+                await metering.take([usage_event("b")])
+            assert caught.value.reason == "STREAM_NOT_DURABLE"
 
-            async def connected() -> bool:
-                return metering.client.is_connected and metering.client.stats["reconnects"] > 0
 
-            await metering.until(connected)
+async def test_a_reconnect_within_a_call_to_a_server_that_flushes_later_is_not_answered_as_enqueued(
+    service_database: Callable[[str], ServiceDatabase], tmp_path: Path
+):
+    for durable in start_nats(tmp_path / "three", sync_always=True):
+        server, _ = durable
+        async with metering_on(service_database("metering"), durable) as metering:
+            await metering.take([usage_event("a")])
+            restart_after_the_next_check(server, metering)
             with pytest.raises(FailedPrecondition) as caught:
                 await metering.take([usage_event("b")])
             assert caught.value.reason == "STREAM_NOT_DURABLE"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 from apportion.metering.v1.lane_pb2 import AcceptedBatch
+from apportion_common.db.engine import make_engine
+from apportion_common.db.unit_of_work import Database
 from apportion_common.local.nats import LocalNats
 from apportion_common.testing.databases import ServiceDatabase
 from apportion_common.testing.servers import NatsAccess
@@ -21,6 +25,8 @@ ORGS = 48
 CALLS = 6
 STOPPED_STATE = "T"
 END_S = 60
+POOL_SIZE = 8
+GIVEN_UP = ("lane.retry", "lane.fenced")
 
 
 async def load(metering: Metering, first: int) -> None:
@@ -59,6 +65,17 @@ async def ended(process: subprocess.Popen[bytes]) -> int:
 async def is_stopped(process: subprocess.Popen[bytes]) -> bool:
     status = await asyncio.to_thread(Path(f"/proc/{process.pid}/stat").read_text)
     return status.rpartition(")")[2].split()[0] == STOPPED_STATE
+
+
+async def has_given_up(service: Service) -> bool:
+    """Whether the process that was stopped noted that what it had begun to write is not its to write any more."""
+    text = await asyncio.to_thread(service.log.read_text)
+    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line[0] == "{" and line[-1] == "\n"]
+    place = next(number for number, line in enumerate(lines) if "fail_point" in line)
+    began = (lines[place]["lane"], "metering_writer")
+    return any(
+        (line.get("lane"), line.get("role")) == began and line["event"] in GIVEN_UP for line in lines[place + 1 :]
+    )
 
 
 @pytest.fixture
@@ -102,12 +119,16 @@ async def test_a_worker_stopped_for_longer_than_its_lease_cannot_write(
         try:
             await load(metering, 0)
             await metering.until(lambda: is_stopped(paused))
-            async with metering.worker("other"):
+            # Under the service's own name, as only its own silent sessions are a worker's to end.
+            engine = make_engine(database.app_url, "metering/other", POOL_SIZE)
+            other = replace(metering, database=Database(engine, "metering", metering.clock))
+            async with other.worker("other"):
                 await load(metering, CALLS // 2)
                 await metering.until_written(CALLS * 240)
                 paused.send_signal(signal.SIGCONT)
-                await asyncio.sleep(3)
+                await metering.until(lambda: has_given_up(service))
                 await is_whole(metering)
+            await engine.dispose()
         finally:
             paused.kill()
             paused.wait()

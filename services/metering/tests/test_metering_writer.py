@@ -8,7 +8,9 @@ import pytest
 from apportion.ledger.v1.lane_pb2 import PostedBatch
 from apportion.metering.v1 import lane_pb2
 from apportion.pricing.v1.lane_pb2 import RatedBatch
+from apportion_common.errors import FailedPrecondition
 from apportion_common.ids import event_id
+from apportion_common.lanes.model import LaneMessage, LanePosition
 from apportion_metering.app.ports import KeyTaken, LetterFilter
 from apportion_metering.app.writer import ACCEPTED, DEAD, DUPLICATE, MISMATCH
 from metering_harness import NOW_US, ORG, OTHER_ORG, Desk, intake_event, intake_message
@@ -331,6 +333,24 @@ async def test_the_ledgers_receipt_goes_into_the_journal_and_its_conflict_become
     assert (row.ledger_revision, row.line_count, bytes(row.lines_digest)) == (7, 1, bytes(32))
     letter = await the_letter(desk)
     assert (letter.reason, letter.detail) == ("PROCESSING_FAILED", "CHARGE_CONFLICT: amount")
+
+
+async def test_a_receipt_that_cannot_be_read_is_refused_and_never_stepped_over(desk: Desk):
+    await desk.write(intake_message(intake_event("a")))
+    position = LanePosition(desk.lane, 0, 1)
+    for processor in (desk.rated, desk.posted):
+        value, weight = processor.decode(b"\xff\xff")
+        assert processor.pos_of(value) is None
+        message = LaneMessage(1, b"\xff\xff", value, weight)
+        with pytest.raises(FailedPrecondition) as refused:
+            async with desk.database.transaction() as tx:
+                await processor.process(tx, position, [message])
+        assert refused.value.reason == "RECEIPT_UNREADABLE"
+        with pytest.raises(FailedPrecondition) as again:
+            async with desk.database.transaction() as tx:
+                await processor.process_failed(tx, position, message, refused.value)
+        assert again.value is refused.value
+    assert await desk.rows("SELECT 1 FROM dead_letter") == []
 
 
 async def test_traces_of_several_calls_go_on_with_their_entries(desk: Desk):

@@ -10,9 +10,11 @@ from uuid import UUID
 import pytest
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.db.unit_of_work import Transaction
-from apportion_common.errors import ApportionError, FailedPrecondition
+from apportion_common.errors import ApportionError, FailedPrecondition, Unavailable
+from apportion_orgs.app import hierarchy as hierarchy_module
 from apportion_orgs.app.hierarchy import Hierarchy
 from apportion_orgs.domain.hierarchy import MAX_DEPTH, closure_of
+from apportion_orgs.limits import ROOT_LOCK_ROUNDS_MAX
 from apportion_orgs.store.hierarchy import StoredHierarchy
 from apportion_orgs.store.organizations import StoredOrgs
 from google.protobuf.message import Message
@@ -167,6 +169,32 @@ async def test_leaves_that_grow_while_their_tree_is_added_elsewhere_get_every_an
     assert (await world.call("CheckHierarchy", pb.CheckHierarchyRequest())).holds
 
 
+class Overtaken(StoredHierarchy):
+    """Before each lock somebody else puts the tree under one more root."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.rounds = 0
+
+    async def lock_root(self, tx: Transaction, root: UUID, *, shared: bool) -> None:
+        await self.world.root(f"above{self.rounds + 1}")
+        await self.world.call("AddChild", add_child(f"above{self.rounds + 1}", f"above{self.rounds}"))
+        self.rounds += 1
+        await super().lock_root(tx, root, shared=shared)
+
+
+async def test_a_leaf_whose_tree_is_moved_again_and_again_is_to_be_sent_again(world: World) -> None:
+    await world.root("above0")
+    tree = Overtaken(world)
+    with pytest.raises(Unavailable) as refused:
+        async with world.database.transaction() as tx:
+            await Hierarchy(StoredOrgs(), tree).hold_for_leaf(tx, UUID(org_id("above0")))
+    assert (refused.value.reason, refused.value.retry_after_s) == ("HIERARCHY_BUSY", 1)
+    assert tree.rounds == ROOT_LOCK_ROUNDS_MAX
+    await world.child("leaf", "above0")
+    assert stored_closure(world) == implied_closure(world)
+
+
 async def test_a_tree_is_listed_by_depth_and_slug_and_by_pages(world: World) -> None:
     await world.root("top")
     for name in ("b", "a", "c"):
@@ -194,6 +222,19 @@ async def test_a_tree_is_listed_by_depth_and_slug_and_by_pages(world: World) -> 
     )
     for method, unknown in requests:
         assert (await world.refused(method, unknown)).reason == "ORG_NOT_FOUND"
+
+
+async def test_a_tree_of_more_organisations_than_one_answer_may_have_is_not_given_in_part(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.root("top")
+    await world.child("a", "top")
+    monkeypatch.setattr(hierarchy_module, "TREE_ORGS_MAX", 2)
+    request = pb.GetTreeRequest(root_org_id=org_id("top"))
+    assert len((await world.call("GetTree", request)).orgs) == 2
+    await world.child("b", "top")
+    assert (await world.refused("GetTree", request)).reason == "TREE_TOO_LARGE"
+    assert len((await world.call("ListDescendants", pb.ListDescendantsRequest(org_id=org_id("top")))).orgs) == 2
 
 
 async def test_a_page_token_that_was_never_given_is_refused(world: World) -> None:

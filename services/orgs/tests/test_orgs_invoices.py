@@ -14,8 +14,12 @@ from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.decimals import AMOUNT, QUANTITY, parse_scaled
 from apportion_common.errors import FailedPrecondition
+from apportion_orgs.app import invoices as invoices_module
+from apportion_orgs.app.ports import Horizon
+from apportion_orgs.limits import INVOICE_ROUNDS_MAX
+from apportion_orgs.wiring import make_servicer
 from google.type.money_pb2 import Money
-from orgs_world import World, account_id, org_id
+from orgs_world import FakeLedger, World, account_id, org_id
 
 SCENARIO = Path(__file__).parents[3] / "tests" / "data" / "hard-month" / "scenario.json"
 UNIT = 10**9
@@ -309,6 +313,41 @@ async def test_a_line_in_another_currency_stops_the_invoice(world: World) -> Non
     assert (await world.refused("GenerateInvoice", request)).reason == "CURRENCY_MISMATCH"
     unknown = pb.GenerateInvoiceRequest(billing_account_id=account_id("none"), period=PERIOD)
     assert (await world.refused("GenerateInvoice", unknown)).reason == "BILLING_ACCOUNT_NOT_FOUND"
+
+
+async def test_an_invoice_of_more_lines_than_one_may_have_is_not_drafted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await group(world, "a")
+    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT, sku="VAL-BAG")
+    request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
+    monkeypatch.setattr(invoices_module, "INVOICE_LINES_MAX", 1)
+    assert (await world.refused("GenerateInvoice", request)).reason == "INVOICE_TOO_LARGE"
+    assert world.rows("SELECT count(*) FROM invoice") == [(0,)]
+    monkeypatch.setattr(invoices_module, "INVOICE_LINES_MAX", 2)
+    assert len((await world.generate("group")).lines) == 2
+
+
+async def test_an_invoice_whose_account_changes_at_every_drawing_is_to_be_asked_for_again(world: World) -> None:
+    class Overtaken(FakeLedger):
+        async def fix_horizon(self, period: str) -> Horizon:
+            if self.asked < INVOICE_ROUNDS_MAX:
+                name = f"late{self.asked}"
+                await world.root(name)
+                await world.map_org(name, "group", "2013-01-01T00:00:00Z")
+            return await super().fix_horizon(period)
+
+    await group(world, "a")
+    ledger = Overtaken()
+    world.rpcs = make_servicer(world.database, ledger)
+    ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
+    refused = await world.refused("GenerateInvoice", request)
+    assert (refused.reason, refused.retry_after_s) == ("INVOICE_BUSY", 1)
+    assert ledger.asked == INVOICE_ROUNDS_MAX
+    assert world.rows("SELECT count(*) FROM invoice") == [(0,)]
+    assert decimal((await world.call("GenerateInvoice", request)).invoice.total) == 1
 
 
 async def test_a_final_invoice_is_announced_and_audited_and_listed(world: World) -> None:

@@ -22,6 +22,7 @@ from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion.pricing.v1.pricing_service_pb2_grpc import PricingServiceStub
 from apportion_common.clock import SystemClock
+from apportion_common.flags import PREFIX, all_open
 from apportion_common.ids import event_id, lane_of, parse_uuid_bytes
 from apportion_common.local.keys import LocalCa, ServerCertificate, TokenSigningKey, mint_token, write_file, write_jwks
 from apportion_common.local.ports import reserve_port
@@ -29,6 +30,7 @@ from apportion_common.protos import pack_int, timestamp_to_us, unpack_int, us_to
 from apportion_common.testing.databases import ServiceDatabase, fetch_all
 from apportion_common.testing.plugin import MakeServiceDatabase
 from apportion_common.testing.servers import NatsAccess
+from apportion_pricing.flags import FLAGS
 from apportion_pricing.store.orgs_client import ALWAYS_US, FOR_EVER_US
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
@@ -37,6 +39,7 @@ from pricing_support import DECEMBER, JANUARY, UNIT, Orgs, at, id_of, per_unit, 
 ISSUER, AUDIENCE = "https://identity.test", "apportion"
 START_S, STOP_S, PATIENCE_S, CALL_S = 60, 40, 60, 10
 OUTAGE_S = 2
+REASONS = ("FEATURE_DISABLED", "VALIDATION_FAILED", "NOT_IMPLEMENTED")
 LANE = lane_of(id_of("AA"))
 
 
@@ -143,6 +146,7 @@ async def house(
     write_file(tmp_path / "authorities.pem", authorities, 0o644)
     with reserve_port() as port, reserve_port() as metrics_port, reserve_port() as orgs_port:
         environ = {
+            **all_open(),
             "ENVIRONMENT": "test",
             "PRICING_DATABASE_URL": database.app_url,
             "PRICING_GATE_OVERRIDE": "test",
@@ -265,6 +269,71 @@ async def test_batches_are_rated_through_orgs_outages_and_restarts(house: House,
     assert [unpack_int(charge.amount) for charge in second.charges] == [2 * UNIT, -UNIT // 2]
     lanes = fetch_all(house.database.owner_url, "SELECT lane, pos, next_seq, stopped_reason FROM lane WHERE pos > 0")
     assert lanes == [(LANE, 2, 5, None)]
+
+
+async def reason_of(stub: Any, name: str, metadata: Sequence[tuple[str, str]]) -> str:
+    """Why a call with an empty request is refused; NONE when it is not."""
+    request = next(m for m in pb.DESCRIPTOR.services_by_name["PricingService"].methods if m.name == name).input_type
+    empty = getattr(pb, request.name)()
+    call = getattr(stub, name)
+    try:
+        if name == "EstimateStream":
+            _ = [answer async for answer in call(iter([empty]), metadata=metadata, timeout=CALL_S)]
+        else:
+            await call(empty, metadata=metadata, timeout=CALL_S)
+    except grpc.aio.AioRpcError as error:
+        return next(word for word in REASONS if word in str(error.trailing_metadata()))
+    return "NONE"
+
+
+async def nobody_works(database: ServiceDatabase) -> None:
+    """Wait until no lane is held and no worker counts."""
+    held = (
+        "SELECT (SELECT count(*) FROM lane WHERE lease_until > clock_timestamp()) + (SELECT count(*) FROM lane_worker)"
+    )
+    async with asyncio.timeout(PATIENCE_S):
+        while fetch_all(database.owner_url, held) != [(0,)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+async def test_closed_features_refuse_and_pause_and_when_they_open_nothing_was_lost(
+    house: House, nats_connection: Client
+) -> None:
+    file = house.folder / "flags"
+    house.environ = {name: value for name, value in house.environ.items() if not name.startswith(PREFIX)}
+    house.environ["FEATURE_FLAGS_FILE"] = str(file)
+    house.orgs.map("AA", "group")
+    operator = house.bearer("operator")
+    async with house.orgs_up(), house.pricing() as stub:
+        names = [path.rpartition("/")[2] for path in (*FLAGS.rpcs, *FLAGS.always)]
+        reasons = {name: await reason_of(stub, name, operator) for name in names}
+        assert {name for name, reason in reasons.items() if reason != "FEATURE_DISABLED"} == {"ListAudit"}
+        await nobody_works(house.database)
+        url = house.database.owner_url
+        assert fetch_all(url, "SELECT count(DISTINCT owner), max(owner) FROM lane") == [(1, "")], "No lane was taken."
+        for table in ("product_sku", "plan", "business_model", "charge", "charge_refusal", "audit_entry"):
+            assert fetch_all(url, f"SELECT count(*) FROM {table}") == [(0,)]
+
+        file.write_text("FEATURE_ENTITLEMENTS=on\nFEATURE_PRICING_ENGINE=on\n")
+        await set_terms(stub, operator)
+        await assigned(stub, operator)
+        assert await reason_of(stub, "SetBudget", operator) == "FEATURE_DISABLED"
+
+        file.write_text("FEATURE_ENTITLEMENTS=on\n")
+        await nobody_works(house.database)
+        await accept(nats_connection, 1, 1, 3)
+        await accept(nats_connection, 2, 2, 4, -1)
+        assert await reason_of(stub, "ListCharges", operator) == "FEATURE_DISABLED"
+        assert await reason_of(stub, "CreateSku", operator) == "VALIDATION_FAILED"
+        assert fetch_all(url, "SELECT max(pos) FROM lane") == [(0,)]
+
+        file.write_text("FEATURE_ENTITLEMENTS=on\nFEATURE_PRICING_ENGINE=on\n")
+        async with asyncio.timeout(PATIENCE_S):
+            while fetch_all(url, "SELECT max(next_seq) FROM lane") != [(4,)]:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        charges = fetch_all(url, "SELECT seq, quantity::int FROM charge ORDER BY seq")
+    assert charges == [(1, 3), (2, 4), (3, -1)], "What came meanwhile, once and in order."
+    assert fetch_all(url, "SELECT count(*) FROM charge_refusal") == [(0,)]
 
 
 async def assigned(stub: Any, operator: Sequence[tuple[str, str]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -38,6 +39,7 @@ CALL_S: Final = 12.0
 RESEND_S: Final = 0.1
 SETTLE_S: Final = 60.0
 FETCHED: Final = 500
+INACTIVE_S: Final = 10
 
 _ANSWERLESS: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -69,7 +71,7 @@ def first_rows() -> list[Row]:
 def cut(rows: Sequence[Row], parts: int) -> list[Sequence[Row]]:
     """The rows in that many slices, in order."""
     bounds = [len(rows) * number // parts for number in range(parts + 1)]
-    return [rows[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [rows[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def ingest_request(rows: Sequence[Row], ack: metering.Acknowledgement = ENQUEUED) -> metering.IngestEventsRequest:
@@ -215,7 +217,7 @@ async def _messages(client: Client, stream: str) -> list[Msg]:
     await js.add_consumer(
         stream,
         ConsumerConfig(
-            name=name, ack_policy=AckPolicy.NONE, headers_only=True, mem_storage=True, inactive_threshold=10
+            name=name, ack_policy=AckPolicy.NONE, headers_only=True, mem_storage=True, inactive_threshold=INACTIVE_S
         ),
     )
     subscription = await js.pull_subscribe_bind(consumer=name, stream=stream)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -63,6 +64,7 @@ POINTS: Final[Mapping[str, Sequence[str]]] = {
 }
 """Service → its fail points, in the order in which they are passed."""
 ROUNDS: Final = max(len(points) for points in POINTS.values())
+"""In each, every service that has a point left dies at one."""
 
 _LIST_POINTS: Final = """
 from apportion_common import failpoints
@@ -83,35 +85,65 @@ def test_no_fail_point_that_a_running_stack_has_is_left_out():
     assert known == {SWEEP, *(name for names in POINTS.values() for name in names)}
 
 
-async def test_a_kill_at_every_fail_point_loses_nothing_and_doubles_nothing(new_system, clean: Books, table: Table):
+async def test_a_kill_at_every_fail_point_loses_nothing_and_doubles_nothing(
+    new_system, clean: Books, table: Table, tmp_path: Path
+):
+    arming = Arming(tmp_path)
     # Named workers take their lanes back at once: what is shown here is the way back, not the end of a lease.
-    env = {**SERVICE_ENV, **{name: {**SERVICE_ENV.get(name, {}), "WORKER_ID": f"{name}-1"} for name in SERVICES}}
+    env = {
+        service: {**SERVICE_ENV.get(service, {}), "WORKER_ID": f"{service}-1", "FAIL_POINT": arming.spec(service, 0)}
+        for service in SERVICES
+    }
     system: System = await new_system(service_env=env)
     await system.apply(FLIGHTS)
+    await settled(system)
     table.add("killed at", "there", "seen again after the restart")
     rows = first_rows()
     sent = 0
     for number, part in enumerate(cut(rows, ROUNDS)):
-        points = {service: names[number] for service, names in POINTS.items() if number < len(names)}
         sent += len(part)
-        for kill in await kill_round(system, points, part):
+        for kill in await kill_round(system, arming, number, part):
             table.add(*kill)
         await is_whole(system, sent)
-    table.add(*await kill_the_sweep(system))
+    table.add(*await kill_the_sweep(system, arming))
     await settled(system)
     await is_whole(system, len(rows))
     await streams_are_whole(system)
     assert await books_of(system) == clean
 
 
-async def kill_round(system: System, points: Mapping[str, str], rows: Sequence[Row]) -> list[tuple[str, str, str]]:
-    """Arm one point of each service, send a slice, see each of them die, start them again, wait until all is done."""
-    await settled(system)
-    deaths = [Death(system, service, point) for service, point in points.items()]
-    await asyncio.gather(*(death.arm() for death in deaths))
-    acknowledgement = ENQUEUED if points["metering"] == "metering.intake.after_publish" else COMMITTED
+class Arming:
+    """Which process waits for which round: every life of a service is armed with its next point, behind a file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def gate(self, name: str) -> Path:
+        """The file that a round, or the sweep, waits for."""
+        return self._folder / f"now-{name}"
+
+    def spec(self, service: str, number: int) -> str:
+        """FAIL_POINT for the service's `number`-th point; none when it has no more."""
+        names = POINTS[service]
+        if number < len(names):
+            return f"{names[number]}@{self.gate(str(number))}"
+        return f"{SWEEP}@{self.gate('sweep')}" if service == "ledger" else ""
+
+
+async def kill_round(system: System, arming: Arming, number: int, rows: Sequence[Row]) -> list[tuple[str, str, str]]:
+    """Open a round's gate, send a slice, see processes die, start them again, wait until all is done."""
+    deaths = [
+        Death(system, service, names[number], arming.spec(service, number + 1))
+        for service, names in POINTS.items()
+        if number < len(names)
+    ]
+    for death in deaths:
+        system.expect_exit(death.service)
+    arming.gate(str(number)).touch()
+    points = {death.point for death in deaths}
+    acknowledgement = ENQUEUED if "metering.intake.after_publish" in points else COMMITTED
     sending = asyncio.create_task(send_slice(system, rows, acknowledgement))
-    announcing = [announce(system, service) for service, point in points.items() if ".relay." in point]
+    announcing = [announce(system, death.service) for death in deaths if ".relay." in death.point]
     await asyncio.gather(sending, *announcing, *(death.revive() for death in deaths))
     await settled(system)
     return [(death.point, death.there(), await death.again(sending.result())) for death in deaths]
@@ -133,7 +165,8 @@ async def announce(system: System, service: str) -> None:
         await system.query(
             service,
             "INSERT INTO outbox (outbox_id, subject, msg_id, payload, headers)"
-            " SELECT id, 'facts.planted', id::text, '', '{}' FROM (SELECT gen_random_uuid() AS id) AS fresh RETURNING 1",
+            " SELECT id, 'facts.planted', id::text, '', '{}' FROM (SELECT gen_random_uuid() AS id) AS fresh"
+            " RETURNING 1",
         )
 
 
@@ -144,20 +177,13 @@ class Death:
     system: System
     service: str
     point: str
-    log_start: int = 0
+    next_spec: str = ""
     reborn: int = 0
     waiting: int = 0
     """At the moment of death: rows not marked as published, or payouts instructed and not yet marked as paid."""
 
-    async def arm(self) -> None:
-        """End the process that runs and start one that will die at the point."""
-        await self.system.kill(self.service)
-        self.log_start = len(self.system.log(self.service))
-        await self.system.start_again(self.service, FAIL_POINT=self.point)
-        self.system.expect_exit(self.service)
-
     async def revive(self) -> None:
-        """Wait for the death, look at what it left, and start a process that lives."""
+        """Wait for the death, look at what it left, and start a process that lives until its own round."""
         code = await self.system.wait_exit(self.service, DIES_WITHIN_S)
         assert code == -signal.SIGKILL, self.system.log(self.service)[-2_000:]
         self.reborn = len(self.system.log(self.service))
@@ -170,12 +196,12 @@ class Death:
                 " WHERE s.state = 'pending'"
             )
             [(self.waiting,)] = await self.system.query(self.service, text)
-        await self.system.start_again(self.service)
+        await self.system.start_again(self.service, FAIL_POINT=self.next_spec)
 
     @property
     def last_words(self) -> JsonLine:
         """The line that the fail point wrote."""
-        lines = said_since(self.system, self.service, self.log_start)
+        lines = said_since(self.system, self.service)
         [line] = [line for line in lines if line.get("fail_point") == self.point]
         return line
 
@@ -268,16 +294,15 @@ _LANE_PLACES: Final[Mapping[str, Callable[[Death, str], Awaitable[str]]]] = {
 }
 
 
-async def kill_the_sweep(system: System) -> tuple[str, str, str]:
+async def kill_the_sweep(system: System, arming: Arming) -> tuple[str, str, str]:
     """Kill a sweep before its commit: it never was; asked again it pays all, and once more nothing."""
     death = Death(system, "ledger", SWEEP)
-    await settled(system)
-    await death.arm()
+    system.expect_exit("ledger")
+    arming.gate("sweep").touch()
     sweeping = asyncio.create_task(sweep(system, "killed"))
-    await death.system.wait_exit("ledger", DIES_WITHIN_S)
+    assert await system.wait_exit("ledger", DIES_WITHIN_S) == -signal.SIGKILL
     assert await system.query("ledger", "SELECT 1 FROM sweep_run UNION ALL SELECT 1 FROM sweep_claim") == []
-    death.reborn = len(system.log("ledger"))
-    await system.start_again("ledger")
+    await system.start_again("ledger", FAIL_POINT="")
     first, refusals = await sweeping
     assert {refused.status for refused in refusals} == {"UNAVAILABLE"}
     again, _ = await sweep(system, "again")

@@ -93,15 +93,13 @@ def money_from_proto(value: MoneyMessage, field: str) -> tuple[str, int]:
 def timestamp_to_us(value: Timestamp, field: str) -> int:
     """The instant in microseconds since 1970 UTC; what is finer is cut off, towards the past.
 
-    Raises InvalidArgument TIMESTAMP_MALFORMED for nanos outside 0 to 999,999,999 and OutOfRange
-    TIMESTAMP_OUT_OF_RANGE outside the years 1 to 9999.
+    Raises InvalidArgument TIME_MALFORMED for nanos outside 0 to 999,999,999 and OutOfRange TIME_OUT_OF_RANGE outside
+    the years 1 to 9999.
     """
     if not 0 <= value.nanos < _NANOS:
-        raise InvalidArgument(
-            "TIMESTAMP_MALFORMED", f"The nanos of {field} must lie between 0 and 999999999.", field=field
-        )
+        raise InvalidArgument("TIME_MALFORMED", f"The nanos of {field} must lie between 0 and 999999999.", field=field)
     if not MIN_TIMESTAMP_S <= value.seconds <= MAX_TIMESTAMP_S:
-        raise OutOfRange("TIMESTAMP_OUT_OF_RANGE", f"{field} must lie in the years 1 to 9999.", field=field)
+        raise OutOfRange("TIME_OUT_OF_RANGE", f"{field} must lie in the years 1 to 9999.", field=field)
     return value.seconds * _US_PER_S + value.nanos // 1000
 
 

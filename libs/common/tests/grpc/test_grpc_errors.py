@@ -346,6 +346,32 @@ async def test_no_answer_turns_into_unavailable(served_address: str, world: Worl
     assert (back.code, back.reason) == ("UNAVAILABLE", "DEPENDENCY_UNAVAILABLE")
 
 
+async def test_the_answer_of_a_server_that_takes_no_more_calls_turns_into_a_busy_dependency() -> None:
+    arrived, done = asyncio.Event(), asyncio.Event()
+
+    async def held(request: Any, context: Any) -> Any:
+        arrived.set()
+        await done.wait()
+        return Toy()
+
+    server = grpc.aio.server(maximum_concurrent_rpcs=1)
+    toy_registration(Anyone=held)(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            first = toy_call(channel, "Anyone")(Toy())
+            await arrived.wait()
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await toy_call(channel, "Anyone")(Toy())
+            done.set()
+            await first
+    finally:
+        await server.stop(0)
+    back = error_of(caught.value)
+    assert (back.code, back.reason) == ("RESOURCE_EXHAUSTED", "DEPENDENCY_BUSY")
+
+
 @pytest.fixture
 def served_address(unused_tcp_port: int) -> str:
     return f"127.0.0.1:{unused_tcp_port}"

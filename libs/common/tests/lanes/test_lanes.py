@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import lane_toys as toys
+import psycopg
 import pytest
 from apportion_common.clock import SystemClock
+from apportion_common.db.engine import psycopg_url
 from apportion_common.db.unit_of_work import Database
 from apportion_common.lanes import limits
 from nats.aio.client import Client
@@ -288,6 +290,32 @@ async def test_the_lanes_go_on_after_the_database_ended_every_session(lanes: Dat
             return sum([len(await toys.applied(lanes, lane)) for lane in range(2)]) == 60
 
         await toys.until(done)
+
+
+async def test_a_worker_that_is_paused_within_a_copy_keeps_neither_its_lane_nor_the_others(
+    lanes: Database, nats_connection: Client
+) -> None:
+    async with toys.running(toys.runner(lanes, nats_connection, toys.ToyProcessor())):
+        pass
+    for lane in range(2):
+        await toys.send(nats_connection, lane, [1, 2, 3])
+    url = psycopg_url(lanes.engine.url.render_as_string(hide_password=False))
+    async with lanes.read() as connection:
+        service = (await connection.execute(text("SELECT current_setting('application_name')"))).scalar_one()
+    paused = await psycopg.AsyncConnection.connect(url, application_name=f"{service}/paused")
+    await paused.execute("SELECT 1 FROM lane WHERE role = 'toy' AND lane = 0 FOR NO KEY UPDATE")
+    # No row is ever sent: PostgreSQL waits for its client within the statement, which no time limit ends.
+    copying = paused.cursor().copy("COPY applied FROM STDIN")
+    await copying.__aenter__()
+    try:
+        async with toys.running(toys.runner(lanes, nats_connection, toys.ToyProcessor(), worker="other")):
+
+            async def taken_over() -> bool:
+                return len(await toys.applied(lanes, 0)) == len(await toys.applied(lanes, 1)) == 3
+
+            await toys.until(taken_over)
+    finally:
+        await paused.close()
 
 
 def test_a_lease_is_longer_than_the_time_after_which_a_paused_transaction_is_ended() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from apportion_common.local.process import ChildProcess, ChildSpec, process_exists
 
-WAIT_S = 20
+WAIT_S = 60
 
 STUBBORN = "import signal,time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True); time.sleep(600)"
 SLEEPER = "import time; print('on', flush=True); time.sleep(600)"
@@ -22,7 +22,6 @@ import sys, time
 from pathlib import Path
 from apportion_common.local.process import ChildProcess, ChildSpec
 
-pytestmark = pytest.mark.servers
 folder, program = Path(sys.argv[1]), sys.argv[2]
 children = [
     ChildProcess(ChildSpec(str(n), [sys.executable, "-c", program], {}, folder / f"{n}.log")) for n in range(3)

@@ -80,9 +80,11 @@ def charges_contended() -> Unavailable:
     return Unavailable("CHARGES_CONTENDED", "The same charges are being written elsewhere; try again.", retry_after_s=1)
 
 
-def page_token_invalid() -> InvalidArgument:
+def page_token_malformed() -> InvalidArgument:
     """A page token that this service did not give."""
-    return InvalidArgument("PAGE_TOKEN_INVALID", "This service did not give the page token.", field="page_token")
+    return InvalidArgument(
+        "PAGE_TOKEN_MALFORMED", "The page token is not one that this service gave.", field="page_token"
+    )
 
 
 def too_many_lines(most: int) -> ResourceExhausted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from nats.aio.client import Client
@@ -48,6 +48,7 @@ class OwnedLane(Generic[T]):
         output: StreamOutput | None,
         processor: LaneProcessor[T],
         commits: asyncio.Semaphore,
+        paused: Callable[[], bool],
     ) -> None:
         self.held = held
         self._role = role
@@ -57,6 +58,7 @@ class OwnedLane(Generic[T]):
         self._source = source
         self._processor = processor
         self._commits = commits
+        self._paused = paused
         self._position = LanePosition(held.lane, held.pos, held.next_seq)
         self._cursor = held.stream_seq
         self._data_failures = 0
@@ -86,17 +88,18 @@ class OwnedLane(Generic[T]):
         )
 
     async def run(self) -> None:
-        """Work the lane until it is lost, stopped or asked to end."""
+        """Work the lane until it is lost, stopped, paused or asked to end."""
         publishing: asyncio.Task[None] | None = None
         try:
             await self._check_stream()
             if self.publisher:
                 await self.publisher.recover()
                 publishing = asyncio.create_task(self.publisher.run(), name=f"{self._out_subject}-publisher")
-            while not self._stopping:
+            while not self._stopping and not self._paused():
                 if self.publisher:
                     await self.publisher.room()
-                if await self._reader.wait(limits.READ_HEARTBEAT_S):
+                # Asked again: what came while this waited is left on the stream for when the pause is over.
+                if await self._reader.wait(limits.READ_HEARTBEAT_S) and not self._paused():
                     await self._reader.keep_reading()
                     await self._step()
                 if publishing and publishing.done():

@@ -8,6 +8,11 @@ BATCHES = Counter("apportion_lane_batches_total", "Batches committed.", ["role"]
 ENTRIES = Counter("apportion_lane_entries_total", "Entries committed.", ["role"])
 DROPPED = Counter("apportion_lane_dropped_total", "Messages dropped because their batch was applied before.", ["role"])
 FENCED = Counter("apportion_lane_fenced_total", "Writes refused because the lane has another owner.", ["role"])
+SILENT = Counter(
+    "apportion_lane_silent_sessions_total",
+    "Database sessions ended because their process was silent too long.",
+    ["role"],
+)
 RETRIES = Counter("apportion_lane_retries_total", "Batches rolled back and tried again.", ["role"])
 SET_ASIDE = Counter("apportion_lane_set_aside_total", "Messages that failed alone.", ["role"])
 RECOVERED = Counter("apportion_lane_recovered_total", "Batches committed before and published at take-over.", ["role"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from nats.aio.client import Client
@@ -28,6 +29,10 @@ log = get_logger(__name__)
 
 WORKING_PLACES = ("before_execute", "after_execute", "after_commit")
 PUBLISHING_PLACES = ("after_publish", "before_ack")
+
+
+def _never() -> bool:
+    return False
 
 
 def register_fail_points(role: str, *, publishes: bool = True) -> None:
@@ -54,7 +59,11 @@ class LaneRunner(Generic[T]):
         worker_id: str,
         lease_s: float,
         lanes: int = limits.LANES,
+        paused: Callable[[], bool] = _never,
     ) -> None:
+        """Work the lanes of `role`. While `paused()` is true none is held and no batch begins: messages wait on the
+        stream, and are worked from the lanes' positions when it is over.
+        """
         self._database = database
         self._client = client
         self._role = role
@@ -64,6 +73,8 @@ class LaneRunner(Generic[T]):
         self._worker_id = worker_id
         self._lease_s = lease_s
         self._lanes = lanes
+        self._paused = paused
+        self._was_paused = False
         self._store = LaneStore(database, role, worker_id, lease_s)
         self._commits = asyncio.Semaphore(limits.COMMITS_AT_ONCE)
         self._owned: dict[int, OwnedLane[T]] = {}
@@ -78,7 +89,11 @@ class LaneRunner(Generic[T]):
         try:
             while not stop.is_set():
                 try:
-                    await self._balance()
+                    if self._paused():
+                        await self._pause()
+                    else:
+                        self._was_paused = False
+                        await self._balance()
                 except Exception as error:
                     if classify(error) != "infrastructure":
                         raise
@@ -111,6 +126,16 @@ class LaneRunner(Generic[T]):
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, limits.RETRY_LAST_S)
 
+    async def _pause(self) -> None:
+        """Let every lane go, and no longer count as a worker: others may be open where this one is closed."""
+        for lane in self._owned.values():
+            lane.end()
+        if not self._was_paused:
+            log.info("lane.paused", role=self._role)
+            await self._store.gone()
+        self._was_paused = True
+        metrics.OWNED.labels(self._role).set(len(self._owned))
+
     async def _balance(self) -> None:
         """Take free lanes up to the fair share; give up what is above it."""
         free, workers, stopped = await self._store.look(list(self._owned))
@@ -138,6 +163,7 @@ class LaneRunner(Generic[T]):
                 output=self._output,
                 processor=self._processor,
                 commits=self._commits,
+                paused=self._paused,
             )
             self._owned[number] = lane
             self._tasks[number] = asyncio.create_task(self._work(lane), name=f"{self._role}-{number}")

@@ -9,9 +9,12 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_common.db.unit_of_work import Database, Transaction
-from apportion_common.lanes import limits
+from apportion_common.lanes import limits, metrics
 from apportion_common.lanes.errors import Fenced, LaneStopped
 from apportion_common.lanes.model import LaneOutput
+from apportion_common.logs import get_logger
+
+log = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,23 @@ _FREE = text(
 )
 _STOPPED = text("SELECT count(*) FROM lane WHERE role = :role AND stopped_reason IS NOT NULL")
 # A restarted worker of the same name takes its lanes back at once: the epoch fences what is left of it.
+# A row that somebody holds is left for later: waiting for it would keep this worker from all other lanes.
 _ACQUIRE = text(
     "UPDATE lane SET epoch = epoch + 1, owner = :worker,"
     " lease_until = clock_timestamp() + make_interval(secs => :lease_s)"
-    " WHERE role = :role AND lane = :lane AND stopped_reason IS NULL"
-    " AND (lease_until < clock_timestamp() OR owner = :worker)"
-    " RETURNING lane, epoch, stream_id, stream_seq, pos, next_seq, out_pos"
+    " FROM (SELECT role, lane FROM lane WHERE role = :role AND lane = :lane AND stopped_reason IS NULL"
+    " AND (lease_until < clock_timestamp() OR owner = :worker) FOR NO KEY UPDATE SKIP LOCKED) AS free"
+    " WHERE lane.role = free.role AND lane.lane = free.lane"
+    " RETURNING lane.lane, epoch, stream_id, stream_seq, pos, next_seq, out_pos"
+)
+# A process that is paused in mid-COPY holds its rows without end: neither idle_in_transaction_session_timeout nor
+# statement_timeout ends a session that waits for the rest of what its client sends.
+_END_SILENT = text(
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
+    " AND split_part(application_name, '/', 1) = split_part(current_setting('application_name'), '/', 1)"
+    " AND state = 'active' AND wait_event_type = 'Client' AND wait_event = 'ClientRead'"
+    " AND state_change < clock_timestamp() - make_interval(secs => :lease_s)"
 )
 _ADOPT = text(
     "UPDATE lane SET stream_id = :stream_id WHERE role = :role AND lane = :lane AND epoch = :epoch AND stream_id = ''"
@@ -109,8 +123,15 @@ class LaneStore:
             await tx.execute(_CREATE, {"role": self._role, "lanes": lanes})
 
     async def look(self, held: Sequence[int]) -> tuple[list[int], int, int]:
-        """Show a sign of life; give lanes that may be taken, live workers, stopped lanes."""
+        """Show a sign of life; give lanes that may be taken, live workers, stopped lanes.
+
+        Ends sessions of this service whose client fell silent within a statement, for longer than a lease.
+        """
         async with self._database.transaction() as tx:
+            silent = (await tx.execute(_END_SILENT, {"lease_s": self._lease_s})).scalar_one()
+            if silent:
+                metrics.SILENT.labels(self._role).inc(silent)
+                log.warning("lane.silent_sessions_ended", role=self._role, sessions=silent)
             await tx.execute(_SEEN, {"role": self._role, "worker": self._worker})
             stale_s = self._lease_s * limits.WORKER_STALE_LEASES
             workers = (await tx.execute(_WORKERS, {"role": self._role, "stale_s": stale_s})).scalar_one()

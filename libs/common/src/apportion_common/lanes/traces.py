@@ -7,7 +7,7 @@ with the entries. So the trace of one call runs through every process, however t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
 
@@ -23,7 +23,7 @@ class BatchTraces(AbstractContextManager["BatchTraces"]):
     """The spans of one batch. Use as a context manager round the batch's work."""
 
     def __init__(
-        self, name: str, incoming: Sequence[lane_pb2.TraceRange], attributes: dict[str, AttributeValue]
+        self, name: str, incoming: Sequence[lane_pb2.TraceRange], attributes: Mapping[str, AttributeValue]
     ) -> None:
         self._tracer = tracer(__name__)
         self._name = name

@@ -131,7 +131,8 @@ def charge_batch(batch: pricing_lane_pb2.RatedBatch) -> ChargeBatch:
 
 def _traces(position: LanePosition, messages: Sequence[Message]) -> BatchTraces:
     ranges = [trace for message in messages for trace in message.value.traces]
-    return BatchTraces("ledger.post", ranges, {"lane": position.lane, "pos": messages[-1].value.pos})
+    first, last = messages[0].value.pos, messages[-1].value.pos
+    return BatchTraces("ledger.post", ranges, {"lane": position.lane, "pos_first": first, "pos_last": last})
 
 
 def _outcome(

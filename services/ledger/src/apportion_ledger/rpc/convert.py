@@ -65,13 +65,13 @@ def optional_us(message: Message, field: str) -> int | None:
 
 
 def place_of(token: str) -> UUID | None:
-    """The id that a page token carries. InvalidArgument PAGE_TOKEN_INVALID."""
+    """The id that a page token carries. InvalidArgument PAGE_TOKEN_MALFORMED."""
     if not token:
         return None
     try:
         return parse_uuid(token)
     except ApportionError:
-        raise errors.page_token_invalid() from None
+        raise errors.page_token_malformed() from None
 
 
 def text_of(value: UUID | None) -> str:

@@ -33,7 +33,7 @@ class LineRpcs(LedgerServiceServicer):
     horizons: Horizons
 
     async def ListLines(self, request: pb.ListLinesRequest, context: Context) -> pb.ListLinesResponse:
-        """A page of lines by entry id. INVALID_ARGUMENT PAGE_TOKEN_INVALID."""
+        """A page of lines by entry id. INVALID_ARGUMENT PAGE_TOKEN_MALFORMED."""
         wanted = request.filter
         query = LineQuery(
             optional_id(wanted.org_id, "filter.org_id"),

@@ -49,7 +49,7 @@ class PayoutRpcs(LedgerServiceServicer):
         return await run_mutation(self.database, "RunSweep", request, pb.RunSweepResponse, sweep)
 
     async def ListSettlements(self, request: pb.ListSettlementsRequest, context: Context) -> pb.ListSettlementsResponse:
-        """A page of payouts by id. INVALID_ARGUMENT PAGE_TOKEN_INVALID."""
+        """A page of payouts by id. INVALID_ARGUMENT PAGE_TOKEN_MALFORMED."""
         found, place = await self.settlements.page(
             optional_id(request.partner_id, "partner_id"),
             _KIND_NAMES.get(request.kind),

@@ -95,7 +95,7 @@ class Ingest:
 
         With `committed` it waits up to `wait_s` for their lanes, else for the stream's disk only. Raises
         InvalidArgument BATCH_EMPTY and BATCH_TOO_LARGE, FailedPrecondition STREAM_NOT_DURABLE, Unavailable
-        STREAM_UNAVAILABLE and COMMIT_UNKNOWN (none, some or all was taken).
+        STREAM_UNAVAILABLE and COMMIT_UNKNOWN (none, some or all was taken, as after a reconnect within the call).
         """
         count = len(readable) + len(compact)
         if count == 0:
@@ -116,6 +116,8 @@ class Ingest:
             failpoints.hit(BEFORE_ANSWER, events=len(taken.events), accepted=result.accepted_count)
         else:
             await self._publish([(plan.lane, _message(envelope, taken, plan)) for plan in plans])
+            # A reconnect meanwhile may have led to a server that flushes later, whose acknowledgement promises less.
+            await self._stream.require_durable()
             result.accepted_count = len(taken.events)
         metrics.TAKEN.labels("committed" if committed else "enqueued").inc(len(taken.events))
         return result

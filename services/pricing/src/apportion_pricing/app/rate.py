@@ -460,7 +460,8 @@ class Rater:
     @staticmethod
     def _traced(position: LanePosition, batches: Sequence[Accepted]) -> BatchTraces:
         ranges = [item for batch in batches for item in batch.traces]
-        return BatchTraces("pricing.rate", ranges, {"lane": position.lane, "pos": batches[0].pos})
+        places = {"lane": position.lane, "pos_first": batches[0].pos, "pos_last": batches[-1].pos}
+        return BatchTraces("pricing.rate", ranges, places)
 
     @staticmethod
     def _outcome(

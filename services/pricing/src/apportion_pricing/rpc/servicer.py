@@ -1,7 +1,5 @@
 """PricingService: each RPC is message in, use case, message out. What is not here answers UNIMPLEMENTED."""
 
-
-
 from __future__ import annotations
 
 from typing import Any
