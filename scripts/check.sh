@@ -32,6 +32,10 @@ if [ -n "$tag" ]; then
 else
   echo "no tag yet: a breaking change has a line in the change log instead"
 fi
+step "migrations: lint"
+$bin/apportion-migrate lint
+step "migrations: what was let in stays"
+$bin/pytest -q tests/migrations/gates/test_gate_text.py
 step "house rules"
 $bin/pytest -q tests/architecture
 echo

@@ -61,8 +61,8 @@ MEANINGS = DECIMAL_MEANINGS | {
     "ROLE_REQUIRED": "The token has none of the roles that may call this.",
     "STREAM_UNAVAILABLE": "The stream did not acknowledge every message: none, some or all was taken. Send it again.",
     "TIERS_MALFORMED": "A ladder of tiers is not a list of thresholds and prices.",
-    "TIMESTAMP_MALFORMED": "A timestamp has nanos outside 0 to 999,999,999, or more than microseconds.",
-    "TIME_MALFORMED": "An event's time is missing or is no timestamp.",
+    "TIME_MALFORMED": "A time is missing or is no timestamp.",
+    "TIME_OUT_OF_RANGE": "A time lies outside the years that are allowed.",
 }
 """Meanings of reasons whose messages differ from place to place."""
 

@@ -8,10 +8,11 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from apportion_common.migrations.catalog import Catalog, differences, read_catalog, read_model_catalog
+from apportion_common.migrations.catalog import Catalog, differences, read_catalog
 from apportion_common.migrations.environment import migration_engine, psycopg_url
 from apportion_common.settings import SERVICES
 from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_common.testing.migration_gates import model_differences
 from sqlalchemy import Engine, MetaData
 
 
@@ -37,17 +38,10 @@ def test_alembic_finds_no_difference_between_migrations_and_models(service: str,
 
 
 def test_models_build_the_tables_constraints_and_indexes_that_migrations_build(
-    database_factory: DatabaseFactory, service: str, migrated: Engine
+    database_factory: DatabaseFactory, service: str
 ) -> None:
-    modelled = _engine(database_factory.blank(service))
-    with migrated.connect() as connection:
-        extensions = connection.exec_driver_sql("SELECT extname FROM pg_extension").scalars().all()
-        expected = read_model_catalog(connection)
-    with modelled.begin() as connection:
-        for name in extensions:
-            connection.exec_driver_sql(f'CREATE EXTENSION IF NOT EXISTS "{name}"')
-        _metadata(service).create_all(connection)
-        assert differences(expected, read_model_catalog(connection)) == []
+    migrated = database_factory.service(service)
+    assert model_differences(migrated, database_factory.blank(service), _metadata(service)) == []
 
 
 def test_down_to_nothing_and_up_again_gives_the_same_catalog(database_factory: DatabaseFactory, service: str) -> None:

@@ -59,6 +59,11 @@ def configure_logs(service: str, level: str) -> None:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
 
 
+def log_to_stderr() -> None:
+    """For a command whose standard output is its answer: what modules log goes to standard error instead."""
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger: `log.info("event_name", key=value)`."""
     logger: FilteringBoundLogger = structlog.get_logger(name)

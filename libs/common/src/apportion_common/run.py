@@ -27,6 +27,7 @@ from apportion_common.bus.connection import connect
 from apportion_common.clock import Clock, SystemClock
 from apportion_common.db.engine import IDLE_IN_TRANSACTION_TIMEOUT_MS, make_engine
 from apportion_common.db.unit_of_work import Database
+from apportion_common.flags import Flags, FlagTable
 from apportion_common.grpc.auth import TokenVerifier
 from apportion_common.grpc.client import Channels
 from apportion_common.grpc.server import Registration, RunningServer, start_server
@@ -65,14 +66,20 @@ class Runtime:
     js: JetStreamContext
     channels: Channels
     verifier: TokenVerifier
+    flags: Flags
     registrations: list[Registration] = field(default_factory=list)
     service_names: list[str] = field(default_factory=list)
     tasks: dict[str, BackgroundTask] = field(default_factory=dict)
+    gates: list[tuple[Flags, FlagTable]] = field(default_factory=list)
 
     def serve(self, registration: Registration, service_name: str) -> None:
         """Serve one more gRPC service, by its full name, such as `apportion.ledger.v1.LedgerService`."""
         self.registrations.append(registration)
         self.service_names.append(service_name)
+
+    def behind(self, table: FlagTable) -> None:
+        """Refuse the RPCs of a service whose flags are closed, as its table declares them."""
+        self.gates.append((self.flags, table))
 
     def background(self, name: str, task: BackgroundTask) -> None:
         """Run a task beside the server until the event it is given is set. Raises ValueError for a name taken."""
@@ -176,6 +183,7 @@ class _Process:
             js=client.jetstream(),
             channels=channels,
             verifier=TokenVerifier(settings.jwks_file, settings.token_issuer, settings.token_audience, self._clock),
+            flags=Flags(self._service, file=settings.feature_flags_file),
         )
         await build(runtime)
         failpoints.arm(settings.fail_point, settings.environment)
@@ -192,7 +200,9 @@ class _Process:
     async def _serve(self, runtime: Runtime, engine: AsyncEngine) -> None:
         """Serve until told to end; then end the calls, then the background tasks."""
         settings = self._settings
-        server = await start_server(settings, runtime.registrations, runtime.service_names, verifier=runtime.verifier)
+        server = await start_server(
+            settings, runtime.registrations, runtime.service_names, verifier=runtime.verifier, gates=runtime.gates
+        )
         self._server = server
         self._starting = False
         _settle_garbage_collector()

@@ -97,6 +97,11 @@ class ServiceSettings(BaseSettings):
     otel_exporter_otlp_endpoint: str | None = Field(
         default=None, description="OTLP gRPC endpoint that spans are sent to; none when not set."
     )
+    feature_flags_file: Path | None = Field(
+        default=None,
+        description="File of lines FEATURE_<NAME>=on or off, read again whenever it changes; it has the last word over "
+        "the environment's variables of the same names.",
+    )
     log_level: LogLevel = Field(default="INFO", description="Least severe level that is logged.")
     worker_id: str = Field(
         default_factory=default_worker_id,

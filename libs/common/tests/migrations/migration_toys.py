@@ -20,9 +20,12 @@ run(MetaData(), service="{service}")
 REVISION = """
 from alembic import op
 from apportion_common.migrations import ops as safe
+from apportion_common.migrations.preflight import Check
+from apportion_common.migrations.revision import RevisionNotes
 
 revision = {revision!r}
 down_revision = {down!r}
+NOTES = RevisionNotes({notes})
 
 
 def upgrade():
@@ -32,6 +35,13 @@ def upgrade():
 def downgrade():
     {downgrade}
 """
+NOTES = {
+    "why": "A toy.",
+    "phase": "expand",
+    "lock_class": "exclusive-short",
+    "reversible": True,
+    "test": "deploy/migration-plan.toml",
+}
 NOTE = "op.execute(\"INSERT INTO step_log SELECT '{}', pg_backend_pid(), current_setting('lock_timeout')\")"
 
 
@@ -47,14 +57,19 @@ class Toy:
         """A session of a toy's database owner, in autocommit."""
         return psycopg.connect(self.environ[f"{service.upper()}_MIGRATION_DATABASE_URL"], autocommit=True)
 
-    def rewrite(self, service: str, upgrade: str, downgrade: str = "pass") -> None:
-        """Give the service's second revision another body."""
-        write_revision(self.plan.root, service, f"{service}_2", f"{service}_1", upgrade, downgrade)
+    def rewrite(self, service: str, upgrade: str, downgrade: str = "pass", **notes: object) -> None:
+        """Give the service's second revision another body, and what it says of itself."""
+        write_revision(self.plan.root, service, f"{service}_2", f"{service}_1", upgrade, downgrade, **notes)
 
 
-def write_revision(root: Path, service: str, revision: str, down: str | None, upgrade: str, downgrade: str) -> None:
+def write_revision(
+    root: Path, service: str, revision: str, down: str | None, upgrade: str, downgrade: str, **notes: object
+) -> None:
     file = root / "services" / service / "migrations" / "versions" / f"{revision}.py"
-    file.write_text(REVISION.format(revision=revision, down=down, upgrade=upgrade, downgrade=downgrade))
+    said = {**NOTES, **notes}
+    shown = ", ".join(f"{name}={value if name == 'checks' else repr(value)}" for name, value in said.items())
+    text = REVISION.format(revision=revision, down=down, upgrade=upgrade, downgrade=downgrade, notes=shown)
+    file.write_text(text)
 
 
 def make_toy(root: Path, owner_url: Callable[[str], str], app_url: Callable[[str], str]) -> Toy:

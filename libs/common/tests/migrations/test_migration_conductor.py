@@ -163,20 +163,6 @@ def test_the_sql_of_the_plan_needs_no_database(toy: Toy) -> None:
     assert "CREATE TABLE step_log" not in texts["beta_2"]
 
 
-def test_four_commands_at_once_apply_each_step_once_and_all_succeed(toy: Toy) -> None:
-    toy.rewrite("alpha", "op.execute(\"INSERT INTO step_log SELECT 'alpha_2' FROM pg_sleep(0.5)\")")
-    environ = {**os.environ, **toy.environ, "APPORTION_ROOT": str(toy.plan.root)}
-    command = [sys.executable, "-m", "apportion_cli.migrate", "up"]
-    runs = [subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) for _ in range(4)]
-    outputs = [process.communicate(timeout=120)[0] for process in runs]
-    assert [process.returncode for process in runs] == [0, 0, 0, 0]
-    lines = [json.loads(line) for output in outputs for line in output.splitlines()]
-    applied = sorted(line["revision"] for line in lines if line["event"] == "applied")
-    assert applied == sorted(ALL_STEPS)
-    assert logged(toy, "alpha") == ["alpha_1", "alpha_2"]
-    assert logged(toy, "beta") == ["beta_1", "beta_2"]
-
-
 def test_the_command_exits_75_and_names_the_holder_when_another_run_keeps_the_lock(toy: Toy) -> None:
     environ = {**os.environ, **toy.environ, "APPORTION_ROOT": str(toy.plan.root)}
     command = [sys.executable, "-m", "apportion_cli.migrate", "up", "--lock-wait-s", "0"]

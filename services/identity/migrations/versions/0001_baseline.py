@@ -1,4 +1,4 @@
-"""What stood before the plan: users, memberships, invitations and settings, hardly constrained.
+"""What stood before the plan: users, memberships, invitations, settings and domain claims, hardly constrained.
 
 Why:        The plan's revision builds on these tables; on an environment that has them, this revision is adopted.
 Lock class: None: creates tables only.
@@ -9,11 +9,20 @@ Pre-flight: None.
 from __future__ import annotations
 
 from alembic import op
+from apportion_common.migrations.revision import RevisionNotes
 
 revision = "identity_baseline"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+NOTES = RevisionNotes(
+    why="The plan's revision builds on these tables; an environment that has them adopts this revision.",
+    phase="expand",
+    lock_class="none",
+    reversible=True,
+    test="tests/migrations/preflight/test_legacy_to_head.py",
+)
 
 TABLES = (
     """
@@ -57,6 +66,17 @@ TABLES = (
         CONSTRAINT pk_global_setting PRIMARY KEY (key, scope)
     )
     """,
+    """
+    CREATE TABLE domain_claim (
+        claim_id uuid NOT NULL,
+        org_id uuid NOT NULL,
+        domain text NOT NULL,
+        status text NOT NULL,
+        verified_at timestamptz,
+        proof jsonb,
+        CONSTRAINT pk_domain_claim PRIMARY KEY (claim_id)
+    )
+    """,
 )
 
 
@@ -66,5 +86,5 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for name in ("global_setting", "invitation", "membership", "app_user"):
+    for name in ("domain_claim", "global_setting", "invitation", "membership", "app_user"):
         op.execute(f"DROP TABLE {name}")

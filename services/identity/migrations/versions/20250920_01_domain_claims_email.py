@@ -1,89 +1,134 @@
-"""Domain claims proved by mail; and constraints on the users, memberships, invitations and settings of before.
+"""Domain claims proved by mail; and constraints on the users, memberships, invitations, settings and claims of before.
 
 Why:        An organisation proves that a domain is its own; invitations and addresses are unique in any letter case.
-Lock class: ACCESS EXCLUSIVE on app_user, membership, invitation and global_setting while their rows are checked and
-            indexed (no rewrite: text to citext keeps the stored bytes); the rest are new tables.
-Reversible: Yes; what the new tables hold is lost.
-Pre-flight: Addresses of app_user equal in another letter case; live invitations of one organisation and address;
-            token hashes that are equal or not of 32 bytes; malformed addresses, roles, statuses and value types;
-            members without a user.
+Lock class: ACCESS EXCLUSIVE for an instant on the tables that stood before, while a column with a constant or a checked
+            constraint is added: no row is read or written under it. Indexes are built, and constraints validated,
+            beside the writers.
+Reversible: Yes; what the new tables and columns hold is lost.
+Pre-flight: See preflight.py; every constraint and unique index that rows of before could break has its check.
+Again:      Until the last transaction everything can be begun again; that one has the rest and the revision's name.
 """
 
 from __future__ import annotations
 
 from alembic import op
 from apportion_common.migrations import ops as safe
+from apportion_common.migrations.audit import hand_over_migration_audit
+from apportion_common.migrations.preflight import checks_beside
+from apportion_common.migrations.revision import RevisionNotes
 
 revision = "20250920_01_domain_claims_email"
 down_revision = "identity_baseline"
 branch_labels = None
 depends_on = None
 
-CONSTRAIN = (
+NOTES = RevisionNotes(
+    why="An organisation proves that a domain is its own; invitations and addresses are unique in any letter case.",
+    phase="expand",
+    lock_class="exclusive-short",
+    reversible=True,
+    checks=checks_beside(__file__),
+    data=("invitation_addresses",),
+    non_transactional=True,
+    statement_timeout_ms=600_000,
+    timeout_reason="Indexes are built and constraints validated beside the writers, on tables of any size.",
+    test="tests/migrations/preflight/test_legacy_to_head.py",
+)
+
+# What may be begun again after any crash; a column is made with a constant, so no row is written.
+WIDEN = (
+    # The same bytes in another type: no row is read.
     """
-    ALTER TABLE app_user
-        ALTER COLUMN email TYPE citext,
-        ADD CONSTRAINT uq_app_user_email UNIQUE (email),
-        ADD CONSTRAINT ck_app_user_email CHECK (position('@' in email) > 1 AND length(email) <= 320)
+    -- squawk-ignore changing-column-type
+    ALTER TABLE app_user ALTER COLUMN email TYPE citext
     """,
+    # Nobody knows when an old invitation was made; none of them counts in a day's limit.
+    "ALTER TABLE invitation ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT '2000-01-01T00:00:00Z'",
     """
-    ALTER TABLE membership
-        ADD CONSTRAINT fk_membership_user_id FOREIGN KEY (user_id) REFERENCES app_user (user_id),
-        ADD CONSTRAINT ck_membership_role CHECK (role IN ('Owner', 'Admin', 'User')),
-        ADD CONSTRAINT ck_membership_status CHECK (status IN ('active', 'pending'))
-    """,
-    "CREATE INDEX ix_membership_user_id ON membership (user_id)",
-    """
-    ALTER TABLE invitation
-        ADD COLUMN created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
-        ADD CONSTRAINT uq_invitation_token_hash UNIQUE (token_hash),
-        ADD CONSTRAINT ck_invitation_email CHECK (position('@' in email) > 1 AND length(email) <= 320),
-        ADD CONSTRAINT ck_invitation_role CHECK (role IN ('Owner', 'Admin', 'User')),
-        ADD CONSTRAINT ck_invitation_token_hash CHECK (octet_length(token_hash) = 32),
-        ADD CONSTRAINT ck_invitation_one_end CHECK (consumed_at IS NULL OR revoked_at IS NULL)
-    """,
-    """
-    CREATE UNIQUE INDEX ix_invitation_live ON invitation (org_id, lower(email))
-        WHERE consumed_at IS NULL AND revoked_at IS NULL
-    """,
-    "CREATE INDEX ix_invitation_org_id_created_at ON invitation (org_id, created_at)",
-    """
-    ALTER TABLE global_setting
-        ADD CONSTRAINT ck_global_setting_value_type CHECK (value_type IN ('int', 'decimal', 'bool', 'text', 'list'))
+    ALTER TABLE domain_claim
+        ADD COLUMN IF NOT EXISTS wildcard boolean NOT NULL DEFAULT false,
+        ADD COLUMN IF NOT EXISTS token_hash bytea,
+        ADD COLUMN IF NOT EXISTS token_expires_at timestamptz,
+        ADD COLUMN IF NOT EXISTS created_by text NOT NULL DEFAULT 'migration',
+        ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
+        ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now()
     """,
 )
 
-CREATE = (
-    """
-    CREATE TABLE domain_claim (
-        claim_id uuid NOT NULL,
-        org_id uuid NOT NULL,
-        domain text NOT NULL,
-        status text NOT NULL,
-        verified_at timestamptz,
-        wildcard boolean NOT NULL DEFAULT false,
-        proof jsonb,
-        token_hash bytea,
-        token_expires_at timestamptz,
-        created_by text NOT NULL,
-        created_at timestamptz NOT NULL,
-        updated_at timestamptz NOT NULL,
-        CONSTRAINT pk_domain_claim PRIMARY KEY (claim_id),
-        CONSTRAINT uq_domain_claim_token_hash UNIQUE (token_hash),
-        CONSTRAINT ck_domain_claim_status CHECK (status IN ('pending', 'verified', 'revoked', 'pending_conflict')),
-        CONSTRAINT ck_domain_claim_domain CHECK (
+UNIQUE = {
+    "uq_app_user_email": ("app_user", "email", ""),
+    "uq_invitation_token_hash": ("invitation", "token_hash", ""),
+    "ix_invitation_live": ("invitation", "org_id, lower(email)", "consumed_at IS NULL AND revoked_at IS NULL"),
+    "uq_domain_claim_token_hash": ("domain_claim", "token_hash", ""),
+    "ix_domain_claim_held": ("domain_claim", "domain", "status IN ('pending', 'verified')"),
+}
+
+INDEXES = {
+    "ix_membership_user_id": ("membership", "user_id"),
+    "ix_invitation_org_id_created_at": ("invitation", "org_id, created_at"),
+    "ix_domain_claim_org_id": ("domain_claim", "org_id"),
+}
+
+ROLES = "CHECK (role IN ('Owner', 'Admin', 'User'))"
+ADDRESS = "CHECK (position('@' in email) > 1 AND length(email) <= 320)"
+
+CONSTRAINTS = {
+    "ck_app_user_email": ("app_user", ADDRESS),
+    "fk_membership_user_id": ("membership", "FOREIGN KEY (user_id) REFERENCES app_user (user_id)"),
+    "ck_membership_role": ("membership", ROLES),
+    "ck_membership_status": ("membership", "CHECK (status IN ('active', 'pending'))"),
+    "ck_invitation_email": ("invitation", ADDRESS),
+    "ck_invitation_role": ("invitation", ROLES),
+    "ck_invitation_token_hash": ("invitation", "CHECK (octet_length(token_hash) = 32)"),
+    "ck_invitation_one_end": ("invitation", "CHECK (consumed_at IS NULL OR revoked_at IS NULL)"),
+    "ck_global_setting_value_type": (
+        "global_setting",
+        "CHECK (value_type IN ('int', 'decimal', 'bool', 'text', 'list'))",
+    ),
+    "ck_domain_claim_status": (
+        "domain_claim",
+        "CHECK (status IN ('pending', 'verified', 'revoked', 'pending_conflict'))",
+    ),
+    "ck_domain_claim_domain": (
+        "domain_claim",
+        """
+        CHECK (
             domain = lower(domain) AND length(domain) BETWEEN 3 AND 253 AND domain NOT LIKE '%.' AND domain LIKE '%.%'
-        ),
-        CONSTRAINT ck_domain_claim_verified CHECK (
-            status <> 'verified' OR (verified_at IS NOT NULL AND proof IS NOT NULL)
-        ),
-        CONSTRAINT ck_domain_claim_wildcard CHECK (NOT wildcard OR verified_at IS NOT NULL),
-        CONSTRAINT ck_domain_claim_token_hash CHECK (octet_length(token_hash) = 32),
-        CONSTRAINT ck_domain_claim_token CHECK ((token_hash IS NULL) = (token_expires_at IS NULL))
-    )
+        )
+        """,
+    ),
+    "ck_domain_claim_verified": (
+        "domain_claim",
+        "CHECK (status <> 'verified' OR (verified_at IS NOT NULL AND proof IS NOT NULL))",
+    ),
+    "ck_domain_claim_wildcard": ("domain_claim", "CHECK (NOT wildcard OR verified_at IS NOT NULL)"),
+    "ck_domain_claim_token_hash": ("domain_claim", "CHECK (octet_length(token_hash) = 32)"),
+    "ck_domain_claim_token": ("domain_claim", "CHECK ((token_hash IS NULL) = (token_expires_at IS NULL))"),
+}
+
+# From here on all is one transaction, with the revision's name: it is there whole or not at all.
+SETTLE = (
+    "ALTER TABLE app_user ADD CONSTRAINT uq_app_user_email UNIQUE USING INDEX uq_app_user_email",
+    """
+    ALTER TABLE invitation
+        ALTER COLUMN created_at SET DEFAULT clock_timestamp(),
+        ADD CONSTRAINT uq_invitation_token_hash UNIQUE USING INDEX uq_invitation_token_hash
     """,
-    "CREATE UNIQUE INDEX ix_domain_claim_held ON domain_claim (domain) WHERE status IN ('pending', 'verified')",
-    "CREATE INDEX ix_domain_claim_org_id ON domain_claim (org_id)",
+    """
+    ALTER TABLE domain_claim
+        ALTER COLUMN created_by DROP DEFAULT,
+        ALTER COLUMN created_at DROP DEFAULT,
+        ALTER COLUMN updated_at DROP DEFAULT,
+        ADD CONSTRAINT uq_domain_claim_token_hash UNIQUE USING INDEX uq_domain_claim_token_hash
+    """,
+    """
+    CREATE TRIGGER domain_claim_transition BEFORE INSERT OR UPDATE ON domain_claim
+        FOR EACH ROW EXECUTE FUNCTION refuse_claim_transition()
+    """,
+    "ALTER TABLE domain_claim ENABLE ALWAYS TRIGGER domain_claim_transition",
+)
+
+CREATE = (
     """
     CREATE FUNCTION refuse_claim_transition() RETURNS trigger LANGUAGE plpgsql AS $function$
     BEGIN
@@ -109,11 +154,6 @@ CREATE = (
     $function$
     """,
     """
-    CREATE TRIGGER domain_claim_transition BEFORE INSERT OR UPDATE ON domain_claim
-        FOR EACH ROW EXECUTE FUNCTION refuse_claim_transition()
-    """,
-    "ALTER TABLE domain_claim ENABLE ALWAYS TRIGGER domain_claim_transition",
-    """
     CREATE TABLE claim_verification (
         verification_id uuid NOT NULL,
         claim_id uuid NOT NULL,
@@ -122,7 +162,6 @@ CREATE = (
         accepted boolean NOT NULL,
         at timestamptz NOT NULL,
         CONSTRAINT pk_claim_verification PRIMARY KEY (verification_id),
-        CONSTRAINT fk_claim_verification_claim_id FOREIGN KEY (claim_id) REFERENCES domain_claim (claim_id),
         CONSTRAINT ck_claim_verification_proof_hash CHECK (octet_length(proof_hash) = 32)
     )
     """,
@@ -141,9 +180,6 @@ CREATE = (
         resolved_by text,
         resolved_at timestamptz,
         CONSTRAINT pk_claim_conflict PRIMARY KEY (conflict_id),
-        CONSTRAINT fk_claim_conflict_claim_id FOREIGN KEY (claim_id) REFERENCES domain_claim (claim_id),
-        CONSTRAINT fk_claim_conflict_against_claim_id
-            FOREIGN KEY (against_claim_id) REFERENCES domain_claim (claim_id),
         CONSTRAINT ck_claim_conflict_state CHECK (state IN ('open', 'resolved')),
         CONSTRAINT ck_claim_conflict_two_claims CHECK (claim_id <> against_claim_id),
         CONSTRAINT ck_claim_conflict_due_at CHECK (due_at > opened_at),
@@ -168,7 +204,6 @@ CREATE = (
         decided_at timestamptz,
         decided_by text,
         CONSTRAINT pk_join_request PRIMARY KEY (request_id),
-        CONSTRAINT fk_join_request_user_id FOREIGN KEY (user_id) REFERENCES app_user (user_id),
         CONSTRAINT ck_join_request_state CHECK (state IN ('pending', 'approved', 'denied')),
         CONSTRAINT ck_join_request_who CHECK (num_nonnulls(user_id, email) = 1),
         CONSTRAINT ck_join_request_decided CHECK (
@@ -203,12 +238,26 @@ CREATE = (
         subject text NOT NULL,
         user_id uuid NOT NULL,
         created_at timestamptz NOT NULL,
-        CONSTRAINT pk_user_login PRIMARY KEY (issuer, subject),
-        CONSTRAINT fk_user_login_user_id FOREIGN KEY (user_id) REFERENCES app_user (user_id)
+        CONSTRAINT pk_user_login PRIMARY KEY (issuer, subject)
     )
     """,
     "CREATE INDEX ix_user_login_user_id ON user_login (user_id)",
 )
+
+# What points to a table of before stops its writers for a moment, and comes at the very end.
+FOREIGN_KEYS = {
+    "fk_claim_verification_claim_id": (
+        "claim_verification",
+        "FOREIGN KEY (claim_id) REFERENCES domain_claim (claim_id)",
+    ),
+    "fk_claim_conflict_claim_id": ("claim_conflict", "FOREIGN KEY (claim_id) REFERENCES domain_claim (claim_id)"),
+    "fk_claim_conflict_against_claim_id": (
+        "claim_conflict",
+        "FOREIGN KEY (against_claim_id) REFERENCES domain_claim (claim_id)",
+    ),
+    "fk_join_request_user_id": ("join_request", "FOREIGN KEY (user_id) REFERENCES app_user (user_id)"),
+    "fk_user_login_user_id": ("user_login", "FOREIGN KEY (user_id) REFERENCES app_user (user_id)"),
+}
 
 GRANTS = {
     "app_user": "SELECT, INSERT, UPDATE",
@@ -223,14 +272,35 @@ GRANTS = {
     "user_login": "SELECT, INSERT",
 }
 
+BEFORE = ("app_user", "membership", "invitation", "global_setting", "domain_claim")
+NEW = tuple(table for table in GRANTS if table not in BEFORE)
+
 WAY_BACK = (
     "DROP TABLE user_login",
     "DROP TABLE service_account",
     "DROP TABLE join_request",
     "DROP TABLE claim_conflict",
     "DROP TABLE claim_verification",
-    "DROP TABLE domain_claim",
+    "DROP TRIGGER domain_claim_transition ON domain_claim",
     "DROP FUNCTION refuse_claim_transition()",
+    "DROP INDEX ix_domain_claim_org_id",
+    "DROP INDEX ix_domain_claim_held",
+    """
+    ALTER TABLE domain_claim
+        DROP CONSTRAINT ck_domain_claim_token,
+        DROP CONSTRAINT ck_domain_claim_token_hash,
+        DROP CONSTRAINT ck_domain_claim_wildcard,
+        DROP CONSTRAINT ck_domain_claim_verified,
+        DROP CONSTRAINT ck_domain_claim_domain,
+        DROP CONSTRAINT ck_domain_claim_status,
+        DROP CONSTRAINT uq_domain_claim_token_hash,
+        DROP COLUMN updated_at,
+        DROP COLUMN created_at,
+        DROP COLUMN created_by,
+        DROP COLUMN token_expires_at,
+        DROP COLUMN token_hash,
+        DROP COLUMN wildcard
+    """,
     "ALTER TABLE global_setting DROP CONSTRAINT ck_global_setting_value_type",
     "DROP INDEX ix_invitation_org_id_created_at",
     "DROP INDEX ix_invitation_live",
@@ -261,14 +331,33 @@ WAY_BACK = (
 
 def upgrade() -> None:
     safe.create_extension("citext")
-    safe.create_shared_tables()
-    for statement in (*CONSTRAIN, *CREATE):
+    for statement in WIDEN:
         op.execute(statement)
-    for table, privileges in GRANTS.items():
-        safe.grant(table, privileges)
+    for name, (table, columns, where) in UNIQUE.items():
+        safe.create_index_concurrently(name, table, columns, unique=True, where=where)
+    for name, (table, columns) in INDEXES.items():
+        safe.create_index_concurrently(name, table, columns)
+    for name, (table, definition) in CONSTRAINTS.items():
+        safe.add_constraint_online(table, name, definition)
+    safe.create_shared_tables()
+    safe.create_data_migration_table()
+    hand_over_migration_audit()
+    for statement in CREATE:
+        op.execute(statement)
+    for table in NEW:
+        safe.grant(table, GRANTS[table])
+    for name, (table, definition) in FOREIGN_KEYS.items():
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+    for statement in SETTLE:
+        op.execute(statement)
+    for table in BEFORE:
+        safe.grant(table, GRANTS[table])
 
 
 def downgrade() -> None:
     for statement in WAY_BACK:
         op.execute(statement)
+    for table in BEFORE:
+        op.execute(f"REVOKE ALL ON TABLE {table} FROM {safe.app_role()}")
+    safe.drop_data_migration_table()
     safe.drop_shared_tables()

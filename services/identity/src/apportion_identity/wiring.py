@@ -8,6 +8,7 @@ from apportion.identity.v1.identity_service_pb2_grpc import add_IdentityServiceS
 from apportion_common.bus.relay import OutboxRelay
 from apportion_common.run import Runtime
 
+from apportion_identity.flags import FLAGS
 from apportion_identity.rpc.servicer import IdentityServicer
 from apportion_identity.store.audit import StoredAuditTrail
 from apportion_identity.store.key_set_file import KeySetFile
@@ -26,4 +27,5 @@ async def build(runtime: Runtime) -> None:
         add_IdentityServiceServicer_to_server(servicer, server)
 
     runtime.serve(register, SERVICE_NAME)
+    runtime.behind(FLAGS)
     runtime.background("relay", OutboxRelay(runtime.database, runtime.nats).run)

@@ -9,11 +9,20 @@ Pre-flight: None.
 from __future__ import annotations
 
 from alembic import op
+from apportion_common.migrations.revision import RevisionNotes
 
 revision = "ledger_baseline"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+NOTES = RevisionNotes(
+    why="The plan's revision builds on these tables; an environment that has them adopts this revision.",
+    phase="expand",
+    lock_class="none",
+    reversible=True,
+    test="tests/migrations/preflight/test_legacy_to_head.py",
+)
 
 TABLES = (
     """

@@ -2,53 +2,79 @@
 
 Why:        Every charge gets a line that balances by construction and that nobody can change; every line can be
             traced to the partner of record, tier and rate that it was decided under, and to the payout it is in.
-Lock class: ACCESS EXCLUSIVE on partner, partner_of_record and commission_rate while they are checked and get their
-            constraints (they hold configuration: thousands of rows at most); everything else is new.
+Lock class: ACCESS EXCLUSIVE for an instant on partner, commission_rate and partner_of_record, and on the last one while
+            its exclusion constraint is built, which PostgreSQL cannot do otherwise. All else is validated and indexed
+            beside the writers, or new.
 Reversible: Yes, as long as no line may be lost: the way back drops the lines with everything that hangs on them, and
             leaves the three older tables as they were.
-Pre-flight: No two intervals of one subject in partner_of_record overlap or are empty; every partner_of_record names a
-            partner; pct lies between 0 and 100; match_kind is sku, sku_type or default, and only default has no value.
+Pre-flight: See preflight.py; every constraint that rows of before could break has its check.
+Again:      Until the last transaction everything can be begun again; that one has the rest and the revision's name.
 """
 
 from __future__ import annotations
 
 from alembic import op
 from apportion_common.migrations import ops as safe
+from apportion_common.migrations.audit import hand_over_migration_audit
+from apportion_common.migrations.preflight import checks_beside
+from apportion_common.migrations.revision import RevisionNotes
 
 revision = "20250920_02_por_commission_ledger"
 down_revision = "ledger_baseline"
 branch_labels = None
 depends_on = None
 
-TERMS_COLUMNS = """
-    ADD COLUMN revision bigint NOT NULL DEFAULT 0,
-    ADD COLUMN created_by text NOT NULL DEFAULT 'migration',
-    ADD COLUMN created_at timestamptz NOT NULL DEFAULT clock_timestamp()
-"""
+NOTES = RevisionNotes(
+    why="Every charge gets a line that balances by construction and that nobody can change.",
+    phase="expand",
+    lock_class="exclusive-short",
+    reversible=True,
+    checks=checks_beside(__file__),
+    non_transactional=True,
+    statement_timeout_ms=600_000,
+    timeout_reason="Indexes are built and constraints validated beside the writers, on tables of any size.",
+    test="tests/migrations/preflight/test_legacy_to_head.py",
+)
 
-ALTERED = (
-    f"""
-    ALTER TABLE partner {TERMS_COLUMNS},
-        ADD CONSTRAINT ck_partner_payout_currency CHECK (payout_currency ~ '^[A-Z]{{3}}$'),
-        ADD CONSTRAINT ck_partner_status CHECK (status IN ('active', 'held', 'closed'))
-    """,
-    f"""
-    ALTER TABLE commission_rate {TERMS_COLUMNS},
-        ADD CONSTRAINT ck_commission_rate_pct CHECK (pct >= 0 AND pct <= 100),
-        ADD CONSTRAINT ck_commission_rate_match_kind CHECK (match_kind IN ('sku', 'sku_type', 'default')),
-        ADD CONSTRAINT ck_commission_rate_match_value CHECK ((match_kind = 'default') = (match_value = ''))
-    """,
-    f"""
-    ALTER TABLE partner_of_record {TERMS_COLUMNS},
-        ADD CONSTRAINT fk_partner_of_record_partner_id FOREIGN KEY (partner_id) REFERENCES partner (partner_id),
-        ADD CONSTRAINT ck_partner_of_record_subject_type CHECK (subject_type IN ('org', 'billing_account')),
-        ADD CONSTRAINT ck_partner_of_record_status CHECK (status IN ('active', 'expired', 'disputed')),
-        ADD CONSTRAINT ck_partner_of_record_interval CHECK (end_at > start_at),
+# No index that stands already can carry an exclusion constraint, so this one reads its table under a strong lock: it
+# holds a row per assignment of a partner, thousands at most. First of all, so that an overlap stops before any change.
+NO_OVERLAP = """
+    -- squawk-ignore ban-drop-constraint
+    ALTER TABLE partner_of_record
+        DROP CONSTRAINT IF EXISTS ex_partner_of_record_overlap,
         ADD CONSTRAINT ex_partner_of_record_overlap EXCLUDE USING gist
             (subject_type WITH =, subject_id WITH =, tstzrange(start_at, end_at) WITH &&)
-    """,
-    "CREATE INDEX ix_partner_of_record_partner_id ON partner_of_record (partner_id)",
-)
+"""
+
+TERMS = ("partner", "commission_rate", "partner_of_record")
+
+# May be begun again after any crash; a column is made with a constant, so no row is written.
+TERMS_COLUMNS = """
+    ADD COLUMN IF NOT EXISTS revision bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS created_by text NOT NULL DEFAULT 'migration',
+    ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now()
+"""
+
+CONSTRAINTS = {
+    "ck_partner_payout_currency": ("partner", "CHECK (payout_currency ~ '^[A-Z]{3}$')"),
+    "ck_partner_status": ("partner", "CHECK (status IN ('active', 'held', 'closed'))"),
+    "ck_commission_rate_pct": ("commission_rate", "CHECK (pct >= 0 AND pct <= 100)"),
+    "ck_commission_rate_match_kind": ("commission_rate", "CHECK (match_kind IN ('sku', 'sku_type', 'default'))"),
+    "ck_commission_rate_match_value": ("commission_rate", "CHECK ((match_kind = 'default') = (match_value = ''))"),
+    "fk_partner_of_record_partner_id": (
+        "partner_of_record",
+        "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)",
+    ),
+    "ck_partner_of_record_subject_type": (
+        "partner_of_record",
+        "CHECK (subject_type IN ('org', 'billing_account'))",
+    ),
+    "ck_partner_of_record_status": (
+        "partner_of_record",
+        "CHECK (status IN ('active', 'expired', 'disputed'))",
+    ),
+    "ck_partner_of_record_interval": ("partner_of_record", "CHECK (end_at > start_at)"),
+}
 
 TABLES = (
     """
@@ -60,8 +86,7 @@ TABLES = (
         created_by text NOT NULL,
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         CONSTRAINT pk_partner_tier PRIMARY KEY (partner_id, revision),
-        CONSTRAINT ck_partner_tier_tier CHECK (tier <> ''),
-        CONSTRAINT fk_partner_tier_partner_id FOREIGN KEY (partner_id) REFERENCES partner (partner_id)
+        CONSTRAINT ck_partner_tier_tier CHECK (tier <> '')
     )
     """,
     """
@@ -73,8 +98,7 @@ TABLES = (
         created_by text NOT NULL,
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         CONSTRAINT pk_partner_of_record_version PRIMARY KEY (por_id, revision),
-        CONSTRAINT ck_partner_of_record_version_status CHECK (status IN ('active', 'expired', 'disputed')),
-        CONSTRAINT fk_partner_of_record_version_por_id FOREIGN KEY (por_id) REFERENCES partner_of_record (por_id)
+        CONSTRAINT ck_partner_of_record_version_status CHECK (status IN ('active', 'expired', 'disputed'))
     )
     """,
     """
@@ -156,8 +180,7 @@ TABLES = (
         CONSTRAINT pk_partner_balance PRIMARY KEY (partner_id, currency),
         CONSTRAINT ck_partner_balance_finite
             CHECK (earned <> 'NaN'::numeric AND clawed_back <> 'NaN'::numeric
-                AND paid_real_time <> 'NaN'::numeric AND paid_sweep <> 'NaN'::numeric),
-        CONSTRAINT fk_partner_balance_partner_id FOREIGN KEY (partner_id) REFERENCES partner (partner_id)
+                AND paid_real_time <> 'NaN'::numeric AND paid_sweep <> 'NaN'::numeric)
     )
     """,
     """
@@ -202,8 +225,7 @@ TABLES = (
         CONSTRAINT ck_settlement_entry
             CHECK ((kind = 'real_time') = (entry_id IS NOT NULL AND threshold IS NOT NULL)),
         CONSTRAINT ck_settlement_void_reason CHECK ((state = 'void') = (void_reason IS NOT NULL)),
-        CONSTRAINT ck_settlement_decided CHECK ((state = 'pending') = (decided_at IS NULL)),
-        CONSTRAINT fk_settlement_partner_id FOREIGN KEY (partner_id) REFERENCES partner (partner_id)
+        CONSTRAINT ck_settlement_decided CHECK ((state = 'pending') = (decided_at IS NULL))
     )
     """,
     "CREATE INDEX ix_settlement_partner_id_currency ON settlement (partner_id, currency, kind, business_day)",
@@ -240,7 +262,6 @@ TABLES = (
         CONSTRAINT ck_sweep_claim_paid CHECK (paid >= 0 AND paid <> 'NaN'::numeric),
         CONSTRAINT ck_sweep_claim_settlement CHECK ((paid > 0) = (settlement_id IS NOT NULL)),
         CONSTRAINT ck_sweep_claim_balance CHECK (paid = 0 OR paid <= balance),
-        CONSTRAINT fk_sweep_claim_partner_id FOREIGN KEY (partner_id) REFERENCES partner (partner_id),
         CONSTRAINT fk_sweep_claim_settlement_id FOREIGN KEY (settlement_id) REFERENCES settlement (settlement_id)
     )
     """,
@@ -281,8 +302,7 @@ TABLES = (
         resolved_at timestamptz,
         CONSTRAINT pk_dispute PRIMARY KEY (dispute_id),
         CONSTRAINT ck_dispute_state CHECK (state IN ('open', 'upheld', 'rejected')),
-        CONSTRAINT ck_dispute_resolved CHECK ((state = 'open') = (resolved_at IS NULL)),
-        CONSTRAINT fk_dispute_partner_id FOREIGN KEY (partner_id) REFERENCES partner (partner_id)
+        CONSTRAINT ck_dispute_resolved CHECK ((state = 'open') = (resolved_at IS NULL))
     )
     """,
     "CREATE INDEX ix_dispute_open ON dispute (partner_id) WHERE state = 'open'",
@@ -313,8 +333,7 @@ TABLES = (
         CONSTRAINT uq_statement_partner_id_currency_period UNIQUE (partner_id, currency, period),
         CONSTRAINT ck_statement_closing
             CHECK (closing = opening + earned - clawed_back - paid_real_time - paid_sweep
-                AND closing <> 'NaN'::numeric),
-        CONSTRAINT fk_statement_partner_id FOREIGN KEY (partner_id) REFERENCES partner (partner_id)
+                AND closing <> 'NaN'::numeric)
     )
     """,
 )
@@ -400,6 +419,23 @@ IMMUTABLE = (
     "statement",
 )
 
+# What points to a table of before stops its writers for a moment, and comes at the very end.
+FOREIGN_KEYS = {
+    "fk_partner_tier_partner_id": ("partner_tier", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
+    "fk_partner_of_record_version_por_id": (
+        "partner_of_record_version",
+        "FOREIGN KEY (por_id) REFERENCES partner_of_record (por_id)",
+    ),
+    "fk_partner_balance_partner_id": ("partner_balance", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
+    "fk_settlement_partner_id": ("settlement", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
+    "fk_sweep_claim_partner_id": ("sweep_claim", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
+    "fk_dispute_partner_id": ("dispute", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
+    "fk_statement_partner_id": ("statement", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
+}
+
+LAST = ("commission_rate", "partner_of_record_version")
+"""What is made immutable once the tables of before are in hand."""
+
 GRANTS = {
     "partner": "SELECT, INSERT, UPDATE",
     "partner_of_record": "SELECT, INSERT, UPDATE",
@@ -459,17 +495,36 @@ RESTORED = (
 
 def upgrade() -> None:
     safe.create_extension("btree_gist")
+    op.execute(NO_OVERLAP)
+    for table in TERMS:
+        op.execute(f"ALTER TABLE {table} {TERMS_COLUMNS}")
+    safe.create_index_concurrently("ix_partner_of_record_partner_id", "partner_of_record", "partner_id")
+    for name, (table, definition) in CONSTRAINTS.items():
+        safe.add_constraint_online(table, name, definition)
+    # From here on all is one transaction, with the revision's name: it is there whole or not at all.
     safe.create_shared_tables()
+    safe.create_data_migration_table()
     safe.create_lane_tables()
-    for statement in (*ALTERED, *TABLES, ADOPT_ASSIGNMENTS):
+    hand_over_migration_audit()
+    for statement in TABLES:
         op.execute(statement)
     safe.create_month_partitions("ledger_line", immutable=True)
     for table in IMMUTABLE:
-        safe.make_immutable(table)
+        if table not in LAST:
+            safe.make_immutable(table)
     for statement in (*SETTLEMENT_GUARD, *VIEWS):
         op.execute(statement)
     for table, privileges in GRANTS.items():
-        safe.grant(table, privileges)
+        if table not in TERMS:
+            safe.grant(table, privileges)
+    for name, (table, definition) in FOREIGN_KEYS.items():
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+    for table in TERMS:
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN created_at SET DEFAULT clock_timestamp()")
+        safe.grant(table, GRANTS[table])
+    op.execute(ADOPT_ASSIGNMENTS)
+    for table in LAST:
+        safe.make_immutable(table)
 
 
 def downgrade() -> None:
@@ -486,4 +541,5 @@ def downgrade() -> None:
     for statement in RESTORED:
         op.execute(statement)
     safe.drop_lane_tables()
+    safe.drop_data_migration_table()
     safe.drop_shared_tables()

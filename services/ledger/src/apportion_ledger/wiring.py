@@ -26,7 +26,8 @@ from apportion_ledger.app.settlements import Settlements
 from apportion_ledger.app.statements import Statements
 from apportion_ledger.app.sweep import Sweeps
 from apportion_ledger.app.terms import TermsCache
-from apportion_ledger.consumers.poster import poster_runner
+from apportion_ledger.consumers.poster import ROLE, poster_runner
+from apportion_ledger.flags import FLAGS
 from apportion_ledger.jobs.partitions import PartitionKeeper
 from apportion_ledger.jobs.payouts import PayoutWorker
 from apportion_ledger.rpc.servicer import LedgerServicer
@@ -95,9 +96,15 @@ async def build(runtime: Runtime) -> None:
     await parts.partitions.ensure()
     await ensure_streams(runtime.js)
     runtime.serve(register, SERVICE_NAME)
+    runtime.behind(FLAGS)
     runner = poster_runner(
-        runtime.database, runtime.nats, parts.poster, worker_id=settings.worker_id, lease_s=settings.lane_lease_s
+        runtime.database,
+        runtime.nats,
+        parts.poster,
+        worker_id=settings.worker_id,
+        lease_s=settings.lane_lease_s,
+        paused=runtime.flags.paused(FLAGS, ROLE),
     )
     runtime.background("poster", runner.run)
-    runtime.background("payouts", PayoutWorker(parts.payouts).run)
+    runtime.background("payouts", PayoutWorker(parts.payouts, runtime.flags.paused(FLAGS, "payouts")).run)
     runtime.background("partitions", parts.partitions.run)

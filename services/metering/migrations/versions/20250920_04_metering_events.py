@@ -3,27 +3,109 @@
 Why:        Spec 04. Events lie in monthly partitions of received_at, so that old months can be detached; the keys that
             make an event count once lie apart, unpartitioned, for ever. Uniqueness over a partitioned table would have
             to include its month, and one id could then be billed in two of them.
-Lock class: new tables only; nothing that is in use is locked.
-Reversible: yes; downgrade drops the tables with everything in them.
-Pre-flight: none, no row can be in the way.
+Lock class: ACCESS EXCLUSIVE for an instant on metering_event of before, which becomes the default partition: its rows
+            are neither read nor written under it. Its index and its check are made beside the writers.
+Reversible: Yes; the events of before stay, everything else goes with the tables it is in.
+Pre-flight: See preflight.py: request ids that came twice, quantities that are none.
+Again:      Until the last transaction everything can be begun again; that one has the rest and the revision's name.
 """
 
 from __future__ import annotations
 
 from alembic import op
 from apportion_common.migrations import ops as safe
+from apportion_common.migrations.audit import hand_over_migration_audit
+from apportion_common.migrations.preflight import checks_beside
+from apportion_common.migrations.revision import RevisionNotes
 
 revision = "20250920_04_metering_events"
 down_revision = "metering_baseline"
 branch_labels = None
 depends_on = None
 
+NOTES = RevisionNotes(
+    why="Events lie in monthly partitions; the keys that make one count once lie apart, for ever.",
+    phase="expand",
+    lock_class="exclusive-short",
+    reversible=True,
+    checks=checks_beside(__file__),
+    non_transactional=True,
+    statement_timeout_ms=600_000,
+    timeout_reason="Indexes are built and constraints validated beside the writers, on tables of any size.",
+    test="tests/migrations/preflight/test_legacy_to_head.py",
+)
+
 REASONS = (
     "'UNKNOWN_ORG', 'UNKNOWN_SKU', 'NO_ENTITLEMENT', 'PERIOD_CLOSED', 'EVENT_IN_FUTURE', 'CORRECTION_BELOW_ZERO', "
     "'PAYLOAD_MISMATCH', 'UNDECODABLE', 'PROCESSING_FAILED'"
 )
 
-TABLES = (
+# What came before the lanes has no place in one: lane -1 is none of theirs, and its time of receipt is not known.
+# May be begun again after any crash; a column is made with a constant, so no row is written.
+WIDEN = """
+    ALTER TABLE metering_event
+        ADD COLUMN IF NOT EXISTS source smallint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS received_at timestamptz NOT NULL DEFAULT '2000-01-01T00:00:00Z',
+        -- squawk-ignore adding-field-with-default
+        ADD COLUMN IF NOT EXISTS lane smallint NOT NULL DEFAULT -1,
+        ADD COLUMN IF NOT EXISTS pos bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS seq bigint NOT NULL DEFAULT 0
+"""
+
+# From here on all is one transaction, with the revision's name: it is there whole or not at all.
+SET_ASIDE = (
+    """
+    -- squawk-ignore renaming-table
+    ALTER TABLE metering_event RENAME TO metering_event_before
+    """,
+    """
+    -- squawk-ignore renaming-object
+    ALTER INDEX ix_metering_event_event_id RENAME TO metering_event_default_event_id_idx
+    """,
+    """
+    ALTER TABLE metering_event_before
+        ALTER COLUMN source DROP DEFAULT,
+        ALTER COLUMN received_at DROP DEFAULT,
+        ALTER COLUMN lane DROP DEFAULT,
+        ALTER COLUMN pos DROP DEFAULT,
+        ALTER COLUMN seq DROP DEFAULT
+    """,
+)
+
+# The old table becomes the partition of the months that have none; being the first, it need not be read for it.
+TAKE_OVER = (
+    """
+    -- squawk-ignore require-concurrent-partition-detach
+    ALTER TABLE metering_event DETACH PARTITION metering_event_default
+    """,
+    """
+    -- squawk-ignore ban-drop-table
+    DROP TABLE metering_event_default
+    """,
+    """
+    -- squawk-ignore renaming-table
+    ALTER TABLE metering_event_before RENAME TO metering_event_default
+    """,
+    "ALTER TABLE metering_event ATTACH PARTITION metering_event_default DEFAULT",
+)
+
+# Events of the lanes go with the lanes; those of before stay.
+GIVE_BACK = (
+    "ALTER TABLE metering_event DETACH PARTITION metering_event_default",
+    "ALTER TABLE metering_event_default RENAME TO metering_event_before",
+)
+UNWIDEN = (
+    "DELETE FROM metering_event_before WHERE lane >= 0",
+    """
+    ALTER TABLE metering_event_before
+        DROP CONSTRAINT ck_metering_event_quantity_finite,
+        DROP COLUMN seq, DROP COLUMN pos, DROP COLUMN lane, DROP COLUMN received_at, DROP COLUMN source
+    """,
+    "ALTER INDEX metering_event_default_event_id_idx RENAME TO ix_metering_event_event_id",
+    "ALTER TABLE metering_event_before RENAME TO metering_event",
+)
+
+EVENTS = (
     """
     CREATE TABLE metering_event (
         event_id uuid NOT NULL,
@@ -43,6 +125,9 @@ TABLES = (
     ) PARTITION BY RANGE (received_at)
     """,
     "CREATE INDEX ix_metering_event_lane_pos ON metering_event (lane, pos)",
+)
+
+TABLES = (
     """
     CREATE TABLE metering_event_key (
         org_id uuid NOT NULL,
@@ -194,18 +279,32 @@ GRANTS = {
 
 
 def upgrade() -> None:
-    """Make the tables, their grants, and the function that adds months."""
+    """Make the tables, their grants, and the function that adds months; the events of before become a partition."""
+    op.execute(WIDEN)
+    safe.create_index_concurrently("metering_event_default_lane_pos_idx", "metering_event", "lane, pos")
+    safe.add_constraint_online(
+        "metering_event", "ck_metering_event_quantity_finite", "CHECK (quantity <> 'NaN'::numeric)"
+    )
     safe.create_shared_tables()
+    safe.create_data_migration_table()
     safe.create_lane_tables()
+    hand_over_migration_audit()
     for statement in TABLES:
         op.execute(statement)
     for table, privileges in GRANTS.items():
-        safe.grant(table, privileges)
+        if table != "metering_event":
+            safe.grant(table, privileges)
+    for statement in (*SET_ASIDE, *EVENTS):
+        op.execute(statement)
+    safe.grant("metering_event", GRANTS["metering_event"])
     safe.create_month_partitions("metering_event")
+    for statement in TAKE_OVER:
+        op.execute(statement)
+    op.execute(f"REVOKE ALL ON TABLE metering_event_default FROM PUBLIC, {safe.app_role()}")
 
 
 def downgrade() -> None:
-    """Drop everything that upgrade made."""
+    """Drop everything that upgrade made, and give the older table back with the events of before."""
     for table in (
         "reconciliation_delta",
         "reconciliation_run",
@@ -216,6 +315,11 @@ def downgrade() -> None:
         "metering_event_key",
     ):
         op.execute(f"DROP TABLE {table}")
+    for statement in GIVE_BACK:
+        op.execute(statement)
     safe.drop_month_partitions("metering_event")
+    for statement in UNWIDEN:
+        op.execute(statement)
     safe.drop_lane_tables()
+    safe.drop_data_migration_table()
     safe.drop_shared_tables()

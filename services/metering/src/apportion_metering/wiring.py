@@ -20,6 +20,7 @@ from apportion_metering.app.writer import Writer
 from apportion_metering.consumers.lanes import lane_runners
 from apportion_metering.consumers.replies import NatsReplies
 from apportion_metering.consumers.stream import DurabilityGuard, JetStreamIntake
+from apportion_metering.flags import FLAGS
 from apportion_metering.jobs.partitions import Partitions
 from apportion_metering.rpc.servicer import MeteringServicer
 from apportion_metering.store import tables
@@ -59,6 +60,7 @@ async def build(runtime: Runtime) -> None:
         add_MeteringServiceServicer_to_server(servicer, server)
 
     runtime.serve(register, SERVICE_NAME)
+    runtime.behind(FLAGS)
     runtime.background("durability", guard.watch)
     runtime.background("partitions", partitions.run)
     runtime.background("relay", OutboxRelay(database, runtime.nats).run)
@@ -70,6 +72,7 @@ async def build(runtime: Runtime) -> None:
         posted=PostedReceipts(dead_letters, journal),
         worker_id=settings.worker_id,
         lease_s=settings.lane_lease_s,
+        paused=lambda role: runtime.flags.paused(FLAGS, role),
     ):
         runtime.background(role, runner.run)
 

@@ -2,112 +2,163 @@
 
 Why:        A group of organisations is read, moved and billed as one; every bill says who pays what, and once it has
             a number nobody can change it.
-Lock class: ACCESS EXCLUSIVE on organization, billing_account and org_billing_mapping while they are checked and get
-            their constraints (they hold configuration: a hundred thousand rows at most; billing_account is rewritten
-            for its running number); everything else is new.
-Reversible: Yes, as long as no invoice may be lost: the way back drops invoices, the closure (it follows from the
-            parent pointers) and everything that hangs on them, and leaves the three older tables as they were.
-Pre-flight: Slugs are unique and well formed; parents exist and form no cycle and no tree of more than 32 levels below
-            its root; visibility is private, partners or public; accounts have an owner that exists and a currency of
-            three capitals; mappings name an org and an account that exist, one per org and instant; a percentage of
-            0 to 100 with at most 4 places just where the allocation is split.
-            Roots of before keep the accounts they have: no default account is made for them.
+Lock class: ACCESS EXCLUSIVE for an instant on organization, org_hierarchy, billing_account and org_billing_mapping,
+            while a column with a constant or a checked constraint is added. Indexes are built, and constraints
+            validated, beside the writers.
+Reversible: Yes, as long as no invoice may be lost: the way back drops invoices and everything that hangs on them, and
+            leaves the four older tables as they were.
+Pre-flight: See preflight.py; every constraint that rows of before could break has its check, and so have cycles and a
+            closure that says otherwise than the parent pointers.
+Again:      Until the last transaction everything can be begun again; that one has the rest and the revision's name.
 """
 
 from __future__ import annotations
 
 from alembic import op
 from apportion_common.migrations import ops as safe
+from apportion_common.migrations.audit import hand_over_migration_audit
+from apportion_common.migrations.preflight import checks_beside
+from apportion_common.migrations.revision import RevisionNotes
 
 revision = "20250920_05_org_hierarchy_and_billing_accounts"
 down_revision = "orgs_baseline"
 branch_labels = None
 depends_on = None
 
-TERMS_COLUMNS = """
-    ADD COLUMN revision bigint NOT NULL DEFAULT 0,
-    ADD COLUMN created_by text NOT NULL DEFAULT 'migration',
-    ADD COLUMN created_at timestamptz NOT NULL DEFAULT clock_timestamp()
-"""
+NOTES = RevisionNotes(
+    why="A group of organisations is read, moved and billed as one, and a numbered bill can never change.",
+    phase="expand",
+    lock_class="exclusive-short",
+    reversible=True,
+    checks=checks_beside(__file__),
+    data=("org_roots",),
+    non_transactional=True,
+    statement_timeout_ms=600_000,
+    timeout_reason="Indexes are built and constraints validated beside the writers, on tables of any size.",
+    test="tests/migrations/preflight/test_legacy_to_head.py",
+)
 
-ALTERED = (
-    f"""
-    ALTER TABLE organization {TERMS_COLUMNS},
-        ADD CONSTRAINT uq_organization_org_slug UNIQUE (org_slug),
-        ADD CONSTRAINT ck_organization_org_slug CHECK (org_slug ~ '^[a-z0-9]([a-z0-9-]{{0,61}}[a-z0-9])?$'),
-        ADD CONSTRAINT ck_organization_visibility CHECK (visibility IN ('private', 'partners', 'public')),
-        ADD CONSTRAINT ck_organization_not_its_parent CHECK (parent_org_id <> org_id),
-        ADD CONSTRAINT fk_organization_parent_org_id
-            FOREIGN KEY (parent_org_id) REFERENCES organization (org_id)
+TERMS = ("organization", "billing_account", "org_billing_mapping")
+
+# May be begun again after any crash; a column is made with a constant, so no row is written.
+TERMS_COLUMNS = """
+    ADD COLUMN IF NOT EXISTS revision bigint NOT NULL DEFAULT 0,
+    ADD COLUMN IF NOT EXISTS created_by text NOT NULL DEFAULT 'migration',
+    ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now()
+"""
+IS_DEFAULT = "ALTER TABLE billing_account ADD COLUMN IF NOT EXISTS is_default boolean NOT NULL DEFAULT false"
+
+UNIQUE = {
+    "uq_organization_org_slug": ("organization", "org_slug", ""),
+    "uq_billing_account_account_no": ("billing_account", "account_no", ""),
+    "ix_billing_account_default": ("billing_account", "owner_org_id", "is_default"),
+    "uq_org_billing_mapping_org_id_effective_at": ("org_billing_mapping", "org_id, effective_at", ""),
+    "uq_org_billing_mapping_billing_account_id_declared_order": (
+        "org_billing_mapping",
+        "billing_account_id, declared_order",
+        "",
+    ),
+    "pk_org_hierarchy": ("org_hierarchy", "ancestor_org_id, descendant_org_id", ""),
+    "uq_org_hierarchy_descendant_org_id_depth": ("org_hierarchy", "descendant_org_id, depth", ""),
+}
+
+INDEXES = {
+    "ix_organization_parent_org_id": ("organization", "parent_org_id"),
+    "ix_billing_account_owner_org_id": ("billing_account", "owner_org_id"),
+}
+
+CONSTRAINTS = {
+    "ck_organization_org_slug": (
+        "organization",
+        "CHECK (org_slug ~ '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')",
+    ),
+    "ck_organization_visibility": ("organization", "CHECK (visibility IN ('private', 'partners', 'public'))"),
+    "ck_organization_not_its_parent": ("organization", "CHECK (parent_org_id <> org_id)"),
+    "fk_organization_parent_org_id": (
+        "organization",
+        "FOREIGN KEY (parent_org_id) REFERENCES organization (org_id)",
+    ),
+    "ck_billing_account_currency": ("billing_account", "CHECK (currency ~ '^[A-Z]{3}$')"),
+    "ck_billing_account_status": ("billing_account", "CHECK (status IN ('active', 'closed'))"),
+    "fk_billing_account_owner_org_id": (
+        "billing_account",
+        "FOREIGN KEY (owner_org_id) REFERENCES organization (org_id)",
+    ),
+    "ck_org_billing_mapping_allocation": (
+        "org_billing_mapping",
+        "CHECK (allocation IN ('absorb', 'chargeback', 'split'))",
+    ),
+    "ck_org_billing_mapping_split": (
+        "org_billing_mapping",
+        "CHECK ((allocation = 'split') = (percent IS NOT NULL))",
+    ),
+    "ck_org_billing_mapping_percent": ("org_billing_mapping", "CHECK (percent >= 0 AND percent <= 100)"),
+    "fk_org_billing_mapping_org_id": (
+        "org_billing_mapping",
+        "FOREIGN KEY (org_id) REFERENCES organization (org_id)",
+    ),
+    "fk_org_billing_mapping_billing_account_id": (
+        "org_billing_mapping",
+        "FOREIGN KEY (billing_account_id) REFERENCES billing_account (billing_account_id)",
+    ),
+    "ck_org_hierarchy_depth": ("org_hierarchy", "CHECK (depth >= 0 AND depth <= 32)"),
+    "ck_org_hierarchy_self": (
+        "org_hierarchy",
+        "CHECK ((depth = 0) = (ancestor_org_id = descendant_org_id))",
+    ),
+    "fk_org_hierarchy_ancestor_org_id": (
+        "org_hierarchy",
+        "FOREIGN KEY (ancestor_org_id) REFERENCES organization (org_id)",
+    ),
+    "fk_org_hierarchy_descendant_org_id": (
+        "org_hierarchy",
+        "FOREIGN KEY (descendant_org_id) REFERENCES organization (org_id)",
+    ),
+}
+
+# From here on all is one transaction, with the revision's name: it is there whole or not at all.
+SETTLE = (
+    # The numbers that were given stay; the next one follows the last, which its index knows.
+    """
+    ALTER TABLE billing_account
+        ALTER COLUMN account_no DROP DEFAULT,
+        ADD CONSTRAINT uq_billing_account_account_no UNIQUE USING INDEX uq_billing_account_account_no
     """,
-    "CREATE INDEX ix_organization_parent_org_id ON organization (parent_org_id)",
-    f"""
-    ALTER TABLE billing_account {TERMS_COLUMNS},
-        ADD COLUMN account_no bigint GENERATED ALWAYS AS IDENTITY,
-        ADD COLUMN is_default boolean NOT NULL DEFAULT false,
-        ADD CONSTRAINT uq_billing_account_account_no UNIQUE (account_no),
-        ADD CONSTRAINT ck_billing_account_currency CHECK (currency ~ '^[A-Z]{{3}}$'),
-        ADD CONSTRAINT ck_billing_account_status CHECK (status IN ('active', 'closed')),
-        ADD CONSTRAINT fk_billing_account_owner_org_id
-            FOREIGN KEY (owner_org_id) REFERENCES organization (org_id)
-    """,
-    "CREATE INDEX ix_billing_account_owner_org_id ON billing_account (owner_org_id)",
-    "CREATE UNIQUE INDEX ix_billing_account_default ON billing_account (owner_org_id) WHERE is_default",
-    f"""
-    ALTER TABLE org_billing_mapping {TERMS_COLUMNS},
-        ALTER COLUMN percent TYPE numeric(7, 4),
-        ADD COLUMN declared_order bigint
+    # Only the default that was dropped just now used it.
+    """
+    -- squawk-ignore ban-drop-sequence
+    DROP SEQUENCE billing_account_account_no_seq
     """,
     """
-    UPDATE org_billing_mapping AS m SET declared_order = n.number
-    FROM (
-        SELECT mapping_id,
-            row_number() OVER (PARTITION BY billing_account_id ORDER BY effective_at, mapping_id) AS number
-        FROM org_billing_mapping
-    ) AS n
-    WHERE n.mapping_id = m.mapping_id
+    -- squawk-ignore ban-alter-identity
+    ALTER TABLE billing_account ALTER COLUMN account_no ADD GENERATED ALWAYS AS IDENTITY
     """,
+    """
+    SELECT setval('billing_account_account_no_seq', coalesce(max(account_no), 1), max(account_no) IS NOT NULL)
+    FROM billing_account
+    """,
+    "ALTER TABLE organization ADD CONSTRAINT uq_organization_org_slug UNIQUE USING INDEX uq_organization_org_slug",
     """
     ALTER TABLE org_billing_mapping
-        ALTER COLUMN declared_order SET NOT NULL,
-        ADD CONSTRAINT uq_org_billing_mapping_org_id_effective_at UNIQUE (org_id, effective_at),
+        ALTER COLUMN declared_order DROP DEFAULT,
+        ADD CONSTRAINT uq_org_billing_mapping_org_id_effective_at
+            UNIQUE USING INDEX uq_org_billing_mapping_org_id_effective_at,
         ADD CONSTRAINT uq_org_billing_mapping_billing_account_id_declared_order
-            UNIQUE (billing_account_id, declared_order),
-        ADD CONSTRAINT ck_org_billing_mapping_allocation CHECK (allocation IN ('absorb', 'chargeback', 'split')),
-        ADD CONSTRAINT ck_org_billing_mapping_split CHECK ((allocation = 'split') = (percent IS NOT NULL)),
-        ADD CONSTRAINT ck_org_billing_mapping_percent CHECK (percent >= 0 AND percent <= 100),
-        ADD CONSTRAINT fk_org_billing_mapping_org_id FOREIGN KEY (org_id) REFERENCES organization (org_id),
-        ADD CONSTRAINT fk_org_billing_mapping_billing_account_id
-            FOREIGN KEY (billing_account_id) REFERENCES billing_account (billing_account_id)
+            UNIQUE USING INDEX uq_org_billing_mapping_billing_account_id_declared_order
+    """,
+    """
+    -- squawk-ignore ban-drop-sequence
+    DROP SEQUENCE org_billing_mapping_declared_order_seq
+    """,
+    """
+    ALTER TABLE org_hierarchy
+        ADD CONSTRAINT pk_org_hierarchy PRIMARY KEY USING INDEX pk_org_hierarchy,
+        ADD CONSTRAINT uq_org_hierarchy_descendant_org_id_depth
+            UNIQUE USING INDEX uq_org_hierarchy_descendant_org_id_depth
     """,
 )
 
 TABLES = (
-    """
-    CREATE TABLE org_hierarchy (
-        ancestor_org_id uuid NOT NULL,
-        descendant_org_id uuid NOT NULL,
-        depth smallint NOT NULL,
-        CONSTRAINT pk_org_hierarchy PRIMARY KEY (ancestor_org_id, descendant_org_id),
-        CONSTRAINT uq_org_hierarchy_descendant_org_id_depth UNIQUE (descendant_org_id, depth),
-        CONSTRAINT ck_org_hierarchy_depth CHECK (depth >= 0 AND depth <= 32),
-        CONSTRAINT ck_org_hierarchy_self CHECK ((depth = 0) = (ancestor_org_id = descendant_org_id)),
-        CONSTRAINT fk_org_hierarchy_ancestor_org_id FOREIGN KEY (ancestor_org_id) REFERENCES organization (org_id),
-        CONSTRAINT fk_org_hierarchy_descendant_org_id FOREIGN KEY (descendant_org_id) REFERENCES organization (org_id)
-    )
-    """,
-    # A cycle or a tree too deep runs into depth 33, which the check refuses: the migration stops and changes nothing.
-    """
-    INSERT INTO org_hierarchy (ancestor_org_id, descendant_org_id, depth)
-    WITH RECURSIVE up (ancestor_org_id, descendant_org_id, depth) AS (
-        SELECT org_id, org_id, 0 FROM organization
-        UNION ALL
-        SELECT o.parent_org_id, up.descendant_org_id, up.depth + 1
-        FROM up JOIN organization AS o ON o.org_id = up.ancestor_org_id
-        WHERE o.parent_org_id IS NOT NULL AND up.depth <= 32
-    )
-    SELECT ancestor_org_id, descendant_org_id, depth FROM up
-    """,
     """
     CREATE TABLE cost_center (
         cost_center_id uuid NOT NULL,
@@ -116,8 +167,7 @@ TABLES = (
         created_by text NOT NULL,
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         CONSTRAINT pk_cost_center PRIMARY KEY (cost_center_id),
-        CONSTRAINT uq_cost_center_org_id_name UNIQUE (org_id, name),
-        CONSTRAINT fk_cost_center_org_id FOREIGN KEY (org_id) REFERENCES organization (org_id)
+        CONSTRAINT uq_cost_center_org_id_name UNIQUE (org_id, name)
     )
     """,
     """
@@ -130,7 +180,6 @@ TABLES = (
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         CONSTRAINT pk_project PRIMARY KEY (project_id),
         CONSTRAINT uq_project_org_id_name UNIQUE (org_id, name),
-        CONSTRAINT fk_project_org_id FOREIGN KEY (org_id) REFERENCES organization (org_id),
         CONSTRAINT fk_project_cost_center_id FOREIGN KEY (cost_center_id) REFERENCES cost_center (cost_center_id)
     )
     """,
@@ -143,9 +192,7 @@ TABLES = (
         granted_by text NOT NULL,
         granted_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         CONSTRAINT pk_group_role_membership PRIMARY KEY (ancestor_org_id, user_id, role),
-        CONSTRAINT ck_group_role_membership_role CHECK (role IN ('GroupAdmin', 'GroupBilling', 'GroupSupport')),
-        CONSTRAINT fk_group_role_membership_ancestor_org_id
-            FOREIGN KEY (ancestor_org_id) REFERENCES organization (org_id)
+        CONSTRAINT ck_group_role_membership_role CHECK (role IN ('GroupAdmin', 'GroupBilling', 'GroupSupport'))
     )
     """,
     "CREATE INDEX ix_group_role_membership_user_id ON group_role_membership (user_id)",
@@ -160,8 +207,7 @@ TABLES = (
         ended_at timestamptz,
         CONSTRAINT pk_assist_session PRIMARY KEY (session_id),
         CONSTRAINT ck_assist_session_purpose CHECK (purpose <> ''),
-        CONSTRAINT ck_assist_session_times CHECK (expires_at > started_at AND ended_at >= started_at),
-        CONSTRAINT fk_assist_session_target_org_id FOREIGN KEY (target_org_id) REFERENCES organization (org_id)
+        CONSTRAINT ck_assist_session_times CHECK (expires_at > started_at AND ended_at >= started_at)
     )
     """,
     "CREATE INDEX ix_assist_session_target_org_id ON assist_session (target_org_id, started_at)",
@@ -198,8 +244,6 @@ TABLES = (
         CONSTRAINT ck_invoice_finite CHECK (ledger_total <> 'NaN'::numeric AND total <> 'NaN'::numeric),
         CONSTRAINT ck_invoice_rounding CHECK (rounding_difference = total - ledger_total),
         CONSTRAINT ck_invoice_horizon CHECK (horizon > 0),
-        CONSTRAINT fk_invoice_billing_account_id
-            FOREIGN KEY (billing_account_id) REFERENCES billing_account (billing_account_id),
         CONSTRAINT fk_invoice_previous_invoice_id FOREIGN KEY (previous_invoice_id) REFERENCES invoice (invoice_id)
     )
     """,
@@ -224,8 +268,7 @@ TABLES = (
         CONSTRAINT ck_invoice_part_allocation CHECK (allocation IN ('absorb', 'chargeback', 'split')),
         CONSTRAINT ck_invoice_part_split CHECK ((allocation = 'split') = (percent IS NOT NULL)),
         CONSTRAINT ck_invoice_part_percent CHECK (percent >= 0 AND percent <= 100),
-        CONSTRAINT fk_invoice_part_invoice_id FOREIGN KEY (invoice_id) REFERENCES invoice (invoice_id),
-        CONSTRAINT fk_invoice_part_org_id FOREIGN KEY (org_id) REFERENCES organization (org_id)
+        CONSTRAINT fk_invoice_part_invoice_id FOREIGN KEY (invoice_id) REFERENCES invoice (invoice_id)
     )
     """,
     """
@@ -242,8 +285,7 @@ TABLES = (
         CONSTRAINT uq_invoice_document_number UNIQUE (number),
         CONSTRAINT uq_invoice_document_invoice_id_org_id_payable UNIQUE (invoice_id, org_id, payable),
         CONSTRAINT ck_invoice_document_finite CHECK (total <> 'NaN'::numeric),
-        CONSTRAINT fk_invoice_document_invoice_id FOREIGN KEY (invoice_id) REFERENCES invoice (invoice_id),
-        CONSTRAINT fk_invoice_document_org_id FOREIGN KEY (org_id) REFERENCES organization (org_id)
+        CONSTRAINT fk_invoice_document_invoice_id FOREIGN KEY (invoice_id) REFERENCES invoice (invoice_id)
     )
     """,
     """
@@ -273,8 +315,7 @@ TABLES = (
             partner_id IS NOT NULL OR (partner_amount = 0 AND NOT partner_from_account)
         ),
         CONSTRAINT ck_invoice_line_line_count CHECK (line_count > 0),
-        CONSTRAINT fk_invoice_line_invoice_id FOREIGN KEY (invoice_id) REFERENCES invoice (invoice_id),
-        CONSTRAINT fk_invoice_line_org_id FOREIGN KEY (org_id) REFERENCES organization (org_id)
+        CONSTRAINT fk_invoice_line_invoice_id FOREIGN KEY (invoice_id) REFERENCES invoice (invoice_id)
     )
     """,
     """
@@ -282,9 +323,7 @@ TABLES = (
         billing_account_id uuid NOT NULL,
         last bigint NOT NULL,
         CONSTRAINT pk_invoice_number PRIMARY KEY (billing_account_id),
-        CONSTRAINT ck_invoice_number_last CHECK (last > 0),
-        CONSTRAINT fk_invoice_number_billing_account_id
-            FOREIGN KEY (billing_account_id) REFERENCES billing_account (billing_account_id)
+        CONSTRAINT ck_invoice_number_last CHECK (last > 0)
     )
     """,
     """
@@ -296,9 +335,7 @@ TABLES = (
         booked_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         CONSTRAINT pk_rounding_entry PRIMARY KEY (invoice_id),
         CONSTRAINT ck_rounding_entry_amount CHECK (amount <> 'NaN'::numeric),
-        CONSTRAINT fk_rounding_entry_invoice_id FOREIGN KEY (invoice_id) REFERENCES invoice (invoice_id),
-        CONSTRAINT fk_rounding_entry_billing_account_id
-            FOREIGN KEY (billing_account_id) REFERENCES billing_account (billing_account_id)
+        CONSTRAINT fk_rounding_entry_invoice_id FOREIGN KEY (invoice_id) REFERENCES invoice (invoice_id)
     )
     """,
     "CREATE INDEX ix_rounding_entry_billing_account_id ON rounding_entry (billing_account_id)",
@@ -410,6 +447,35 @@ INVOICES_STAY = (
     ),
 )
 
+# What points to a table of before stops its writers for a moment, and comes at the very end.
+FOREIGN_KEYS = {
+    "fk_cost_center_org_id": ("cost_center", "FOREIGN KEY (org_id) REFERENCES organization (org_id)"),
+    "fk_project_org_id": ("project", "FOREIGN KEY (org_id) REFERENCES organization (org_id)"),
+    "fk_group_role_membership_ancestor_org_id": (
+        "group_role_membership",
+        "FOREIGN KEY (ancestor_org_id) REFERENCES organization (org_id)",
+    ),
+    "fk_assist_session_target_org_id": (
+        "assist_session",
+        "FOREIGN KEY (target_org_id) REFERENCES organization (org_id)",
+    ),
+    "fk_invoice_billing_account_id": (
+        "invoice",
+        "FOREIGN KEY (billing_account_id) REFERENCES billing_account (billing_account_id)",
+    ),
+    "fk_invoice_part_org_id": ("invoice_part", "FOREIGN KEY (org_id) REFERENCES organization (org_id)"),
+    "fk_invoice_document_org_id": ("invoice_document", "FOREIGN KEY (org_id) REFERENCES organization (org_id)"),
+    "fk_invoice_line_org_id": ("invoice_line", "FOREIGN KEY (org_id) REFERENCES organization (org_id)"),
+    "fk_invoice_number_billing_account_id": (
+        "invoice_number",
+        "FOREIGN KEY (billing_account_id) REFERENCES billing_account (billing_account_id)",
+    ),
+    "fk_rounding_entry_billing_account_id": (
+        "rounding_entry",
+        "FOREIGN KEY (billing_account_id) REFERENCES billing_account (billing_account_id)",
+    ),
+}
+
 GRANTS = {
     "organization": "SELECT, INSERT, UPDATE",
     "org_hierarchy": "SELECT, INSERT, DELETE",
@@ -427,6 +493,8 @@ GRANTS = {
     "rounding_entry": "SELECT, INSERT",
 }
 
+BEFORE = (*TERMS, "org_hierarchy")
+
 WAY_BACK = (
     "DROP TABLE rounding_entry",
     "DROP TABLE invoice_number",
@@ -440,7 +508,17 @@ WAY_BACK = (
     "DROP TABLE group_role_membership",
     "DROP TABLE project",
     "DROP TABLE cost_center",
-    "DROP TABLE org_hierarchy",
+    """
+    ALTER TABLE org_hierarchy
+        DROP CONSTRAINT fk_org_hierarchy_descendant_org_id,
+        DROP CONSTRAINT fk_org_hierarchy_ancestor_org_id,
+        DROP CONSTRAINT ck_org_hierarchy_self,
+        DROP CONSTRAINT ck_org_hierarchy_depth,
+        DROP CONSTRAINT uq_org_hierarchy_descendant_org_id_depth,
+        DROP CONSTRAINT pk_org_hierarchy,
+        ALTER COLUMN ancestor_org_id SET NOT NULL,
+        ALTER COLUMN descendant_org_id SET NOT NULL
+    """,
     "DROP TRIGGER org_billing_mapping_no_truncate ON org_billing_mapping",
     "DROP TRIGGER org_billing_mapping_no_change ON org_billing_mapping",
     """
@@ -452,11 +530,18 @@ WAY_BACK = (
         DROP CONSTRAINT ck_org_billing_mapping_allocation,
         DROP CONSTRAINT uq_org_billing_mapping_billing_account_id_declared_order,
         DROP CONSTRAINT uq_org_billing_mapping_org_id_effective_at,
-        DROP COLUMN declared_order,
         DROP COLUMN created_at,
         DROP COLUMN created_by,
-        DROP COLUMN revision,
-        ALTER COLUMN percent TYPE numeric
+        DROP COLUMN revision
+    """,
+    "CREATE SEQUENCE org_billing_mapping_declared_order_seq OWNED BY org_billing_mapping.declared_order",
+    """
+    SELECT setval('org_billing_mapping_declared_order_seq', coalesce(max(declared_order), 1),
+        max(declared_order) IS NOT NULL) FROM org_billing_mapping
+    """,
+    """
+    ALTER TABLE org_billing_mapping
+        ALTER COLUMN declared_order SET DEFAULT nextval('org_billing_mapping_declared_order_seq')
     """,
     "DROP INDEX ix_billing_account_default",
     "DROP INDEX ix_billing_account_owner_org_id",
@@ -467,10 +552,18 @@ WAY_BACK = (
         DROP CONSTRAINT ck_billing_account_currency,
         DROP CONSTRAINT uq_billing_account_account_no,
         DROP COLUMN is_default,
-        DROP COLUMN account_no,
         DROP COLUMN created_at,
         DROP COLUMN created_by,
-        DROP COLUMN revision
+        DROP COLUMN revision,
+        ALTER COLUMN account_no DROP IDENTITY
+    """,
+    "CREATE SEQUENCE billing_account_account_no_seq OWNED BY billing_account.account_no",
+    """
+    SELECT setval('billing_account_account_no_seq', coalesce(max(account_no), 1), max(account_no) IS NOT NULL)
+    FROM billing_account
+    """,
+    """
+    ALTER TABLE billing_account ALTER COLUMN account_no SET DEFAULT nextval('billing_account_account_no_seq')
     """,
     "DROP INDEX ix_organization_parent_org_id",
     """
@@ -489,19 +582,40 @@ WAY_BACK = (
 
 def upgrade() -> None:
     """Constrain what was there, make the rest, and say who may do what."""
+    for table in TERMS:
+        op.execute(f"ALTER TABLE {table} {TERMS_COLUMNS}")
+    op.execute(IS_DEFAULT)
+    for name, (table, columns, where) in UNIQUE.items():
+        safe.create_index_concurrently(name, table, columns, unique=True, where=where)
+    for name, (table, columns) in INDEXES.items():
+        safe.create_index_concurrently(name, table, columns)
+    for name, (table, definition) in CONSTRAINTS.items():
+        safe.add_constraint_online(table, name, definition)
     safe.create_shared_tables()
-    for statement in (*ALTERED, *TABLES, *INVOICES_STAY):
+    safe.create_data_migration_table()
+    hand_over_migration_audit()
+    for statement in (*TABLES, *INVOICES_STAY):
         op.execute(statement)
     for table, privileges in GRANTS.items():
-        safe.grant(table, privileges)
-    safe.make_immutable("org_billing_mapping")
+        if table not in BEFORE:
+            safe.grant(table, privileges)
     safe.make_immutable("rounding_entry")
+    for name, (table, definition) in FOREIGN_KEYS.items():
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+    for table in TERMS:
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN created_at SET DEFAULT clock_timestamp()")
+    for statement in SETTLE:
+        op.execute(statement)
+    for table in BEFORE:
+        safe.grant(table, GRANTS[table])
+    safe.make_immutable("org_billing_mapping")
 
 
 def downgrade() -> None:
     """Drop what upgrade made, and give the older tables back as they were."""
     for statement in WAY_BACK:
         op.execute(statement)
-    for table in ("organization", "billing_account", "org_billing_mapping"):
+    for table in BEFORE:
         op.execute(f"REVOKE ALL ON TABLE {table} FROM {safe.app_role()}")
+    safe.drop_data_migration_table()
     safe.drop_shared_tables()

@@ -19,6 +19,7 @@ from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.app.organizations import Organizations
 from apportion_orgs.app.ports import LedgerPort
 from apportion_orgs.app.resolve import ResolveAccounts
+from apportion_orgs.flags import FLAGS
 from apportion_orgs.rpc.ledger_client import GrpcLedger
 from apportion_orgs.rpc.servicer import OrgsServicer, UseCases
 from apportion_orgs.store.audit import StoredAuditTrail
@@ -57,4 +58,5 @@ async def build(runtime: Runtime) -> None:
 
     await ensure_streams(runtime.js, (FACTS,))
     runtime.serve(register, SERVICE_NAME)
+    runtime.behind(FLAGS)
     runtime.background("outbox_relay", OutboxRelay(runtime.database, runtime.nats).run)

@@ -9,11 +9,20 @@ Pre-flight: None.
 from __future__ import annotations
 
 from alembic import op
+from apportion_common.migrations.revision import RevisionNotes
 
 revision = "pricing_baseline"
 down_revision = None
 branch_labels = None
 depends_on = None
+
+NOTES = RevisionNotes(
+    why="The plan's revision builds on these tables; an environment that has them adopts this revision.",
+    phase="expand",
+    lock_class="none",
+    reversible=True,
+    test="tests/migrations/preflight/test_legacy_to_head.py",
+)
 
 TABLES = (
     """
@@ -45,7 +54,8 @@ TABLES = (
         sku text NOT NULL,
         included_qty numeric(27, 9) NOT NULL DEFAULT 0,
         overage_price numeric(30, 12) NOT NULL,
-        tiers jsonb NOT NULL DEFAULT '[]'::jsonb
+        tiers jsonb NOT NULL DEFAULT '[]'::jsonb,
+        charge_model text NOT NULL DEFAULT 'per_unit'
     )
     """,
 )

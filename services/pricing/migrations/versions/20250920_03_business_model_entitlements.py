@@ -2,38 +2,43 @@
 
 Why:        Terms become append-only, each row with an effective time and a revision, so that the past keeps its
             prices; rating stores its place in the period's usage and what it decided under.
-Lock class: ACCESS EXCLUSIVE on product_sku, plan and plan_sku while columns, constraints and a key are added; they
-            hold a catalog, hundreds of rows. Everything else is new.
+Lock class: ACCESS EXCLUSIVE for an instant on product_sku, plan and plan_sku, while a column with a constant or a
+            checked constraint is added. Indexes are built, and constraints validated, beside the writers.
 Reversible: Yes; the versions of plan rows are cut down to the newest, what is new is dropped with what is in it.
-Pre-flight: plan_sku has at most one row per plan and SKU, each of a known plan and SKU; plan names are unique;
-            prices and included quantities are not negative and not NaN.
+Pre-flight: See preflight.py; every constraint that rows of before could break has its check, and tiers have theirs.
+Again:      Until the last transaction everything can be begun again; that one has the rest and the revision's name.
 """
 
 from __future__ import annotations
 
 from alembic import op
 from apportion_common.migrations import ops as safe
+from apportion_common.migrations.audit import hand_over_migration_audit
+from apportion_common.migrations.preflight import checks_beside
+from apportion_common.migrations.revision import RevisionNotes
 
 revision = "20250920_03_business_model_entitlements"
 down_revision = "pricing_baseline"
 branch_labels = None
 depends_on = None
 
-CATALOG = (
-    "ALTER TABLE product_sku ADD COLUMN revision bigint NOT NULL DEFAULT 0",
-    "ALTER TABLE product_sku ADD COLUMN created_by text NOT NULL DEFAULT 'baseline'",
-    "ALTER TABLE product_sku ADD COLUMN created_at timestamptz NOT NULL DEFAULT clock_timestamp()",
-    "ALTER TABLE product_sku ALTER COLUMN revision DROP DEFAULT",
-    "ALTER TABLE product_sku ALTER COLUMN created_by DROP DEFAULT",
+NOTES = RevisionNotes(
+    why="Terms become append-only, so that the past keeps its prices; rating stores what it decided under.",
+    phase="expand",
+    lock_class="exclusive-short",
+    reversible=True,
+    checks=checks_beside(__file__),
+    data=("plan_defaults",),
+    non_transactional=True,
+    statement_timeout_ms=600_000,
+    timeout_reason="Indexes are built and constraints validated beside the writers, on tables of any size.",
+    test="tests/migrations/preflight/test_legacy_to_head.py",
+)
+
+# May be begun again after any crash; a column is made with a constant, so no row is written.
+WIDEN = (
     """
-    ALTER TABLE product_sku
-        ADD CONSTRAINT ck_product_sku_type
-            CHECK (type IN ('hosting', 'object', 'validation', 'action', 'analytics')),
-        ADD CONSTRAINT ck_product_sku_cost CHECK (cost >= 0 AND cost < 'NaN'),
-        ADD CONSTRAINT ck_product_sku_retail CHECK (retail >= 0 AND retail < 'NaN')
-    """,
-    """
-    CREATE TABLE business_model (
+    CREATE TABLE IF NOT EXISTS business_model (
         model_id uuid NOT NULL,
         code text NOT NULL,
         name text NOT NULL,
@@ -51,42 +56,80 @@ CATALOG = (
         CONSTRAINT fk_business_model_default_plan_id FOREIGN KEY (default_plan_id) REFERENCES plan (plan_id)
     )
     """,
-    "ALTER TABLE plan ADD COLUMN model_id uuid",
-    "ALTER TABLE plan ADD COLUMN status text NOT NULL DEFAULT 'active'",
-    "ALTER TABLE plan ADD COLUMN revision bigint NOT NULL DEFAULT 0",
-    "ALTER TABLE plan ADD COLUMN created_by text NOT NULL DEFAULT 'baseline'",
-    "ALTER TABLE plan ADD COLUMN created_at timestamptz NOT NULL DEFAULT clock_timestamp()",
-    "ALTER TABLE plan ALTER COLUMN revision DROP DEFAULT",
-    "ALTER TABLE plan ALTER COLUMN created_by DROP DEFAULT",
+    """
+    ALTER TABLE product_sku
+        ADD COLUMN IF NOT EXISTS revision bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS created_by text NOT NULL DEFAULT 'baseline',
+        ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now()
+    """,
     """
     ALTER TABLE plan
-        ADD CONSTRAINT uq_plan_name UNIQUE (name),
-        ADD CONSTRAINT ck_plan_status CHECK (status IN ('active', 'retired')),
-        ADD CONSTRAINT ck_plan_currency CHECK (currency ~ '^[A-Z]{3}$'),
-        ADD CONSTRAINT ck_plan_base_price CHECK (base_price >= 0 AND base_price < 'NaN'),
-        ADD CONSTRAINT fk_plan_model_id FOREIGN KEY (model_id) REFERENCES business_model (model_id)
+        ADD COLUMN IF NOT EXISTS model_id uuid,
+        ADD COLUMN IF NOT EXISTS status text NOT NULL DEFAULT 'active',
+        ADD COLUMN IF NOT EXISTS revision bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS created_by text NOT NULL DEFAULT 'baseline',
+        ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now()
     """,
-    "ALTER TABLE plan_sku ADD COLUMN charge_model text NOT NULL DEFAULT 'per_unit'",
     # A row without a date has always held: the first instant that a period can have.
-    "ALTER TABLE plan_sku ADD COLUMN effective_at timestamptz NOT NULL DEFAULT '2000-01-01T00:00:00Z'",
-    "ALTER TABLE plan_sku ADD COLUMN revision bigint NOT NULL DEFAULT 0",
-    "ALTER TABLE plan_sku ADD COLUMN created_by text NOT NULL DEFAULT 'baseline'",
-    "ALTER TABLE plan_sku ADD COLUMN created_at timestamptz NOT NULL DEFAULT clock_timestamp()",
-    "UPDATE plan_sku SET charge_model = 'graduated' WHERE tiers <> '[]'::jsonb",
-    "ALTER TABLE plan_sku ALTER COLUMN charge_model DROP DEFAULT",
-    "ALTER TABLE plan_sku ALTER COLUMN effective_at DROP DEFAULT",
-    "ALTER TABLE plan_sku ALTER COLUMN revision DROP DEFAULT",
-    "ALTER TABLE plan_sku ALTER COLUMN created_by DROP DEFAULT",
     """
     ALTER TABLE plan_sku
-        ADD CONSTRAINT pk_plan_sku PRIMARY KEY (plan_id, sku, revision),
-        ADD CONSTRAINT fk_plan_sku_plan_id FOREIGN KEY (plan_id) REFERENCES plan (plan_id),
-        ADD CONSTRAINT fk_plan_sku_sku FOREIGN KEY (sku) REFERENCES product_sku (sku),
-        ADD CONSTRAINT ck_plan_sku_charge_model CHECK (charge_model IN ('per_unit', 'graduated', 'volume', 'package',
-            'percentage', 'flat', 'day_pass')),
-        ADD CONSTRAINT ck_plan_sku_included_qty CHECK (included_qty >= 0 AND included_qty < 'NaN'),
-        ADD CONSTRAINT ck_plan_sku_overage_price CHECK (overage_price >= 0 AND overage_price < 'NaN'),
-        ADD CONSTRAINT ck_plan_sku_tiers CHECK (jsonb_typeof(tiers) = 'array')
+        ADD COLUMN IF NOT EXISTS effective_at timestamptz NOT NULL DEFAULT '2000-01-01T00:00:00Z',
+        ADD COLUMN IF NOT EXISTS revision bigint NOT NULL DEFAULT 0,
+        ADD COLUMN IF NOT EXISTS created_by text NOT NULL DEFAULT 'baseline',
+        ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now()
+    """,
+)
+
+UNIQUE = {
+    "uq_plan_name": ("plan", "name"),
+    "pk_plan_sku": ("plan_sku", "plan_id, sku, revision"),
+}
+
+CONSTRAINTS = {
+    "ck_product_sku_type": (
+        "product_sku",
+        "CHECK (type IN ('hosting', 'object', 'validation', 'action', 'analytics'))",
+    ),
+    "ck_product_sku_cost": ("product_sku", "CHECK (cost >= 0 AND cost < 'NaN')"),
+    "ck_product_sku_retail": ("product_sku", "CHECK (retail >= 0 AND retail < 'NaN')"),
+    "ck_plan_status": ("plan", "CHECK (status IN ('active', 'retired'))"),
+    "ck_plan_currency": ("plan", "CHECK (currency ~ '^[A-Z]{3}$')"),
+    "ck_plan_base_price": ("plan", "CHECK (base_price >= 0 AND base_price < 'NaN')"),
+    "fk_plan_model_id": ("plan", "FOREIGN KEY (model_id) REFERENCES business_model (model_id)"),
+    "fk_plan_sku_plan_id": ("plan_sku", "FOREIGN KEY (plan_id) REFERENCES plan (plan_id)"),
+    "fk_plan_sku_sku": ("plan_sku", "FOREIGN KEY (sku) REFERENCES product_sku (sku)"),
+    "ck_plan_sku_charge_model": (
+        "plan_sku",
+        "CHECK (charge_model IN ('per_unit', 'graduated', 'volume', 'package', 'percentage', 'flat', 'day_pass'))",
+    ),
+    "ck_plan_sku_included_qty": ("plan_sku", "CHECK (included_qty >= 0 AND included_qty < 'NaN')"),
+    "ck_plan_sku_overage_price": ("plan_sku", "CHECK (overage_price >= 0 AND overage_price < 'NaN')"),
+    "ck_plan_sku_tiers": ("plan_sku", "CHECK (jsonb_typeof(tiers) = 'array')"),
+}
+
+# From here on all is one transaction, with the revision's name: it is there whole or not at all.
+SETTLE = (
+    """
+    ALTER TABLE product_sku
+        ALTER COLUMN revision DROP DEFAULT,
+        ALTER COLUMN created_by DROP DEFAULT,
+        ALTER COLUMN created_at SET DEFAULT clock_timestamp()
+    """,
+    """
+    ALTER TABLE plan
+        ALTER COLUMN revision DROP DEFAULT,
+        ALTER COLUMN created_by DROP DEFAULT,
+        ALTER COLUMN created_at SET DEFAULT clock_timestamp(),
+        ADD CONSTRAINT uq_plan_name UNIQUE USING INDEX uq_plan_name
+    """,
+    """
+    ALTER TABLE plan_sku
+        ALTER COLUMN charge_model DROP DEFAULT,
+        ALTER COLUMN effective_at DROP DEFAULT,
+        ALTER COLUMN revision DROP DEFAULT,
+        ALTER COLUMN created_by DROP DEFAULT,
+        ALTER COLUMN created_at SET DEFAULT clock_timestamp(),
+        ADD CONSTRAINT pk_plan_sku PRIMARY KEY USING INDEX pk_plan_sku
     """,
 )
 
@@ -102,8 +145,7 @@ TERMS = (
         notes text NOT NULL DEFAULT '',
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         CONSTRAINT pk_org_business_model PRIMARY KEY (org_id, revision),
-        CONSTRAINT fk_org_business_model_model_id FOREIGN KEY (model_id) REFERENCES business_model (model_id),
-        CONSTRAINT fk_org_business_model_plan_id FOREIGN KEY (plan_id) REFERENCES plan (plan_id)
+        CONSTRAINT fk_org_business_model_model_id FOREIGN KEY (model_id) REFERENCES business_model (model_id)
     )
     """,
     """
@@ -118,8 +160,7 @@ TERMS = (
         created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
         CONSTRAINT pk_org_entitlement PRIMARY KEY (subject_type, subject_id, revision),
         CONSTRAINT ck_org_entitlement_subject_type CHECK (subject_type IN ('org', 'account')),
-        CONSTRAINT ck_org_entitlement_overrides CHECK (jsonb_typeof(overrides) = 'object'),
-        CONSTRAINT fk_org_entitlement_plan_id FOREIGN KEY (plan_id) REFERENCES plan (plan_id)
+        CONSTRAINT ck_org_entitlement_overrides CHECK (jsonb_typeof(overrides) = 'object')
     )
     """,
     """
@@ -135,7 +176,6 @@ TERMS = (
     )
     """,
     # So that loading what a newer revision added reads only that.
-    "CREATE INDEX ix_plan_sku_revision ON plan_sku (revision)",
     "CREATE INDEX ix_org_business_model_revision ON org_business_model (revision)",
     "CREATE INDEX ix_org_entitlement_revision ON org_entitlement (revision)",
 )
@@ -345,6 +385,12 @@ BUDGETS = (
 
 APPEND_ONLY = ("plan_sku", "org_business_model", "org_entitlement", "tax_rate", "engine_mode")
 
+# What points to a table of before stops its writers for a moment, and comes at the very end.
+FOREIGN_KEYS = {
+    "fk_org_business_model_plan_id": ("org_business_model", "FOREIGN KEY (plan_id) REFERENCES plan (plan_id)"),
+    "fk_org_entitlement_plan_id": ("org_entitlement", "FOREIGN KEY (plan_id) REFERENCES plan (plan_id)"),
+}
+
 GRANTS = {
     **dict.fromkeys(("product_sku", "plan", *APPEND_ONLY), "SELECT, INSERT"),
     "business_model": "SELECT, INSERT, UPDATE",
@@ -359,6 +405,8 @@ GRANTS = {
     "budget": "SELECT, INSERT",
     "budget_alert": "SELECT, INSERT",
 }
+
+BEFORE = ("product_sku", "plan", "plan_sku")
 
 NEW_TABLES = (
     "budget_alert",
@@ -392,7 +440,7 @@ BACK = (
         DROP CONSTRAINT fk_plan_sku_sku, DROP CONSTRAINT fk_plan_sku_plan_id, DROP CONSTRAINT pk_plan_sku,
         ALTER COLUMN plan_id SET NOT NULL, ALTER COLUMN sku SET NOT NULL,
         DROP COLUMN created_at, DROP COLUMN created_by, DROP COLUMN revision, DROP COLUMN effective_at,
-        DROP COLUMN charge_model
+        ALTER COLUMN charge_model SET DEFAULT 'per_unit'
     """,
     """
     ALTER TABLE plan
@@ -410,24 +458,44 @@ BACK = (
 
 
 def upgrade() -> None:
+    for statement in WIDEN:
+        op.execute(statement)
+    for name, (table, columns) in UNIQUE.items():
+        safe.create_index_concurrently(name, table, columns, unique=True)
+    # So that loading what a newer revision added reads only that.
+    safe.create_index_concurrently("ix_plan_sku_revision", "plan_sku", "revision")
+    for name, (table, definition) in CONSTRAINTS.items():
+        safe.add_constraint_online(table, name, definition)
     safe.create_shared_tables()
+    safe.create_data_migration_table()
     safe.create_lane_tables()
-    for statement in (*CATALOG, *TERMS, *PARITY, *RATING, *BUDGETS):
+    hand_over_migration_audit()
+    for statement in (*TERMS, *PARITY, *RATING, *BUDGETS):
         op.execute(statement)
     for table in APPEND_ONLY:
-        safe.make_immutable(table)
+        if table not in BEFORE:
+            safe.make_immutable(table)
     for table, privileges in GRANTS.items():
-        safe.grant(table, privileges)
+        if table not in BEFORE:
+            safe.grant(table, privileges)
+    for name, (table, definition) in FOREIGN_KEYS.items():
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
+    for statement in SETTLE:
+        op.execute(statement)
+    for table in BEFORE:
+        safe.grant(table, GRANTS[table])
+    safe.make_immutable("plan_sku")
 
 
 def downgrade() -> None:
     op.execute("DROP TRIGGER plan_sku_no_change ON plan_sku")
     op.execute("DROP TRIGGER plan_sku_no_truncate ON plan_sku")
-    for table in ("product_sku", "plan", "plan_sku"):
+    for table in BEFORE:
         op.execute(f"REVOKE ALL ON TABLE {table} FROM {safe.app_role()}")
     for table in NEW_TABLES:
         op.execute(f"DROP TABLE {table}")
     for statement in BACK:
         op.execute(statement)
     safe.drop_lane_tables()
+    safe.drop_data_migration_table()
     safe.drop_shared_tables()

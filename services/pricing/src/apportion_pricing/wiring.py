@@ -20,6 +20,7 @@ from apportion_pricing.app.plans import PlanUseCases
 from apportion_pricing.app.ports import OrgsGateway
 from apportion_pricing.app.rate import ROLE, Rater
 from apportion_pricing.consumers.rater import rater_lanes
+from apportion_pricing.flags import FLAGS
 from apportion_pricing.rpc.servicer import PricingServicer
 from apportion_pricing.settings import Settings
 from apportion_pricing.store.audit import StoredAuditTrail
@@ -65,8 +66,14 @@ async def build(runtime: Runtime) -> None:
         add_PricingServiceServicer_to_server(parts.servicer, server)
 
     runtime.serve(register, SERVICE_NAME)
+    runtime.behind(FLAGS)
     runtime.background("relay", OutboxRelay(runtime.database, runtime.nats).run)
     lanes = rater_lanes(
-        runtime.database, runtime.nats, parts.rater, worker_id=settings.worker_id, lease_s=settings.lane_lease_s
+        runtime.database,
+        runtime.nats,
+        parts.rater,
+        worker_id=settings.worker_id,
+        lease_s=settings.lane_lease_s,
+        paused=runtime.flags.paused(FLAGS, ROLE),
     )
     runtime.background(ROLE, lanes.run)

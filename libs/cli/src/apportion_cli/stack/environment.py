@@ -7,24 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from apportion_common.flags import all_open
 from apportion_common.local.nats import LocalNats
 from apportion_common.local.postgres import LocalPostgres
 
 from apportion_cli.stack.credentials import TOKEN_AUDIENCE, TOKEN_ISSUER, Passwords, StackKeys
 from apportion_cli.stack.layout import CA_FILE_SETTING, SERVICES, Layout, address_setting
-
-FEATURES = (
-    "DOMAIN_CLAIMS",
-    "PRIVATE_SUGGESTIONS",
-    "POR_LEDGER",
-    "ENTITLEMENTS",
-    "METERING",
-    "PRICING_ENGINE",
-    "BUDGETS_CAPS",
-    "ORG_HIERARCHY",
-    "GROUP_BILLING",
-    "ESTIMATOR",
-)
 
 # What any program may need of the machine; the rest of the user's environment is none of a service's business.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
@@ -105,7 +93,7 @@ def service_environment(
         "TRACE_FILE": str(place.trace_file),
     }
     environment |= {address_setting(other): addresses[other] for other in SERVICES}
-    environment |= {f"FEATURE_{feature}": "on" for feature in FEATURES}
+    environment |= all_open()
     if service == "pricing":
         # Until an engine has passed its parity gate, only the local profile lets it charge, audited as such.
         environment["PRICING_GATE_OVERRIDE"] = "local"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from apportion_common.flags import FLAGS
+
 from apportion_cli.stack.credentials import TOKEN_LIFE_S
-from apportion_cli.stack.environment import FEATURES
 from apportion_cli.stack.layout import DATA_FOLDER_NAME, DATA_FOLDER_SETTING, Layout, StackState
 
 _SNIPPET = """\
@@ -35,7 +36,7 @@ def guide(layout: Layout, state: StackState) -> str:
         f"  {'trust':<10} {state.ca_file}",
         f"  {'logs':<10} {layout.logs} (apportion stack logs)",
         "",
-        f"All {len(FEATURES)} features are open, and pricing's gate is overridden for the local profile.",
+        f"All {len(FLAGS)} features are open, and pricing's gate is overridden for the local profile.",
         "",
         f"An operator's token lies in {state.token_file}; it is renewed while the stack runs and lives",
         f"{TOKEN_LIFE_S // 60} minutes. One for an organisation: apportion stack token --org ORG_ID --role Admin",

@@ -18,6 +18,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
+from apportion_common.flags import FLAGS
 from apportion_common.local.nats import LocalNats
 from apportion_common.local.postgres import LocalPostgres
 from apportion_common.local.process import ChildProcess, ChildSpec
@@ -187,9 +188,10 @@ class LocalStack:
     def start_replica(self, service: str, name: str, extra_env: Mapping[str, str] | None = None) -> str:
         """Start a further process of a service on ports of its own; gives the name under which the stack knows it."""
         full_name = f"{service}-{name}"
-        if service not in SERVICES or full_name in self.processes:
-            raise StackError(f"{full_name} cannot be started: no such service, or the name is taken.")
-        self.processes = self.processes | {full_name: self._plan(full_name, service)}
+        with self._changes:
+            if service not in SERVICES or full_name in self.processes:
+                raise StackError(f"{full_name} cannot be started: no such service, or the name is taken.")
+            self.processes = self.processes | {full_name: self._plan(full_name, service)}
         self.start_service(full_name, extra_env)
         return full_name
 
@@ -247,7 +249,7 @@ class LocalStack:
         self._migrate()
         self._refresh_tokens()
         self.processes = {service: self._plan(service, service) for service in SERVICES}
-        say(f"All features are open in the local stack: {', '.join(name.lower() for name in env.FEATURES)}.")
+        say(f"All features are open in the local stack: {', '.join(FLAGS)}.")
         say("Pricing's gate is overridden for the local profile (PRICING_GATE_OVERRIDE=local).")
         self._write_state()
         for process in self.processes.values():

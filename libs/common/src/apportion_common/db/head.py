@@ -6,7 +6,7 @@ means the same in a first run and in a replay. A sequence could not promise that
 
 from __future__ import annotations
 
-from sqlalchemy import text
+from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_common.db.unit_of_work import Transaction
@@ -27,6 +27,14 @@ async def next_revision(tx: Transaction) -> int:
     current: int = (await tx.execute(_LOCK)).scalar_one()
     revision = current + 1
     await tx.execute(_BUMP, {"revision": revision})
+    return revision
+
+
+def take_revision(connection: Connection) -> int:
+    """As `next_revision`, for programs that work without a loop, such as seeds and data migrations."""
+    connection.execute(_HOLD_OFF_READERS)
+    revision: int = connection.execute(_LOCK).scalar_one() + 1
+    connection.execute(_BUMP, {"revision": revision})
     return revision
 
 

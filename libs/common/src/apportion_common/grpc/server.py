@@ -1,6 +1,7 @@
 """The server that every service runs: TLS, interceptors, health, reflection, limits.
 
-Interceptors, outermost first: OpenTelemetry → metrics and access log → errors → deadline → auth → validation.
+Interceptors, outermost first: OpenTelemetry → metrics and access log → errors → deadline → auth → flags
+→ validation.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from opentelemetry.instrumentation.grpc.filters import any_of, negate, service_prefix
 
+from apportion_common.flags import Flags, FlagTable
 from apportion_common.grpc import limits
 from apportion_common.grpc.auth import TokenVerifier
 from apportion_common.grpc.health import Health
 from apportion_common.grpc.interceptors.auth import AuthInterceptor
 from apportion_common.grpc.interceptors.deadline import DeadlineInterceptor
 from apportion_common.grpc.interceptors.errors import ErrorsInterceptor
+from apportion_common.grpc.interceptors.flags import FlagsInterceptor
 from apportion_common.grpc.interceptors.metrics_log import MetricsLogInterceptor
 from apportion_common.grpc.interceptors.validation import ValidationInterceptor, compile_rules
 from apportion_common.grpc.policy import ContractError, policies_of
@@ -103,16 +106,20 @@ async def start_server(
     *,
     verifier: TokenVerifier,
     tracer_provider: trace.TracerProvider | None = None,
+    gates: Sequence[tuple[Flags, FlagTable]] = (),
 ) -> RunningServer:
     """Start a server for those services, alive and not ready yet.
 
     Each registration adds one servicer, such as `lambda server: add_XServicer_to_server(servicer, server)`, and
-    `service_names` are their full names. Raises ContractError for an RPC that does not say who may call it, rules
-    that do not compile and services registered without being named or named without being registered, OSError for
+    `service_names` are their full names; `gates` refuse what stands behind a closed flag. Raises ContractError for an
+    RPC that does not say who may call it, rules that do not compile and services registered without being named or
+    named without being registered, FlagError for a gate that does not name each RPC of its service once, OSError for
     certificates that cannot be read and RuntimeError for an address that is taken.
     """
     policies = policies_of(service_names)
     compile_rules(service_names)
+    for _, table in gates:
+        table.check(name for name in policies if name.startswith(f"/{table.service_name}/"))
     recorder = _Recorder()
     for register in registrations:
         register(cast(grpc.aio.Server, recorder))
@@ -129,6 +136,7 @@ async def start_server(
             ErrorsInterceptor(),
             DeadlineInterceptor(),
             AuthInterceptor(policies, verifier),
+            *(FlagsInterceptor(flags, table) for flags, table in gates),
             ValidationInterceptor(),
         ],
         options=server_options(),

@@ -50,12 +50,15 @@ _QUERIES: Final = {
     """,
     "function": """
         SELECT p.oid::regprocedure::text, pg_get_functiondef(p.oid)
-               || coalesce((SELECT string_agg(acl::text, ',' ORDER BY acl::text) FROM unnest(p.proacl) acl), '')
+               || (SELECT string_agg(acl::text, ',' ORDER BY acl::text)
+                   FROM unnest(coalesce(p.proacl, acldefault('f', p.proowner))) acl)
         FROM pg_proc p WHERE p.pronamespace = current_schema()::regnamespace
           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
     """,
     "grant": """
-        SELECT c.relname, coalesce((SELECT string_agg(acl::text, ',' ORDER BY acl::text) FROM unnest(c.relacl) acl), '')
+        SELECT c.relname, (SELECT string_agg(acl::text, ',' ORDER BY acl::text)
+               FROM unnest(coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char",
+                                                         c.relowner))) acl)
         FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S') AND {here}
     """,
     "extension": "SELECT e.extname, '' FROM pg_extension e",
@@ -63,6 +66,7 @@ _QUERIES: Final = {
 _HERE: Final = "c.relnamespace = current_schema()::regnamespace"
 _NO_PARTITION: Final = (
     " AND NOT c.relispartition AND c.relkind <> 'v' AND c.relname NOT LIKE 'alembic_version%%'"
+    " AND c.relname NOT LIKE 'data_migration%%'"
     " AND NOT EXISTS (SELECT 1 FROM pg_index x JOIN pg_class t ON t.oid = x.indrelid"
     " WHERE x.indexrelid = c.oid AND t.relispartition)"
 )
@@ -91,5 +95,5 @@ def _read(connection: Connection, kinds: tuple[str, ...], here: str) -> Catalog:
     catalog: Catalog = {}
     for kind in kinds:
         for name, definition in connection.exec_driver_sql(_QUERIES[kind].format(here=here)):
-            catalog[f"{kind} {name}"] = definition
+            catalog[f"{kind} {name}"] = definition.strip()
     return catalog

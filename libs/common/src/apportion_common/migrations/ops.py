@@ -27,8 +27,11 @@ from apportion_common.db.tables import (
     immutable_ddl,
     truncate_ddl,
 )
+from apportion_common.migrations.checksums import CHECKSUM_TABLE, CREATE_CHECKSUM_TABLE
 
 IDENTIFIER_MAX_BYTES: Final = 63
+
+VERSION_TABLES: Final = ("alembic_version", CHECKSUM_TABLE)
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]*")
 _PRIVILEGES: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
@@ -36,8 +39,10 @@ _PRIVILEGES: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 
 def app_role() -> str:
     """The role that the migrating service runs as: `<service>_app`, or what <SERVICE>_APP_ROLE says."""
-    service = str(op.get_context().opts["service"])
-    return _name(os.environ.get(f"{service.upper()}_APP_ROLE") or f"{service}_app")
+    options = op.get_context().opts
+    service = str(options["service"])
+    named = options.get("app_role") or os.environ.get(f"{service.upper()}_APP_ROLE")
+    return _name(named or f"{service}_app")
 
 
 def grant(table: str, privileges: str) -> None:
@@ -143,17 +148,21 @@ def drop_month_partitions(table: str) -> None:
 def create_shared_tables() -> None:
     """Create audit_entry, request_record, outbox, inbox and config_head with `refuse_change()` and grants.
 
-    The service's role may also read alembic_version, so that it can wait for its revision.
+    The service's role may also read the version table and the checksums beside it, so that it can wait for its
+    revision.
     """
     _execute((*SHARED_DDL, *HEAD_DDL))
     for table, privileges in (SHARED_GRANTS | HEAD_GRANTS).items():
         grant(table, privileges)
-    grant("alembic_version", "SELECT")
+    op.execute(CREATE_CHECKSUM_TABLE)
+    for table in VERSION_TABLES:
+        grant(table, "SELECT")
 
 
 def drop_shared_tables() -> None:
     """Undo `create_shared_tables`; whatever else is immutable has been dropped before."""
-    op.execute(f"REVOKE ALL ON TABLE alembic_version FROM {app_role()}")
+    for table in VERSION_TABLES:
+        op.execute(f"REVOKE ALL ON TABLE {table} FROM {app_role()}")
     _execute((*DROP_HEAD_DDL, *DROP_SHARED_DDL))
 
 
@@ -167,6 +176,101 @@ def create_lane_tables() -> None:
 def drop_lane_tables() -> None:
     """Undo `create_lane_tables`."""
     _execute(DROP_LANE_DDL)
+
+
+def create_data_migration_table() -> None:
+    """Create data_migration, which keeps how far each data migration of the service has come; the owner's alone."""
+    op.execute(
+        """
+        CREATE TABLE data_migration (
+            name text NOT NULL,
+            state text NOT NULL,
+            last_key jsonb,
+            rows_done bigint NOT NULL DEFAULT 0,
+            rows_total bigint,
+            started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            updated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+            CONSTRAINT data_migration_pkey PRIMARY KEY (name),
+            CONSTRAINT data_migration_state CHECK (state IN ('running', 'paused', 'done')),
+            CONSTRAINT data_migration_rows CHECK (rows_done >= 0 AND rows_total >= 0)
+        )
+        """
+    )
+    op.execute(f"REVOKE ALL ON TABLE data_migration FROM PUBLIC, {app_role()}")
+
+
+def drop_data_migration_table() -> None:
+    """Undo `create_data_migration_table`: how far data migrations have come is forgotten."""
+    op.execute("DROP TABLE data_migration")
+
+
+def create_index_concurrently(name: str, table: str, columns: str, *, unique: bool = False, where: str = "") -> None:
+    """Build an index while the table is written to; the only operation of its revision, outside a transaction.
+
+    `columns` is what stands between the parentheses, `where` the predicate of a partial index. An invalid index of
+    this name, left by a build that was killed, is dropped first; a valid one is the finished work of a run that was
+    killed before it could say so, and stays. Its revision declares `non_transactional`, and a statement time-out where
+    the table is large.
+    """
+    made = f"CREATE {'UNIQUE ' if unique else ''}INDEX CONCURRENTLY {_name(name)} ON {_name(table)} ({columns})"
+    state = None if op.get_context().as_sql else _index_state(name)
+    with op.get_context().autocommit_block():
+        # Written without a database, the statements must do for every state: an index in the way is built again.
+        if op.get_context().as_sql or state is False:
+            op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
+        if state is not True:
+            op.execute(f"{made} WHERE {where}" if where else made)
+
+
+def drop_index_concurrently(name: str) -> None:
+    """Drop an index while its table is in use; the only operation of its revision, outside a transaction."""
+    with op.get_context().autocommit_block():
+        op.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_name(name)}")
+
+
+def add_constraint_online(table: str, name: str, definition: str) -> None:
+    """Add a CHECK or FOREIGN KEY without reading the table under a strong lock: NOT VALID first, then VALIDATE.
+
+    `definition` is such as `"CHECK (amount >= 0)"`. The only operation of its revision, outside a transaction; a run
+    that was killed in between begins it again.
+    """
+    if not definition.lstrip().upper().startswith(("CHECK", "FOREIGN KEY")):
+        raise ValueError("Only a CHECK or a FOREIGN KEY can be added before it is validated.")
+    with op.get_context().autocommit_block():
+        op.execute(
+            f"ALTER TABLE {_name(table)} DROP CONSTRAINT IF EXISTS {_name(name)}, "
+            f"ADD CONSTRAINT {name} {definition} NOT VALID"
+        )
+        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
+def set_not_null_online(table: str, column: str) -> None:
+    """Make a column NOT NULL without reading the table under a strong lock: a validated CHECK proves it beforehand.
+
+    The only operation of its revision, outside a transaction; a run that was killed in between begins it again.
+    """
+    proof = _name(f"ck_{table}_{column}_not_null")
+    with op.get_context().autocommit_block():
+        op.execute(
+            f"ALTER TABLE {_name(table)} DROP CONSTRAINT IF EXISTS {proof}, "
+            f"ADD CONSTRAINT {proof} CHECK ({_name(column)} IS NOT NULL) NOT VALID"
+        )
+        op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {proof}")
+        op.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET NOT NULL, DROP CONSTRAINT {proof}")
+
+
+def _index_state(name: str) -> bool | None:
+    """Whether an index is valid; None when there is none of this name in our schema."""
+    valid = (
+        op.get_bind()
+        .exec_driver_sql(
+            "SELECT i.indisvalid FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+            " WHERE c.relname = %s AND c.relnamespace = current_schema()::regnamespace",
+            (name,),
+        )
+        .scalar()
+    )
+    return None if valid is None else bool(valid)
 
 
 def _execute(statements: Iterable[str]) -> None:

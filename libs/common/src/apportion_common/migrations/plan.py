@@ -45,6 +45,14 @@ class Plan:
         """The services in the order in which the plan first names them."""
         return tuple(dict.fromkeys(step.service for step in self.steps))
 
+    def step(self, revision: str) -> Step:
+        """The step to a revision; PlanError when the plan has none."""
+        for step in self.steps:
+            if step.revision == revision:
+                return step
+        known = ", ".join(step.revision for step in self.steps)
+        raise PlanError(f"The plan has no revision {revision}; it has {known}.")
+
     def alembic_config(self, service: str) -> Config:
         """A fresh Alembic configuration of a service's environment; PlanError when it has none."""
         file = self.root / "services" / service / "alembic.ini"

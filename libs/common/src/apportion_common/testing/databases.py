@@ -94,6 +94,10 @@ class DatabaseFactory:
         """A database with everything that a service's migrations make."""
         return self._clone(service, service, lambda made: self._migrate(made))
 
+    def copy(self, database: ServiceDatabase) -> ServiceDatabase:
+        """A database like this one, which must have no session at the moment."""
+        return self._create(database.service, database.name)
+
     def drop(self, name: str) -> None:
         """Drop a database, cutting its sessions."""
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

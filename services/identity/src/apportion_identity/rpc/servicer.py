@@ -1,7 +1,5 @@
 """IdentityService: proto in, use case, proto out. What is not built is inherited and answers UNIMPLEMENTED."""
 
-
-
 from __future__ import annotations
 
 import grpc

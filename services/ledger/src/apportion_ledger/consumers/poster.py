@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
@@ -20,9 +21,18 @@ register_fail_points(ROLE)
 
 
 def poster_runner(
-    database: Database, client: Client, poster: LinePoster, *, worker_id: str, lease_s: int
+    database: Database,
+    client: Client,
+    poster: LinePoster,
+    *,
+    worker_id: str,
+    lease_s: int,
+    paused: Callable[[], bool],
 ) -> LaneRunner[pricing_lane_pb2.RatedBatch]:
-    """The runner that brings pricing's rated batches to the poster and its receipts to the stream."""
+    """The runner that brings pricing's rated batches to the poster and its receipts to the stream.
+
+    It works no lane while `paused()` is true.
+    """
     return LaneRunner(
         database,
         client,
@@ -32,4 +42,5 @@ def poster_runner(
         processor=poster,
         worker_id=worker_id,
         lease_s=lease_s,
+        paused=paused,
     )

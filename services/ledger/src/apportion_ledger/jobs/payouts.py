@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 
 from apportion_common.db.faults import classify
 from apportion_common.logs import get_logger
@@ -17,15 +18,17 @@ log = get_logger(__name__)
 class PayoutWorker:
     """Settles what is pending, for ever."""
 
-    def __init__(self, payouts: Payouts) -> None:
+    def __init__(self, payouts: Payouts, paused: Callable[[], bool]) -> None:
+        """Settle, except while `paused()` is true."""
         self._payouts = payouts
+        self._paused = paused
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Failures of the surroundings are waited out; another error ends the task."""
         while not stop.is_set():
             pause_ms = PAYOUT_POLL_MS
             try:
-                paid_count = await self._payouts.settle_pending()
+                paid_count = 0 if self._paused() else await self._payouts.settle_pending()
                 if paid_count:
                     log.info("payouts.settled", count=paid_count)
             except Exception as error:

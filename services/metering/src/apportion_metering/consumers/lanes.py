@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from apportion_common.bus.streams import LEDGER_OUT, METERING_IN, METERING_OUT, PRICING_OUT
@@ -30,8 +30,9 @@ def lane_runners(
     posted: PostedReceipts,
     worker_id: str,
     lease_s: float,
+    paused: Callable[[str], Callable[[], bool]],
 ) -> Sequence[tuple[str, LaneRunner[Any]]]:
-    """The runners of metering's three roles, by role."""
+    """The runners of metering's three roles, by role; `paused(role)` is what a runner asks before it takes anything."""
 
     def runner(role: str, source: StreamInput, output: StreamOutput | None, processor: Any) -> LaneRunner[Any]:
         return LaneRunner(
@@ -43,6 +44,7 @@ def lane_runners(
             processor=processor,
             worker_id=worker_id,
             lease_s=lease_s,
+            paused=paused(role),
         )
 
     accepted = StreamOutput(METERING_OUT.name, subjects.ACCEPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from apportion_common.db.unit_of_work import Database
@@ -19,9 +20,15 @@ register_fail_points(ROLE)
 
 
 def rater_lanes(
-    database: Database, client: Client, rater: Rater, *, worker_id: str, lease_s: float
+    database: Database,
+    client: Client,
+    rater: Rater,
+    *,
+    worker_id: str,
+    lease_s: float,
+    paused: Callable[[], bool],
 ) -> LaneRunner[Accepted]:
-    """The runner of the rater's lanes in this process."""
+    """The runner of the rater's lanes in this process; it works none while `paused()` is true."""
     return LaneRunner(
         database,
         client,
@@ -31,4 +38,5 @@ def rater_lanes(
         processor=rater,
         worker_id=worker_id,
         lease_s=lease_s,
+        paused=paused,
     )

@@ -1,1 +1,1 @@
-"""The server's interceptors, one a file, outermost first: metrics_log, errors, deadline, auth, validation."""
+"""The server's interceptors, one a file, outermost first: metrics_log, errors, deadline, auth, flags, validation."""

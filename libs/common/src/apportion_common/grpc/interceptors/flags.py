@@ -1,0 +1,34 @@
+"""Refuses RPCs behind a closed feature flag. It stands behind auth: who may not call learns nothing of flags."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from apportion_common.flags import Flags, FlagTable, feature_disabled
+from apportion_common.grpc.interceptors.base import Call, CallInterceptor
+
+
+class FlagsInterceptor(CallInterceptor):
+    """Lets through what stands behind an open flag or behind none."""
+
+    def __init__(self, flags: Flags, table: FlagTable) -> None:
+        """Ask `flags` at each call for the flag that `table` puts the RPC behind."""
+        super().__init__()
+        self._flags = flags
+        self._table = table
+
+    @asynccontextmanager
+    async def around(self, call: Call) -> AsyncIterator[None]:
+        """Look once, when the call begins. Raises FailedPrecondition FEATURE_DISABLED."""
+        flag = self._table.rpcs.get(call.method.full_name)
+        if flag is not None and not self._flags.is_open(flag):
+            raise feature_disabled(flag)
+        yield
+
+    async def admit(self, call: Call, message: Any) -> None:
+        """Look at fields that stand behind a flag of their own. Raises FailedPrecondition FEATURE_DISABLED."""
+        for field, flag in self._table.fields.get(call.method.full_name, ()):
+            if getattr(message, field) and not self._flags.is_open(flag):
+                raise feature_disabled(flag)

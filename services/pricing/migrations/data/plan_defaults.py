@@ -1,0 +1,65 @@
+"""Plans of before say what new ones say: a tier and notes, where they had none."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from apportion_common.migrations.data import CHUNK_ROWS, ChunkResult, Key
+from sqlalchemy import Connection, text
+
+TIER: Final = "standard"
+BEFORE_ALL: Final = "00000000-0000-0000-0000-000000000000"
+
+COUNT: Final = text("SELECT count(*) FROM plan WHERE tier IS NULL OR notes IS NULL")
+LAST: Final = text(
+    """
+    SELECT plan_id::text FROM (
+        SELECT plan_id FROM plan WHERE plan_id > CAST(:after AS uuid) ORDER BY plan_id LIMIT :rows
+    ) AS page ORDER BY page.plan_id DESC LIMIT 1
+    """
+)
+CHUNK: Final = text(
+    """
+    WITH page AS MATERIALIZED (
+        SELECT plan_id, tier, notes FROM plan
+        WHERE plan_id > CAST(:after AS uuid) AND plan_id <= CAST(:last AS uuid)
+    ), changed AS (
+        UPDATE plan AS p SET tier = coalesce(p.tier, :tier), notes = coalesce(p.notes, '')
+        FROM page
+        WHERE p.plan_id = page.plan_id AND (p.tier IS NULL OR p.notes IS NULL)
+        RETURNING p.plan_id, page.tier AS tier_before, page.notes AS notes_before, p.tier, p.notes
+    ), audited AS (
+        INSERT INTO audit_entry (audit_id, actor, action, resource, before, after)
+        SELECT gen_random_uuid(), 'migration:plan_defaults', 'plan.backfill', 'plan/' || plan_id,
+            jsonb_build_object('tier', tier_before, 'notes', notes_before),
+            jsonb_build_object('tier', tier, 'notes', notes)
+        FROM changed
+    )
+    SELECT count(*) FROM changed
+    """
+)
+
+
+class PlanDefaults:
+    """Fills `plan.tier` and `plan.notes`."""
+
+    name = "plan_defaults"
+    service = "pricing"
+    after_revision = "20250920_03_business_model_entitlements"
+    chunk_rows = CHUNK_ROWS
+
+    def count(self, connection: Connection) -> int:
+        """Plans without a tier or without notes."""
+        return int(connection.execute(COUNT).scalar_one())
+
+    def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:
+        """Fill the next plans, each with its audit entry."""
+        after = after_key or BEFORE_ALL
+        last = connection.execute(LAST, {"after": after, "rows": self.chunk_rows}).scalar_one_or_none()
+        if last is None:
+            return ChunkResult(None, 0)
+        page = {"after": after, "last": last, "tier": TIER}
+        return ChunkResult(last, connection.execute(CHUNK, page).scalar_one())
+
+
+MIGRATION: Final = PlanDefaults()

@@ -1,0 +1,48 @@
+"""A run that is cut at any point is taken up by the next one, and leads to the same schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from apportion_common.migrations.plan import Step
+from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_common.testing.migration_gates import crash_sweep
+
+New = Callable[[], ServiceDatabase]
+
+
+def test_a_crash_wherever_the_database_can_differ_is_recovered_from(
+    database_factory: DatabaseFactory, step: Step, before: New, record_property: Callable[[str, object], None]
+) -> None:
+    made: list[ServiceDatabase] = []
+
+    def new() -> ServiceDatabase:
+        made.append(before())
+        return made[-1]
+
+    sweep = crash_sweep(new, lambda: database_factory.alembic_config(made[-1]), step.revision)
+    print(f"\n{step.revision}: {sweep.points} points, {sweep.states} states, {sweep.crashes} crashes")
+    record_property("points", sweep.points)
+    record_property("crashes", sweep.crashes)
+    assert sweep.problems == []
+    assert sweep.points >= sweep.crashes > 0
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_a_crash_before_every_single_statement_is_recovered_from(
+    database_factory: DatabaseFactory, step: Step, before: New
+) -> None:
+    made: list[ServiceDatabase] = []
+
+    def new() -> ServiceDatabase:
+        if len(made) > 1:
+            database_factory.drop(made.pop().name)
+        made.append(before())
+        return made[-1]
+
+    sweep = crash_sweep(new, lambda: database_factory.alembic_config(made[-1]), step.revision, exhaustive=True)
+    print(f"\n{step.revision}: {sweep.points} points, {sweep.crashes} crashes, each run to the end")
+    assert sweep.problems == []
+    assert sweep.crashes == sweep.points

@@ -1,0 +1,41 @@
+"""No revision keeps writers of a table with rows waiting, writes a table anew, or locks more than it says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from apportion_common.migrations.plan import Plan, Step
+from apportion_common.migrations.revision import notes_of
+from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_common.testing.migration_gates import trace_locks
+from seeded import seed
+
+ATTEMPTS = 3
+"""A busy machine can only make a lock look longer, so the shortest of a few runs counts."""
+
+
+def test_locks_are_short_and_no_more_than_declared(
+    database_factory: DatabaseFactory,
+    plan: Plan,
+    step: Step,
+    before: Callable[[Callable[[ServiceDatabase], None]], ServiceDatabase],
+) -> None:
+    notes = notes_of(plan.script(step.service).get_revision(step.revision))
+    assert notes is not None
+    baseline = plan.script(step.service).get_revision(step.revision).down_revision is None
+
+    def fill(database: ServiceDatabase) -> None:
+        if not baseline:
+            seed(database.owner_url, step.service)
+
+    problems: list[str] = []
+    for _ in range(ATTEMPTS):
+        database = before(fill)
+        trace = trace_locks(database, database_factory.alembic_config(database), step.revision)
+        database_factory.drop(database.name)
+        problems = trace.problems(notes.lock_class)
+        if not problems:
+            break
+    for held in trace.held:
+        print(f"{held.table}: {held.mode}, strong for {held.strong_ms} ms")
+    assert problems == []
