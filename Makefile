@@ -45,8 +45,8 @@ test-fast: $(READY) ## unit tests: no server, under a minute
 
 .PHONY: test
 test: $(READY) ## every test: unit, integration, the demo's figures, kills
-	@$(PYTEST) $(APART) -m "not stack and not soak" libs services tests
-	@$(PYTEST) -m "stack and not soak" libs tests
+	@$(PYTEST) $(APART) --ignore tests/e2e -m "not soak" libs services tests
+	@$(PYTEST) -m "not soak" tests/e2e
 
 .PHONY: check
 check: $(READY) ## format, lint, types, import contracts, contracts, house rules
