@@ -6,7 +6,7 @@ transaction. The runs are interleaved, the median is told, and with every run wh
 the processor's time went. Nothing here is an assertion.
 
     make bench            five pairs
-    make bench RUNS=1 TIMES=2     a shorter look
+    python benchmarks/path.py --runs 1 --times 2     a shorter look
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ from apportion_cli.stack.supervisor import LocalStack
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MONTH = ROOT / "examples" / "flights-2013-01"
 ROWS_PER_COPY = 1_000
+APPLIERS = 3
+"""Scenarios applied at the same time, before anything is measured."""
 CLOCK_TICKS_HZ = os.sysconf("SC_CLK_TCK")
 COLUMNS = ("org_id", "project_id", "request_id", "sku", "quantity", "event_time", "event_id", "lane", "pos", "seq")
 TYPES = ["uuid", "uuid", "text", "text", "numeric", "timestamptz", "uuid", "int4", "int8", "int8"]
@@ -58,9 +60,8 @@ def rows(prefix: str) -> Iterator[tuple[object, ...]]:
             )
 
 
-def raw_copy(url: str, prefixes: list[str]) -> float:
+def raw_copy(url: str, prepared: list[list[tuple[object, ...]]]) -> float:
     """Rows a second by binary COPY into a table without an index, a thousand rows to a transaction."""
-    prepared = [list(rows(prefix)) for prefix in prefixes]
     columns = ", ".join(f"{name} {kind}" for name, kind in zip(COLUMNS, TYPES, strict=True))
     with psycopg.connect(url) as connection:
         connection.execute(f"CREATE TABLE raw_copy ({columns})")
@@ -125,8 +126,13 @@ class Bench:
 
     def path(self, prefixes: list[str], senders: int) -> tuple[int, float]:
         """Send the month under every prefix; events and seconds from the first call to the last line."""
-        for prefix in prefixes:
-            self.apportion("apply", str(MONTH / "scenario.json"), "--prefix", prefix)
+        self.apportion("apply", str(MONTH / "scenario.json"), "--prefix", prefixes[0])
+        with ThreadPoolExecutor(APPLIERS) as pool:
+            for done in [
+                pool.submit(self.apportion, "apply", str(MONTH / "scenario.json"), "--prefix", prefix)
+                for prefix in prefixes[1:]
+            ]:
+                done.result()
         (before,) = self.query("ledger", "SELECT count(*) FROM ledger_line")
         (started,) = self.query("metering", "SELECT clock_timestamp()")
         send = ("ingest", str(MONTH / "events.csv.gz"), "--batch", "5000", "--no-resume", "--prefix")
@@ -165,10 +171,11 @@ def main() -> int:
             layout = Layout(pathlib.Path(name) / "data")
             environment = {**os.environ, **client_environment(layout, stack.state())}
             bench = Bench(stack, environment)
+            prepared = [list(rows(f"x{number}-")) for number in range(args.times)]
             for run in range(1, args.runs + 1):
                 prefixes = [f"r{run}x{number}-" for number in range(args.times)]
                 print(f"run {run} of {args.runs}")
-                copied = raw_copy(stack.postgres.admin_url, prefixes)
+                copied = raw_copy(stack.postgres.admin_url, prepared)
                 before = processes(stack)
                 events, seconds = bench.path(prefixes, args.senders)
                 after = processes(stack)

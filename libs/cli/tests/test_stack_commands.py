@@ -141,13 +141,23 @@ def test_a_daemon_whose_service_dies_ends_everything_and_logs_why(folder: Path) 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
 def test_run_ends_everything_whatever_ends_it(folder: Path, number: signal.Signals) -> None:
     running = subprocess.Popen(
-        [*CLI, "run"], env=environment(folder), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [*CLI, "run"],
+        env=environment(folder, PYTHONUNBUFFERED="1"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     state = wait_ready(Layout(folder / "data"))
+    # What a killed process has not shown yet is gone with it, so the line is waited for before the signal.
+    assert running.stdout is not None
+    output = ""
+    while "ledger     | 10:00:00.123 INFO serving" not in output:
+        line = running.stdout.readline()
+        assert line, output
+        output += line
     running.send_signal(number)
-    output, _ = running.communicate(timeout=WAIT_S)
+    output += running.communicate(timeout=WAIT_S)[0]
     assert running.returncode == (-number if number == signal.SIGKILL else 0)
-    assert "ledger     | 10:00:00.123 INFO serving" in output
     assert "All features are open" in output
     until(lambda: none_left(state))
 
