@@ -106,7 +106,8 @@ def down(data: DataOption = None) -> None:
         raise typer.Exit(1)
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + DOWN_TIMEOUT_S
-    while running_supervisor(layout) is not None:
+    # The lock is let go a moment before the process is gone.
+    while running_supervisor(layout) is not None or process_exists(pid):
         if time.monotonic() > deadline:
             # Its children die with it.
             os.kill(pid, signal.SIGKILL)
