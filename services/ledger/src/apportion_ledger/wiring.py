@@ -8,6 +8,7 @@ import grpc
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
 from apportion_common.bus.streams import ensure_streams
+from apportion_common.db.audit_query import StoredAuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
@@ -32,7 +33,6 @@ from apportion_ledger.jobs.partitions import PartitionKeeper
 from apportion_ledger.jobs.payouts import PayoutWorker
 from apportion_ledger.rpc.servicer import LedgerServicer
 from apportion_ledger.settings import Settings
-from apportion_ledger.store.audit import StoredAuditTrail
 from apportion_ledger.store.balances import BalanceTable
 from apportion_ledger.store.checks import InvariantQueries
 from apportion_ledger.store.lines import LineTable, LineView
@@ -40,6 +40,7 @@ from apportion_ledger.store.partitions import LinePartitions
 from apportion_ledger.store.periods import HorizonTable, PeriodTable
 from apportion_ledger.store.reports import ReportView
 from apportion_ledger.store.settlements import InstructionBook, SettlementTable, SweepBooks
+from apportion_ledger.store.tables import shared
 from apportion_ledger.store.terms import TermsTable
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["LedgerService"].full_name
@@ -74,7 +75,7 @@ def make_parts(database: Database, settings: Settings) -> Parts:
         statements=Statements(database, terms_table, ReportView()),
         digests=Digests(database, LineView()),
         check=LedgerCheck(database, InvariantQueries()),
-        audit=StoredAuditTrail(database),
+        audit=StoredAuditTrail(database, shared),
     )
     return Parts(
         servicer,

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-PAGE_SIZE_DEFAULT: Final = 100
-PAGE_SIZE_MAX: Final = 1_000
 TREE_ORGS_MAX: Final = 10_000
 """Organisations that GetTree gives; of a larger tree ListDescendants gives pages."""
 HIERARCHY_EXAMPLES_MAX: Final = 20

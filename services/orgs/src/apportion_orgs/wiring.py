@@ -9,6 +9,7 @@ from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion.orgs.v1.orgs_service_pb2_grpc import add_OrgsServiceServicer_to_server
 from apportion_common.bus.relay import OutboxRelay
 from apportion_common.bus.streams import FACTS, ensure_streams
+from apportion_common.db.audit_query import StoredAuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
@@ -22,12 +23,12 @@ from apportion_orgs.app.resolve import ResolveAccounts
 from apportion_orgs.flags import FLAGS
 from apportion_orgs.rpc.ledger_client import GrpcLedger
 from apportion_orgs.rpc.servicer import OrgsServicer, UseCases
-from apportion_orgs.store.audit import StoredAuditTrail
 from apportion_orgs.store.billing_accounts import StoredAccounts
 from apportion_orgs.store.hierarchy import StoredHierarchy
 from apportion_orgs.store.invoices import StoredInvoices
 from apportion_orgs.store.mappings import StoredMappings
 from apportion_orgs.store.organizations import StoredOrgs
+from apportion_orgs.store.tables import shared
 
 SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["OrgsService"].full_name
 
@@ -43,7 +44,7 @@ def make_servicer(database: Database, ledger: LedgerPort) -> OrgsServicer:
         mappings=Mappings(orgs, accounts, mappings),
         resolve=ResolveAccounts(database, mappings),
         invoices=Invoices(database, accounts, mappings, StoredInvoices(), ledger),
-        audit=StoredAuditTrail(database),
+        audit=StoredAuditTrail(database, shared),
     )
     return OrgsServicer(database, use_cases)
 

@@ -29,7 +29,6 @@ REVISION_CHANGES: Final = 10
 """Times that the catalog or orgs may change under one attempt at a batch before the lane tries again."""
 
 PAGE_SIZE_DEFAULT: Final = 100
-PAGE_SIZE_MAX: Final = 1_000
 """Items a page."""
 
 REFUSAL_DETAIL_CHARS: Final = 500

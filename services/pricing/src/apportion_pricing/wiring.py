@@ -8,6 +8,7 @@ from apportion.pricing.v1.pricing_service_pb2_grpc import add_PricingServiceServ
 from apportion_common.bus.relay import OutboxRelay
 from apportion_common.bus.streams import ensure_streams
 from apportion_common.clock import Clock
+from apportion_common.db.audit_query import StoredAuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
@@ -23,13 +24,13 @@ from apportion_pricing.consumers.rater import rater_lanes
 from apportion_pricing.flags import FLAGS
 from apportion_pricing.rpc.servicer import PricingServicer
 from apportion_pricing.settings import Settings
-from apportion_pricing.store.audit import StoredAuditTrail
 from apportion_pricing.store.catalog import CatalogTables
 from apportion_pricing.store.charge_queries import ChargeQueries
 from apportion_pricing.store.charges import Charges
 from apportion_pricing.store.entitlements import EntitlementTables
 from apportion_pricing.store.orgs_client import OrgsClient
 from apportion_pricing.store.positions import Positions
+from apportion_pricing.store.tables import shared
 from apportion_pricing.store.terms import Terms
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["PricingService"].full_name
@@ -51,7 +52,7 @@ class Parts:
             entitlements=EntitlementUseCases(catalog, entitlements, cache, accounts),
             modes=EngineModeUseCases(entitlements, gate_override),
             charges=ChargeQueries(database),
-            audit=StoredAuditTrail(database),
+            audit=StoredAuditTrail(database, shared),
         )
 
 

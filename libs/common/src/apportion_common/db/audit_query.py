@@ -13,6 +13,7 @@ from sqlalchemy import Row, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_common.db.tables import SharedTables
+from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import InvalidArgument
 from apportion_common.ids import parse_uuid
 
@@ -82,3 +83,17 @@ def _read_token(token: str) -> tuple[datetime, UUID]:
         raise InvalidArgument(
             "PAGE_TOKEN_MALFORMED", "The page token is not one that this service gave.", field="page_token"
         ) from error
+
+
+class StoredAuditTrail:
+    """A service's audit entries, read from its database."""
+
+    def __init__(self, database: Database, tables: SharedTables) -> None:
+        """Read the service's own tables through `database`."""
+        self._database = database
+        self._tables = tables
+
+    async def page(self, query: AuditQuery) -> tuple[list[AuditEntry], str]:
+        """Entries, newest first, and the token of the next page (empty after the last); errors as in `list_audit`."""
+        async with self._database.read() as connection:
+            return await list_audit(connection, self._tables, query)

@@ -9,13 +9,13 @@ from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceServicer
 from apportion_common.db.idempotency import run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.pages import page_size, read_token, split_page
 
 from apportion_orgs.app.billing_accounts import BillingAccounts
 from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.app.messages import account_message, mapping_message, resolved_message
 from apportion_orgs.app.resolve import ResolveAccounts
 from apportion_orgs.rpc.mapping import id_of, needs_of, new_account, new_mapping, optional_id_of
-from apportion_orgs.rpc.pages import page_size, read_token, split_page
 
 
 class BillingRpcs(OrgsServiceServicer):

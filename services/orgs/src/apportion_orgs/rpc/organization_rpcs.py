@@ -8,12 +8,12 @@ from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceServicer
 from apportion_common.db.idempotency import run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.pages import page_size, read_token, split_page
 
 from apportion_orgs.app.hierarchy import Hierarchy
 from apportion_orgs.app.messages import org_at_message, org_message
 from apportion_orgs.app.organizations import Organizations
 from apportion_orgs.rpc.mapping import id_of, new_org
-from apportion_orgs.rpc.pages import page_size, read_token, split_page
 
 
 class OrganizationRpcs(OrgsServiceServicer):

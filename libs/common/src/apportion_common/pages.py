@@ -6,11 +6,12 @@ import base64
 import binascii
 import json
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from apportion_common.errors import ApportionError, InvalidArgument
 
-from apportion_orgs.limits import PAGE_SIZE_DEFAULT
+PAGE_SIZE_DEFAULT: Final = 100
+"""Items a page when the caller does not say."""
 
 T = TypeVar("T")
 P = TypeVar("P")
