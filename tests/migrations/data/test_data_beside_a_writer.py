@@ -1,8 +1,8 @@
 """A backfill of many rows beside a writer: what the writer gets done, and how long it waits, in chunks and at once.
 
-Times are printed and recorded (`pytest -s`, and the properties of a JUnit report), never asserted. What is asserted can
-be counted: in chunks the writer gets its writes done while the backfill runs; beside one statement the very same write
-is refused as long as the statement's transaction lasts, and its backend waits for the statement's.
+Times are printed at the end of the run and recorded (the properties of a JUnit report), never asserted. What is
+asserted can be counted: in chunks the writer gets its writes done while the backfill runs; beside one statement the
+very same write is refused as long as the statement's transaction lasts, and its backend waits for the statement's.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def compare(factory: DatabaseFactory, rows: int, record: Callable[[str, object],
     }
     for name, value in figures.items():
         record(name, value)
-    print("\nbackfill beside a writer: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
+    record("figures", "backfill beside a writer: " + ", ".join(f"{name} {value}" for name, value in figures.items()))
 
 
 def test_a_hundred_thousand_rows_beside_a_writer(

@@ -143,7 +143,8 @@ def test_parents_that_form_a_cycle_stop_the_run_and_leave_the_chunks_before(orgs
 
 
 def test_plans_of_before_get_a_tier_and_notes_where_they_had_none(database_factory: DatabaseFactory) -> None:
-    plans = {1: ("gold", "kept"), 2: (None, "kept"), 3: ("gold", None), 4: (None, None)}
+    # The lowest id there is counts like any other.
+    plans = {0: (None, None), 1: ("gold", "kept"), 2: (None, "kept"), 3: ("gold", None), 4: (None, None)}
 
     def fill(session: psycopg.Connection[Any]) -> None:
         for number, (tier, notes) in plans.items():
@@ -155,8 +156,9 @@ def test_plans_of_before_get_a_tier_and_notes_where_they_had_none(database_facto
     legacy = legacy_world(database_factory, "pricing", "plan_defaults", fill)
     legacy.migration.chunk_rows = 2
     end = data.run(legacy.engine, legacy.migration, throttle=AT_ONCE)
-    assert (end.kind, end.standing.rows_done, end.details["left"]) == ("done", 3, 0)
+    assert (end.kind, end.standing.rows_done, end.details["left"]) == ("done", 4, 0)
     found = {row[0]: row[1:] for row in legacy.rows("SELECT right(plan_id::text, 1)::int, tier, notes FROM plan")}
+    assert found.pop(0) == ("standard", "")
     assert found == {1: ("gold", "kept"), 2: ("standard", "kept"), 3: ("gold", ""), 4: ("standard", "")}
     audited = legacy.rows("SELECT before, after FROM audit_entry WHERE resource = %s", f"plan/{ident(2)}")
     assert audited == [({"tier": None, "notes": "kept"}, {"tier": "standard", "notes": "kept"})]

@@ -75,6 +75,7 @@ async def test_rows_of_a_legacy_environment_are_brought_along_by_one_command(dat
     assert {line["name"]: line["state"] for line in before} == {
         "invitation_addresses": "new",
         "plan_defaults": "new",
+        "event_keys": "new",
         "org_roots": "new",
     }
     planned = {line["name"]: line["rows_to_change"] for line in migrate(world.environ, "data", "run", "--dry-run")}
@@ -87,6 +88,7 @@ async def test_rows_of_a_legacy_environment_are_brought_along_by_one_command(dat
 
     assert world.rows("identity", "SELECT count(*) FROM invitation WHERE email ~ '[A-Z]|^ | $'") == [(0,)]
     assert world.rows("pricing", "SELECT count(*) FROM plan WHERE tier IS NULL OR notes IS NULL") == [(0,)]
+    assert world.rows("metering", "SELECT count(*) FROM metering_event_key") == [(3000,)]
     defaults = "SELECT created_by, count(*) FROM billing_account WHERE is_default GROUP BY 1 ORDER BY 1"
     assert world.rows("orgs", defaults) == [("migration", 15), ("migration:org_roots", 5)]
     orgs = world.databases["orgs"]

@@ -251,6 +251,14 @@ CONFLICTS: Final = (
         groups=(group("invitation3", "again"),),
     ),
     Conflict(
+        name="an invitation that was accepted and revoked",
+        service="identity",
+        check="invitation_ends",
+        fix="invitation-ends",
+        plant=("UPDATE invitation SET revoked_at = '2025-09-03' WHERE invitation_id = md5('invitation1')::uuid",),
+        groups=(group("invitation1"),),
+    ),
+    Conflict(
         name="a membership of nobody",
         service="identity",
         check="orphaned_memberships",

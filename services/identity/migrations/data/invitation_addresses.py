@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion_common.migrations.data import ChunkResult, Key
+from apportion_common.migrations.data import ChunkResult, Key, after_uuid, after_uuid_parameters
 from sqlalchemy import Connection, text
 
 CHUNK_ROWS: Final = 1_000
@@ -18,9 +18,9 @@ NORMAL: Final = f"lower(btrim(email, {BLANKS}))"
 
 COUNT: Final = text(f"SELECT count(*) FROM invitation WHERE email <> {NORMAL}")
 LAST: Final = text(
-    """
+    f"""
     SELECT invitation_id::text FROM (
-        SELECT invitation_id FROM invitation WHERE invitation_id > CAST(:after AS uuid)
+        SELECT invitation_id FROM invitation WHERE {after_uuid("invitation_id")}
         ORDER BY invitation_id LIMIT :rows
     ) AS page ORDER BY page.invitation_id DESC LIMIT 1
     """
@@ -30,7 +30,7 @@ CHUNK: Final = text(
     f"""
     WITH page AS MATERIALIZED (
         SELECT invitation_id, org_id, email, {NORMAL} AS normal, consumed_at IS NULL AND revoked_at IS NULL AS live
-        FROM invitation WHERE invitation_id > CAST(:after AS uuid) AND invitation_id <= CAST(:last AS uuid)
+        FROM invitation WHERE {after_uuid("invitation_id")} AND invitation_id <= CAST(:last AS uuid)
     ), ranked AS (
         SELECT p.*, row_number() OVER (PARTITION BY org_id, normal, live ORDER BY invitation_id) AS place FROM page AS p
     ), wanted AS MATERIALIZED (
@@ -54,7 +54,6 @@ CHUNK: Final = text(
     SELECT count(*) FROM changed
     """
 )
-BEFORE_ALL: Final = "00000000-0000-0000-0000-000000000000"
 
 
 class InvitationAddresses:
@@ -71,11 +70,11 @@ class InvitationAddresses:
 
     def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:
         """Normalise the addresses of the next invitations, each with its audit entry."""
-        after = after_key or BEFORE_ALL
-        last = connection.execute(LAST, {"after": after, "rows": self.chunk_rows}).scalar_one_or_none()
+        page = after_uuid_parameters(after_key)
+        last = connection.execute(LAST, page | {"rows": self.chunk_rows}).scalar_one_or_none()
         if last is None:
             return ChunkResult(None, 0)
-        return ChunkResult(last, connection.execute(CHUNK, {"after": after, "last": last}).scalar_one())
+        return ChunkResult(last, connection.execute(CHUNK, page | {"last": last}).scalar_one())
 
 
 MIGRATION: Final = InvitationAddresses()

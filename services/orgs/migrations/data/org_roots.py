@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from apportion_common.db.head import take_revision
-from apportion_common.migrations.data import ChunkResult, Key
+from apportion_common.migrations.data import ChunkResult, Key, after_uuid, after_uuid_parameters
 from sqlalchemy import Connection, text
 
 CHUNK_ROWS: Final = 2_000
@@ -20,7 +20,6 @@ CHUNK_ROWS: Final = 2_000
 DEFAULT_CURRENCY: Final = "AUD"
 """What a root's account has where nobody says otherwise, as for organisations made today."""
 ACTOR: Final = "migration:org_roots"
-BEFORE_ALL: Final = "00000000-0000-0000-0000-000000000000"
 
 _NO_DEFAULT: Final = """
     o.parent_org_id IS NULL
@@ -29,13 +28,13 @@ _NO_DEFAULT: Final = """
 _NO_SELF_ROW: Final = """
     NOT EXISTS (SELECT FROM org_hierarchy AS h WHERE h.ancestor_org_id = o.org_id AND h.descendant_org_id = o.org_id)
 """
-_IN_PAGE: Final = "o.org_id > CAST(:after AS uuid) AND o.org_id <= CAST(:last AS uuid)"
+_IN_PAGE: Final = f"{after_uuid('o.org_id')} AND o.org_id <= CAST(:last AS uuid)"
 
 COUNT: Final = text(f"SELECT count(*) FROM organization AS o WHERE ({_NO_DEFAULT}) OR ({_NO_SELF_ROW})")
 LAST: Final = text(
-    """
+    f"""
     SELECT org_id::text FROM (
-        SELECT org_id FROM organization WHERE org_id > CAST(:after AS uuid) ORDER BY org_id LIMIT :rows
+        SELECT org_id FROM organization WHERE {after_uuid("org_id")} ORDER BY org_id LIMIT :rows
     ) AS page ORDER BY page.org_id DESC LIMIT 1
     """
 )
@@ -147,11 +146,11 @@ class OrgRoots:
 
     def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:
         """Complete the next organisations; what becomes known of them carries one new revision of the configuration."""
-        after = after_key or BEFORE_ALL
-        last = connection.execute(LAST, {"after": after, "rows": self.chunk_rows}).scalar_one_or_none()
+        page = after_uuid_parameters(after_key)
+        last = connection.execute(LAST, page | {"rows": self.chunk_rows}).scalar_one_or_none()
         if last is None:
             return ChunkResult(None, 0)
-        page = {"after": after, "last": last}
+        page |= {"last": last}
         changed = set(connection.execute(CLOSURE, page).scalars())
         if connection.execute(ROOTS, page).first() is not None:
             # Looked at again under the lock: what was made meanwhile is seen by the next statement.

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion_common.migrations.data import CHUNK_ROWS, ChunkResult, Key
+from apportion_common.migrations.data import CHUNK_ROWS, ChunkResult, Key, after_uuid, after_uuid_parameters
 from sqlalchemy import Connection, text
 
 TIER: Final = "standard"
-BEFORE_ALL: Final = "00000000-0000-0000-0000-000000000000"
 
 COUNT: Final = text("SELECT count(*) FROM plan WHERE tier IS NULL OR notes IS NULL")
 LAST: Final = text(
-    """
+    f"""
     SELECT plan_id::text FROM (
-        SELECT plan_id FROM plan WHERE plan_id > CAST(:after AS uuid) ORDER BY plan_id LIMIT :rows
+        SELECT plan_id FROM plan WHERE {after_uuid("plan_id")} ORDER BY plan_id LIMIT :rows
     ) AS page ORDER BY page.plan_id DESC LIMIT 1
     """
 )
 CHUNK: Final = text(
-    """
+    f"""
     WITH page AS MATERIALIZED (
         SELECT plan_id, tier, notes FROM plan
-        WHERE plan_id > CAST(:after AS uuid) AND plan_id <= CAST(:last AS uuid)
+        WHERE {after_uuid("plan_id")} AND plan_id <= CAST(:last AS uuid)
     ), changed AS (
         UPDATE plan AS p SET tier = coalesce(p.tier, :tier), notes = coalesce(p.notes, '')
         FROM page
@@ -54,11 +53,11 @@ class PlanDefaults:
 
     def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:
         """Fill the next plans, each with its audit entry."""
-        after = after_key or BEFORE_ALL
-        last = connection.execute(LAST, {"after": after, "rows": self.chunk_rows}).scalar_one_or_none()
+        page = after_uuid_parameters(after_key)
+        last = connection.execute(LAST, page | {"rows": self.chunk_rows}).scalar_one_or_none()
         if last is None:
             return ChunkResult(None, 0)
-        page = {"after": after, "last": last, "tier": TIER}
+        page |= {"last": last, "tier": TIER}
         return ChunkResult(last, connection.execute(CHUNK, page).scalar_one())
 
 

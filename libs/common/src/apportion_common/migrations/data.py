@@ -44,6 +44,7 @@ Key = Any
 State = Literal["new", "running", "paused", "done"]
 EventKind = Literal["plan", "started", "chunk", "throttled", "retrying", "paused", "stopped", "done", "already"]
 
+_NIL: Final = "00000000-0000-0000-0000-000000000000"
 _READ: Final = "SELECT state, last_key, rows_done, rows_total FROM data_migration WHERE name = :name"
 _BEGIN: Final = """
     INSERT INTO data_migration (name, state, rows_total) VALUES (:name, 'running', :total)
@@ -110,6 +111,20 @@ class DataMigration(Protocol):
         ...
 
 
+def after_uuid(column: str) -> str:
+    """SQL that is true of rows beyond a chunk's key in a column of UUIDs, all rows before the first key.
+
+    It takes `after_uuid_parameters`. The lowest UUID is an id like any other: nothing less could stand for the
+    beginning.
+    """
+    return f"{column} >= CAST(:after AS uuid) AND (:first OR {column} > CAST(:after AS uuid))"
+
+
+def after_uuid_parameters(after_key: Key | None) -> dict[str, Any]:
+    """The parameters of `after_uuid` for a key that is the text of a UUID, or None for the beginning."""
+    return {"after": after_key or _NIL, "first": after_key is None}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Throttle:
     """How a run keeps out of others' way: a pause after each chunk, and limits above which it waits."""
@@ -138,13 +153,17 @@ class Load(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a data migration is; `rows_total` is what there was to change when it first began."""
+    """How far a data migration is; `rows_total` is what there was to change when it first began.
+
+    It is not `reached` while the revision that it comes after is still to be applied.
+    """
 
     name: str
     service: str
     state: State
     rows_done: int
     rows_total: int | None
+    reached: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,8 +383,9 @@ def _has_table(connection: Connection) -> bool:
 def _standing(connection: Connection, migration: DataMigration) -> Standing:
     """How far a migration is, as its row says; new without a row."""
     row = None
-    if _has_table(connection):
+    reached = _has_table(connection)
+    if reached:
         row = connection.execute(text(_READ), {"name": migration.name}).one_or_none()
     if row is None:
-        return Standing(migration.name, migration.service, "new", 0, None)
+        return Standing(migration.name, migration.service, "new", 0, None, reached)
     return Standing(migration.name, migration.service, row.state, row.rows_done, row.rows_total)
