@@ -338,9 +338,11 @@ TABLES = (
     """,
 )
 
+# All of them before any lock and any foreign key; once more under the lock, for those that were written meanwhile.
 ADOPT_ASSIGNMENTS = """
     INSERT INTO partner_of_record_version (por_id, revision, end_at, status, created_by)
     SELECT por_id, revision, end_at, status, created_by FROM partner_of_record
+    ON CONFLICT (por_id, revision) DO NOTHING
 """
 
 SETTLEMENT_GUARD = (
@@ -422,15 +424,15 @@ IMMUTABLE = (
 # What points to a table of before stops its writers for a moment, and comes at the very end.
 FOREIGN_KEYS = {
     "fk_partner_tier_partner_id": ("partner_tier", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
-    "fk_partner_of_record_version_por_id": (
-        "partner_of_record_version",
-        "FOREIGN KEY (por_id) REFERENCES partner_of_record (por_id)",
-    ),
     "fk_partner_balance_partner_id": ("partner_balance", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
     "fk_settlement_partner_id": ("settlement", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
     "fk_sweep_claim_partner_id": ("sweep_claim", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
     "fk_dispute_partner_id": ("dispute", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
     "fk_statement_partner_id": ("statement", "FOREIGN KEY (partner_id) REFERENCES partner (partner_id)"),
+    "fk_partner_of_record_version_por_id": (
+        "partner_of_record_version",
+        "FOREIGN KEY (por_id) REFERENCES partner_of_record (por_id)",
+    ),
 }
 
 LAST = ("commission_rate", "partner_of_record_version")
@@ -517,6 +519,7 @@ def upgrade() -> None:
     for table, privileges in GRANTS.items():
         if table not in TERMS:
             safe.grant(table, privileges)
+    op.execute(ADOPT_ASSIGNMENTS)
     for name, (table, definition) in FOREIGN_KEYS.items():
         op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} {definition}")
     for table in TERMS:

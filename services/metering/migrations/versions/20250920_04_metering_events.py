@@ -29,6 +29,7 @@ NOTES = RevisionNotes(
     lock_class="exclusive-short",
     reversible=True,
     checks=checks_beside(__file__),
+    data=("event_keys",),
     non_transactional=True,
     statement_timeout_ms=600_000,
     timeout_reason="Indexes are built and constraints validated beside the writers, on tables of any size.",
