@@ -46,6 +46,7 @@ test-fast: $(READY) ## unit tests: no server, under a minute
 .PHONY: test
 test: $(READY) ## every test: unit, integration, the demo's figures, kills
 	@$(PYTEST) $(APART) --ignore tests/e2e -m "not soak" libs services tests
+	@sh scripts/test_matrix.sh oldest
 	@$(PYTEST) -m "not soak" tests/e2e
 
 .PHONY: check

@@ -22,9 +22,8 @@ def test_a_crash_wherever_the_database_can_differ_is_recovered_from(
         return made[-1]
 
     sweep = crash_sweep(new, lambda: database_factory.alembic_config(made[-1]), step.revision)
-    print(f"\n{step.revision}: {sweep.points} points, {sweep.states} states, {sweep.crashes} crashes")
-    record_property("points", sweep.points)
-    record_property("crashes", sweep.crashes)
+    figures = f"{sweep.points} points, {sweep.states} states, {sweep.crashes} crashes"
+    record_property("figures", f"crashes in {step.revision}: {figures}")
     assert sweep.problems == []
     assert sweep.points >= sweep.crashes > 0
 
@@ -32,7 +31,7 @@ def test_a_crash_wherever_the_database_can_differ_is_recovered_from(
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_a_crash_before_every_single_statement_is_recovered_from(
-    database_factory: DatabaseFactory, step: Step, before: New
+    database_factory: DatabaseFactory, step: Step, before: New, record_property: Callable[[str, object], None]
 ) -> None:
     made: list[ServiceDatabase] = []
 
@@ -43,6 +42,7 @@ def test_a_crash_before_every_single_statement_is_recovered_from(
         return made[-1]
 
     sweep = crash_sweep(new, lambda: database_factory.alembic_config(made[-1]), step.revision, exhaustive=True)
-    print(f"\n{step.revision}: {sweep.points} points, {sweep.crashes} crashes, each run to the end")
+    figures = f"{sweep.points} points, {sweep.crashes} crashes, each run to the end"
+    record_property("figures", f"crashes in {step.revision}: {figures}")
     assert sweep.problems == []
     assert sweep.crashes == sweep.points

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from apportion_common.migrations.plan import Plan, Step
 from apportion_common.migrations.revision import notes_of
 from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
-from apportion_common.testing.migration_gates import trace_locks
+from apportion_common.testing.migration_gates import Trace, shortest, trace_locks
 from seeded import seed
 
-ATTEMPTS = 3
-"""A busy machine can only make a lock look longer, so the shortest of a few runs counts."""
+ATTEMPTS = 6
+"""Of a few runs the shortest time of each table counts; one is enough where nothing else keeps the machine busy."""
 
 
 def test_locks_are_short_and_no_more_than_declared(
@@ -28,14 +28,15 @@ def test_locks_are_short_and_no_more_than_declared(
         if not baseline:
             seed(database.owner_url, step.service)
 
+    traces: list[Trace] = []
     problems: list[str] = []
     for _ in range(ATTEMPTS):
         database = before(fill)
-        trace = trace_locks(database, database_factory.alembic_config(database), step.revision)
+        traces.append(trace_locks(database, database_factory.alembic_config(database), step.revision))
         database_factory.drop(database.name)
-        problems = trace.problems(notes.lock_class)
+        problems = shortest(traces).problems(notes.lock_class)
         if not problems:
             break
-    for held in trace.held:
+    for held in shortest(traces).held:
         print(f"{held.table}: {held.mode}, strong for {held.strong_ms} ms")
     assert problems == []

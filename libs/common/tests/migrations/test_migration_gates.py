@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
@@ -14,15 +15,22 @@ from apportion_common.migrations.lint import broken_rules, lint
 from apportion_common.migrations.plan import PlanError
 from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
 from apportion_common.testing.migration_gates import (
+    Held,
+    Trace,
     crash_sweep,
     left_by_downgrade,
     model_differences,
     offline_differences,
+    shortest,
     split_statements,
     trace_locks,
 )
 from migration_toys import Toy, make_toy, write_revision
+from pytest_alembic import runner, tests
+from pytest_alembic.config import Config
+from pytest_alembic.plugin.error import AlembicTestFailure
 from sqlalchemy import Column, MetaData, NullPool, Table, Text, create_engine
+from sqlalchemy.exc import ProgrammingError
 
 CREATE = 'op.execute("CREATE TABLE extra (a int)")'
 
@@ -33,16 +41,27 @@ def toy(tmp_path: Path) -> Toy:
     return make_toy(tmp_path, lambda service: f"postgresql://{service}", lambda service: f"postgresql://{service}")
 
 
+@pytest.fixture(scope="module")
+def first(database_factory: DatabaseFactory, tmp_path_factory: pytest.TempPathFactory) -> ServiceDatabase:
+    """A database of alpha at its first revision, which no test writes anew."""
+    database = database_factory.blank("alpha")
+    toy = make_toy(tmp_path_factory.mktemp("toy"), lambda _: database.owner_url, lambda _: database.app_url)
+    command.upgrade(config(toy, database), "alpha_1")
+    return database
+
+
 @pytest.fixture
-def at_first(toy: Toy, database_factory: DatabaseFactory) -> Callable[[], ServiceDatabase]:
-    """Gives databases of alpha at its first revision."""
+def at_first(first: ServiceDatabase, database_factory: DatabaseFactory) -> Iterator[Callable[[], ServiceDatabase]]:
+    """Gives copies of that."""
+    made: list[ServiceDatabase] = []
 
     def new() -> ServiceDatabase:
-        database = database_factory.blank("alpha")
-        command.upgrade(config(toy, database), "alpha_1")
-        return database
+        made.append(database_factory.copy(first))
+        return made[-1]
 
-    return new
+    yield new
+    for database in made:
+        database_factory.drop(database.name)
 
 
 def config(toy: Toy, database: ServiceDatabase | None = None):
@@ -219,6 +238,68 @@ class Buffer:
         """Nothing is held back."""
 
 
+# --- what every Alembic environment should stand
+
+
+def stand(toy: Toy, database: ServiceDatabase, check: Callable[..., None]) -> str:
+    """What a test of pytest-alembic says of alpha; nothing where it is content."""
+    aimed = config(toy, database)
+    try:
+        with runner(config=Config(alembic_config=aimed), engine=aimed.attributes["connection"]) as alembic:
+            check(alembic)
+    except AlembicTestFailure as failure:
+        return " ".join(str(failure).split())
+    return ""
+
+
+def test_two_heads_are_named(toy: Toy, database_factory: DatabaseFactory) -> None:
+    database = database_factory.blank("alpha")
+    assert stand(toy, database, tests.test_single_head_revision) == ""
+    write_revision(toy.plan.root, "alpha", "alpha_x", "alpha_1", "pass", "pass")
+    said = stand(toy, database, tests.test_single_head_revision)
+    assert "Expected 1 head revision, found 2" in said
+    assert "alpha_2" in said
+    assert "alpha_x" in said
+
+
+def test_a_history_that_does_not_lead_to_its_head_is_named(toy: Toy, database_factory: DatabaseFactory) -> None:
+    database = database_factory.blank("alpha")
+    assert stand(toy, database, tests.test_upgrade) == ""
+    toy.rewrite("alpha", 'op.execute("ALTER TABLE gone ADD COLUMN a int")')
+    with pytest.raises(ProgrammingError, match='relation "gone" does not exist'):
+        stand(toy, database_factory.blank("alpha"), tests.test_upgrade)
+
+
+@pytest.mark.parametrize(
+    ("downgrade", "named"),
+    [
+        # A way back is called after the revision that it leads to.
+        ("op.execute('DROP TABLE gone')", "Failed to downgrade .* Failing Revision: alpha_1 .* DROP TABLE gone"),
+        ("pass", 'after performing a roundtrip .* Failing Revision: alpha_2 .* "extra" already exists'),
+    ],
+    ids=["it-fails", "it-leaves-something"],
+)
+def test_a_way_back_that_does_not_lead_up_again_is_named(
+    toy: Toy, database_factory: DatabaseFactory, downgrade: str, named: str
+) -> None:
+    toy.rewrite("alpha", CREATE, "op.execute('DROP TABLE extra')")
+    assert stand(toy, database_factory.blank("alpha"), tests.test_up_down_consistency) == ""
+    toy.rewrite("alpha", CREATE, downgrade)
+    assert re.search(named, stand(toy, database_factory.blank("alpha"), tests.test_up_down_consistency))
+
+
+def test_a_column_that_only_a_model_has_is_named(toy: Toy, database_factory: DatabaseFactory) -> None:
+    table = "Table('step_log', models, Column('step', Text), Column('backend', Integer), Column('lock_timeout', Text)"
+    file = toy.plan.root / "services/alpha/migrations/env.py"
+    text = file.read_text().replace("import MetaData", "import Column, Integer, MetaData, Table, Text")
+    text = text.replace("run(MetaData()", "models = MetaData()\n{}\nrun(models")
+    for more, named in (("", ""), (", Column('more', Text)", "op.add_column('step_log', sa.Column('more'")):
+        file.write_text(text.replace("{}", f"{table}{more})"))
+        said = stand(toy, database_factory.blank("alpha"), tests.test_model_definitions_match_ddl)
+        assert bool(said) == bool(named)
+        assert named in said
+
+
 def test_statements_are_split_where_they_end() -> None:
     text = "CREATE FUNCTION f() AS $x$\nBEGIN;\nEND $x$;\n-- it's;\nSELECT ';\n';\nSELECT 2;"
     assert split_statements(text) == [
@@ -305,6 +386,17 @@ def test_a_lock_stronger_than_declared_is_named(toy: Toy, at_first: Callable[[],
     found = traced(toy, at_first(), 'op.execute("ALTER TABLE step_log ADD COLUMN more int")', "row")
     assert found == [
         "step_log is under AccessExclusiveLock, but row was declared: ALTER TABLE step_log ADD COLUMN more int"
+    ]
+
+
+def test_of_several_runs_the_shortest_lock_counts_and_the_strongest_and_every_rewrite() -> None:
+    quick = Trace((Held("a", "ShareLock", 150, "x"), Held("b", "ShareLock", 300, "y")), ())
+    slow = Trace((Held("a", "AccessExclusiveLock", 900, "z"), Held("b", "ShareLock", 260, "y")), ("a",))
+    assert shortest([quick]).problems("share") == quick.problems("share")
+    assert shortest([quick, slow]).problems("share") == [
+        "a is rewritten",
+        "a is under AccessExclusiveLock, but share was declared: z",
+        "b is under ShareLock for 260 ms: y",
     ]
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import psycopg
 import pytest
+from alembic import command
 from apportion_common.migrations import conductor
 from apportion_common.migrations import ops as safe
-from migration_toys import Toy
+from apportion_common.migrations.environment import psycopg_url
+from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
+from migration_toys import Toy, make_toy
 from psycopg import errors
+from sqlalchemy import NullPool, create_engine
 
 LEDGER = (
     "safe.create_shared_tables(); "
@@ -17,12 +24,24 @@ LEDGER = (
 )
 
 
-@pytest.fixture
-def alpha(toy: Toy) -> Toy:
-    """A toy whose alpha has an immutable table partitioned by month."""
+@pytest.fixture(scope="module")
+def migrated(database_factory: DatabaseFactory, tmp_path_factory: pytest.TempPathFactory) -> ServiceDatabase:
+    """A database of alpha with an immutable table partitioned by month."""
+    database = database_factory.blank("alpha")
+    toy = make_toy(tmp_path_factory.mktemp("toy"), lambda _: database.owner_url, lambda _: database.app_url)
     toy.rewrite("alpha", LEDGER, "safe.drop_month_partitions('entry'); safe.drop_shared_tables()")
-    conductor.up(toy.plan, report=lambda _: None, environ=toy.environ)
-    return toy
+    config = toy.plan.alembic_config("alpha")
+    config.attributes["connection"] = create_engine(psycopg_url(database.owner_url), poolclass=NullPool)
+    command.upgrade(config, "head")
+    return database
+
+
+@pytest.fixture
+def alpha(migrated: ServiceDatabase, database_factory: DatabaseFactory, tmp_path: Path) -> Iterator[Toy]:
+    """A toy whose alpha is a copy of that."""
+    database = database_factory.copy(migrated)
+    yield make_toy(tmp_path, lambda _: database.owner_url, lambda _: database.app_url)
+    database_factory.drop(database.name)
 
 
 def app(toy: Toy) -> psycopg.Connection[tuple[object, ...]]:

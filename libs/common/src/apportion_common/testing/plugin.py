@@ -8,6 +8,8 @@ Its settings in pyproject.toml: `asyncio_mode = "auto"` and the loop scopes "ses
 - `nats_access`, `nats_connection`: the NATS server and a connection to it
 - `clean_streams`, `streams`: no stream of ours at the test's start; every stream of ours, empty
 - `killable_nats`: a NATS server of the test's own, to kill and restart
+
+What a test gives to `record_property("figures", ...)` is a line at the end of the run, whichever process ran it.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ from apportion_common.testing.servers import (
     choose_postgres,
     start_local_nats,
 )
+from apportion_common.testing.versions import describe_oldest
 
+FIGURES: Final = "figures"
 TEST_STREAM_MAX_BYTES: Final = 128 * MEBIBYTE
 
 BlankDatabase = Callable[..., ServiceDatabase]
@@ -77,7 +81,8 @@ class Servers:
             try:
                 yield factory
             finally:
-                factory.close()
+                if self.postgres.outlives_tests:
+                    factory.close()
         finally:
             self.postgres.stop()
 
@@ -104,9 +109,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_SERVERS] = Servers(folder, config.rootpath)
 
 
-def pytest_report_header(config: pytest.Config) -> str:
-    """Say which servers the tests run against."""
-    return config.stash[_SERVERS].header()
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say which servers the tests run against, and whether the oldest PostgreSQL is there for those that need it."""
+    return [config.stash[_SERVERS].header(), describe_oldest()]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests counted and measured."""
+    lines = [
+        str(value)
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call"
+        for name, value in report.user_properties
+        if name == FIGURES
+    ]
+    if lines:
+        terminalreporter.section("what was counted and measured")
+        for line in sorted(lines):
+            terminalreporter.line(line)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

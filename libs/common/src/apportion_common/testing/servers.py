@@ -24,7 +24,7 @@ from apportion_common.local.keys import LocalCa
 from apportion_common.local.nats import LocalNats, NatsError, find_nats_server
 from apportion_common.local.ports import LOOPBACK
 from apportion_common.local.postgres import LocalPostgres
-from apportion_common.local.postgres_binaries import find_postgres
+from apportion_common.local.postgres_binaries import BINARY_FOLDER_SETTING, PostgresBinaries, find_postgres
 
 POSTGRES_URL_SETTING: Final = "APPORTION_TEST_POSTGRES_ADMIN_URL"
 NATS_URL_SETTING: Final = "APPORTION_TEST_NATS_URL"
@@ -62,6 +62,8 @@ class PostgresProvider(Protocol):
     """A PostgreSQL server for the tests."""
 
     description: str
+    outlives_tests: bool
+    """Whether what the tests leave in it stays; the others are deleted with everything in them."""
 
     def start(self) -> str:
         """Start the server if need be and give the superuser's URL."""
@@ -88,6 +90,8 @@ class NatsProvider(Protocol):
 
 class GivenPostgres:
     """A server named by a URL; its superuser makes and drops databases of our own."""
+
+    outlives_tests = True
 
     def __init__(self, url: str) -> None:
         self.description = f"given by {POSTGRES_URL_SETTING}"
@@ -124,6 +128,8 @@ class GivenNats:
 
 class ContainerPostgres:
     """A server in a container of this test process."""
+
+    outlives_tests = False
 
     def __init__(self, image: str) -> None:
         self.description = f"container {image}"
@@ -170,14 +176,17 @@ class ContainerNats:
 class PackagedPostgres:
     """The packaged server (or the one that a setting names), in a folder of this test process."""
 
-    def __init__(self, folder: Callable[[], Path]) -> None:
-        self.description = "packaged server"
+    outlives_tests = False
+
+    def __init__(self, folder: Callable[[], Path], binaries: PostgresBinaries) -> None:
+        self.description = f"{binaries.version} from {binaries.source}"
         self._folder = folder
+        self._binaries = binaries
         self._server: LocalPostgres | None = None
 
     def start(self) -> str:
         """Start the server and give the superuser's URL."""
-        self._server = LocalPostgres(self._folder(), settings=POSTGRES_TEST_SETTINGS)
+        self._server = LocalPostgres(self._folder(), binaries=self._binaries, settings=POSTGRES_TEST_SETTINGS)
         self._server.start()
         return self._server.admin_url
 
@@ -233,18 +242,21 @@ def docker_answers() -> bool:
 
 
 def choose_postgres(folder: Callable[[], Path], environ: Mapping[str, str] = os.environ) -> PostgresProvider:
-    """The first provider that works here; ServersUnavailable when none does."""
+    """The first provider that works here; ServersUnavailable when none does.
+
+    Programs that APPORTION_POSTGRES_BIN names come before a container: whoever names them wants their version.
+    """
     given = environ.get(POSTGRES_URL_SETTING)
     if given:
         return GivenPostgres(given)
-    if docker_answers():
+    if not environ.get(BINARY_FOLDER_SETTING) and docker_answers():
         os.environ.setdefault("TESTCONTAINERS_RYUK_DISABLED", "true")
         return ContainerPostgres(environ.get(POSTGRES_IMAGE_SETTING) or POSTGRES_IMAGE)
     try:
-        find_postgres()
+        binaries = find_postgres(environ)
     except RuntimeError as error:
         raise ServersUnavailable(f"No PostgreSQL for the tests: set {POSTGRES_URL_SETTING}. {error}") from error
-    return PackagedPostgres(folder)
+    return PackagedPostgres(folder, binaries)
 
 
 def choose_nats(folder: Callable[[], Path], environ: Mapping[str, str] = os.environ) -> NatsProvider:
