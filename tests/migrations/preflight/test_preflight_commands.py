@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from io import StringIO
 from typing import Any
 
@@ -17,6 +22,9 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 TABLE_WIDTH = 200
+TERMINAL_WIDTH = 160
+PATIENCE_S = 120
+NOBODY_THERE = "postgresql://nobody@127.0.0.1:1/nothing"
 PLANTED = tuple(
     found for found in CONFLICTS if found.check in {"duplicate_domains", "overlapping_por", "closure_drift"}
 )
@@ -73,6 +81,119 @@ def test_an_environment_in_conflict_is_stopped_with_3_mended_by_commands_and_bro
         ("operator:ann", "migration.resolve.duplicate-domains"),
         ("operator:ann", "migration.resolve.malformed-domains"),
     ]
+
+
+def at_a_terminal(environ: Mapping[str, str], *arguments: str) -> tuple[int, str]:
+    """The exit code of a command and what a person sees of it, without colours."""
+    ours, theirs = os.openpty()
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("FEATURE_")}
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "apportion_cli.migrate", *arguments],
+            env=clean | {"COLUMNS": str(TERMINAL_WIDTH), "TERM": "xterm"} | dict(environ),
+            stdout=theirs,
+            stderr=theirs,
+        )
+        os.close(theirs)
+        seen = b""
+        # The screen of a process that has ended cannot be read: that is how it ends.
+        with suppress(OSError):
+            while part := screen.read(4096):
+                seen += part
+        code = process.wait(timeout=PATIENCE_S)
+    return code, re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode()).replace("\r\n", "\n")
+
+
+def test_a_person_is_told_the_command_that_mends_and_that_all_is_done_and_what_is_left_to_run(
+    database_factory: DatabaseFactory,
+) -> None:
+    (conflict,) = (found for found in PLANTED if found.check == "duplicate_domains")
+    world = legacy_world(database_factory, conflicts=[conflict])
+    code, seen = at_a_terminal(world.environ, "up")
+    assert code == 3
+    assert "apportion-migrate resolve duplicate-domains" in seen
+    code, seen = at_a_terminal(world.environ, "preflight")
+    assert code == 3
+    assert named("claim4") in seen, "An id that is cut is of no use."
+    code, seen = at_a_terminal(world.environ, "resolve", "duplicate-domains")
+    assert (code, seen.splitlines()[-1]) == (
+        0,
+        "3 rows would change; nothing did. Do it with --apply --expect 3.",
+    )
+    code, seen = at_a_terminal(world.environ, "resolve", "malformed-domains", "--apply")
+    assert (code, seen.splitlines()[-1]) == (0, "1 row changed, each with its audit entry.")
+    code, seen = at_a_terminal(world.environ, "resolve", "malformed-domains", "--apply")
+    assert (code, seen.splitlines()[-1]) == (0, "Nothing was to be changed.")
+    assert at_a_terminal(world.environ, "resolve", "duplicate-domains", "--apply", "--expect", "3")[0] == 0
+    code, seen = at_a_terminal(world.environ, "status")
+    assert (code, seen.splitlines()[-1]) == (0, "5 of 10 steps done, 0 amiss")
+    waiting = (
+        "rows to be brought along yet: invitation_addresses, plan_defaults, event_keys, org_roots"
+        "  (apportion-migrate data run)"
+    )
+    code, seen = at_a_terminal(world.environ, "up")
+    assert (code, seen.splitlines()[-2:]) == (0, ["done: 10 of 10 steps, and all is sound", waiting])
+    code, seen = at_a_terminal(world.environ, "status")
+    assert (code, seen.splitlines()[-2:]) == (0, ["10 of 10 steps done, 0 amiss", waiting])
+    code, lines = run(world, "status")
+    assert lines[-1]["data_waiting"] == ["invitation_addresses", "plan_defaults", "event_keys", "org_roots"]
+    assert run(world, "data", "run", "event_keys", "--pause-ms", "0")[0] == 0
+    code, lines = run(world, "status")
+    assert lines[-1]["data_waiting"] == ["invitation_addresses", "plan_defaults", "org_roots"]
+    world.drop(database_factory)
+
+
+def test_an_id_to_keep_that_the_fix_would_not_change_is_refused(database_factory: DatabaseFactory) -> None:
+    (conflict,) = (found for found in PLANTED if found.check == "duplicate_domains")
+    world = legacy_world(database_factory, ("identity",), [conflict])
+    before = world.contents("identity")
+    for apply in ((), ("--apply",)):
+        code, lines = run(world, "resolve", "duplicate-domains", "--keep", named("nobody"), *apply)
+        assert (code, [line["event"] for line in lines]) == (1, ["failed"])
+        assert named("nobody") in lines[0]["error"]
+        code, lines = run(world, "resolve", "malformed-domains", "--keep", named("claim4"), *apply)
+        assert (code, lines[0]["error"]) == (1, "malformed-domains has nothing to choose, so nothing to keep.")
+    assert world.contents("identity") == before
+    wanted = ("resolve", "duplicate-domains", "--apply", "--keep", named("third"))
+    assert run(world, *wanted)[0] == 0
+    assert run(world, *wanted)[0] == 0, "Done again, there is nothing to choose any more."
+    assert world.rows("identity", f"SELECT status FROM domain_claim WHERE claim_id = '{named('third')}'") == [
+        ("verified",)
+    ]
+    world.drop(database_factory)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("preflight",), ("up",), ("status",), ("down", "--to", "base")], ids=lambda found: found[0]
+)
+def test_every_url_that_is_missing_is_named_at_once(arguments: tuple[str, ...]) -> None:
+    missing = {f"{service.upper()}_MIGRATION_DATABASE_URL": "" for service in ("pricing", "orgs")}
+    given = {
+        f"{service.upper()}_MIGRATION_DATABASE_URL": NOBODY_THERE for service in ("identity", "ledger", "metering")
+    }
+    done = CliRunner().invoke(app, list(arguments), env=missing | given)
+    assert done.exit_code == 1
+    assert "PRICING_MIGRATION_DATABASE_URL, ORGS_MIGRATION_DATABASE_URL" in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("preflight",), ("up",), ("resolve", "duplicate-domains")], ids=lambda found: found[0]
+)
+def test_a_database_that_does_not_answer_is_a_failure_in_words(arguments: tuple[str, ...]) -> None:
+    given = {
+        f"{service.upper()}_MIGRATION_DATABASE_URL": NOBODY_THERE
+        for service in ("identity", "ledger", "pricing", "metering", "orgs")
+    }
+    done = CliRunner().invoke(app, list(arguments), env=given)
+    assert done.exit_code == 1
+    (line,) = (json.loads(line) for line in done.stdout.splitlines())
+    assert line["event"] == "failed"
+    assert "Connection refused" in line["error"]
+
+
+def test_seeds_that_cannot_be_loaded_say_so_where_errors_are_said(world: LegacyWorld) -> None:
+    code, seen = at_a_terminal(world.environ | {"FEATURE_DOMAIN_CLAIMS": "maybe"}, "seed")
+    assert (code, seen.splitlines()[-1]) == (1, "failed: FEATURE_DOMAIN_CLAIMS is neither on nor off.")
 
 
 def test_a_fix_that_leaves_something_ends_with_3(database_factory: DatabaseFactory) -> None:

@@ -72,7 +72,7 @@ def test_down_undoes_in_the_reverse_order_of_the_plan_and_up_comes_back(toy: Toy
     up(toy)
     assert of_kind(down(toy, "beta_1"), "undone") == ["beta_2", "alpha_2"]
     assert versions(toy) == {"alpha": "alpha_1", "beta": "beta_1"}
-    assert of_kind(down(toy, "base"), "undone") == ["beta_1", "alpha_1"]
+    assert of_kind(down(toy, "base", "beta_1", "alpha_1"), "undone") == ["beta_1", "alpha_1"]
     assert versions(toy) == {"alpha": None, "beta": None}
     assert of_kind(up(toy), "applied") == ALL_STEPS
 
@@ -85,7 +85,19 @@ def test_an_irreversible_revision_is_undone_only_when_it_is_named(toy: Toy) -> N
     with pytest.raises(IrreversibleError, match="alpha_1 would not be undone"):
         down(toy, "alpha_1", "alpha_1")
     assert versions(toy) == {"alpha": "alpha_2", "beta": "beta_2"}
-    down(toy, "base", "alpha_2")
+    down(toy, "base", "alpha_2", "alpha_1", "beta_1")
+    assert versions(toy) == {"alpha": None, "beta": None}
+
+
+def test_a_way_back_that_drops_rows_is_gone_only_when_it_is_named(toy: Toy) -> None:
+    up(toy)
+    with pytest.raises(IrreversibleError, match=r'--destroy "alpha_1" \(it drops what is in step_log\)'):
+        down(toy, "base", "beta_1")
+    assert versions(toy) == {"alpha": "alpha_2", "beta": "beta_2"}
+    for service in ("alpha", "beta"):
+        with toy.connect(service) as connection:
+            connection.execute("TRUNCATE step_log")
+    down(toy, "base")
     assert versions(toy) == {"alpha": None, "beta": None}
 
 
@@ -270,7 +282,7 @@ def test_a_service_waits_for_its_revision_with_nothing_but_its_own_role(toy: Toy
 
 def test_a_wait_in_vain_ends_with_75(toy: Toy) -> None:
     process = command(toy, "wait", "--service", "alpha", "--at-least", "alpha_1", "--wait-s", "0")
-    assert [line["event"] for line in lines(process)] == ["waiting", "locked"]
+    assert [line["event"] for line in lines(process)] == ["waiting", "not reached"]
     assert process.returncode == 75
 
 
@@ -400,7 +412,7 @@ def test_services_that_share_a_database_have_a_schema_each(toy: Toy) -> None:
             "SELECT version_num FROM alpha.alembic_version, beta.alembic_version AS b(other)"
         ).fetchall()
     assert rows == [("alpha_2",)]
-    conductor.down(toy.plan, to="base", report=heard.append, environ=environ)
+    conductor.down(toy.plan, to="base", destroy=("alpha_1", "beta_1"), report=heard.append, environ=environ)
     assert of_kind(heard, "undone") == ALL_STEPS[::-1]
 
 

@@ -26,7 +26,7 @@ from apportion_common.migrations.data import (
 )
 from apportion_common.migrations.environment import MigrationSettingError, migration_engine, migration_url
 from apportion_common.migrations.errors import MigrationError
-from apportion_common.migrations.plan import PlanError, find_root, load_plan
+from apportion_common.migrations.plan import Plan, PlanError, find_root, load_plan
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import DBAPIError
@@ -167,6 +167,18 @@ def pause(names: Names = None, as_json: JsonOption = False) -> None:
             paused = data.pause(engine, migration)
             (standing,) = data.status(engine, [migration])
             output.line("paused" if paused else "not running", standing)
+
+
+def waiting_data(plan: Plan) -> list[str]:
+    """The data migrations that are not done and whose revision stands, by name in the plan's order; only looks."""
+    found: list[str] = []
+    for service in plan.services:
+        migrations = data.load_migrations(plan.root, service)
+        if not migrations:
+            continue
+        engine = migration_engine(migration_url(service))
+        found += [one.name for one in data.status(engine, migrations) if one.reached and one.state != "done"]
+    return found
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """`apportion-migrate`: the services' schema changes in the plan's order, as one command.
 
 It needs only <SERVICE>_MIGRATION_DATABASE_URL of the five services. For a person at a terminal it writes text,
-otherwise one JSON object a line. Exit codes: 0 done, 1 failed, 3 rows are in the way (nothing was changed), 75 another
-run holds a lock (try again later).
+otherwise one JSON object a line. Exit codes: 0 done, 1 failed, 2 called wrongly, 3 rows are in the way (nothing was
+changed), 75 another run holds a lock, or the time is not yet come (try again later).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from apportion_common.migrations.conductor import EXIT_FAILED, LOCK_WAIT_S, WAIT
 from apportion_common.migrations.revision import notes_of
 
 from apportion_cli.migrate import data_commands, preflight_commands, resolve_commands, seed_commands
+from apportion_cli.migrate.data_commands import waiting_data
 from apportion_cli.migrate.output import JsonOption, Output, failing_well, step_fields, step_text, the_plan
 
 LOCK_WAIT_MAX_S = 3600
@@ -24,7 +25,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Migrate the databases of the five services.",
+    help="Migrate the databases of the five services, named by <SERVICE>_MIGRATION_DATABASE_URL.",
+    epilog="Ends with 0 when done, 1 when failed, 2 when called wrongly, 3 when rows are in the way (nothing was"
+    " changed; see preflight and resolve), 75 when another run holds a lock or the time is not yet come (try again).",
 )
 
 LockWaitOption = Annotated[
@@ -41,7 +44,12 @@ def up(
     """Ask all pre-flight checks, bring every service to the end of the plan, and see that all is sound."""
     output = Output(as_json=as_json)
     with failing_well(output):
-        conductor.up(the_plan(), to=to, report=output.progress, lock_wait_s=lock_wait_s)
+        found = the_plan()
+        conductor.up(found, to=to, report=output.progress, lock_wait_s=lock_wait_s)
+        if not output.as_json:
+            steps = len(found.steps) if to is None else found.step(to).number
+            output.text(f"[green]done[/]: {steps} of {len(found.steps)} steps, and all is sound")
+            _hint_at_data(output, waiting_data(found))
 
 
 @app.command()
@@ -54,7 +62,7 @@ def down(
     as_json: JsonOption = False,
     lock_wait_s: LockWaitOption = LOCK_WAIT_S,
 ) -> None:
-    """Undo steps in the reverse order of the plan; what cannot be brought back needs its revision named."""
+    """Undo steps in the reverse order of the plan; where rows or more would be lost, the revision must be named."""
     output = Output(as_json=as_json)
     with failing_well(output):
         conductor.down(the_plan(), to=to, destroy=destroy or (), report=output.progress, lock_wait_s=lock_wait_s)
@@ -66,12 +74,13 @@ def status(as_json: JsonOption = False) -> None:
     output = Output(as_json=as_json)
     with failing_well(output):
         found = conductor.status(the_plan())
+        waiting = waiting_data(the_plan())
         if output.as_json:
             for state in found.steps:
                 version = found.versions[state.step.service]
                 marks = {"done": state.done, "adopted": state.adopted, "standing": state.standing}
                 output.json(event="step", **step_fields(state.step), **marks, version=version)
-            output.json(event="status", complete=found.complete, amiss=list(found.amiss))
+            output.json(event="status", complete=found.complete, amiss=list(found.amiss), data_waiting=waiting)
             return
         for state in found.steps:
             shown = "[green]done [/]" if state.done else "[yellow]to do[/]"
@@ -81,6 +90,10 @@ def status(as_json: JsonOption = False) -> None:
             output.text(f"{shown} {step_text(state.step)}{mark}")
         for line in found.amiss:
             output.text(f"[red]amiss[/] {line}")
+        done = sum(state.done for state in found.steps)
+        colour = "green" if found.complete else "yellow"
+        output.text(f"[{colour}]{done} of {len(found.steps)} steps done[/], {len(found.amiss)} amiss")
+        _hint_at_data(output, waiting)
 
 
 @app.command()
@@ -108,7 +121,8 @@ def plan(as_json: JsonOption = False) -> None:
                 if notes is not None:
                     back = "reversible" if notes.reversible else "irreversible"
                     asked = f"{len(notes.checks)} checks"
-                    output.text(f"   [dim]{notes.phase}, lock {notes.lock_class}, {back}, {asked}[/]")
+                    rows = f", then data: {', '.join(notes.data)}" if notes.data else ""
+                    output.text(f"   [dim]{notes.phase}, lock {notes.lock_class}, {back}, {asked}{rows}[/]")
 
 
 @app.command()
@@ -163,6 +177,12 @@ def wait(
         conductor.wait(the_plan(), service, at_least, url_variable=url_variable, wait_s=wait_s, on_wait=told)
         if output.as_json:
             output.json(event="reached", service=service, revision=at_least)
+
+
+def _hint_at_data(output: Output, waiting: list[str]) -> None:
+    """Say which data migrations are still to be run, for a person."""
+    if waiting:
+        output.text(f"rows to be brought along yet: {', '.join(waiting)}  [dim](apportion-migrate data run)[/]")
 
 
 app.add_typer(preflight_commands.app)

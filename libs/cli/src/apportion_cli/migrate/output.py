@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 from apportion_common.migrations.conductor import EXIT_CONFLICTS, EXIT_FAILED, EXIT_LOCKED, Progress
 from apportion_common.migrations.environment import MigrationSettingError
-from apportion_common.migrations.errors import ConflictsError, LockBusyError, MigrationError
+from apportion_common.migrations.errors import ConflictsError, LockBusyError, MigrationError, NotReachedError
 from apportion_common.migrations.plan import Plan, PlanError, Step, find_root, load_plan
 from apportion_common.migrations.preflight import Finding, PreflightError
 from rich.console import Console
 from rich.markup import escape
+from sqlalchemy.exc import DBAPIError
 
 COLOURS = {"applied": "green", "adopted": "green", "undone": "green", "already": "dim"}
 WAITING_COLOUR = "yellow"
@@ -60,8 +61,10 @@ class Output:
         self.text(f"[red]{finding.service} {finding.check.name}[/]: {escape(finding.check.asks)}")
         for conflict in finding.conflicts:
             ids = ", ".join(conflict.ids[:IDS_SHOWN_MAX])
-            self.text(f"  {escape(conflict.key)}: {conflict.rows} rows  [dim]{escape(ids)}[/]")
+            self.text(f"  {escape(conflict.key)}: {rows_text(conflict.rows)}  [dim]{escape(ids)}[/]")
         self.text(f"  {escape(finding.check.suggestion)}")
+        if finding.check.resolve is not None:
+            self.text(f"  [cyan]apportion-migrate resolve {finding.check.resolve}[/]")
 
     def failure(self, kind: str, error: Exception) -> None:
         """Why the command ended."""
@@ -76,6 +79,9 @@ def failing_well(output: Output) -> Iterator[None]:
     """Turn what can go wrong into a message and an exit code."""
     try:
         yield
+    except NotReachedError as error:
+        output.failure("not reached", error)
+        raise typer.Exit(EXIT_LOCKED) from error
     except LockBusyError as error:
         output.failure("locked", error)
         raise typer.Exit(EXIT_LOCKED) from error
@@ -87,6 +93,9 @@ def failing_well(output: Output) -> Iterator[None]:
         raise typer.Exit(EXIT_CONFLICTS) from error
     except (MigrationError, MigrationSettingError, PlanError, PreflightError) as error:
         output.failure("failed", error)
+        raise typer.Exit(EXIT_FAILED) from error
+    except DBAPIError as error:
+        output.failure("failed", MigrationError(f"The database refuses: {error.orig}".strip()))
         raise typer.Exit(EXIT_FAILED) from error
 
 
@@ -103,6 +112,11 @@ def step_fields(step: Step) -> dict[str, object]:
 def step_text(step: Step) -> str:
     """A step as a line for a person."""
     return f"{step.number:>2} {step.service:<9} {step.revision}  [dim]{escape(step.title)}[/]"
+
+
+def rows_text(rows: int) -> str:
+    """A number of rows for a person."""
+    return "1 row" if rows == 1 else f"{rows} rows"
 
 
 def _shown(name: str, value: object) -> str:

@@ -10,6 +10,8 @@ from rich.table import Table
 from apportion_cli.migrate.output import JsonOption, Output, failing_well, the_plan
 
 IDS_IN_TABLE_MAX = 3
+ID_WIDTH = 36
+"""Characters of a UUID."""
 
 app = typer.Typer()
 
@@ -30,7 +32,10 @@ def preflight_command(as_json: JsonOption = False) -> None:
 
 def conflicts_table(findings: tuple[Finding, ...]) -> Table:
     """The conflicting groups of findings, for a person."""
-    table = Table("service", "check", "group", "rows", "ids", "to mend it", show_lines=True)
+    table = Table("service", "check", show_lines=True)
+    # An id that is cut is of no use.
+    for title, least in (("group", 1), ("rows", 1), ("ids", ID_WIDTH), ("to mend it", 1)):
+        table.add_column(title, overflow="fold", min_width=least)
     for finding in findings:
         mend = finding.check.suggestion
         if finding.check.resolve is not None:

@@ -10,7 +10,7 @@ from apportion_common.migrations.preflight import EXIT_CONFLICTS
 from apportion_common.migrations.resolve import Change, Resolution, fixes, resolve
 from rich.markup import escape
 
-from apportion_cli.migrate.output import JsonOption, Output, failing_well, the_plan
+from apportion_cli.migrate.output import JsonOption, Output, failing_well, rows_text, the_plan
 from apportion_cli.migrate.preflight_commands import conflicts_table
 
 CHANGES_SHOWN_MAX = 20
@@ -74,9 +74,16 @@ def _show(output: Output, done: Resolution) -> None:
     if len(done.changes) > CHANGES_SHOWN_MAX:
         output.text(f"… and {len(done.changes) - CHANGES_SHOWN_MAX} more")
     if not done.applied:
-        output.text(f"{len(done.changes)} rows would change; nothing did. Do it with --apply.")
+        if done.changes:
+            number = len(done.changes)
+            output.text(f"{rows_text(number)} would change; nothing did. Do it with --apply --expect {number}.")
+        else:
+            output.text("Nothing would change.")
         return
-    output.text(f"[green]{len(done.changes)} rows changed[/], each with its audit entry.")
+    if done.changes:
+        output.text(f"[green]{rows_text(len(done.changes))} changed[/], each with its audit entry.")
+    else:
+        output.text("Nothing was to be changed.")
     if done.left:
         output.console.print(conflicts_table(done.left))
 

@@ -58,5 +58,8 @@ def seed(
                 for row in seeds.load(migration_engine(migration_url(service)), file, dry_run=dry_run):
                     say(row.outcome, service=service, resource=row.resource)
     except (MigrationError, MigrationSettingError, PlanError, flags.FlagError, DBAPIError) as error:
-        say("failed", error=str(error))
+        if as_json:
+            say("failed", error=str(error))
+        else:
+            typer.secho(f"failed: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(EXIT_FAILED) from error

@@ -31,18 +31,25 @@ from apportion_common.migrations.checksums import (
     insert_statement,
     recorded,
 )
-from apportion_common.migrations.environment import apply_session_settings, migration_engine, migration_url
+from apportion_common.migrations.environment import (
+    apply_session_settings,
+    migration_engine,
+    migration_url,
+    require_urls,
+)
 from apportion_common.migrations.errors import (
     ChecksumError,
     ConflictsError,
     IrreversibleError,
     LockBusyError,
     MigrationError,
+    NotReachedError,
     PlanMovedError,
     PoolerError,
     VerificationError,
 )
 from apportion_common.migrations.locks import LOCK_WAIT_S, lock_key, service_lock
+from apportion_common.migrations.losses import tables_with_rows_lost
 from apportion_common.migrations.plan import Plan, PlanError, Step
 from apportion_common.migrations.preflight import Check, Finding, PreflightError, run_checks
 from apportion_common.migrations.revision import notes_of
@@ -146,8 +153,7 @@ def up(
     """
     plan.check()
     steps = plan.steps if to is None else plan.steps[: plan.step(to).number]
-    for service in plan.services:
-        migration_url(service, environ)
+    require_urls(plan.services, environ)
     for service in plan.services:
         with _session(service, environ) as connection:
             _require_unchanged(plan, service, current_version(connection, service), recorded(connection))
@@ -173,10 +179,12 @@ def down(
 ) -> None:
     """Undo the steps beyond `to` (a revision of the plan, or "base" for all) in the reverse order of the plan.
 
-    A revision that cannot be brought back, or a baseline that was adopted, is undone only when `destroy` names it:
-    IrreversibleError before anything is changed otherwise. Raises as `up` does for the rest.
+    A revision that cannot be brought back, a baseline that was adopted, and whatever would drop a table with rows in
+    it is undone only when `destroy` names it: IrreversibleError before anything is changed otherwise. Raises as `up`
+    does for the rest.
     """
     plan.check()
+    require_urls(plan.services, environ)
     undone = plan.steps if to == BASE else plan.steps[plan.step(to).number :]
     _require_word(plan, undone, destroy, environ)
     for step in reversed(undone):
@@ -191,6 +199,7 @@ def down(
 def status(plan: Plan, environ: Environ = None) -> Status:
     """Where every service stands; changes nothing. Raises as `up` does, but never waits for a lock."""
     plan.check()
+    require_urls(plan.services, environ)
     versions: dict[str, str | None] = {}
     states: dict[Step, StepState] = {}
     amiss: list[str] = []
@@ -224,7 +233,7 @@ def wait(
     """Wait until a service's database is at a revision or beyond; only reads, so that any role of it may.
 
     A database that is ahead of this checkout counts as beyond when it says that the revision was applied to it.
-    The URL is the owner's, or the one in `url_variable`. Raises LockBusyError after `wait_s`, PlanError for a
+    The URL is the owner's, or the one in `url_variable`. Raises NotReachedError after `wait_s`, PlanError for a
     revision that the plan does not have.
     """
     if plan.step(at_least).service != service:
@@ -239,7 +248,7 @@ def wait(
             on_wait(found)
         told = found
         if time.monotonic() >= deadline:
-            raise LockBusyError(f"{service} is not at {at_least} after {wait_s} s: {found}.")
+            raise NotReachedError(f"{service} is not at {at_least} after {wait_s} s: {found}.")
         _sleep_ms(WAIT_POLL_MS + random.randrange(WAIT_POLL_JITTER_MS))
 
 
@@ -394,17 +403,28 @@ def _require_word(plan: Plan, steps: Sequence[Step], destroy: Collection[str], e
         with _session(service, environ) as connection:
             covered = _covered(plan, service, current_version(connection, service))
             applied = recorded(connection)
-        for step in steps:
-            if step.service != service or step.revision not in covered or step.revision in destroy:
-                continue
-            notes = notes_of(_script(plan, step))
-            if step.revision in applied and applied[step.revision].adopted:
-                refused.append(f'--destroy "{step.revision}" (its tables were adopted, not made here)')
-            elif notes is None or not notes.reversible:
-                reason = "it does not say that it can be undone" if notes is None else notes.irreversible_reason
-                refused.append(f'--destroy "{step.revision}" ({reason})')
+            for step in steps:
+                if step.service != service or step.revision not in covered or step.revision in destroy:
+                    continue
+                reason = _loss(plan, step, connection, applied)
+                if reason:
+                    refused.append(f'--destroy "{step.revision}" ({reason})')
     if refused:
         raise IrreversibleError(f"This way back loses what nothing brings back. To go it, say {', '.join(refused)}.")
+
+
+def _loss(plan: Plan, step: Step, connection: Connection, applied: Mapping[str, Applied]) -> str:
+    """Why undoing a step needs its name said; empty when it does not."""
+    script = _script(plan, step)
+    notes = notes_of(script)
+    if step.revision in applied and applied[step.revision].adopted:
+        return "its tables were adopted, not made here"
+    if notes is None:
+        return "it does not say that it can be undone"
+    if not notes.reversible:
+        return notes.irreversible_reason
+    lost = tables_with_rows_lost(connection, script, step.service)
+    return f"it drops what is in {', '.join(lost)}" if lost else ""
 
 
 def _require_unchanged(plan: Plan, service: str, version: str | None, applied: Mapping[str, Applied]) -> None:

@@ -85,6 +85,18 @@ def migration_url(service: str, environ: Mapping[str, str] | None = None, variab
         raise MigrationSettingError(f"{variable} is not the URL of a database.") from None
 
 
+def require_urls(services: Iterable[str], environ: Mapping[str, str] | None = None) -> None:
+    """See that every service's URL is set and is one; MigrationSettingError names all that are missing at once."""
+    values = os.environ if environ is None else environ
+    missing = [url_setting(service) for service in services if not values.get(url_setting(service))]
+    if missing:
+        raise MigrationSettingError(
+            f"Set {', '.join(missing)}: each to the URL of its service's database, as its owner."
+        )
+    for service in services:
+        migration_url(service, environ)
+
+
 def psycopg_url(text: str) -> URL:
     """A PostgreSQL URL for psycopg, whatever driver it names."""
     return make_url(text).set(drivername="postgresql+psycopg")

@@ -2,7 +2,8 @@
 
 MigrationError
 ├── LockBusyError          another run holds a service's lock: try again later
-│   └── PlanMovedError     another run changed the step before (or after) this one meanwhile
+│   ├── PlanMovedError     another run changed the step before (or after) this one meanwhile
+│   └── NotReachedError    a service waited for its revision, and it did not come
 ├── PoolerError            the session is not ours: a pooler in transaction mode
 ├── ConflictsError         rows are in the way; nothing was changed
 ├── IrreversibleError      the way back would lose what cannot be brought back, and nobody said so
@@ -25,6 +26,10 @@ class LockBusyError(MigrationError):
 
 class PlanMovedError(LockBusyError):
     """Another run moved the plan's neighbouring step the other way while this one was at work."""
+
+
+class NotReachedError(LockBusyError):
+    """A service's database was not at the revision that was waited for, when the time was up."""
 
 
 class PoolerError(MigrationError):

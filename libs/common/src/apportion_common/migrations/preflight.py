@@ -19,7 +19,12 @@ import psycopg
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-from apportion_common.migrations.environment import apply_session_settings, migration_engine, migration_url
+from apportion_common.migrations.environment import (
+    apply_session_settings,
+    migration_engine,
+    migration_url,
+    require_urls,
+)
 from apportion_common.migrations.plan import Plan
 
 EXIT_CONFLICTS: Final = 3
@@ -134,6 +139,7 @@ def preflight(plan: Plan, environ: Mapping[str, str] | None = None) -> Report:
     The URLs come from <SERVICE>_MIGRATION_DATABASE_URL in `environ` (the process's own when None). Raises
     MigrationSettingError before anything is asked, and PreflightError.
     """
+    require_urls(plan.services, environ)
     urls = {service: migration_url(service, environ) for service in plan.services}
     started = time.monotonic()
     findings: list[Finding] = []

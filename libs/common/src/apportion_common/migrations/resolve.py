@@ -107,9 +107,10 @@ def resolve(
 ) -> Resolution:
     """Show what a fix would do, or with `apply` do it, and ask its checks again.
 
-    `keep` names ids that stay whatever the fix would choose; `expect` is how many changes the operator has seen, and
-    other than so many are refused. Raises ResolveError when the fix is unknown or the rows are already constrained,
-    LockBusyError while a migration of the service runs, and what the migration's settings raise.
+    `keep` names ids that stay where the fix would choose others; `expect` is how many changes the operator has seen,
+    and other than so many are refused. Raises ResolveError when the fix is unknown, an id to keep is none that it would
+    change, or the rows are already constrained, LockBusyError while a migration of the service runs, and what the
+    migration's settings raise.
     """
     known = fixes(plan)
     if name not in known:
@@ -161,16 +162,32 @@ def _apply(
     return tuple(change for _place, _changes, change in proposals)
 
 
+def _require_known(fix: Fix, keep: Sequence[str], ids: Sequence[str]) -> None:
+    """See that every id that is to be kept is one that the fix, left alone, would change; none when nothing would.
+
+    A mistyped id would otherwise keep nothing and say nothing.
+    """
+    if keep and KEEP_SETTING not in fix.sql:
+        raise ResolveError(f"{fix.name} has nothing to choose, so nothing to keep.")
+    strangers = sorted(set(keep) - set(ids))
+    if ids and strangers:
+        raise ResolveError(f"{', '.join(strangers)} need not be kept: {fix.name} would not change it anyhow.")
+
+
 def _proposals(
     driver: psycopg.Connection[Any], fix: Fix, keep: Sequence[str]
 ) -> Iterator[tuple[str | None, str | None, Change]]:
     """Place, changes as JSON text, and the change they come to, of everything that the fix proposes."""
-    driver.execute("SELECT set_config(%s, %s, true)", (KEEP_SETTING, ",".join(keep)))
     driver.execute("SELECT set_config('statement_timeout', %s, true)", (str(FIX_TIMEOUT_MS),))
     for table in (fix.table, *fix.needs):
         row = driver.execute("SELECT to_regclass(%s)::text", (table,)).fetchone()
         if row is None or row[0] is None:
             return
+    if keep:
+        driver.execute("SELECT set_config(%s, '', true)", (KEEP_SETTING,))
+        chosen = driver.execute(f"SELECT p.id FROM ({fix.sql}) AS p (place, id, changes)".encode()).fetchall()  # noqa: S608
+        _require_known(fix, keep, [name for (name,) in chosen])
+    driver.execute("SELECT set_config(%s, %s, true)", (KEEP_SETTING, ",".join(keep)))
     query = f"""
         SELECT p.place::text, p.id, p.changes::text, to_jsonb(t)::text, (to_jsonb(t) || p.changes)::text
         FROM ({fix.sql}) AS p (place, id, changes) LEFT JOIN {fix.table} AS t ON t.ctid = p.place
