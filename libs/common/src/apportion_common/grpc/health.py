@@ -63,6 +63,8 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             if status != told:
                 yield health_pb2.HealthCheckResponse(status=status)
                 told = status
+                # It may have changed while that was sent: the end comes after the last news.
+                continue
             if self._closing:
                 return
             await changed.wait()
