@@ -19,7 +19,7 @@ from legacy_worlds import CONFLICTS, ROOT, TABLES, LegacyWorld, legacy_schemas, 
 
 NEVER_BROKEN = {
     "identity": {"uq_domain_claim_token_hash", "ck_domain_claim_wildcard", "ck_domain_claim_token_hash",
-                 "ck_domain_claim_token"},
+                 "ck_domain_claim_token", "ck_domain_claim_proved"},
     "ledger": set(),
     "pricing": {"ck_plan_status", "fk_plan_model_id"},
     "metering": set(),

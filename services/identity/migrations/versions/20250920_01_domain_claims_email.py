@@ -49,6 +49,7 @@ WIDEN = (
         ADD COLUMN IF NOT EXISTS wildcard boolean NOT NULL DEFAULT false,
         ADD COLUMN IF NOT EXISTS token_hash bytea,
         ADD COLUMN IF NOT EXISTS token_expires_at timestamptz,
+        ADD COLUMN IF NOT EXISTS proved_at timestamptz,
         ADD COLUMN IF NOT EXISTS created_by text NOT NULL DEFAULT 'migration',
         ADD COLUMN IF NOT EXISTS created_at timestamptz NOT NULL DEFAULT now(),
         ADD COLUMN IF NOT EXISTS updated_at timestamptz NOT NULL DEFAULT now()
@@ -101,6 +102,7 @@ CONSTRAINTS = {
         "domain_claim",
         "CHECK (status <> 'verified' OR (verified_at IS NOT NULL AND proof IS NOT NULL))",
     ),
+    "ck_domain_claim_proved": ("domain_claim", "CHECK (proved_at IS NULL OR proof IS NOT NULL)"),
     "ck_domain_claim_wildcard": ("domain_claim", "CHECK (NOT wildcard OR verified_at IS NOT NULL)"),
     "ck_domain_claim_token_hash": ("domain_claim", "CHECK (octet_length(token_hash) = 32)"),
     "ck_domain_claim_token": ("domain_claim", "CHECK ((token_hash IS NULL) = (token_expires_at IS NULL))"),
@@ -176,6 +178,7 @@ CREATE = (
         opened_at timestamptz NOT NULL,
         due_at timestamptz NOT NULL,
         escalated_at timestamptz,
+        escalations integer NOT NULL,
         resolution text,
         resolved_by text,
         resolved_at timestamptz,
@@ -183,6 +186,9 @@ CREATE = (
         CONSTRAINT ck_claim_conflict_state CHECK (state IN ('open', 'resolved')),
         CONSTRAINT ck_claim_conflict_two_claims CHECK (claim_id <> against_claim_id),
         CONSTRAINT ck_claim_conflict_due_at CHECK (due_at > opened_at),
+        CONSTRAINT ck_claim_conflict_escalations CHECK (
+            escalations >= 0 AND (escalations = 0) = (escalated_at IS NULL)
+        ),
         CONSTRAINT ck_claim_conflict_resolved CHECK (
             num_nonnulls(resolution, resolved_by, resolved_at) = CASE state WHEN 'resolved' THEN 3 ELSE 0 END
         )
@@ -242,6 +248,29 @@ CREATE = (
     )
     """,
     "CREATE INDEX ix_user_login_user_id ON user_login (user_id)",
+    # The day's count is one row, so that racing invitations queue for it and none goes past the limit.
+    """
+    CREATE TABLE invitation_day (
+        org_id uuid NOT NULL,
+        day date NOT NULL,
+        invited integer NOT NULL,
+        CONSTRAINT pk_invitation_day PRIMARY KEY (org_id, day),
+        CONSTRAINT ck_invitation_day_invited CHECK (invited > 0)
+    )
+    """,
+    """
+    CREATE TABLE signing_key (
+        kid text NOT NULL,
+        public_jwk jsonb NOT NULL,
+        sealed_private_key bytea NOT NULL,
+        created_at timestamptz NOT NULL,
+        signs_from timestamptz NOT NULL,
+        verifies_until timestamptz,
+        CONSTRAINT pk_signing_key PRIMARY KEY (kid),
+        CONSTRAINT ck_signing_key_public CHECK (NOT public_jwk ? 'd'),
+        CONSTRAINT ck_signing_key_times CHECK (signs_from >= created_at AND verifies_until > signs_from)
+    )
+    """,
 )
 
 # What points to a table of before stops its writers for a moment, and comes at the very end.
@@ -270,12 +299,16 @@ GRANTS = {
     "join_request": "SELECT, INSERT, UPDATE",
     "service_account": "SELECT, INSERT, UPDATE",
     "user_login": "SELECT, INSERT",
+    "invitation_day": "SELECT, INSERT, UPDATE",
+    "signing_key": "SELECT, INSERT, UPDATE, DELETE",
 }
 
 BEFORE = ("app_user", "membership", "invitation", "global_setting", "domain_claim")
 NEW = tuple(table for table in GRANTS if table not in BEFORE)
 
 WAY_BACK = (
+    "DROP TABLE signing_key",
+    "DROP TABLE invitation_day",
     "DROP TABLE user_login",
     "DROP TABLE service_account",
     "DROP TABLE join_request",
@@ -290,6 +323,7 @@ WAY_BACK = (
         DROP CONSTRAINT ck_domain_claim_token,
         DROP CONSTRAINT ck_domain_claim_token_hash,
         DROP CONSTRAINT ck_domain_claim_wildcard,
+        DROP CONSTRAINT ck_domain_claim_proved,
         DROP CONSTRAINT ck_domain_claim_verified,
         DROP CONSTRAINT ck_domain_claim_domain,
         DROP CONSTRAINT ck_domain_claim_status,
@@ -297,6 +331,7 @@ WAY_BACK = (
         DROP COLUMN updated_at,
         DROP COLUMN created_at,
         DROP COLUMN created_by,
+        DROP COLUMN proved_at,
         DROP COLUMN token_expires_at,
         DROP COLUMN token_hash,
         DROP COLUMN wildcard

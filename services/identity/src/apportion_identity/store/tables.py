@@ -8,9 +8,11 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     DateTime,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     Table,
@@ -107,6 +109,8 @@ domain_claim = Table(
     Column("proof", JSONB),
     Column("token_hash", LargeBinary),
     _at("token_expires_at", nullable=True),
+    # When a message proved the domain, also when a conflict kept the claim from being verified.
+    _at("proved_at", nullable=True),
     Column("created_by", Text, nullable=False),
     _at("created_at"),
     _at("updated_at"),
@@ -116,6 +120,7 @@ domain_claim = Table(
         name="domain",
     ),
     CheckConstraint("status <> 'verified' OR (verified_at IS NOT NULL AND proof IS NOT NULL)", name="verified"),
+    CheckConstraint("proved_at IS NULL OR proof IS NOT NULL", name="proved"),
     CheckConstraint("NOT wildcard OR verified_at IS NOT NULL", name="wildcard"),
     CheckConstraint("octet_length(token_hash) = 32", name="token_hash"),
     CheckConstraint("(token_hash IS NULL) = (token_expires_at IS NULL)", name="token"),
@@ -154,12 +159,14 @@ claim_conflict = Table(
     _at("opened_at"),
     _at("due_at"),
     _at("escalated_at", nullable=True),
+    Column("escalations", Integer, nullable=False),
     Column("resolution", Text),
     Column("resolved_by", Text),
     _at("resolved_at", nullable=True),
     CheckConstraint("state IN ('open', 'resolved')", name="state"),
     CheckConstraint("claim_id <> against_claim_id", name="two_claims"),
     CheckConstraint("due_at > opened_at", name="due_at"),
+    CheckConstraint("escalations >= 0 AND (escalations = 0) = (escalated_at IS NULL)", name="escalations"),
     CheckConstraint(
         "num_nonnulls(resolution, resolved_by, resolved_at) = CASE state WHEN 'resolved' THEN 3 ELSE 0 END",
         name="resolved",
@@ -232,4 +239,29 @@ user_login = Table(
     Column("user_id", Uuid, ForeignKey("app_user.user_id"), nullable=False),
     _at("created_at"),
     Index("ix_user_login_user_id", "user_id"),
+)
+
+invitation_day = Table(
+    "invitation_day",
+    metadata,
+    Column("org_id", Uuid, primary_key=True),
+    # A day is UTC (spec 01, data).
+    Column("day", Date, primary_key=True),
+    Column("invited", Integer, nullable=False),
+    CheckConstraint("invited > 0", name="invited"),
+)
+
+signing_key = Table(
+    "signing_key",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("public_jwk", JSONB, nullable=False),
+    # Encrypted with the key that only identity's processes are given.
+    Column("sealed_private_key", LargeBinary, nullable=False),
+    _at("created_at"),
+    _at("signs_from"),
+    # Set once a newer key signs: when the last token that this one signed is gone.
+    _at("verifies_until", nullable=True),
+    CheckConstraint("NOT public_jwk ? 'd'", name="public"),
+    CheckConstraint("signs_from >= created_at AND verifies_until > signs_from", name="times"),
 )

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class IdentityServiceStub:
-    """IdentityService is access keys and the audit trail now; claims, invitations and tokens are named and answer
-    UNIMPLEMENTED until they are built.
+    """IdentityService is access tokens, domain claims proved by mail, invitations, members and settings. Mutations repeated
+    with their request_id return the first result.
     """
 
     def __init__(self, channel):
@@ -41,6 +41,11 @@ class IdentityServiceStub:
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.GetJwksRequest.SerializeToString,
                 response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.GetJwksResponse.FromString,
                 _registered_method=True)
+        self.RotateSigningKey = channel.unary_unary(
+                '/apportion.identity.v1.IdentityService/RotateSigningKey',
+                request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RotateSigningKeyRequest.SerializeToString,
+                response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RotateSigningKeyResponse.FromString,
+                _registered_method=True)
         self.ListAudit = channel.unary_unary(
                 '/apportion.identity.v1.IdentityService/ListAudit',
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListAuditRequest.SerializeToString,
@@ -51,10 +56,20 @@ class IdentityServiceStub:
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateClaimRequest.SerializeToString,
                 response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateClaimResponse.FromString,
                 _registered_method=True)
+        self.RenewClaimToken = channel.unary_unary(
+                '/apportion.identity.v1.IdentityService/RenewClaimToken',
+                request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RenewClaimTokenRequest.SerializeToString,
+                response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RenewClaimTokenResponse.FromString,
+                _registered_method=True)
         self.SubmitVerificationEmail = channel.unary_unary(
                 '/apportion.identity.v1.IdentityService/SubmitVerificationEmail',
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.SubmitVerificationEmailRequest.SerializeToString,
                 response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.SubmitVerificationEmailResponse.FromString,
+                _registered_method=True)
+        self.InspectDomain = channel.unary_unary(
+                '/apportion.identity.v1.IdentityService/InspectDomain',
+                request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.InspectDomainRequest.SerializeToString,
+                response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.InspectDomainResponse.FromString,
                 _registered_method=True)
         self.GetClaim = channel.unary_unary(
                 '/apportion.identity.v1.IdentityService/GetClaim',
@@ -70,6 +85,11 @@ class IdentityServiceStub:
                 '/apportion.identity.v1.IdentityService/RevokeClaim',
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RevokeClaimRequest.SerializeToString,
                 response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RevokeClaimResponse.FromString,
+                _registered_method=True)
+        self.ListConflicts = channel.unary_unary(
+                '/apportion.identity.v1.IdentityService/ListConflicts',
+                request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListConflictsRequest.SerializeToString,
+                response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListConflictsResponse.FromString,
                 _registered_method=True)
         self.ResolveConflict = channel.unary_unary(
                 '/apportion.identity.v1.IdentityService/ResolveConflict',
@@ -116,6 +136,11 @@ class IdentityServiceStub:
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateJoinRequestRequest.SerializeToString,
                 response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateJoinRequestResponse.FromString,
                 _registered_method=True)
+        self.ListJoinRequests = channel.unary_unary(
+                '/apportion.identity.v1.IdentityService/ListJoinRequests',
+                request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListJoinRequestsRequest.SerializeToString,
+                response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListJoinRequestsResponse.FromString,
+                _registered_method=True)
         self.DecideJoinRequest = channel.unary_unary(
                 '/apportion.identity.v1.IdentityService/DecideJoinRequest',
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.DecideJoinRequestRequest.SerializeToString,
@@ -136,6 +161,11 @@ class IdentityServiceStub:
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RemoveMemberRequest.SerializeToString,
                 response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RemoveMemberResponse.FromString,
                 _registered_method=True)
+        self.ListGlobalSettings = channel.unary_unary(
+                '/apportion.identity.v1.IdentityService/ListGlobalSettings',
+                request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListGlobalSettingsRequest.SerializeToString,
+                response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListGlobalSettingsResponse.FromString,
+                _registered_method=True)
         self.GetGlobalSetting = channel.unary_unary(
                 '/apportion.identity.v1.IdentityService/GetGlobalSetting',
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.GetGlobalSettingRequest.SerializeToString,
@@ -150,6 +180,11 @@ class IdentityServiceStub:
                 '/apportion.identity.v1.IdentityService/CreateServiceAccount',
                 request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateServiceAccountRequest.SerializeToString,
                 response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateServiceAccountResponse.FromString,
+                _registered_method=True)
+        self.ListServiceAccounts = channel.unary_unary(
+                '/apportion.identity.v1.IdentityService/ListServiceAccounts',
+                request_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceAccountsRequest.SerializeToString,
+                response_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceAccountsResponse.FromString,
                 _registered_method=True)
         self.RevokeServiceAccount = channel.unary_unary(
                 '/apportion.identity.v1.IdentityService/RevokeServiceAccount',
@@ -169,12 +204,22 @@ class IdentityServiceStub:
 
 
 class IdentityServiceServicer:
-    """IdentityService is access keys and the audit trail now; claims, invitations and tokens are named and answer
-    UNIMPLEMENTED until they are built.
+    """IdentityService is access tokens, domain claims proved by mail, invitations, members and settings. Mutations repeated
+    with their request_id return the first result.
     """
 
     def GetJwks(self, request, context):
-        """GetJwks gives the public keys that access tokens are signed with (RFC 7517).
+        """GetJwks gives the public keys that access tokens are verified with (RFC 7517): the one that signs, those that will,
+        and those whose tokens may still live.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateSigningKey(self, request, context):
+        """RotateSigningKey makes a new signing key. It is published at once, signs after the time that verifiers need to learn
+        of it, and the old ones go on verifying until the last token they signed is gone. Errors: FAILED_PRECONDITION
+        ROTATION_IN_PROGRESS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,105 +233,155 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateClaim(self, request, context):
-        """CreateClaim claims a domain for an organisation and gives the address to mail to.
+        """CreateClaim claims a domain for an organisation and gives the address to mail to, once (spec 01, domain claims 1).
+        Errors: INVALID_ARGUMENT DOMAIN_MALFORMED, DOMAIN_PUBLIC_SUFFIX, DOMAIN_SPECIAL_USE, DOMAIN_IP_LITERAL;
+        FAILED_PRECONDITION DOMAIN_SHARED_MAIL; ALREADY_EXISTS CLAIM_EXISTS (this organisation has a live claim of it);
+        RESOURCE_EXHAUSTED CLAIM_RATE_LIMITED; UNAVAILABLE CLAIM_BUSY, as from every change of a claim.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewClaimToken(self, request, context):
+        """RenewClaimToken gives a live, unproven claim a new address to mail to; the old one ends. Errors: NOT_FOUND
+        CLAIM_NOT_FOUND; FAILED_PRECONDITION CLAIM_NOT_PENDING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SubmitVerificationEmail(self, request, context):
-        """SubmitVerificationEmail judges a message that is to prove a claim.
+        """SubmitVerificationEmail judges a message that is to prove a claim (spec 01, domain claims 2). Every verdict is an
+        answer with a stable reason. Errors: INVALID_ARGUMENT MESSAGE_TOO_LARGE, CLIENT_IP_MALFORMED; UNAVAILABLE
+        DNS_UNAVAILABLE with RetryInfo when DNS fails: nothing is decided, the same message may be sent again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InspectDomain(self, request, context):
+        """InspectDomain shows what a mail from a domain would be judged on: the records found, and what its owner should
+        mend. Errors: INVALID_ARGUMENT DOMAIN_MALFORMED; UNAVAILABLE DNS_UNAVAILABLE; RESOURCE_EXHAUSTED
+        INSPECTION_RATE_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetClaim(self, request, context):
-        """GetClaim reads a claim.
+        """GetClaim reads a claim. Errors: NOT_FOUND CLAIM_NOT_FOUND, also for a claim of another organisation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListClaims(self, request, context):
-        """ListClaims lists an organisation's claims.
+        """ListClaims lists an organisation's claims, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeClaim(self, request, context):
-        """RevokeClaim gives a claim up.
+        """RevokeClaim gives a claim up. Errors: NOT_FOUND CLAIM_NOT_FOUND; FAILED_PRECONDITION CLAIM_REVOKED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListConflicts(self, request, context):
+        """ListConflicts lists conflicts between claims, those due first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ResolveConflict(self, request, context):
-        """ResolveConflict settles both claims of a conflict.
+        """ResolveConflict settles both claims of a conflict in one transaction. A winner that has proved nothing is pending
+        from then on, not verified, and has as long again to prove the name. Errors: NOT_FOUND CONFLICT_NOT_FOUND; FAILED_PRECONDITION CONFLICT_RESOLVED;
+        INVALID_ARGUMENT WINNER_NOT_IN_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetWildcard(self, request, context):
-        """SetWildcard extends a verified claim to the names below it.
+        """SetWildcard extends a verified claim to the names below it, or takes that back; asks for a token that proves a second
+        factor (amr, RFC 8176). Errors: PERMISSION_DENIED SECOND_FACTOR_REQUIRED; FAILED_PRECONDITION CLAIM_NOT_VERIFIED,
+        CLAIM_NOT_ROOT, WILDCARD_CONFLICT; NOT_FOUND CLAIM_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DelegateSubdomain(self, request, context):
-        """DelegateSubdomain gives a subsidiary a name below a verified domain.
+        """DelegateSubdomain gives a subsidiary a name below a verified domain, or takes it back. Errors: NOT_FOUND
+        CLAIM_NOT_FOUND; FAILED_PRECONDITION CLAIM_NOT_VERIFIED, NOT_A_SUBSIDIARY, SUBDOMAIN_HELD, TOO_MANY_DELEGATIONS; INVALID_ARGUMENT
+        NOT_A_SUBDOMAIN; UNAVAILABLE ORGS_UNAVAILABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateInvitation(self, request, context):
-        """CreateInvitation invites an address into an organisation.
+        """CreateInvitation invites an address into an organisation and gives the token, once. Errors: ALREADY_EXISTS
+        INVITATION_EXISTS, MEMBER_EXISTS; RESOURCE_EXHAUSTED INVITE_DAILY_LIMIT with RetryInfo; PERMISSION_DENIED
+        OWNER_REQUIRED (only an Owner invites an Owner); INVALID_ARGUMENT EMAIL_MALFORMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AcceptInvitation(self, request, context):
-        """AcceptInvitation turns an invitation into a membership.
+        """AcceptInvitation turns an invitation into the caller's membership. Errors: NOT_FOUND INVITATION_NOT_FOUND;
+        FAILED_PRECONDITION INVITATION_EXPIRED, INVITATION_CONSUMED, INVITATION_REVOKED; PERMISSION_DENIED
+        INVITATION_FOREIGN (it was sent to another address); RESOURCE_EXHAUSTED INVITATION_RATE_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeInvitation(self, request, context):
-        """RevokeInvitation takes an invitation back.
+        """RevokeInvitation takes an invitation back. Errors: NOT_FOUND INVITATION_NOT_FOUND; FAILED_PRECONDITION
+        INVITATION_CONSUMED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListInvitations(self, request, context):
-        """ListInvitations lists an organisation's invitations.
+        """ListInvitations lists an organisation's invitations, newest first, without their tokens.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SuggestOrg(self, request, context):
-        """SuggestOrg hints that a sign-up address belongs to a company that may be found.
+        """SuggestOrg hints whether a company may be found for a sign-up address; never which, nor anything of its members
+        (spec 01, privacy). Errors: INVALID_ARGUMENT EMAIL_MALFORMED; RESOURCE_EXHAUSTED SUGGESTION_RATE_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateJoinRequest(self, request, context):
-        """CreateJoinRequest asks to join an organisation.
+        """CreateJoinRequest asks to join the company that the caller's own address falls under. Errors: NOT_FOUND
+        JOIN_NOT_AVAILABLE; ALREADY_EXISTS JOIN_REQUEST_EXISTS, MEMBER_EXISTS; RESOURCE_EXHAUSTED JOIN_RATE_LIMITED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListJoinRequests(self, request, context):
+        """ListJoinRequests lists an organisation's join requests, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DecideJoinRequest(self, request, context):
-        """DecideJoinRequest approves or denies a join request.
+        """DecideJoinRequest approves or denies a join request. Errors: NOT_FOUND JOIN_REQUEST_NOT_FOUND; FAILED_PRECONDITION
+        JOIN_REQUEST_DECIDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -300,56 +395,78 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetMemberRole(self, request, context):
-        """SetMemberRole changes a member's role.
+        """SetMemberRole changes another member's role. Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED OWN_ROLE,
+        OWNER_REQUIRED (only an Owner makes or unmakes one); FAILED_PRECONDITION LAST_OWNER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveMember(self, request, context):
-        """RemoveMember ends a membership.
+        """RemoveMember ends a membership: an Admin anyone's but an Owner's, an Owner anyone's, everybody their own. Errors:
+        NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_REQUIRED, OWNER_REQUIRED; FAILED_PRECONDITION LAST_OWNER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListGlobalSettings(self, request, context):
+        """ListGlobalSettings lists all settings.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetGlobalSetting(self, request, context):
-        """GetGlobalSetting reads a setting.
+        """GetGlobalSetting reads a setting. Errors: NOT_FOUND SETTING_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetGlobalSetting(self, request, context):
-        """SetGlobalSetting changes a setting at run time.
+        """SetGlobalSetting changes a setting at run time; it acts within seconds, without a restart. Errors: NOT_FOUND
+        SETTING_NOT_FOUND (only known settings are kept); INVALID_ARGUMENT SETTING_VALUE_MALFORMED, SETTING_OUT_OF_RANGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateServiceAccount(self, request, context):
-        """CreateServiceAccount adds a service account and gives its key once.
+        """CreateServiceAccount adds a service account and gives its key once. Errors: ALREADY_EXISTS SERVICE_ACCOUNT_EXISTS.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListServiceAccounts(self, request, context):
+        """ListServiceAccounts lists service accounts without their keys, newest first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevokeServiceAccount(self, request, context):
-        """RevokeServiceAccount ends a service account.
+        """RevokeServiceAccount ends a service account: no new token from now on, and no token of it works after a minute.
+        Errors: NOT_FOUND SERVICE_ACCOUNT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def IssueToken(self, request, context):
-        """IssueToken gives a short-lived token for a service account's key.
+        """IssueToken gives a short-lived token for a service account's key. Errors: UNAUTHENTICATED KEY_INVALID (unknown and
+        revoked alike); RESOURCE_EXHAUSTED TOKEN_RATE_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ExchangeToken(self, request, context):
-        """ExchangeToken gives a short-lived token for an OIDC identity token.
+        """ExchangeToken gives a short-lived token for an OIDC identity token of a configured issuer (OpenID Connect Core 1.0,
+        section 3.1.3.7). Errors: UNAUTHENTICATED ID_TOKEN_INVALID, ID_TOKEN_EXPIRED, ISSUER_UNKNOWN, EMAIL_NOT_VERIFIED;
+        PERMISSION_DENIED NOT_A_MEMBER, ADDRESS_HELD (the address is another
+        account's); UNAVAILABLE ISSUER_UNAVAILABLE; RESOURCE_EXHAUSTED TOKEN_RATE_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -363,6 +480,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.GetJwksRequest.FromString,
                     response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.GetJwksResponse.SerializeToString,
             ),
+            'RotateSigningKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RotateSigningKey,
+                    request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RotateSigningKeyRequest.FromString,
+                    response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RotateSigningKeyResponse.SerializeToString,
+            ),
             'ListAudit': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAudit,
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListAuditRequest.FromString,
@@ -373,10 +495,20 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateClaimRequest.FromString,
                     response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateClaimResponse.SerializeToString,
             ),
+            'RenewClaimToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewClaimToken,
+                    request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RenewClaimTokenRequest.FromString,
+                    response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RenewClaimTokenResponse.SerializeToString,
+            ),
             'SubmitVerificationEmail': grpc.unary_unary_rpc_method_handler(
                     servicer.SubmitVerificationEmail,
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.SubmitVerificationEmailRequest.FromString,
                     response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.SubmitVerificationEmailResponse.SerializeToString,
+            ),
+            'InspectDomain': grpc.unary_unary_rpc_method_handler(
+                    servicer.InspectDomain,
+                    request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.InspectDomainRequest.FromString,
+                    response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.InspectDomainResponse.SerializeToString,
             ),
             'GetClaim': grpc.unary_unary_rpc_method_handler(
                     servicer.GetClaim,
@@ -392,6 +524,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.RevokeClaim,
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RevokeClaimRequest.FromString,
                     response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RevokeClaimResponse.SerializeToString,
+            ),
+            'ListConflicts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListConflicts,
+                    request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListConflictsRequest.FromString,
+                    response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListConflictsResponse.SerializeToString,
             ),
             'ResolveConflict': grpc.unary_unary_rpc_method_handler(
                     servicer.ResolveConflict,
@@ -438,6 +575,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateJoinRequestRequest.FromString,
                     response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateJoinRequestResponse.SerializeToString,
             ),
+            'ListJoinRequests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListJoinRequests,
+                    request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListJoinRequestsRequest.FromString,
+                    response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListJoinRequestsResponse.SerializeToString,
+            ),
             'DecideJoinRequest': grpc.unary_unary_rpc_method_handler(
                     servicer.DecideJoinRequest,
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.DecideJoinRequestRequest.FromString,
@@ -458,6 +600,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RemoveMemberRequest.FromString,
                     response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.RemoveMemberResponse.SerializeToString,
             ),
+            'ListGlobalSettings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListGlobalSettings,
+                    request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListGlobalSettingsRequest.FromString,
+                    response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListGlobalSettingsResponse.SerializeToString,
+            ),
             'GetGlobalSetting': grpc.unary_unary_rpc_method_handler(
                     servicer.GetGlobalSetting,
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.GetGlobalSettingRequest.FromString,
@@ -472,6 +619,11 @@ def add_IdentityServiceServicer_to_server(servicer, server):
                     servicer.CreateServiceAccount,
                     request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateServiceAccountRequest.FromString,
                     response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateServiceAccountResponse.SerializeToString,
+            ),
+            'ListServiceAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListServiceAccounts,
+                    request_deserializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceAccountsRequest.FromString,
+                    response_serializer=apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceAccountsResponse.SerializeToString,
             ),
             'RevokeServiceAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.RevokeServiceAccount,
@@ -497,8 +649,8 @@ def add_IdentityServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class IdentityService:
-    """IdentityService is access keys and the audit trail now; claims, invitations and tokens are named and answer
-    UNIMPLEMENTED until they are built.
+    """IdentityService is access tokens, domain claims proved by mail, invitations, members and settings. Mutations repeated
+    with their request_id return the first result.
     """
 
     @staticmethod
@@ -518,6 +670,33 @@ class IdentityService:
             '/apportion.identity.v1.IdentityService/GetJwks',
             apportion_dot_identity_dot_v1_dot_identity__service__pb2.GetJwksRequest.SerializeToString,
             apportion_dot_identity_dot_v1_dot_identity__service__pb2.GetJwksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RotateSigningKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.identity.v1.IdentityService/RotateSigningKey',
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.RotateSigningKeyRequest.SerializeToString,
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.RotateSigningKeyResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -583,6 +762,33 @@ class IdentityService:
             _registered_method=True)
 
     @staticmethod
+    def RenewClaimToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.identity.v1.IdentityService/RenewClaimToken',
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.RenewClaimTokenRequest.SerializeToString,
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.RenewClaimTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SubmitVerificationEmail(request,
             target,
             options=(),
@@ -599,6 +805,33 @@ class IdentityService:
             '/apportion.identity.v1.IdentityService/SubmitVerificationEmail',
             apportion_dot_identity_dot_v1_dot_identity__service__pb2.SubmitVerificationEmailRequest.SerializeToString,
             apportion_dot_identity_dot_v1_dot_identity__service__pb2.SubmitVerificationEmailResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InspectDomain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.identity.v1.IdentityService/InspectDomain',
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.InspectDomainRequest.SerializeToString,
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.InspectDomainResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -680,6 +913,33 @@ class IdentityService:
             '/apportion.identity.v1.IdentityService/RevokeClaim',
             apportion_dot_identity_dot_v1_dot_identity__service__pb2.RevokeClaimRequest.SerializeToString,
             apportion_dot_identity_dot_v1_dot_identity__service__pb2.RevokeClaimResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListConflicts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.identity.v1.IdentityService/ListConflicts',
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListConflictsRequest.SerializeToString,
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListConflictsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -934,6 +1194,33 @@ class IdentityService:
             _registered_method=True)
 
     @staticmethod
+    def ListJoinRequests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.identity.v1.IdentityService/ListJoinRequests',
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListJoinRequestsRequest.SerializeToString,
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListJoinRequestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def DecideJoinRequest(request,
             target,
             options=(),
@@ -1042,6 +1329,33 @@ class IdentityService:
             _registered_method=True)
 
     @staticmethod
+    def ListGlobalSettings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.identity.v1.IdentityService/ListGlobalSettings',
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListGlobalSettingsRequest.SerializeToString,
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListGlobalSettingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetGlobalSetting(request,
             target,
             options=(),
@@ -1112,6 +1426,33 @@ class IdentityService:
             '/apportion.identity.v1.IdentityService/CreateServiceAccount',
             apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateServiceAccountRequest.SerializeToString,
             apportion_dot_identity_dot_v1_dot_identity__service__pb2.CreateServiceAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListServiceAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.identity.v1.IdentityService/ListServiceAccounts',
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceAccountsRequest.SerializeToString,
+            apportion_dot_identity_dot_v1_dot_identity__service__pb2.ListServiceAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,

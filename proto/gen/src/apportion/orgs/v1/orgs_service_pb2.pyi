@@ -88,7 +88,7 @@ class Org(_message.Message):
     def __init__(self, org_id: _Optional[str] = ..., legal_name: _Optional[str] = ..., slug: _Optional[str] = ..., billing_email: _Optional[str] = ..., parent_org_id: _Optional[str] = ..., visibility: _Optional[_Union[Visibility, str]] = ..., default_timezone: _Optional[str] = ..., tax_id: _Optional[str] = ...) -> None: ...
 
 class CreateOrgRequest(_message.Message):
-    __slots__ = ("org_id", "legal_name", "slug", "billing_email", "parent_org_id", "visibility", "default_timezone", "tax_id", "currency", "request_id")
+    __slots__ = ("org_id", "legal_name", "slug", "billing_email", "parent_org_id", "visibility", "default_timezone", "tax_id", "currency", "request_id", "owner_user_id", "owner_email")
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
     LEGAL_NAME_FIELD_NUMBER: _ClassVar[int]
     SLUG_FIELD_NUMBER: _ClassVar[int]
@@ -99,6 +99,8 @@ class CreateOrgRequest(_message.Message):
     TAX_ID_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_USER_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_EMAIL_FIELD_NUMBER: _ClassVar[int]
     org_id: str
     legal_name: str
     slug: str
@@ -109,7 +111,19 @@ class CreateOrgRequest(_message.Message):
     tax_id: str
     currency: str
     request_id: str
-    def __init__(self, org_id: _Optional[str] = ..., legal_name: _Optional[str] = ..., slug: _Optional[str] = ..., billing_email: _Optional[str] = ..., parent_org_id: _Optional[str] = ..., visibility: _Optional[_Union[Visibility, str]] = ..., default_timezone: _Optional[str] = ..., tax_id: _Optional[str] = ..., currency: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    owner_user_id: str
+    owner_email: str
+    def __init__(self, org_id: _Optional[str] = ..., legal_name: _Optional[str] = ..., slug: _Optional[str] = ..., billing_email: _Optional[str] = ..., parent_org_id: _Optional[str] = ..., visibility: _Optional[_Union[Visibility, str]] = ..., default_timezone: _Optional[str] = ..., tax_id: _Optional[str] = ..., currency: _Optional[str] = ..., request_id: _Optional[str] = ..., owner_user_id: _Optional[str] = ..., owner_email: _Optional[str] = ...) -> None: ...
+
+class OrgCreated(_message.Message):
+    __slots__ = ("org", "owner_user_id", "owner_email")
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    OWNER_USER_ID_FIELD_NUMBER: _ClassVar[int]
+    OWNER_EMAIL_FIELD_NUMBER: _ClassVar[int]
+    org: Org
+    owner_user_id: str
+    owner_email: str
+    def __init__(self, org: _Optional[_Union[Org, _Mapping]] = ..., owner_user_id: _Optional[str] = ..., owner_email: _Optional[str] = ...) -> None: ...
 
 class CreateOrgResponse(_message.Message):
     __slots__ = ("org", "revision")
