@@ -25,6 +25,8 @@ JWT = "eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJhIn0.c2lnbmF0dXJl"
         ("-----BEGIN PRIVATE KEY-----\nMC4=\n-----END PRIVATE KEY-----\nafter", "[redacted]\nafter"),
         ("-----BEGIN EC PRIVATE KEY-----\nMC4=", "[redacted]"),
         ("sk_live_4242424242424242", "[redacted]"),
+        (f"key apk_{'A-b_' * 10}abc of meter", "key [redacted] of meter"),
+        (f"inv_{'x' * 43}", "[redacted]"),
         ("seed SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY", "seed [redacted]"),
         ("failed\n[parameters: ('Ada', 5)]\nend", "failed\n[redacted]\nend"),
         ("DETAIL: Key (slug)=(ada) already exists.\nend", "[redacted]\nend"),

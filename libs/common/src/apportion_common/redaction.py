@@ -43,6 +43,7 @@ _PATTERN: Final = re.compile(
     | (?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}   # e-mail address
     | \bS[UAONCXP][A-Z2-7]{48,60}\b                                             # NATS seed
     | \b(?:sk|rk|pk|ghp|gho|ghs|xox[abps]|AKIA|ASIA|AIza)[-_A-Za-z0-9]{16,}     # keys of well-known makers
+    | \b(?:apk|inv)_[A-Za-z0-9_-]{16,}                                          # our own: account keys, invitations
     | \[parameters:[ ][^\n]*                                                    # values of an SQL statement
     | \bDETAIL:[ ][^\n]*                                                        # values of a row, by PostgreSQL
     """,
@@ -50,6 +51,7 @@ _PATTERN: Final = re.compile(
 )
 _HINTS: Final = (
     *("@", "eyJ", "earer", "PRIVATE KEY", "[parameters:", "DETAIL:", "sk", "rk", "pk", "gh", "xox"),
+    *("apk_", "inv_"),
     *("AIza", "AKIA", "ASIA", "SU", "SA", "SO", "SN", "SC", "SX", "SP"),
 )
 """Every text that the pattern finds holds one of these; most texts hold none, and are told apart at once."""

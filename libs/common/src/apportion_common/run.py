@@ -30,6 +30,7 @@ from apportion_common.db.unit_of_work import Database
 from apportion_common.flags import Flags, FlagTable
 from apportion_common.grpc.auth import TokenVerifier
 from apportion_common.grpc.client import Channels
+from apportion_common.grpc.key_source import KeySource, keys_of_identity
 from apportion_common.grpc.server import Registration, RunningServer, start_server
 from apportion_common.logs import configure_logs, get_logger
 from apportion_common.metrics import MetricsServer
@@ -48,6 +49,9 @@ CLOSE_TIMEOUT_S: Final = 12
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
+
+IDENTITY: Final = "identity"
+"""Signs tokens: it knows its own keys, and the others ask it for them."""
 
 BackgroundTask = Callable[[asyncio.Event], Awaitable[None]]
 Build = Callable[["Runtime"], Awaitable[None]]
@@ -80,6 +84,11 @@ class Runtime:
     def behind(self, table: FlagTable) -> None:
         """Refuse the RPCs of a service whose flags are closed, as its table declares them."""
         self.gates.append((self.flags, table))
+
+    def trust_keys(self, source: KeySource) -> None:
+        """Verify tokens by the keys of a source too, and keep them current beside the server."""
+        self.verifier.trust(source)
+        self.background("token_keys", source.run)
 
     def background(self, name: str, task: BackgroundTask) -> None:
         """Run a task beside the server until the event it is given is set. Raises ValueError for a name taken."""
@@ -185,6 +194,8 @@ class _Process:
             verifier=TokenVerifier(settings.jwks_file, settings.token_issuer, settings.token_audience, self._clock),
             flags=Flags(self._service, file=settings.feature_flags_file),
         )
+        if settings.identity_address and self._service != IDENTITY:
+            runtime.trust_keys(KeySource(keys_of_identity(channels.channel(settings.identity_address))))
         await build(runtime)
         failpoints.arm(settings.fail_point, settings.environment)
         await self._serve(runtime, engine)

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 from apportion.common.v1.audit_pb2 import AuditEntry
-from apportion_common.db.idempotency import purge_request_records, run_mutation
+from apportion.identity.v1.identity_service_pb2 import CreateInvitationResponse, Invitation
+from apportion_common.db.idempotency import purge_request_records, run_mutation, without_secrets
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from apportion_common.grpc.context import Caller, acting_as
@@ -112,6 +113,28 @@ async def test_a_mutation_without_request_id_is_refused(database: Database) -> N
     with pytest.raises(InvalidArgument) as refused:
         await run_mutation(database, RPC, request(""), AuditEntry, Creation())
     assert refused.value.reason == "REQUEST_ID_REQUIRED"
+
+
+async def test_a_secret_that_is_given_once_is_not_kept_and_a_repetition_gets_the_answer_without_it(
+    place: ServiceDatabase, database: Database
+) -> None:
+    async def create(tx: Transaction) -> CreateInvitationResponse:
+        return CreateInvitationResponse(invitation=Invitation(email="ada@acme.example"), token="inv_secret")
+
+    first = await run_mutation(database, RPC, request("r1"), CreateInvitationResponse, create)
+    again = await run_mutation(database, RPC, request("r1"), CreateInvitationResponse, create)
+    assert (first.token, again.token) == ("inv_secret", "")
+    assert first.invitation == again.invitation
+    ((kept,),) = fetch_all(place.owner_url, "SELECT response FROM request_record")
+    assert b"inv_secret" not in bytes(kept)
+
+
+def test_only_what_the_contract_calls_sensitive_in_the_answer_itself_is_left_out() -> None:
+    answer = CreateInvitationResponse(invitation=Invitation(email="ada@acme.example"), token="inv_secret")
+    assert without_secrets(answer) == CreateInvitationResponse(invitation=answer.invitation)
+    assert answer.token == "inv_secret"
+    entry = AuditEntry(action="a", resource="b")
+    assert without_secrets(entry) == entry
 
 
 async def test_old_records_are_purged_and_young_ones_stay(place: ServiceDatabase, database: Database) -> None:

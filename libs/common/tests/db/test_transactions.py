@@ -254,7 +254,7 @@ async def test_a_message_that_no_server_would_take_is_refused_before_it_is_writt
     async with database.transaction() as tx:
         with pytest.raises(OutOfRange) as refused:
             await tx.enqueue("facts.floor.big", b"x" * (MAX_MESSAGE_BYTES + 1))
-    assert refused.value.reason == "MESSAGE_TOO_LARGE"
+    assert refused.value.reason == "ENVELOPE_TOO_LARGE"
 
 
 async def test_a_transaction_that_lost_a_deadlock_is_run_again(place: ServiceDatabase, database: Database) -> None:

@@ -1,4 +1,11 @@
-"""Idempotent mutations: one request id, one effect, one answer (spec 06, idempotency)."""
+"""Idempotent mutations: one request id, one effect, one answer (spec 06, idempotency).
+
+An answer is kept so that a repetition gets it, but a secret that is given once is not: fields of the answer itself
+that its contract calls sensitive (an invitation's token, a new key) are left out of the record, where they would stand
+in clear for weeks beside the hash that is kept instead. A repetition gets the same answer with these fields empty;
+whoever lost the secret on the way asks for a new one. Nothing has to be said for this at the call: a field that is
+marked in the contract is never stored.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +21,7 @@ from sqlalchemy.dialects.postgresql import insert
 from apportion_common.db.actor import current_actor
 from apportion_common.db.unit_of_work import SHARED, Database, Transaction
 from apportion_common.errors import AlreadyExists, InvalidArgument
+from apportion_common.redaction import is_sensitive_field
 
 M = TypeVar("M", bound=Message)
 
@@ -38,6 +46,19 @@ def body_hash(rpc: str, request: Message) -> bytes:
     return sha256(rpc.encode() + b"\0" + body.SerializeToString(deterministic=True)).digest()
 
 
+def without_secrets(response: M) -> M:
+    """The answer as it is kept: without the fields of its own that the contract calls sensitive.
+
+    What a resource inside the answer holds stays, personal data too: it is stored in its own table anyway.
+    """
+    kept = type(response)()
+    kept.CopyFrom(response)
+    for field in response.DESCRIPTOR.fields:
+        if is_sensitive_field(field):
+            kept.ClearField(field.name)
+    return kept
+
+
 async def run_mutation(
     database: Database,
     rpc: str,
@@ -45,7 +66,8 @@ async def run_mutation(
     response_type: type[M],
     handler: Callable[[Transaction], Awaitable[M]],
 ) -> M:
-    """Run a mutation once per (caller, `request.request_id`) and give its response; a repetition gets the stored one.
+    """Run a mutation once per (caller, `request.request_id`) and give its response; a repetition gets the stored one,
+    `without_secrets`.
 
     The claim of the key is the transaction's first statement: a twin that races waits for the outcome, then gets it,
     or runs itself when the first one failed. A handler that raises stores nothing. The handler may be run several
@@ -75,7 +97,7 @@ async def run_mutation(
                 )
             return response_type.FromString(record.response)
         response = await handler(tx)
-        await tx.execute(update(_RECORD).where(same_key).values(response=response.SerializeToString()))
+        await tx.execute(update(_RECORD).where(same_key).values(response=without_secrets(response).SerializeToString()))
         return response
 
     return await database.run(work)

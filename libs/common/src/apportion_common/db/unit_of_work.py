@@ -126,11 +126,11 @@ class Transaction:
         """Put any message into the outbox; the relay publishes it after the commit, at least once.
 
         `msg_id` (the outbox row's id when None) lets the stream drop a second publication within two minutes.
-        OutOfRange MESSAGE_TOO_LARGE beyond MAX_MESSAGE_BYTES.
+        OutOfRange ENVELOPE_TOO_LARGE beyond MAX_MESSAGE_BYTES.
         """
         if len(payload) > MAX_MESSAGE_BYTES:
             raise OutOfRange(
-                "MESSAGE_TOO_LARGE", f"A message has at most {MAX_MESSAGE_BYTES} bytes; this one has {len(payload)}."
+                "ENVELOPE_TOO_LARGE", f"A message has at most {MAX_MESSAGE_BYTES} bytes; this one has {len(payload)}."
             )
         row_id = outbox_id or self._new_id()
         traceparent = current_traceparent()

@@ -1,13 +1,13 @@
-"""Tokens: JSON Web Tokens signed with Ed25519, verified locally with the keys of a JWKS file.
+"""Tokens: JSON Web Tokens signed with Ed25519, verified locally.
 
-The file is read again when it changes, so keys rotate without a restart; while it cannot be read, the last keys stay
-in force. A verified token is remembered until it expires or the keys change.
+Keys come from a JWKS file, which is read again when it changes (while it cannot be read, the last keys stay in force),
+and from sources that are published over the network, such as identity's. A key id of the file is the file's alone:
+nobody on the network can put another key under it. A verified token is remembered until it expires or the keys change.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -20,13 +20,14 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from apportion_common.clock import Clock
-from apportion_common.errors import ApportionError, Unauthenticated
+from apportion_common.errors import ApportionError, Unauthenticated, Unavailable
 from apportion_common.grpc import limits
 from apportion_common.grpc.context import Caller
+from apportion_common.grpc.jwks import ALGORITHM, load_jwks
+from apportion_common.grpc.key_source import KeySource
 from apportion_common.ids import parse_uuid
 from apportion_common.logs import get_logger
 
-ALGORITHM: Final = "EdDSA"
 REQUIRED_CLAIMS: Final = ("exp", "iat", "sub", "iss", "aud")
 
 log = get_logger(__name__)
@@ -62,6 +63,14 @@ def _token_expired() -> Unauthenticated:
     return Unauthenticated("TOKEN_EXPIRED", "The token has expired.")
 
 
+class _KeyUnknownError(Unauthenticated):
+    """The token names a key that nobody knows: like any other invalid token, unless a source can still tell more."""
+
+    def __init__(self, kid: str) -> None:
+        super().__init__("TOKEN_INVALID", "The token is not valid here.")
+        self.kid = kid
+
+
 class TokenVerifier:
     """Verifies tokens of one issuer for one audience."""
 
@@ -70,17 +79,44 @@ class TokenVerifier:
         self._file = jwks_file
         self._issuer = issuer
         self._audience = audience
-        self._clock = clock
+        self.clock = clock
         self._stamp = _stamp(jwks_file)
         self._keys = load_jwks(jwks_file)
+        self._sources: list[KeySource] = []
+        self._revisions: tuple[int, ...] = ()
         self._verified: OrderedDict[bytes, VerifiedToken] = OrderedDict()
+
+    def trust(self, source: KeySource) -> None:
+        """Believe the keys of a source too, where the file and earlier sources do not know a key id."""
+        self._sources.append(source)
+
+    async def verify_asking(self, token: str, *, may_ask: bool = True) -> VerifiedToken:
+        """What the token says; where its key is not known, the sources are asked for it first, if they may be.
+
+        Raises as `verify` does, and Unavailable TOKEN_KEYS_UNAVAILABLE when the key is not known and a source that
+        might know it does not answer: nobody can say then whether the token is good.
+        """
+        try:
+            return self.verify(token)
+        except _KeyUnknownError as unknown:
+            if not may_ask or not self._sources:
+                raise
+            for source in self._sources:
+                await source.learn(unknown.kid)
+        try:
+            return self.verify(token)
+        except _KeyUnknownError:
+            if all(source.is_current for source in self._sources):
+                raise
+        raise Unavailable("TOKEN_KEYS_UNAVAILABLE", "The keys that this token is verified with cannot be had just now.")
 
     def verify(self, token: str) -> VerifiedToken:
         """What the token says. Raises Unauthenticated TOKEN_EXPIRED, or TOKEN_INVALID for any other fault."""
         if len(token) > limits.MAX_TOKEN_CHARS:
             raise _token_invalid()
         self._reload_when_changed()
-        now_s = self._clock.now_us() // 1_000_000
+        self._forget_when_sources_changed()
+        now_s = self.clock.now_us() // 1_000_000
         key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         known = self._verified.get(key)
         if known is None:
@@ -98,9 +134,11 @@ class TokenVerifier:
     def _check(self, token: str, now_s: int) -> VerifiedToken:
         try:
             kid = jwt.get_unverified_header(token).get("kid")
-            public_key = self._keys.get(kid) if isinstance(kid, str) else None
-            if public_key is None:
+            if not isinstance(kid, str) or not 0 < len(kid) <= limits.MAX_KID_CHARS:
                 raise _token_invalid()
+            public_key = self._key(kid)
+            if public_key is None:
+                raise _KeyUnknownError(kid)
             # Times are checked below, against our own clock.
             claims = jwt.decode(
                 token,
@@ -123,6 +161,18 @@ class TokenVerifier:
         if max(_seconds(claims["iat"]), _seconds(claims.get("nbf", 0))) > now_s + limits.TOKEN_LEEWAY_S:
             raise _token_invalid()
         return _read_claims(claims, expires_at_s)
+
+    def _key(self, kid: str) -> Ed25519PublicKey | None:
+        for keys in (self._keys, *(source.keys for source in self._sources)):
+            if kid in keys:
+                return keys[kid]
+        return None
+
+    def _forget_when_sources_changed(self) -> None:
+        revisions = tuple(source.revision for source in self._sources)
+        if revisions != self._revisions:
+            self._revisions = revisions
+            self._verified.clear()
 
     def _reload_when_changed(self) -> None:
         try:
@@ -147,30 +197,6 @@ def _stamp(file: Path) -> _Stamp:
     """What changes whenever the file is written anew."""
     found = os.stat(file)
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-
-def load_jwks(file: Path) -> dict[str, Ed25519PublicKey]:
-    """The Ed25519 keys of a JSON Web Key Set by their key ids. Raises ValueError when it is malformed or has none."""
-    try:
-        document = json.loads(file.read_text(encoding="utf-8"))
-        entries = [entry for entry in document["keys"] if _is_ours(entry)]
-        keys = {str(entry["kid"]): jwt.PyJWK(entry, algorithm=ALGORITHM).key for entry in entries}
-    except (KeyError, TypeError, AttributeError, jwt.PyJWTError, json.JSONDecodeError) as error:
-        raise ValueError(f"{file} is not a JSON Web Key Set.") from error
-    if not keys:
-        raise ValueError(f"{file} holds no Ed25519 key that verifies tokens.")
-    return keys
-
-
-def _is_ours(entry: Mapping[str, Any]) -> bool:
-    return (
-        entry.get("kty") == "OKP"
-        and entry.get("crv") == "Ed25519"
-        and bool(entry.get("kid"))
-        and entry.get("use", "sig") == "sig"
-        and entry.get("alg", ALGORITHM) == ALGORITHM
-        and "d" not in entry
-    )
 
 
 def _seconds(value: object) -> int:

@@ -121,10 +121,19 @@ def client_interceptors(
 class Channels:
     """The process's channels, one per address."""
 
-    def __init__(self, settings: ClientSettings, *, tracer_provider: trace.TracerProvider | None = None) -> None:
-        """Trust the authorities of the settings. Raises OSError when their file cannot be read."""
+    def __init__(
+        self,
+        settings: ClientSettings,
+        *,
+        tracer_provider: trace.TracerProvider | None = None,
+        token_of: Callable[[], str] | None = None,
+    ) -> None:
+        """Trust the authorities of the settings, and show the token of `token_of`, by default the settings' file's.
+
+        Raises OSError when the authorities' file cannot be read.
+        """
         self._credentials = grpc.ssl_channel_credentials(settings.tls_ca_file.read_bytes())
-        self._tokens = TokenFile(settings.service_token_file)
+        self._token_of = TokenFile(settings.service_token_file).token if token_of is None else token_of
         self._tracer_provider = tracer_provider
         self._channels: dict[str, grpc.aio.Channel] = {}
 
@@ -136,7 +145,7 @@ class Channels:
                 address,
                 self._credentials,
                 options=channel_options(),
-                interceptors=client_interceptors(self._tokens.token, self._tracer_provider),
+                interceptors=client_interceptors(self._token_of, self._tracer_provider),
             )
             self._channels[address] = channel
         return channel

@@ -25,8 +25,28 @@ MAX_DEADLINE_S: Final = 300
 MAX_TOKEN_CHARS: Final = 8_192
 TOKEN_LEEWAY_S: Final = 5
 MAX_CACHED_TOKENS: Final = 4_096
+MAX_KID_CHARS: Final = 100
+MAX_JWKS_KEYS: Final = 1_000
 MAX_SUBJECT_CHARS: Final = 200
 MAX_ROLES: Final = 32
+
+KEY_POLL_S: Final = 30
+"""Between two looks at the keys that identity publishes; a new one is published three times as long before it signs."""
+KEY_RETRY_S: Final = 2
+"""After a look that failed."""
+KEY_FETCH_TIMEOUT_S: Final = 5
+KEY_ASK_PAUSE_S: Final = 1
+"""Between two requests that tokens with unknown key ids cause, however many such tokens come."""
+KEY_WAIT_S: Final = 1
+"""What one call waits for the outcome of such a request."""
+KEY_WAITERS_MAX: Final = 64
+"""Calls that wait for such an outcome at once; the next one is answered with what is known."""
+
+FAILED_TOKENS_PER_PEER: Final = 60
+FAILED_TOKENS_REFILL_PER_S: Final = 1
+"""Tokens that are no good, per address: a burst, and one a second from then on. Good ones are never counted."""
+FAILED_TOKENS_PEERS_MAX: Final = 10_000
+"""Addresses that are counted at once."""
 
 MAX_VIOLATIONS: Final = 50
 MAX_STATUS_BYTES: Final = 4_096
