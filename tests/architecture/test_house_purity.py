@@ -19,16 +19,31 @@ OUTSIDE_WORLD = {
     "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "queue",
 }  # fmt: skip
 """Of the standard library, what is not a function of its arguments."""
+PURE_LIBRARIES = {"identity": {"cryptography", "idna", "nacl", "spf"}}
+"""What rules may compute with beside it. `spf` asks the DNS by itself; it is given answers in place of that."""
 
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_services_rules_import_pure_code_only(service: str) -> None:
     own = f"apportion_{service}.domain"
+    limits = f"apportion_{service}.limits"
+    libraries = PURE_LIBRARIES.get(service, set())
     expect_none(
         f"{source.at(node)}: {module}"
         for source in sources(package(service) / "domain")
         for module, node in _imports(source)
-        if not (module == own or module.startswith(f"{own}.") or module in FLOOR or _is_pure_standard(module))
+        if not (module in {own, limits} or module.startswith(f"{own}.") or module in FLOOR or _is_pure_standard(module))
+        and module.partition(".")[0] not in libraries
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_limits_are_numbers_and_nothing_else(service: str) -> None:
+    expect_none(
+        f"{source.at(node)}: {module}"
+        for source in sources(package(service) / "limits.py")
+        for module, node in _imports(source)
+        if not _is_pure_standard(module)
     )
 
 

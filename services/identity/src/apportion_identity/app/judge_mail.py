@@ -1,0 +1,71 @@
+"""Judging a mail with the DNS at hand: asks what the judging needs, and judges again."""
+
+from __future__ import annotations
+
+from apportion_common.clock import Clock
+from apportion_common.errors import Unavailable
+
+from apportion_identity.app.ports import DnsPort
+from apportion_identity.domain.domain_names import PublicSuffixes
+from apportion_identity.domain.mail.evaluator import judge
+from apportion_identity.domain.mail.message import Message, read_message
+from apportion_identity.domain.mail.types import (
+    Answer,
+    DnsTrouble,
+    Envelope,
+    Evidence,
+    Judgement,
+    NeedsAnswers,
+    Question,
+    Refusal,
+)
+from apportion_identity.limits import DNS_RETRY_AFTER_S, JUDGING_QUESTIONS_MAX, JUDGING_ROUNDS_MAX
+
+TOO_MANY_QUESTIONS = Refusal(
+    "DNS_QUESTIONS_TOO_MANY",
+    "The domain's DNS records lead to more questions than one message may cause. Shorten the domain's SPF record.",
+)
+"""What a message gets whose judging would go on asking: the bound is far above what RFC 7208 section 4.6.4 allows."""
+
+
+class JudgeMail:
+    """Judges messages; asks the DNS through its port, and nothing else."""
+
+    def __init__(self, dns: DnsPort, suffixes: PublicSuffixes, clock: Clock) -> None:
+        self._dns = dns
+        self._suffixes = suffixes
+        self._clock = clock
+
+    async def __call__(self, raw: bytes | Message, envelope: Envelope, *, domain: str, address: str) -> Judgement:
+        """Judge whether a message proves `domain` to the claim with `address` (both normalised).
+
+        A message that was read already is not read again. Unavailable DNS_UNAVAILABLE with a time to try again when the
+        DNS fails for an answer that matters: nothing is decided then.
+        """
+        message = raw if isinstance(raw, Message) else read_message(raw)
+        if isinstance(message, Refusal):
+            return Judgement(message, Evidence())
+        now_s = self._clock.now_us() // 1_000_000
+        answers: dict[Question, Answer] = {}
+        for _ in range(JUDGING_ROUNDS_MAX):
+            try:
+                return judge(
+                    message,
+                    envelope,
+                    domain=domain,
+                    address=address,
+                    now_s=now_s,
+                    answers=answers,
+                    suffixes=self._suffixes,
+                )
+            except NeedsAnswers as needs:
+                if len(answers) + len(needs.questions) > JUDGING_QUESTIONS_MAX:
+                    break
+                answers.update(await self._dns.ask(needs.questions))
+            except DnsTrouble as trouble:
+                raise Unavailable(
+                    "DNS_UNAVAILABLE",
+                    "The DNS gave no answer that is needed; nothing was decided. Send the same message again later.",
+                    retry_after_s=DNS_RETRY_AFTER_S,
+                ) from trouble
+        return Judgement(TOO_MANY_QUESTIONS, Evidence())
