@@ -68,6 +68,8 @@ async def identity(
     signing = TokenSigningKey.create_or_load(tmp_path / "signing.key")
     write_jwks(tmp_path / "jwks.json", [signing])
     write_file(tmp_path / "service.jwt", b"none is needed: identity calls nobody", 0o600)
+    write_file(tmp_path / "key-encryption.key", bytes(range(32)), 0o600)
+    write_file(tmp_path / "proof.key", bytes(range(32, 64)), 0o600)
     authorities = ca.certificate_file.read_bytes()
     if nats_access.tls_ca_file is not None:
         authorities += nats_access.tls_ca_file.read_bytes()
@@ -90,6 +92,10 @@ async def identity(
             "TOKEN_ISSUER": ISSUER,
             "TOKEN_AUDIENCE": AUDIENCE,
             "SERVICE_TOKEN_FILE": str(tmp_path / "service.jwt"),
+            "KEY_ENCRYPTION_KEY_FILE": str(tmp_path / "key-encryption.key"),
+            "PROOF_KEY_FILE": str(tmp_path / "proof.key"),
+            "CLAIM_MAIL_DOMAIN": "claims.apportion.dev",
+            "ORGS_ADDRESS": "localhost:1",
         }
         process = await asyncio.create_subprocess_exec(sys.executable, "-m", "apportion_identity", "serve", env=environ)
         credentials = grpc.ssl_channel_credentials(ca.certificate_file.read_bytes())
@@ -103,11 +109,14 @@ async def identity(
                     await process.wait()
 
 
-async def test_identity_serves_its_keys_and_its_audit_trail_and_drains(identity: Served) -> None:
+async def test_identity_serves_keys_of_its_own_and_its_audit_trail_and_drains(identity: Served) -> None:
     stub = IdentityServiceStub(identity.channel)
 
     answer = await stub.GetJwks(pb.GetJwksRequest(), timeout=CALL_TIMEOUT_S)
-    assert json.loads(answer.jwks_json) == {"keys": [identity.signing.jwk()]}
+    (key,) = json.loads(answer.jwks_json)["keys"]
+    assert key["alg"] == "EdDSA"
+    assert key["kid"] != identity.signing.kid
+    assert "d" not in key
 
     resource = f"global_setting/{uuid4()}"
     with psycopg.connect(identity.database.app_url) as session:
@@ -116,12 +125,14 @@ async def test_identity_serves_its_keys_and_its_audit_trail_and_drains(identity:
             (uuid4(), resource),
         )
     found = await stub.ListAudit(pb.ListAuditRequest(), metadata=identity.bearer("operator"), timeout=CALL_TIMEOUT_S)
-    assert [(entry.action, entry.resource) for entry in found.entries] == [("global_setting.set", resource)]
+    assert [(entry.action, entry.resource) for entry in found.entries] == [
+        ("global_setting.set", resource),
+        ("signing_key.create", f"signing_key/{key['kid']}"),
+    ]
 
     assert await refusal(stub.ListAudit, pb.ListAuditRequest()) == grpc.StatusCode.UNAUTHENTICATED
     as_owner = identity.bearer("owner")
     assert await refusal(stub.ListAudit, pb.ListAuditRequest(), as_owner) == grpc.StatusCode.PERMISSION_DENIED
-    assert await refusal(stub.CreateClaim, pb.CreateClaimRequest(), as_owner) == grpc.StatusCode.UNIMPLEMENTED
 
     identity.process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(identity.process.wait(), START_TIMEOUT_S) == 0

@@ -188,8 +188,8 @@ def test_a_conflict_is_between_two_claims(app: Session) -> None:
     claim_id = claim(app)
     with pytest.raises(errors.CheckViolation, match="ck_claim_conflict_two_claims"):
         app.execute(
-            "INSERT INTO claim_conflict (conflict_id, claim_id, against_claim_id, state, opened_at, due_at)"
-            " VALUES (%s, %s, %s, 'open', now(), now() + interval '1 day')",
+            "INSERT INTO claim_conflict (conflict_id, claim_id, against_claim_id, state, opened_at, due_at,"
+            " escalations) VALUES (%s, %s, %s, 'open', now(), now() + interval '1 day', 0)",
             (uuid4(), claim_id, claim_id),
         )
 

@@ -87,9 +87,21 @@ async def test_what_is_made_is_audited_without_personal_values_and_announced(wor
     assert "51824753556" not in str(entries[0].after)
     ((subject, payload),) = world.rows("SELECT subject, payload FROM outbox")
     envelope = EventEnvelope.FromString(bytes(payload))
-    org = pb.Org()
-    assert envelope.payload.Unpack(org)
-    assert (subject, envelope.type, org.slug) == ("facts.orgs.org.created", "orgs.org.created", "acme")
+    created = pb.OrgCreated()
+    assert envelope.payload.Unpack(created)
+    assert (subject, envelope.type, created.org.slug) == ("facts.orgs.org.created", "orgs.org.created", "acme")
+    assert (created.owner_user_id, created.owner_email) == ("", "")
+
+
+async def test_the_announcement_alone_names_the_first_owner(world: World) -> None:
+    ada = org_id("ada")
+    await world.root("acme", owner_user_id=ada, owner_email="ada@acme.example")
+    ((payload,),) = world.rows("SELECT payload FROM outbox")
+    created = pb.OrgCreated()
+    assert EventEnvelope.FromString(bytes(payload)).payload.Unpack(created)
+    assert (created.owner_user_id, created.owner_email) == (ada, "ada@acme.example")
+    for table in ("organization", "audit_entry", "request_record"):
+        assert not any("ada@" in row or ada in row for (row,) in world.rows(f"SELECT {table}::text FROM {table}"))
 
 
 async def test_an_organisation_is_read_back_or_not_found(world: World) -> None:

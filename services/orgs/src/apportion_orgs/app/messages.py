@@ -63,6 +63,12 @@ def org_message(org: OrgRecord) -> pb.Org:
     )
 
 
+def org_created_message(org: OrgRecord, owner_user_id: UUID | None, owner_email: str) -> pb.OrgCreated:
+    """The announcement of a new organisation, with who is to be its first Owner."""
+    owner = "" if owner_user_id is None else str(owner_user_id)
+    return pb.OrgCreated(org=org_message(org), owner_user_id=owner, owner_email=owner_email)
+
+
 def org_at_message(found: OrgAt) -> pb.OrgAtDepth:
     """An organisation and its distance."""
     return pb.OrgAtDepth(org=org_message(found.org), depth=found.depth)

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_orgs import errors
 from apportion_orgs.app.hierarchy import Hierarchy
-from apportion_orgs.app.messages import org_message
+from apportion_orgs.app.messages import org_created_message, org_message
 from apportion_orgs.app.ports import AccountRecord, AccountStore, MappingStore, OrgRecord, OrgStore
 from apportion_orgs.domain.allocation import Allocation
 
@@ -37,6 +37,8 @@ class NewOrg:
     visibility: str
     parent_org_id: UUID | None
     currency: str
+    owner_user_id: UUID | None
+    owner_email: str
 
     def record(self, org_id: UUID) -> OrgRecord:
         """The organisation under an id."""
@@ -87,7 +89,8 @@ class Organizations:
             await self._add_default_account(tx, org, new.currency, revision)
         message = org_message(org)
         await tx.audit("org.create", f"organization/{org.org_id}", org_id=org.org_id, after=message)
-        await tx.announce("orgs.org.created", message, org_id=org.org_id)
+        created = org_created_message(org, new.owner_user_id, new.owner_email)
+        await tx.announce("orgs.org.created", created, org_id=org.org_id)
         return org, revision
 
     async def get(self, connection: AsyncConnection, org_id: UUID) -> OrgRecord:

@@ -47,6 +47,8 @@ def new_org(request: pb.CreateOrgRequest) -> NewOrg:
         visibility=_VISIBILITY_OF.get(request.visibility, "private"),
         parent_org_id=optional_id_of(request.parent_org_id, "parent_org_id"),
         currency=request.currency or DEFAULT_CURRENCY,
+        owner_user_id=optional_id_of(request.owner_user_id, "owner_user_id"),
+        owner_email=request.owner_email,
     )
 
 

@@ -1,0 +1,78 @@
+"""Whether an OIDC identity token is one of a configured issuer, signed by one of its keys."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import jwt
+from apportion_common.clock import Clock
+from apportion_common.errors import Unauthenticated
+
+from apportion_identity.app.ports import IssuerKeys
+from apportion_identity.domain.id_token import Expected, SignedIn, check_id_token, id_token_invalid
+from apportion_identity.limits import ID_TOKEN_AGE_MAX_S, ID_TOKEN_LEEWAY_S
+
+ALGORITHMS: Final = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+"""Signatures of public keys. `none` and the HS family are not among them: with those anybody signs who knows the public
+key (RFC 8725, section 3.1)."""
+_KID_CHARS_MAX: Final = 256
+_US_PER_S: Final = 1_000_000
+
+
+class IdTokens:
+    """Checks identity tokens."""
+
+    def __init__(self, issuers: IssuerKeys, clock: Clock) -> None:
+        """Believe these issuers."""
+        self._issuers = issuers
+        self._clock = clock
+
+    async def check(self, token: str, nonce: str) -> SignedIn:
+        """Who signed in.
+
+        Unauthenticated ISSUER_UNKNOWN, ID_TOKEN_INVALID, ID_TOKEN_EXPIRED, EMAIL_NOT_VERIFIED; Unavailable
+        ISSUER_UNAVAILABLE when the issuer's keys cannot be had.
+        """
+        header, unproved = _read(token)
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if algorithm not in ALGORITHMS or not isinstance(kid, str) or not 0 < len(kid) <= _KID_CHARS_MAX:
+            raise id_token_invalid()
+        if "crit" in header:  # We understand no extension (RFC 7515, section 4.1.11).
+            raise id_token_invalid()
+        name = unproved.get("iss")
+        issuer = self._issuers.find(name) if isinstance(name, str) else None
+        if issuer is None:
+            raise Unauthenticated("ISSUER_UNKNOWN", "Identity tokens of this issuer are not taken here.")
+        key = await self._issuers.key(issuer, kid)
+        if key is None or algorithm not in key.algorithms:
+            raise id_token_invalid()
+        claims = _verified(token, key.public_key, algorithm)
+        expected = Expected(
+            issuer=issuer.issuer,
+            audience=issuer.audience,
+            nonce=nonce,
+            now_s=self._clock.now_us() // _US_PER_S,
+            leeway_s=ID_TOKEN_LEEWAY_S,
+            age_s_max=ID_TOKEN_AGE_MAX_S,
+        )
+        return check_id_token(claims, expected)
+
+
+def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The header and the claims that nobody has vouched for yet: they only say whom to ask."""
+    try:
+        whole = jwt.decode_complete(token, options={"verify_signature": False})
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        raise id_token_invalid() from None
+    return whole["header"], whole["payload"]
+
+
+def _verified(token: str, public_key: Any, algorithm: str) -> dict[str, Any]:
+    """The claims, once the signature is good; what they say is looked at elsewhere, all of it in one place."""
+    unchecked = ("verify_exp", "verify_iat", "verify_nbf", "verify_aud", "verify_iss", "verify_sub", "verify_jti")
+    try:
+        return jwt.decode(token, public_key, algorithms=[algorithm], options=dict.fromkeys(unchecked, False))  # type: ignore[arg-type]
+    except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+        raise id_token_invalid() from None

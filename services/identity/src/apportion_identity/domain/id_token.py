@@ -1,0 +1,108 @@
+"""What an OIDC identity token must say to be believed (OpenID Connect Core 1.0, section 3.1.3.7).
+
+The signature is checked before; here is what the claims must be. Every fault of the form is ID_TOKEN_INVALID with one
+message: who sends forged tokens learns nothing from the answer.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from apportion_common.errors import Unauthenticated
+
+SUBJECT_CHARS_MAX: Final = 255
+"""OpenID Connect Core 1.0, section 2: sub has at most 255 ASCII characters."""
+AMR_ITEMS_MAX: Final = 16
+AMR_CHARS_MAX: Final = 50
+SECONDS_MAX: Final = 1 << 53
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the token is compared with. Times are in seconds."""
+
+    issuer: str
+    audience: str
+    nonce: str
+    now_s: int
+    leeway_s: int
+    age_s_max: int
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Who signed in, and how."""
+
+    issuer: str
+    subject: str
+    email: str
+    amr: tuple[str, ...]
+
+
+def id_token_invalid() -> Unauthenticated:
+    """The token cannot be believed; nothing says why."""
+    return Unauthenticated("ID_TOKEN_INVALID", "The identity token is not valid here.")
+
+
+def check_id_token(claims: Mapping[str, object], expected: Expected) -> SignedIn:
+    """Who signed in by the claims of a token whose signature is good.
+
+    Unauthenticated ID_TOKEN_INVALID, ID_TOKEN_EXPIRED (beyond its own end, or older than `age_s_max`) or
+    EMAIL_NOT_VERIFIED.
+    """
+    if claims.get("iss") != expected.issuer or not _is_for(claims, expected.audience):
+        raise id_token_invalid()
+    subject = _text(claims.get("sub"), SUBJECT_CHARS_MAX)
+    _check_nonce(claims, expected.nonce)
+    _check_times(claims, expected)
+    amr = _amr(claims.get("amr", []))
+    email = claims.get("email")
+    # The issuer's word for it is a boolean (section 5.1); a text such as "false" would be true.
+    if claims.get("email_verified") is not True or not isinstance(email, str) or not email:
+        raise Unauthenticated("EMAIL_NOT_VERIFIED", "The issuer does not vouch for the e-mail address.")
+    return SignedIn(expected.issuer, subject, email, amr)
+
+
+def _is_for(claims: Mapping[str, object], audience: str) -> bool:
+    """Whether the token is meant for us alone: another audience could pass it on to us (steps 3 to 5)."""
+    named = claims.get("aud")
+    return (named == audience or named == [audience]) and claims.get("azp", audience) == audience
+
+
+def _check_nonce(claims: Mapping[str, object], nonce: str) -> None:
+    """The token is of this very sign-in (step 11); one that carries a nonce is never taken without it."""
+    carried = claims.get("nonce", "")
+    if not isinstance(carried, str) or not hmac.compare_digest(carried.encode(), nonce.encode()):
+        raise id_token_invalid()
+
+
+def _check_times(claims: Mapping[str, object], expected: Expected) -> None:
+    issued_s, ends_s = _seconds(claims.get("iat")), _seconds(claims.get("exp"))
+    begins_s = max(issued_s, _seconds(claims.get("nbf", issued_s)))
+    if begins_s > expected.now_s + expected.leeway_s:
+        raise id_token_invalid()
+    if expected.now_s >= min(ends_s, issued_s + expected.age_s_max) + expected.leeway_s:
+        raise Unauthenticated("ID_TOKEN_EXPIRED", "The identity token has expired; sign in again.")
+
+
+def _seconds(value: object) -> int:
+    """A NumericDate in whole seconds; a fraction is cut off."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < SECONDS_MAX:
+        raise id_token_invalid()
+    return int(value)
+
+
+def _text(value: object, chars_max: int) -> str:
+    if not isinstance(value, str) or not 0 < len(value) <= chars_max or not value.isascii() or not value.isprintable():
+        raise id_token_invalid()
+    return value
+
+
+def _amr(value: object) -> tuple[str, ...]:
+    """How the user signed in (RFC 8176), as the issuer says it."""
+    if not isinstance(value, list) or len(value) > AMR_ITEMS_MAX:
+        raise id_token_invalid()
+    return tuple(_text(item, AMR_CHARS_MAX) for item in value)

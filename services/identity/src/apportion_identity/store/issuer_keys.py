@@ -1,0 +1,220 @@
+"""Configured OIDC issuers and their keys, fetched over HTTPS and kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import jwt
+from apportion_common.clock import Clock
+from apportion_common.errors import Unavailable
+from apportion_common.logs import get_logger
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
+from apportion_identity.app.ports import IssuerKey, OidcIssuer
+from apportion_identity.limits import (
+    ISSUER_ASK_PAUSE_S,
+    ISSUER_KEYS_BYTES_MAX,
+    ISSUER_KEYS_FRESH_S,
+    ISSUER_KEYS_MAX,
+    ISSUER_KEYS_STALE_MAX_S,
+    ISSUER_RSA_BITS_MIN,
+    ISSUER_TIMEOUT_S,
+    ISSUERS_FILE_BYTES_MAX,
+    ISSUERS_MAX,
+)
+
+RSA_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
+CURVE_ALGORITHMS: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+
+Fetch = Callable[[str], Awaitable[bytes]]
+
+log = get_logger(__name__)
+
+
+def load_issuers(file: Path | None) -> tuple[OidcIssuer, ...]:
+    """The issuers of a JSON file: a list of objects with `issuer`, `jwks_uri` and `audience`; none without a file.
+
+    Keys are fetched over HTTPS; plain HTTP is for this machine's own addresses alone. Raises OSError, or ValueError,
+    which says what is wrong.
+    """
+    if file is None:
+        return ()
+    raw = file.read_bytes()
+    if len(raw) > ISSUERS_FILE_BYTES_MAX:
+        raise ValueError(f"{file} has more than {ISSUERS_FILE_BYTES_MAX} bytes.")
+    try:
+        entries = json.loads(raw)
+        if not isinstance(entries, list):
+            raise TypeError
+        issuers = tuple(OidcIssuer(**{name: _text(value) for name, value in entry.items()}) for entry in entries)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{file} is no JSON list of issuers, each with issuer, jwks_uri and audience.") from error
+    if len(issuers) > ISSUERS_MAX or len({issuer.issuer for issuer in issuers}) != len(issuers):
+        raise ValueError(f"{file} names an issuer twice, or more than {ISSUERS_MAX}.")
+    for issuer in issuers:
+        if not _is_safe(issuer.jwks_uri):
+            raise ValueError(f"{file}: the keys of {issuer.issuer} must be fetched over https.")
+    return issuers
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError
+    return value
+
+
+def _is_safe(uri: str) -> bool:
+    parts = urlsplit(uri)
+    if parts.scheme == "https":
+        return bool(parts.hostname)
+    try:
+        return parts.scheme == "http" and ipaddress.ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of one issuer's keys."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    keys: Mapping[str, IssuerKey] = field(default_factory=dict)
+    fetched_at: datetime | None = None
+    asked_at: datetime | None = None
+
+    @property
+    def answered(self) -> bool:
+        """Whether the last fetch succeeded."""
+        return self.fetched_at is not None and self.fetched_at == self.asked_at
+
+
+class FetchedIssuerKeys:
+    """Issuers by their names, and their keys: fetched when first needed, again after an hour or for an unknown id.
+
+    One fetch of an issuer is under way at a time, and the next one comes ISSUER_ASK_PAUSE_S later at the earliest,
+    whatever key ids are asked for. While an issuer does not answer, its last keys are used for a day.
+    """
+
+    def __init__(self, issuers: tuple[OidcIssuer, ...], clock: Clock, fetch: Fetch | None = None) -> None:
+        """Know these issuers; `fetch` gives the bytes behind an address, by default over the network."""
+        self._issuers = {issuer.issuer: issuer for issuer in issuers}
+        self._known = {issuer.issuer: _Known() for issuer in issuers}
+        self._clock = clock
+        self._fetch = fetch_bytes if fetch is None else fetch
+
+    def find(self, issuer: str) -> OidcIssuer | None:
+        """The issuer of that very name."""
+        return self._issuers.get(issuer)
+
+    async def key(self, issuer: OidcIssuer, kid: str) -> IssuerKey | None:
+        """A key of an issuer by its id; None when it has none. Unavailable ISSUER_UNAVAILABLE."""
+        known = self._known[issuer.issuer]
+        if kid not in known.keys or self._is_older(known.fetched_at, ISSUER_KEYS_FRESH_S):
+            async with known.lock:
+                if self._is_older(known.asked_at, ISSUER_ASK_PAUSE_S):
+                    await self._refresh(issuer, known)
+        usable = not self._is_older(known.fetched_at, ISSUER_KEYS_STALE_MAX_S)
+        found = known.keys.get(kid) if usable else None
+        if found is None and not known.answered:
+            raise Unavailable(
+                "ISSUER_UNAVAILABLE",
+                "The issuer's keys cannot be fetched just now; try again.",
+                retry_after_s=ISSUER_ASK_PAUSE_S,
+            )
+        return found
+
+    async def _refresh(self, issuer: OidcIssuer, known: _Known) -> None:
+        known.asked_at = self._clock.now()
+        try:
+            keys = parse_issuer_keys(await self._fetch(issuer.jwks_uri))
+        except (OSError, TimeoutError, ValueError) as error:
+            log.warning("issuer_keys_not_fetched", issuer=issuer.issuer, error=type(error).__name__)
+            return
+        known.keys, known.fetched_at = keys, known.asked_at
+        log.info("issuer_keys_fetched", issuer=issuer.issuer, kids=sorted(keys))
+
+    def _is_older(self, at: datetime | None, age_s: int) -> bool:
+        return at is None or self._clock.now() - at >= timedelta(seconds=age_s)
+
+
+def parse_issuer_keys(raw: bytes) -> dict[str, IssuerKey]:
+    """The public signature keys of a JSON Web Key Set by their ids. Raises ValueError when it is none.
+
+    Keys that we would not believe are passed over: without an id, for encryption, symmetric, too short.
+    """
+    try:
+        entries = json.loads(raw)["keys"]
+        if not isinstance(entries, list) or len(entries) > ISSUER_KEYS_MAX:
+            raise ValueError
+        found = [(entry, _key(entry)) for entry in entries if isinstance(entry, dict)]
+    except (KeyError, TypeError, RecursionError) as error:
+        raise ValueError("The answer is no JSON Web Key Set.") from error
+    return {str(entry["kid"]): key for entry, key in found if key is not None}
+
+
+def _key(entry: Mapping[str, Any]) -> IssuerKey | None:
+    kid, named = entry.get("kid"), entry.get("alg")
+    if not isinstance(kid, str) or not kid or entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
+        return None
+    try:
+        public_key = jwt.PyJWK(dict(entry), algorithm=named or _default_algorithm(entry)).key
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError):
+        return None
+    algorithms = _algorithms(public_key)
+    if named is not None:
+        algorithms &= {named}
+    return IssuerKey(public_key, algorithms) if algorithms else None
+
+
+def _default_algorithm(entry: Mapping[str, Any]) -> str:
+    """An algorithm under which the library reads a key that names none; which ones it may be used with comes after."""
+    of_curve = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "EdDSA"}
+    return "RS256" if entry.get("kty") == "RSA" else of_curve.get(str(entry.get("crv")), "")
+
+
+def _algorithms(public_key: object) -> frozenset[str]:
+    """What a key may sign with. A private half in a published set is no reason to believe the rest."""
+    match public_key:
+        case RSAPublicKey() if public_key.key_size >= ISSUER_RSA_BITS_MIN:
+            return RSA_ALGORITHMS
+        case EllipticCurvePublicKey() if public_key.curve.name in CURVE_ALGORITHMS:
+            return frozenset({CURVE_ALGORITHMS[public_key.curve.name]})
+        case Ed25519PublicKey():
+            return frozenset({"EdDSA"})
+    return frozenset()
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """What is behind another address than the configured one is not the issuer's word."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+async def fetch_bytes(uri: str) -> bytes:
+    """The bytes behind an address, within ISSUER_TIMEOUT_S and ISSUER_KEYS_BYTES_MAX. Raises OSError, TimeoutError."""
+    async with asyncio.timeout(ISSUER_TIMEOUT_S):
+        # A thread that hangs on is no harm: one per issuer, and each of its waits ends by the same time-out.
+        return await asyncio.to_thread(_fetch_blocking, uri)
+
+
+def _fetch_blocking(uri: str) -> bytes:
+    opener = urllib.request.build_opener(_NoRedirects)
+    request = urllib.request.Request(uri, headers={"Accept": "application/json"})  # noqa: S310 - checked by load_issuers
+    with opener.open(request, timeout=ISSUER_TIMEOUT_S) as answer:
+        raw: bytes = answer.read(ISSUER_KEYS_BYTES_MAX + 1)
+    if len(raw) > ISSUER_KEYS_BYTES_MAX:
+        raise OSError("The issuer's key set is too large.")
+    return raw

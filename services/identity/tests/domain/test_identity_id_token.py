@@ -1,0 +1,125 @@
+"""The claims of an OIDC identity token: what must hold, each on its own (OpenID Connect Core 1.0, section 3.1.3.7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from apportion_common.errors import Unauthenticated
+from apportion_identity.domain.id_token import Expected, SignedIn, check_id_token
+
+NOW_S = 1_760_000_000
+ISSUER, AUDIENCE = "https://accounts.test", "our-client"
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    good = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "ann",
+        "iat": NOW_S - 10,
+        "exp": NOW_S + 60,
+        "email": "Ann@Acme.Example",
+        "email_verified": True,
+        "amr": ["pwd", "otp"],
+    }
+    return {name: value for name, value in (good | changes).items() if value is not None}
+
+
+def check(found: dict[str, Any], nonce: str = "", now_s: int = NOW_S) -> SignedIn:
+    return check_id_token(found, Expected(ISSUER, AUDIENCE, nonce, now_s, leeway_s=5, age_s_max=3_600))
+
+
+def reason(found: dict[str, Any], nonce: str = "", now_s: int = NOW_S) -> str:
+    with pytest.raises(Unauthenticated) as refusal:
+        check(found, nonce, now_s)
+    return refusal.value.reason
+
+
+def test_a_good_token_says_who_signed_in_and_how() -> None:
+    assert check(claims()) == SignedIn(ISSUER, "ann", "Ann@Acme.Example", ("pwd", "otp"))
+    assert check(claims(amr=None)).amr == ()
+    assert check(claims(aud=[AUDIENCE], azp=AUDIENCE)).subject == "ann"
+    assert check(claims(iat=NOW_S - 10.5, nbf=NOW_S)).subject == "ann"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"iss": None},
+        {"iss": "https://other.test"},
+        {"iss": f"{ISSUER}/"},
+        {"iss": [ISSUER]},
+        {"aud": None},
+        {"aud": "another-client"},
+        {"aud": []},
+        {"aud": [AUDIENCE, "another-client"], "azp": AUDIENCE},
+        {"aud": {AUDIENCE: True}},
+        {"azp": "another-client"},
+        {"azp": ""},
+        {"sub": None},
+        {"sub": ""},
+        {"sub": 7},
+        {"sub": "a" * 256},
+        {"sub": "ä"},
+        {"sub": "a\nb"},
+        {"iat": None},
+        {"iat": "now"},
+        {"iat": True},
+        {"iat": NOW_S + 6},
+        {"iat": -1},
+        {"nbf": NOW_S + 6},
+        {"exp": None},
+        {"exp": float("inf")},
+        {"exp": float("nan")},
+        {"exp": 1 << 60},
+        {"nonce": 7},
+        {"amr": "otp"},
+        {"amr": [7]},
+        {"amr": ["a" * 51]},
+        {"amr": ["otp"] * 17},
+        {"amr": [""]},
+    ],
+)
+def test_a_claim_that_is_not_as_it_must_be_makes_the_token_invalid(changes: dict[str, Any]) -> None:
+    found = {name: value for name, value in claims().items() if changes.get(name, 0) is not None} | {
+        name: value for name, value in changes.items() if value is not None
+    }
+    assert reason(found) == "ID_TOKEN_INVALID"
+
+
+def test_a_token_ends_with_its_leeway_and_is_not_taken_for_ever_whatever_it_says() -> None:
+    assert check(claims(), now_s=NOW_S + 64)
+    assert reason(claims(), now_s=NOW_S + 65) == "ID_TOKEN_EXPIRED"
+    endless = claims(exp=NOW_S + 10**9)
+    assert check(endless, now_s=NOW_S - 10 + 3_604)
+    assert reason(endless, now_s=NOW_S - 10 + 3_605) == "ID_TOKEN_EXPIRED"
+
+
+@pytest.mark.parametrize(
+    ("carried", "asked", "good"),
+    [(None, "", True), ("n-1", "n-1", True), ("n-1", "", False), (None, "n-1", False), ("n-1", "n-2", False)],
+)
+def test_a_token_is_of_the_sign_in_that_was_begun_or_of_none(carried: str | None, asked: str, *, good: bool) -> None:
+    found = claims(nonce=carried)
+    if good:
+        assert check(found, asked)
+    else:
+        assert reason(found, asked) == "ID_TOKEN_INVALID"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"email_verified": None},
+        {"email_verified": False},
+        {"email_verified": "false"},
+        {"email_verified": "true"},
+        {"email_verified": 1},
+        {"email": None},
+        {"email": ""},
+        {"email": ["ann@acme.example"]},
+    ],
+)
+def test_an_address_that_the_issuer_does_not_vouch_for_is_nobody_s(changes: dict[str, Any]) -> None:
+    assert reason(claims(**changes)) == "EMAIL_NOT_VERIFIED"

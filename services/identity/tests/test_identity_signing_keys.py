@@ -1,0 +1,197 @@
+"""The keys that sign tokens: one first key however many processes start, sealed, rotated under a lock, removed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import jwt
+import pytest
+from access_world import SEALING_KEY, World
+from apportion.identity.v1 import identity_service_pb2 as pb
+from apportion_common.errors import ApportionError, Unavailable
+from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_identity.app.ports import UnsealError
+from apportion_identity.jobs.rotate_keys import KeyKeeper
+from apportion_identity.limits import KEY_AGE_DAYS, KEY_PUBLISH_LEAD_S, KEY_TAIL_S
+from apportion_identity.store.key_files import read_secret_keys
+from apportion_identity.store.sealing import SealingKeys
+
+LEAD, TAIL = timedelta(seconds=KEY_PUBLISH_LEAD_S), timedelta(seconds=KEY_TAIL_S)
+OTHER_KEY = bytes(32)
+
+
+@pytest.fixture
+def world(service_database: MakeServiceDatabase) -> World:
+    return World(service_database("identity"))
+
+
+async def published(world: World) -> list[str]:
+    answer = await world.call("GetJwks", pb.GetJwksRequest(), rpcs=world.process())
+    return [key["kid"] for key in json.loads(answer.jwks_json)["keys"]]
+
+
+async def token(world: World) -> str:
+    async with world.database.read() as connection:
+        claims = {"iss": "https://identity.test", "aud": "apportion", "sub": "a", "exp": 1, "iat": 1}
+        return await world.rpcs.keys.sign(connection, claims)
+
+
+def rotation(request_id: str = "") -> pb.RotateSigningKeyRequest:
+    return pb.RotateSigningKeyRequest(reason="For the test.", request_id=request_id)
+
+
+async def test_however_many_processes_start_at_once_there_is_one_first_key(world: World) -> None:
+    await asyncio.gather(*(world.process().keys.ensure_first() for _ in range(6)))
+    assert world.rows("SELECT count(*) FROM signing_key") == [(1,)]
+    assert world.rows("SELECT action FROM audit_entry") == [("signing_key.create",)]
+    assert await world.verify(await token(world))
+
+
+async def test_the_private_half_lies_sealed_in_the_database_and_nowhere_else(world: World) -> None:
+    await world.rpcs.keys.ensure_first()
+    ((kid, sealed),) = world.rows("SELECT kid, sealed_private_key FROM signing_key")
+    private = SealingKeys([SEALING_KEY]).unseal(bytes(sealed), kid)
+    assert len(private) == 32
+    stored = world.everything_stored()
+    assert private.hex() not in stored
+    ((jwk,),) = world.rows("SELECT public_jwk FROM signing_key")
+    assert set(jwk) == {"kty", "crv", "x", "kid", "use", "alg"}
+
+
+async def test_a_process_with_another_sealing_key_does_not_start_and_signs_nothing(world: World) -> None:
+    await world.rpcs.keys.ensure_first()
+    stranger = world.process(key=OTHER_KEY)
+    with pytest.raises(Unavailable) as refusal:
+        await stranger.keys.ensure_first()
+    assert refusal.value.reason == "KEY_SET_UNUSABLE"
+    assert world.rows("SELECT count(*) FROM signing_key") == [(1,)]
+
+
+async def test_without_any_key_nothing_is_signed_or_published(world: World) -> None:
+    with pytest.raises(Unavailable) as unsigned:
+        await token(world)
+    assert unsigned.value.reason == "KEY_SET_UNUSABLE"
+    assert await world.reason("GetJwks", pb.GetJwksRequest()) == ("UNAVAILABLE", "KEY_SET_UNUSABLE")
+
+
+async def test_a_rotated_key_is_published_at_once_signs_later_and_the_old_one_verifies_to_its_last_token(
+    world: World,
+) -> None:
+    await world.rpcs.keys.ensure_first()
+    (first,) = await published(world)
+    answer = await world.call("RotateSigningKey", rotation())
+    assert answer.signs_from.ToDatetime(tzinfo=world.clock.now().tzinfo) == world.clock.now() + LEAD
+    assert await published(world) == [first, answer.kid]
+    assert jwt.get_unverified_header(await token(world))["kid"] == first
+
+    world.clock.advance(LEAD - timedelta(seconds=1))
+    last_of_the_first = await token(world)
+    world.clock.advance(timedelta(seconds=1))
+    assert jwt.get_unverified_header(await token(world))["kid"] == answer.kid
+    world.clock.advance(TAIL - timedelta(seconds=1))
+    assert await world.verify(last_of_the_first, world.process())
+    world.clock.advance(timedelta(seconds=1))
+    assert await published(world) == [answer.kid]
+    with pytest.raises(jwt.InvalidKeyError):
+        await world.verify(last_of_the_first, world.process())
+
+
+async def test_of_rotations_at_once_one_succeeds_and_a_repetition_gets_its_answer(world: World) -> None:
+    await world.rpcs.keys.ensure_first()
+
+    async def rotate(number: int) -> str:
+        try:
+            answer = await world.call("RotateSigningKey", rotation(f"race {number}"))
+        except ApportionError as error:
+            return error.reason
+        return f"made {answer.kid}"
+
+    outcomes = await asyncio.gather(*(rotate(number) for number in range(6)))
+    (made,) = [outcome for outcome in outcomes if outcome.startswith("made")]
+    assert outcomes.count("ROTATION_IN_PROGRESS") == 5
+    assert await rotate(outcomes.index(made)) == made
+    assert world.rows("SELECT count(*) FROM signing_key") == [(2,)]
+    assert await world.reason("RotateSigningKey", rotation()) == ("FAILED_PRECONDITION", "ROTATION_IN_PROGRESS")
+
+
+async def test_a_key_of_a_month_gets_its_successor_and_one_whose_tokens_are_gone_is_removed(world: World) -> None:
+    await world.rpcs.keys.ensure_first()
+    (first,) = await published(world)
+    await world.rpcs.keys.keep()
+    assert await published(world) == [first]
+
+    world.clock.advance(timedelta(days=KEY_AGE_DAYS))
+    await asyncio.gather(*(world.process().keys.keep() for _ in range(4)))
+    kids = await published(world)
+    assert (len(kids), kids[0]) == (2, first)
+
+    world.clock.advance(LEAD + TAIL - timedelta(seconds=1))
+    await world.rpcs.keys.keep()
+    assert world.rows("SELECT count(*) FROM signing_key") == [(2,)]
+    world.clock.advance(timedelta(seconds=1))
+    await world.rpcs.keys.keep()
+    assert world.rows("SELECT kid FROM signing_key") == [(kids[1],)]
+    actions = [action for (action,) in world.rows("SELECT action FROM audit_entry ORDER BY at")]
+    assert actions == ["signing_key.create", "signing_key.create", "signing_key.remove"]
+
+
+async def test_the_job_goes_on_after_a_failure(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks, stop = 0, asyncio.Event()
+    monkeypatch.setattr("apportion_identity.jobs.rotate_keys.KEY_CHECK_S", 0.001)
+
+    class Breaks:
+        async def keep(self) -> None:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                stop.set()
+            raise OSError("The database is away.")
+
+    await asyncio.wait_for(KeyKeeper(Breaks()).run(stop), 20)  # type: ignore[arg-type]
+    assert looks == 3
+
+
+async def test_the_key_set_is_read_from_the_database_once_a_second_at_most(world: World) -> None:
+    await world.rpcs.keys.ensure_first()
+    before = await world.rpcs.keys.key_set()
+    await world.call("RotateSigningKey", rotation(), rpcs=world.process())
+    assert await world.rpcs.keys.key_set() == before
+    world.clock.advance(timedelta(seconds=1))
+    assert await world.rpcs.keys.key_set() != before
+
+
+def test_a_sealed_secret_opens_for_its_owner_alone_and_not_after_any_change() -> None:
+    sealing = SealingKeys([SEALING_KEY])
+    sealed = sealing.seal(b"secret", "key-1")
+    assert sealing.unseal(sealed, "key-1") == b"secret"
+    assert sealing.seal(b"secret", "key-1") != sealed
+    changed = [sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :] for at in range(len(sealed))]
+    for odd in (*changed, b"", b"\x01", sealed[:-1], sealed[:29]):
+        with pytest.raises(UnsealError):
+            sealing.unseal(odd, "key-1")
+    with pytest.raises(UnsealError):
+        sealing.unseal(sealed, "key-2")
+
+
+def test_a_sealing_key_is_replaced_without_losing_what_the_old_one_sealed() -> None:
+    sealed = SealingKeys([SEALING_KEY]).seal(b"secret", "a")
+    both = SealingKeys([OTHER_KEY, SEALING_KEY])
+    assert both.unseal(sealed, "a") == b"secret"
+    assert SealingKeys([OTHER_KEY]).unseal(both.seal(b"newer", "a"), "a") == b"newer"
+    for keys in ([], [b"short"]):
+        with pytest.raises(ValueError, match="32 bytes"):
+            SealingKeys(keys)
+
+
+def test_a_key_file_holds_whole_keys_and_an_error_says_nothing_of_them(tmp_path: Path) -> None:
+    file = tmp_path / "keys"
+    file.write_bytes(SEALING_KEY + OTHER_KEY)
+    assert read_secret_keys(file, 4) == (SEALING_KEY, OTHER_KEY)
+    for content in (b"", b"hunter2", SEALING_KEY + b"\n", SEALING_KEY * 5):
+        file.write_bytes(content)
+        with pytest.raises(ValueError, match="must hold one to 4 keys") as refusal:
+            read_secret_keys(file, 4)
+        assert "hunter2" not in str(refusal.value)
