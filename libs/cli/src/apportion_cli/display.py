@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 
 from apportion_common.decimals import format_decimal
 from apportion_common.money import MINOR_UNITS
+from google.protobuf import timestamp_pb2
 from google.type import decimal_pb2, money_pb2
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -99,18 +101,45 @@ def progress(name: str, total: int | None, unit: str) -> Iterator[Bar]:
         yield Bar(name, total, unit, rich)
 
 
-def show_table(title: str, columns: Iterable[str], rows: Iterable[Iterable[str]], total: Iterable[str] = ()) -> None:
-    """Print a table; a column whose name begins with > is flush right, a last row may hold totals."""
+def show_table(
+    title: str,
+    columns: Iterable[str],
+    rows: Iterable[Iterable[str]],
+    total: Iterable[str] = (),
+    styles: Iterable[str] = (),
+) -> None:
+    """Print a table; a column whose name begins with > is flush right, a last row may hold totals.
+
+    `styles` are the rows' own, in their order.
+    """
     table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
     for name in columns:
         table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+    for row, style in zip(rows, itertools.chain(styles, itertools.repeat("")), strict=False):
+        table.add_row(*(Text(cell) for cell in row), style=style)
     footer = [Text(cell, style="bold") for cell in total]
     if footer:
         table.add_section()
         table.add_row(*footer)
     console.print(table)
+
+
+def show_facts(facts: Mapping[str, str]) -> None:
+    """Print what is known of one thing, a line each; what is empty is left out."""
+    width = max(map(len, facts), default=0)
+    for name, value in facts.items():
+        if value:
+            say(f"{name:<{width}}  {value}")
+
+
+def when(at: timestamp_pb2.Timestamp) -> str:
+    """A time in UTC; empty where it is not set."""
+    return at.ToJsonString() if at.seconds or at.nanos else ""
+
+
+def word(name: str, prefix: str) -> str:
+    """A value of an enum as people say it: CLAIM_STATUS_PENDING_CONFLICT is "pending conflict"."""
+    return name.removeprefix(prefix).replace("_", " ").lower()
 
 
 def money(value: money_pb2.Money) -> str:

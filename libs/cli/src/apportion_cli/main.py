@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import typer
 
+from apportion_cli.commands.account import app as account
 from apportion_cli.commands.apply import apply
 from apportion_cli.commands.call import call
+from apportion_cli.commands.claim import app as claim
 from apportion_cli.commands.close import close
+from apportion_cli.commands.conflict import app as conflict
 from apportion_cli.commands.dead_letters import app as dead_letters
 from apportion_cli.commands.digest import digest
 from apportion_cli.commands.ingest import ingest
+from apportion_cli.commands.invite import app as invite
 from apportion_cli.commands.invoice import invoice
+from apportion_cli.commands.join import app as join
+from apportion_cli.commands.key import app as key
 from apportion_cli.commands.lines import lines
+from apportion_cli.commands.member import app as member
+from apportion_cli.commands.setting import app as setting
 from apportion_cli.commands.statement import statement
 from apportion_cli.commands.status import status
 from apportion_cli.commands.sweep import sweep
+from apportion_cli.commands.token import app as token
 from apportion_cli.commands.verify import verify
 from apportion_cli.stack import commands as stack
 
@@ -28,7 +37,18 @@ app.add_typer(stack.app)
 for command in (apply, ingest, status, sweep, close, invoice, statement, lines, digest, verify, call):
     app.command()(command)
 app.add_typer(dead_letters, name="dead-letters")
-app.command(name="token")(stack.token)
+for name, group in (
+    ("claim", claim),
+    ("conflict", conflict),
+    ("invite", invite),
+    ("member", member),
+    ("join", join),
+    ("setting", setting),
+    ("account", account),
+    ("token", token),
+    ("key", key),
+):
+    app.add_typer(group, name=name)
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
@@ -11,6 +12,18 @@ from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_cli.client import CALL_TIMEOUT_S, Services
 
 PAGE_SIZE = 1_000
+
+
+async def every(call: Any, request: Any, items: str) -> list[Any]:
+    """All items of a list of moderate length; `items` is the name of their field in the answer."""
+    found: list[Any] = []
+    request.page_size = PAGE_SIZE
+    while True:
+        answer = await call(request, timeout=CALL_TIMEOUT_S)
+        found += getattr(answer, items)
+        request.page_token = answer.next_page_token
+        if not request.page_token:
+            return found
 
 
 async def lines_of(

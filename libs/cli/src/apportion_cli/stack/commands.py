@@ -206,11 +206,14 @@ def token(
     role: Annotated[list[str] | None, typer.Option("--role", help="A role; may be given more than once.")] = None,
     sub: Annotated[str, typer.Option("--sub", help="Whom the token speaks for.")] = "user:local",
     ttl_s: Annotated[int, typer.Option("--ttl-s", min=1, max=86_400, help="Its life in seconds.")] = TOKEN_LIFE_S,
+    amr: Annotated[
+        list[str] | None, typer.Option("--amr", help="How its holder signed in (RFC 8176); may repeat.")
+    ] = None,
     data: DataOption = None,
 ) -> None:
     """Print a token signed by the local stack's key, for trying things out."""
     try:
-        typer.echo(mint_local_token(_layout(data), sub, role or [], org_id=org, ttl_s=ttl_s))
+        typer.echo(mint_local_token(_layout(data), sub, role or [], org_id=org, ttl_s=ttl_s, amr=amr or ()))
     except StackError as error:
         _say(str(error))
         raise typer.Exit(1) from None

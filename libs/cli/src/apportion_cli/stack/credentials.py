@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from apportion_common.clock import Clock, SystemClock
 from apportion_common.local.keys import (
@@ -30,7 +32,16 @@ TOKEN_REFRESH_S = 5 * 60
 SERVICE_ROLE = "service"
 OPERATOR_ROLES = ("operator", "finance")
 
+SECRET_KEY_BYTES = 32
+
 _PRIVATE = 0o600
+_PUBLIC = 0o644
+
+
+def write_once(file: Path, content: bytes, mode: int) -> None:
+    """Write a file whole with that mode, unless it is there: what one start has made, the next ones use."""
+    if not file.exists():
+        write_file(file, content, mode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,9 @@ class StackKeys:
         }
         signing = TokenSigningKey.create_or_load(layout.signing_key_file)
         write_jwks(layout.jwks_file, [signing])
+        write_once(layout.key_encryption_key_file, secrets.token_bytes(SECRET_KEY_BYTES), _PRIVATE)
+        write_once(layout.proof_key_file, secrets.token_bytes(SECRET_KEY_BYTES), _PRIVATE)
+        write_once(layout.oidc_issuers_file, b"[]\n", _PUBLIC)
         return cls(ca, certificates, signing)
 
 
@@ -85,6 +99,7 @@ def mint(
     *,
     org_id: str | None = None,
     ttl_s: int = TOKEN_LIFE_S,
+    amr: Sequence[str] = (),
 ) -> str:
     """A token of the local issuer for a subject; see mint_token."""
     return mint_token(
@@ -97,6 +112,7 @@ def mint(
         now=now,
         ttl_s=ttl_s,
         org_id=org_id,
+        amr=amr,
     )
 
 
@@ -117,10 +133,12 @@ def mint_local_token(
     *,
     org_id: str | None = None,
     ttl_s: int = TOKEN_LIFE_S,
+    amr: Sequence[str] = (),
     clock: Clock | None = None,
 ) -> str:
     """A token signed with the key of the stack in that layout; raises StackNotUpError when it has none yet."""
     if not layout.signing_key_file.exists():
         raise StackNotUpError(f"The stack in {layout.root} has no signing key yet: start it with 'apportion stack up'.")
     signing = TokenSigningKey.create_or_load(layout.signing_key_file)
-    return mint(signing, sub, roles, (SystemClock() if clock is None else clock).now(), org_id=org_id, ttl_s=ttl_s)
+    now = (SystemClock() if clock is None else clock).now()
+    return mint(signing, sub, roles, now, org_id=org_id, ttl_s=ttl_s, amr=amr)

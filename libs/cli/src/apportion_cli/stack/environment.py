@@ -17,13 +17,17 @@ from apportion_cli.stack.layout import CA_FILE_SETTING, SERVICES, Layout, addres
 # What any program may need of the machine; the rest of the user's environment is none of a service's business.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")
 
+CLAIM_MAIL_DOMAIN = "claims.apportion.local"
+"""Where mail that proves a domain goes in the local stack; it is taken at the stack's SMTP address."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessPlace:
-    """Where one process listens and writes its spans."""
+    """Where one process listens and writes its spans; only identity takes mail."""
 
     grpc_address: str
     metrics_address: str
+    smtp_address: str
     trace_file: Path
 
 
@@ -94,6 +98,15 @@ def service_environment(
     }
     environment |= {address_setting(other): addresses[other] for other in SERVICES}
     environment |= all_open()
+    if service == "identity":
+        environment["KEY_ENCRYPTION_KEY_FILE"] = str(layout.key_encryption_key_file)
+        environment["OIDC_ISSUERS_FILE"] = str(layout.oidc_issuers_file)
+        environment["PROOF_KEY_FILE"] = str(layout.proof_key_file)
+        environment["CLAIM_MAIL_DOMAIN"] = CLAIM_MAIL_DOMAIN
+        environment["SMTP_LISTEN"] = place.smtp_address
+        environment["SMTP_HOSTNAME"] = "localhost"
+        # Domains that only a server of one's own knows can be proved here too; otherwise the system's are asked.
+        environment["DNS_SERVERS"] = os.environ.get("DNS_SERVERS", "")
     if service == "pricing":
         # Until an engine has passed its parity gate, only the local profile lets it charge, audited as such.
         environment["PRICING_GATE_OVERRIDE"] = "local"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from apportion_common.flags import FLAGS
 
 from apportion_cli.stack.credentials import TOKEN_LIFE_S
+from apportion_cli.stack.environment import CLAIM_MAIL_DOMAIN
 from apportion_cli.stack.layout import DATA_FOLDER_NAME, DATA_FOLDER_SETTING, Layout, StackState
 
 _SNIPPET = """\
@@ -33,6 +34,7 @@ def guide(layout: Layout, state: StackState) -> str:
     lines += [
         f"  {'postgres':<10} {state.postgres_address} (one database and two roles per service)",
         f"  {'nats':<10} {state.nats_url} (monitoring: {state.nats_monitor_url})",
+        f"  {'smtp':<10} {state.smtp_address} (mail that proves domains, to {CLAIM_MAIL_DOMAIN}; STARTTLS)",
         f"  {'trust':<10} {state.ca_file}",
         f"  {'logs':<10} {layout.logs} (apportion stack logs)",
         "",

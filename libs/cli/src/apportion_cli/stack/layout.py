@@ -74,6 +74,21 @@ class Layout:
         return self.secrets / "token-signing.key"
 
     @property
+    def key_encryption_key_file(self) -> Path:
+        """The key that seals identity's signing keys in its database."""
+        return self.secrets / "key-encryption.key"
+
+    @property
+    def oidc_issuers_file(self) -> Path:
+        """The OIDC issuers whose identity tokens identity exchanges; none until somebody writes some into it."""
+        return self.root / "oidc-issuers.json"
+
+    @property
+    def proof_key_file(self) -> Path:
+        """The key that claims' proofs are kept under."""
+        return self.secrets / "proof.key"
+
+    @property
     def secrets(self) -> Path:
         """Private folder of keys and passwords."""
         return self.root / "secrets"
@@ -146,6 +161,7 @@ class StackState:
     postgres_address: str = ""
     nats_url: str = ""
     nats_monitor_url: str = ""
+    smtp_address: str = ""
     ca_file: str = ""
     jwks_file: str = ""
     token_file: str = ""

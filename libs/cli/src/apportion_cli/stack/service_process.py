@@ -33,6 +33,7 @@ class ServiceProcess:
     command: Sequence[str]
     grpc: PortReservation = field(default_factory=reserve_port)
     metrics: PortReservation = field(default_factory=reserve_port)
+    smtp: PortReservation = field(default_factory=reserve_port)
     child: ChildProcess | None = None
     wanted: bool = False
     lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
@@ -40,7 +41,8 @@ class ServiceProcess:
     @property
     def place(self) -> ProcessPlace:
         """Where the process listens and writes its spans."""
-        return ProcessPlace(self.grpc.address, self.metrics.address, self.layout.traces / f"{self.name}.jsonl")
+        traces = self.layout.traces / f"{self.name}.jsonl"
+        return ProcessPlace(self.grpc.address, self.metrics.address, self.smtp.address, traces)
 
     @property
     def alive(self) -> bool:
@@ -100,6 +102,7 @@ class ServiceProcess:
         self.end()
         self.grpc.close()
         self.metrics.close()
+        self.smtp.close()
 
     def report(self, what: str) -> str:
         """A sentence on what happened, with the exit code and the tail of the log."""

@@ -221,6 +221,7 @@ class LocalStack:
             postgres_address=f"127.0.0.1:{self.postgres.port}",
             nats_url=self.nats.url,
             nats_monitor_url=self.nats.monitor_url,
+            smtp_address=self.processes["identity"].smtp.address if "identity" in self.processes else "",
             ca_file=str(self.keys.ca.certificate_file),
             jwks_file=str(self.layout.jwks_file),
             token_file=str(self.layout.token_file(OPERATOR)),

@@ -1,0 +1,66 @@
+"""`apportion member`: who belongs to an organisation, and as what."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_common.ids import uuid7
+
+from apportion_cli import naming
+from apportion_cli.client import CALL_TIMEOUT_S, Services, run
+from apportion_cli.display import say, show_table
+from apportion_cli.members import ROLES, Role, role_word
+from apportion_cli.options import OwnOrgOption, PrefixOption
+from apportion_cli.paging import every
+
+app = typer.Typer(help="Who belongs to an organisation, and as what.", no_args_is_help=True)
+
+UserArgument = Annotated[str, typer.Argument(help="Id of a user.")]
+
+
+@app.command(name="list")
+def list_(org: OwnOrgOption, prefix: PrefixOption = "") -> None:
+    """Show an organisation's members."""
+
+    async def main(services: Services) -> None:
+        request = identity.ListMembersRequest(org_id=str(naming.org_id(org, prefix)))
+        found = await every(services.identity.ListMembers, request, "members")
+        rows = [(one.user_id, one.email, role_word(one)) for one in found]
+        show_table(f"{len(found)} members", ("user", "email", "role"), rows)
+
+    run(main)
+
+
+@app.command()
+def role(
+    user: UserArgument,
+    new_role: Annotated[Role, typer.Argument(help="What the member may do from now on.")],
+    org: OwnOrgOption,
+    prefix: PrefixOption = "",
+) -> None:
+    """Change another member's role."""
+    request = identity.SetMemberRoleRequest(
+        org_id=str(naming.org_id(org, prefix)), user_id=user, role=ROLES[new_role], request_id=f"role:{uuid7()}"
+    )
+
+    async def main(services: Services) -> None:
+        member = (await services.identity.SetMemberRole(request, timeout=CALL_TIMEOUT_S)).member
+        say(f"{member.email} is {role_word(member)} now.")
+
+    run(main)
+
+
+@app.command()
+def remove(user: UserArgument, org: OwnOrgOption, prefix: PrefixOption = "") -> None:
+    """End a membership."""
+    request = identity.RemoveMemberRequest(
+        org_id=str(naming.org_id(org, prefix)), user_id=user, request_id=f"remove:{uuid7()}"
+    )
+
+    async def main(services: Services) -> None:
+        await services.identity.RemoveMember(request, timeout=CALL_TIMEOUT_S)
+        say(f"{user} is no member any more.")
+
+    run(main)
