@@ -87,8 +87,9 @@ test-matrix: $(READY) ## the migrations on every PostgreSQL that is to be had, 1
 	@sh scripts/test_matrix.sh
 
 .PHONY: bench
-bench: $(READY) ## the path's rate as a ratio to a raw COPY, side by side
+bench: $(READY) ## rates as ratios, side by side: the path to a raw COPY, proofs by mail to bare DKIM
 	@$(PYTHON) benchmarks/path.py
+	@$(PYTHON) benchmarks/verification.py
 
 .PHONY: soak
 soak: $(READY) ## what takes longer than CI's budget

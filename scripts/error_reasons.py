@@ -17,8 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "errors.md"
 CODE = ("libs/common/src", "services/*/src")
-# The tree of the errors themselves and what turns them into a status and back pass reasons on.
-PASS_ON = ("apportion_common/errors.py",)
+# The tree of the errors themselves and rate limits pass on the reasons that they are given.
+PASS_ON = ("apportion_common/errors.py", "apportion_common/rate_limit.py")
+RATE_LIMITED = "There were too many of these calls; try again later."
 ERRORS = ROOT / "libs" / "common" / "src" / "apportion_common" / "errors.py"
 
 STATUS_OF_OTHERS = {"DeadlineExceeded": "DEADLINE_EXCEEDED"}
@@ -153,12 +154,17 @@ def collect() -> dict[str, Reason]:
 
 
 def _refusals(tree: ast.Module, status_of: dict[str, str]) -> Iterator[tuple[ast.Call, str]]:
-    """Calls that make an error, with its status; a helper that is given the error's class counts as one."""
+    """Calls that make an error, with its status; a helper that is given the error's class counts as one, and so does
+    taking a try of a rate limit."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Call):
             continue
         called = ast.unparse(node.func).rpartition(".")[2]
-        if called in status_of and node.args:
+        given = [keyword.value for keyword in node.keywords if keyword.arg == "reason"]
+        if called == "take" and given:
+            limited = ast.Call(func=node.func, args=[*given, ast.Constant(RATE_LIMITED)], keywords=[])
+            yield ast.copy_location(limited, node), "RESOURCE_EXHAUSTED"
+        elif called in status_of and node.args:
             yield node, status_of[called]
         elif len(node.args) > 1 and isinstance(node.args[0], ast.Name) and node.args[0].id in status_of:
             inner = ast.Call(func=node.args[0], args=node.args[1:], keywords=node.keywords)

@@ -31,7 +31,7 @@ OWN_AUDIT = {
         "payout_instruction", "sweep_claim",
     },
     "orgs": {"org_hierarchy", "invoice_line", "invoice_part", "invoice_document", "invoice_number", "rounding_entry"},
-    "identity": set(),
+    "identity": {"claim_verification", "invitation_day", "signing_key"},
 }  # fmt: skip
 """Events, charges, lines and what is summed from them are their own audit; parts of an audited whole go with it."""
 

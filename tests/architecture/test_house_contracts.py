@@ -69,9 +69,10 @@ def test_only_keys_and_tokens_are_public() -> None:
 
 
 def test_every_mutation_that_is_built_carries_a_request_id() -> None:
-    """Intake is idempotent per event; AppendCharges per charge; reads need none."""
+    """Intake is idempotent per event; AppendCharges per charge; a proof per message; reads and new tokens need none."""
     reads = ("Get", "List", "Resolve", "Check", "Summarize", "Diff", "Fix", "Preview", "Watch", "Verify", "Estimate")
-    by_content = {"IngestEvents", "AppendCharges"}
+    reads += ("Inspect", "Suggest")
+    by_content = {"IngestEvents", "AppendCharges", "SubmitVerificationEmail", "IssueToken", "ExchangeToken"}
     found = [
         method.full_name
         for method in methods()
