@@ -15,7 +15,7 @@ from uuid import UUID, uuid5
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_cli.ingest.rows import Row
 from apportion_cli.stack.layout import SERVICES
-from harness import COMMITTED, ENQUEUED, FLIGHTS, System
+from harness import COMMITTED, ENQUEUED, FLIGHTS, System, until
 from kill_world import (
     RELAYING,
     SERVICE_ENV,
@@ -40,8 +40,12 @@ from kill_world import (
 WORKING: Final = ("before_execute", "after_execute", "after_commit")
 PUBLISHING: Final = ("after_publish", "before_ack")
 RELAY: Final = ("after_execute", "after_publish", "before_ack", "after_commit")
+CONSUMER: Final = "consumer.identity_org_created"
+CONSUMING: Final = ("after_execute", "after_commit", "before_ack")
 NAMES: Final = UUID("2f8e4f0c-7a0e-5b2b-9c39-2f1f6a0c5e11")
 DIES_WITHIN_S: Final = 60
+COMES_AGAIN_WITHIN_S: Final = 90
+"""A message that was not acknowledged comes again after the consumer's wait."""
 
 SWEEP: Final = "ledger_sweep.after_execute"
 """Killed last, when there is all to sweep."""
@@ -60,7 +64,10 @@ POINTS: Final[Mapping[str, Sequence[str]]] = {
     ],
     "ledger": [*(f"ledger_poster.{place}" for place in (*WORKING, *PUBLISHING)), "ledger_payouts.after_instruction"],
     "orgs": [f"orgs.relay.{place}" for place in RELAY],
-    "identity": [f"identity.relay.{place}" for place in RELAY],
+    "identity": [
+        *(f"identity.relay.{place}" for place in RELAY),
+        *(f"{CONSUMER}.{place}" for place in CONSUMING),
+    ],
 }
 """Service → its fail points, in the order in which they are passed."""
 ROUNDS: Final = max(len(points) for points in POINTS.values())
@@ -144,6 +151,7 @@ async def kill_round(system: System, arming: Arming, number: int, rows: Sequence
     acknowledgement = ENQUEUED if "metering.intake.after_publish" in points else COMMITTED
     sending = asyncio.create_task(send_slice(system, rows, acknowledgement))
     announcing = [announce(system, death.service) for death in deaths if ".relay." in death.point]
+    announcing += [announce_owner(system, death.point) for death in deaths if death.point.startswith(CONSUMER)]
     await asyncio.gather(sending, *announcing, *(death.revive() for death in deaths))
     await settled(system)
     return [(death.point, death.there(), await death.again(sending.result())) for death in deaths]
@@ -168,6 +176,25 @@ async def announce(system: System, service: str) -> None:
             " SELECT id, 'facts.planted', id::text, '', '{}' FROM (SELECT gen_random_uuid() AS id) AS fresh"
             " RETURNING 1",
         )
+
+
+def announced_org(point: str) -> str:
+    """The organisation whose announcement a consumer dies of at a fail point."""
+    return str(uuid5(NAMES, point))
+
+
+async def announce_owner(system: System, point: str) -> None:
+    """Have orgs announce an organisation with its first Owner."""
+    place = point.rpartition(".")[2].replace("_", "-")
+    request = orgs.CreateOrgRequest(
+        org_id=announced_org(point),
+        legal_name=f"Owned {place}",
+        slug=f"owned-{place}",
+        currency="AUD",
+        owner_email=f"{place}@owned.example.com",
+        request_id=point,
+    )
+    await patiently(system.services.orgs.CreateOrg, request)
 
 
 @dataclass
@@ -219,6 +246,8 @@ class Death:
         role, _, place = self.point.rpartition(".")
         if role.endswith(".relay"):
             return await self._relay(place)
+        if role == CONSUMER:
+            return await self._consumer(place)
         if role == "metering.intake":
             return await self._intake(place, sent)
         if role == "ledger_payouts":
@@ -237,6 +266,19 @@ class Death:
             return f"{self.waiting} rows taken again; the stream had none"
         assert again == self.waiting
         return f"{again} rows sent again; the stream dropped them"
+
+    async def _consumer(self, place: str) -> str:
+        """The announcement comes again: it makes the Owner where the first try was rolled back, else nothing."""
+        outcome = "handled" if place == "after_execute" else "deduplicated"
+        name = f'apportion_consumer_{outcome}_total{{consumer="{CONSUMER.partition(".")[2]}"}}'
+
+        async def came_again() -> bool:
+            return (await self.system.metrics(self.service)).get(name, 0) >= 1
+
+        await until(came_again, COMES_AGAIN_WITHIN_S, f"the announcement is {outcome} after {self.point}")
+        owners = "SELECT count(*) FROM membership WHERE org_id = %s::uuid AND role = 'Owner'"
+        assert await self.system.query("identity", owners, announced_org(self.point)) == [(1,)]
+        return f"1 announcement delivered again, {outcome}: one Owner"
 
     async def _intake(self, place: str, sent: SentSlice) -> str:
         assert sent.refusals
