@@ -47,7 +47,11 @@ CALLERS = 8
 """Calls that are under way at once."""
 CALL_TIMEOUT_S = 30
 PAIRS_OF_CALLS = 200
-BODY = b"We claim this domain, as the address below asks for.\r\n" * 8
+LINE = b"We claim this domain, as the address below asks for.\r\n"
+LINES_PER_KIB = 19
+SMALL_KIB, LARGE_KIB = 1, 256
+"""Bodies: a few lines, and a letter with a picture in it. Of the large ones an eighth as many are sent."""
+CASES = (("rsa-sha256", SMALL_KIB), ("ed25519-sha256", SMALL_KIB), ("rsa-sha256", LARGE_KIB))
 SETTINGS = {"claims_daily_limit": "100000"}
 
 
@@ -62,11 +66,12 @@ class Mail:
 class Bench:
     """Identity as a client sees it."""
 
-    def __init__(self, stack: LocalStack, stub: IdentityServiceAsyncStub, dns: LoopbackDns, algorithm: str) -> None:
+    def __init__(self, stack: LocalStack, stub: IdentityServiceAsyncStub, dns: LoopbackDns) -> None:
         self.stack = stack
         self.stub = stub
         self.dns = dns
-        self.algorithm = algorithm
+        self.algorithm, body_kib = CASES[0]
+        self.body = LINE * LINES_PER_KIB * body_kib
         token = stack.mint_token("service_account:bench", ["operator", "service"])
         self.metadata = grpc.aio.Metadata(("authorization", f"Bearer {token}"))
 
@@ -87,7 +92,7 @@ class Bench:
             request = pb.CreateClaimRequest(org_id=str(uuid4()), domain=domain)
             made = await self.call("CreateClaim", request)
             message = make_message(
-                author=f"Ann <ann@{domain}>", to=made.mail_to, message_id=f"<{number}@{domain}>", body=BODY
+                author=f"Ann <ann@{domain}>", to=made.mail_to, message_id=f"<{number}@{domain}>", body=self.body
             )
             raw = signer.sign(message, signed_at_s=now_s)
             # A changed message asks the DNS the same questions, and proves nothing.
@@ -194,17 +199,19 @@ async def measure(stack: LocalStack, dns: LoopbackDns, args: argparse.Namespace)
     credentials = grpc.ssl_channel_credentials(await asyncio.to_thread(pathlib.Path(stack.state().ca_file).read_bytes))
     async with grpc.aio.secure_channel(stack.state().addresses["identity"], credentials) as channel:
         stub: IdentityServiceAsyncStub = IdentityServiceStub(channel)
-        bench = Bench(stack, stub, dns, "")
+        bench = Bench(stack, stub, dns)
         for key, value in SETTINGS.items():
             await bench.call("SetGlobalSetting", pb.SetGlobalSettingRequest(key=key, value=value, reason="measuring"))
         ratios: dict[str, list[float]] = {}
         for run in range(1, args.runs + 1):
-            for place, algorithm in enumerate(("rsa-sha256", "ed25519-sha256")):
-                print(f"run {run} of {args.runs}, {algorithm}")
-                bench.algorithm = algorithm
-                ratios.setdefault(algorithm, []).append(await bench.pair(run * 2 + place, args.messages))
-        for algorithm, found in ratios.items():
-            print(f"{algorithm}: median ratio of {len(found)}: {statistics.median(found):.3f}")
+            for place, (algorithm, body_kib) in enumerate(CASES):
+                case = f"{algorithm}, bodies of {body_kib} KiB"
+                print(f"run {run} of {args.runs}, {case}")
+                bench.algorithm, bench.body = algorithm, LINE * LINES_PER_KIB * body_kib
+                count = args.messages if body_kib == SMALL_KIB else max(args.messages // 8, 1)
+                ratios.setdefault(case, []).append(await bench.pair(run * len(CASES) + place, count))
+        for case, found in ratios.items():
+            print(f"{case}: median ratio of {len(found)}: {statistics.median(found):.3f}")
         await bench.claimed_and_unclaimed()
 
 
