@@ -30,7 +30,7 @@ class PlatformRole(StrEnum):
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="Lower-case letters, digits and hyphens.")],
-    role: Annotated[list[PlatformRole], typer.Option(help="A role; may be repeated.")],
+    role: Annotated[list[PlatformRole], typer.Option(case_sensitive=False, help="A role; may be repeated.")],
     save: SaveOption = None,
 ) -> None:
     """Add a service account and show its key."""

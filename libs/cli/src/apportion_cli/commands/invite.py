@@ -26,7 +26,7 @@ app = typer.Typer(help="Addresses asked into an organisation.", no_args_is_help=
 def create(
     email: Annotated[str, typer.Argument(help="Address of the person.")],
     org: OwnOrgOption,
-    role: Annotated[Role, typer.Option(help="What the person may do.")] = Role.USER,
+    role: Annotated[Role, typer.Option(case_sensitive=False, help="What the person may do.")] = Role.USER,
     prefix: PrefixOption = "",
     save: SaveOption = None,
 ) -> None:

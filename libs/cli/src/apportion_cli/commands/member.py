@@ -36,7 +36,7 @@ def list_(org: OwnOrgOption, prefix: PrefixOption = "") -> None:
 @app.command()
 def role(
     user: UserArgument,
-    new_role: Annotated[Role, typer.Argument(help="What the member may do from now on.")],
+    new_role: Annotated[Role, typer.Argument(case_sensitive=False, help="What the member may do from now on.")],
     org: OwnOrgOption,
     prefix: PrefixOption = "",
 ) -> None:
