@@ -35,6 +35,7 @@ from apportion_common.grpc.server import Registration, RunningServer, start_serv
 from apportion_common.logs import configure_logs, get_logger
 from apportion_common.metrics import MetricsServer
 from apportion_common.settings import ServiceSettings
+from apportion_common.tasks import cancel_and_wait
 from apportion_common.telemetry.sql import trace_statements
 from apportion_common.telemetry.tracing import Tracing, setup_tracing
 
@@ -232,7 +233,7 @@ class _Process:
             log.info("calls_ended")
             ending.set()
             await _end_tasks(tasks, max(deadline - loop.time(), 0))
-            await asyncio.gather(probing, return_exceptions=True)
+            await cancel_and_wait(probing)
             log.info("background_ended")
 
     async def _background(self, name: str, task: BackgroundTask, ending: asyncio.Event) -> None:
@@ -277,7 +278,7 @@ async def _end_tasks(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
     _, late = await asyncio.wait(tasks, timeout=timeout_s)
     for task in late:
         log.warning("background_task_cancelled", name=task.get_name())
-        task.cancel()
+        await cancel_and_wait(task)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 

@@ -27,6 +27,7 @@ from apportion_common.lanes.publisher import LanePublisher
 from apportion_common.lanes.reader import LaneReader
 from apportion_common.lanes.store import Acquired, LaneStore
 from apportion_common.logs import get_logger
+from apportion_common.tasks import cancel_and_wait
 
 T = TypeVar("T")
 
@@ -110,9 +111,7 @@ class OwnedLane(Generic[T]):
                     await asyncio.wait_for(self.publisher.emptied(), limits.PUBLISH_TIMEOUT_S)
         finally:
             if publishing:
-                publishing.cancel()
-                with contextlib.suppress(asyncio.CancelledError, Exception):
-                    await publishing
+                await cancel_and_wait(publishing)
             await self._processor.forget(self.held.lane)
             await self._reader.close()
 

@@ -19,6 +19,7 @@ from apportion_common.lanes.lane import OwnedLane
 from apportion_common.lanes.model import LaneProcessor, StreamInput, StreamOutput
 from apportion_common.lanes.store import LaneStore
 from apportion_common.logs import get_logger
+from apportion_common.tasks import cancel_and_wait
 
 T = TypeVar("T")
 
@@ -107,9 +108,7 @@ class LaneRunner(Generic[T]):
             for lane in self._owned.values():
                 lane.end()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-            renewing.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await renewing
+            await cancel_and_wait(renewing)
             with contextlib.suppress(Exception):
                 await self._store.gone()
 

@@ -1,0 +1,65 @@
+"""A task that is cancelled ends, also when a cancellation is lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from apportion_common import tasks
+from apportion_common.tasks import cancel_and_wait
+
+
+async def test_a_task_that_loses_a_cancellation_is_cancelled_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "CANCEL_AGAIN_S", 0.01)
+    lost = 0
+
+    async def work() -> None:
+        nonlocal lost
+        while True:
+            try:
+                await asyncio.sleep(3_600)
+            except asyncio.CancelledError:
+                if lost == 3:
+                    raise
+                lost += 1
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await cancel_and_wait(task)
+    assert task.cancelled()
+    assert lost == 3
+
+
+async def test_what_a_task_ends_with_is_nothing_to_who_ends_it() -> None:
+    async def work() -> None:
+        try:
+            await asyncio.sleep(3_600)
+        finally:
+            raise OSError("the connection is gone")
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    await cancel_and_wait(task)
+    assert isinstance(task.exception(), OSError)
+    await cancel_and_wait(task)
+
+
+async def test_who_waits_can_be_cancelled_too() -> None:
+    stubborn = asyncio.Event()
+
+    async def work() -> None:
+        while not stubborn.is_set():
+            try:
+                await asyncio.sleep(3_600)
+            except asyncio.CancelledError:
+                continue
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(cancel_and_wait(task))
+    await asyncio.sleep(0.01)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    stubborn.set()
+    await cancel_and_wait(task)
