@@ -14,11 +14,11 @@ from apportion_common.clock import FixedClock
 from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import ApportionError
 from apportion_common.grpc.context import Caller, acting_as
+from apportion_common.rate_limit import RateLimit
 from apportion_common.testing.databases import ServiceDatabase, fetch_all
 from apportion_identity.app.invitations import Invitations
 from apportion_identity.app.join_requests import JoinRequests
 from apportion_identity.app.members import Members, Users
-from apportion_identity.app.rate_limit import RateLimit
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.rpc.invitation_rpcs import InvitationRpcs
 from apportion_identity.rpc.join_rpcs import JoinRpcs

@@ -14,6 +14,7 @@ from apportion_common.db.audit_query import StoredAuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.grpc.client import Channels
 from apportion_common.grpc.key_source import KeySource
+from apportion_common.rate_limit import RateLimit
 from apportion_common.run import Runtime
 
 from apportion_identity.app.claims import Claims
@@ -26,7 +27,6 @@ from apportion_identity.app.join_requests import JoinRequests
 from apportion_identity.app.judge_mail import JudgeMail
 from apportion_identity.app.members import Members, Users
 from apportion_identity.app.ports import DnsPort, IssuerKeys, OrgsPort, Sealing
-from apportion_identity.app.rate_limit import RateLimit
 from apportion_identity.app.service_accounts import ServiceAccounts
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.app.signing_keys import SigningKeys
