@@ -13,6 +13,7 @@ from apportion.common.v1.audit_pb2 import AuditEntry, AuditQuery
 from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion_common.bus.envelope import unpack
 from apportion_common.clock import SystemClock
+from apportion_common.db import engine as engine_module
 from apportion_common.db.audit_query import list_audit
 from apportion_common.db.engine import make_engine, normalise_url
 from apportion_common.db.faults import classify, sqlstate_of
@@ -23,6 +24,7 @@ from apportion_common.testing.databases import ServiceDatabase, fetch_all
 from apportion_common.testing.plugin import BlankDatabase
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 
 @pytest.fixture
@@ -309,3 +311,56 @@ async def test_errors_are_the_datas_or_the_surroundings_fault(place: ServiceData
     assert classify(ValueError("x")) == "data"
     assert classify(TimeoutError()) == "infrastructure"
     assert classify(InvalidArgument("X", "x")) == "data"
+
+
+async def test_what_was_gathered_is_written_in_its_order_with_the_answer_that_belongs_to_it(
+    place: ServiceDatabase, database: Database
+) -> None:
+    await database.run(_two_of_each)
+    assert fetch_all(
+        place.owner_url, "SELECT action, org_id IS NULL, after FROM audit_entry ORDER BY at, audit_id"
+    ) == [
+        ("first", True, {"name": 'a "quoted" one, {with} \\ é'}),
+        ("second", False, None),
+    ]
+    assert fetch_all(place.owner_url, "SELECT subject FROM outbox ORDER BY created_at, outbox_id") == [
+        ("facts.floor.one",),
+        ("facts.floor.two",),
+    ]
+
+
+async def _two_of_each(tx: Transaction) -> None:
+    await tx.audit("first", "r/1", after={"name": 'a "quoted" one, {with} \\ é'})
+    await tx.announce("floor.one", AuditEntry())
+    await tx.audit("second", "r/1", org_id=uuid4())
+    await tx.announce("floor.two", AuditEntry())
+
+
+async def test_a_connection_that_was_lost_while_it_lay_unused_is_replaced(
+    place: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "PING_AFTER_IDLE_S", 0)
+    engine = make_engine(place.app_url, "floor", 1)
+    lost = await _pid(engine)
+    fetch_all(place.app_url, f"SELECT pg_terminate_backend({lost})")
+    assert await _pid(engine) != lost
+    await engine.dispose()
+
+
+async def test_a_connection_that_is_lost_just_before_its_use_fails_one_call_as_infrastructure(
+    place: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "PING_AFTER_IDLE_S", 3_600)
+    engine = make_engine(place.app_url, "floor", 1)
+    lost = await _pid(engine)
+    fetch_all(place.app_url, f"SELECT pg_terminate_backend({lost})")
+    with pytest.raises(DBAPIError) as failed:
+        await _pid(engine)
+    assert classify(failed.value) == "infrastructure"
+    assert await _pid(engine) != lost
+    await engine.dispose()
+
+
+async def _pid(engine: AsyncEngine) -> int:
+    async with engine.connect() as connection:
+        return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+import time
+from typing import Any, Final
 
+import psycopg
+from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 DRIVER: Final = "postgresql+psycopg"
@@ -16,8 +20,13 @@ CONNECT_TIMEOUT_S: Final = 5
 POOL_WAIT_S: Final = 5
 """Longest wait for a free connection of the pool."""
 POOL_RECYCLE_S: Final = 1_800
+PING_AFTER_IDLE_S: Final = 1
+"""A connection that lay unused for longer is tried before it is used; one that was just used needs no round trip for
+that. If the server went away in between, the call fails as it would in the middle of its work, and the pool is emptied.
+"""
 MAX_APPLICATION_NAME: Final = 63
 """PostgreSQL cuts application names at this many bytes."""
+_PUT_BACK_AT: Final = "put_back_at"
 _PLAIN_SCHEMES: Final = frozenset({"postgres", "postgresql", DRIVER})
 
 
@@ -56,7 +65,7 @@ def make_engine(
         "idle_in_transaction_session_timeout": idle_in_transaction_timeout_ms,
         "timezone": "UTC",
     }
-    return create_async_engine(
+    engine = create_async_engine(
         normalise_url(url),
         isolation_level="READ COMMITTED",
         # Parameters are people's data; an error names the statement only.
@@ -65,10 +74,31 @@ def make_engine(
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
         pool_recycle=POOL_RECYCLE_S,
-        pool_pre_ping=True,
         connect_args={
             "application_name": application_name[:MAX_APPLICATION_NAME],
             "connect_timeout": CONNECT_TIMEOUT_S,
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },
     )
+    _ping_after_idle(engine)
+    return engine
+
+
+def _ping_after_idle(engine: AsyncEngine) -> None:
+    """Try a pooled connection before use when it lay there for PING_AFTER_IDLE_S; make a new one if it is lost."""
+    dialect = engine.dialect
+
+    def put_back(_connection: Any, record: Any) -> None:
+        record.info[_PUT_BACK_AT] = time.monotonic()
+
+    def take(connection: Any, record: Any, _proxy: Any) -> None:
+        put_back_at = record.info.get(_PUT_BACK_AT)
+        if put_back_at is None or time.monotonic() - put_back_at < PING_AFTER_IDLE_S:
+            return
+        try:
+            dialect.do_ping(connection)
+        except psycopg.Error as error:
+            raise InvalidatePoolError from error
+
+    event.listen(engine.sync_engine, "checkin", put_back)
+    event.listen(engine.sync_engine, "checkout", take)

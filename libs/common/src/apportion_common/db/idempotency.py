@@ -15,11 +15,10 @@ from hashlib import sha256
 from typing import Any, Final, TypeVar
 
 from google.protobuf.message import Message
-from sqlalchemy import select, text, tuple_, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import text
 
 from apportion_common.db.actor import current_actor
-from apportion_common.db.unit_of_work import SHARED, Database, Transaction
+from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.errors import AlreadyExists, InvalidArgument
 from apportion_common.redaction import is_sensitive_field
 
@@ -30,7 +29,13 @@ REQUEST_RECORD_RETENTION_DAYS: Final = 30
 PURGE_ROWS: Final = 1_000
 """Most rows that one purge deletes."""
 
-_RECORD: Final = SHARED.request_record
+_CLAIM: Final = text(
+    "INSERT INTO request_record (subject, request_id, rpc, body_hash, response)"
+    " VALUES (:subject, :request_id, :rpc, :body_hash, '') ON CONFLICT DO NOTHING RETURNING true"
+)
+_ANSWERED: Final = text(
+    "SELECT body_hash, response FROM request_record WHERE subject = :subject AND request_id = :request_id"
+)
 _PURGE: Final = text(
     "DELETE FROM request_record WHERE (subject, request_id) IN "
     "(SELECT subject, request_id FROM request_record WHERE at < clock_timestamp() - CAST(:age AS interval)"
@@ -79,25 +84,19 @@ async def run_mutation(
         raise InvalidArgument("REQUEST_ID_REQUIRED", "The mutation has no request_id.", field="request_id")
     subject = current_actor(database.service).subject
     digest = body_hash(rpc, request)
-    same_key = tuple_(_RECORD.c.subject, _RECORD.c.request_id) == tuple_(subject, request_id)
-    claim = (
-        insert(_RECORD)
-        .values(subject=subject, request_id=request_id, rpc=rpc, body_hash=digest, response=b"")
-        .on_conflict_do_nothing()
-        .returning(_RECORD.c.request_id)
-    )
+    key = {"subject": subject, "request_id": request_id}
 
     async def work(tx: Transaction) -> M:
         tx.request_id = request_id
-        if (await tx.execute(claim)).first() is None:
-            record = (await tx.execute(select(_RECORD.c.body_hash, _RECORD.c.response).where(same_key))).one()
+        if (await tx.execute(_CLAIM, {**key, "rpc": rpc, "body_hash": digest})).first() is None:
+            record = (await tx.execute(_ANSWERED, key)).one()
             if record.body_hash != digest:
                 raise AlreadyExists(
                     "REQUEST_ID_REUSED", "This request_id was used for another request.", field="request_id"
                 )
             return response_type.FromString(record.response)
         response = await handler(tx)
-        await tx.execute(update(_RECORD).where(same_key).values(response=without_secrets(response).SerializeToString()))
+        tx.answer(subject, request_id, without_secrets(response).SerializeToString())
         return response
 
     return await database.run(work)

@@ -5,11 +5,13 @@
         await tx.audit("partner.create", f"partner/{partner_id}", after=row)
         await tx.announce("ledger.partner.created", message)
 
-It commits at the end of the block and rolls back on any error; nothing inside commits by itself.
+It commits at the end of the block and rolls back on any error; nothing inside commits by itself. Audit entries,
+announcements and a mutation's answer are gathered and written by one statement just before the commit.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
@@ -17,7 +19,7 @@ from uuid import UUID
 
 import psycopg
 from google.protobuf.message import Message
-from sqlalchemy import CursorResult, Executable, MetaData, insert, text
+from sqlalchemy import CursorResult, Executable, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from apportion_common.bus.envelope import FACTS_SUBJECT, make_envelope
@@ -38,6 +40,33 @@ SHARED: Final[SharedTables] = shared_tables(MetaData())
 MAX_MESSAGE_BYTES: Final = 512 * 1024
 """Largest payload of an outbox row; NATS takes 1 MiB including headers and cuts the connection beyond."""
 
+_AUDIT: Final = (
+    *("audit_id", "actor", "acting_for", "org_id", "action", "resource"),
+    *("before", "after", "request_id", "trace_id"),
+)
+_OUTBOX: Final = ("outbox_id", "subject", "msg_id", "payload", "headers")
+_CLOSE: Final = text(
+    """
+    WITH answered AS (
+        UPDATE request_record SET response = :response WHERE subject = :subject AND request_id = :request_id
+    ), audited AS (
+        INSERT INTO audit_entry
+               (audit_id, actor, acting_for, org_id, action, resource, before, after, request_id, trace_id)
+        SELECT *
+          FROM unnest(CAST(:audit_audit_id AS uuid[]), CAST(:audit_actor AS text[]), CAST(:audit_acting_for AS text[]),
+                      CAST(:audit_org_id AS uuid[]), CAST(:audit_action AS text[]), CAST(:audit_resource AS text[]),
+                      CAST(:audit_before AS jsonb[]), CAST(:audit_after AS jsonb[]), CAST(:audit_request_id AS text[]),
+                      CAST(:audit_trace_id AS text[]))
+    )
+    INSERT INTO outbox (outbox_id, subject, msg_id, payload, headers)
+    SELECT *
+      FROM unnest(CAST(:outbox_outbox_id AS uuid[]), CAST(:outbox_subject AS text[]), CAST(:outbox_msg_id AS text[]),
+                  CAST(:outbox_payload AS bytea[]), CAST(:outbox_headers AS jsonb[]))
+    """
+)
+"""Each table takes the rows of its arrays, in their order; a column's array may be empty."""
+_NO_ANSWER: Final[Mapping[str, object]] = {"subject": None, "request_id": None, "response": None}
+
 
 class Transaction:
     """A transaction in progress; made by `Database.transaction`."""
@@ -49,6 +78,9 @@ class Transaction:
         self.clock = clock
         self.request_id: str | None = None
         """The mutation's own request id, set by `run_mutation`; audit entries carry it."""
+        self._audit: list[Mapping[str, object]] = []
+        self._outbox: list[Mapping[str, object]] = []
+        self._answer: Mapping[str, object] = _NO_ANSWER
 
     async def execute(self, statement: Executable | str, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Execute a statement (SQLAlchemy, or SQL text with `:name` parameters); a list of parameters runs many."""
@@ -66,8 +98,13 @@ class Transaction:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A savepoint: an error inside undoes what was done inside, and is raised on."""
-        async with self.connection.begin_nested():
-            yield
+        audited, enqueued = len(self._audit), len(self._outbox)
+        try:
+            async with self.connection.begin_nested():
+                yield
+        except BaseException:
+            del self._audit[audited:], self._outbox[enqueued:]
+            raise
 
     async def audit(
         self,
@@ -84,18 +121,20 @@ class Transaction:
         caller of the RPC being served, or the service itself in background work.
         """
         actor = current_actor(self.service)
-        row = {
-            "audit_id": self._new_id(),
-            "actor": actor.subject,
-            "acting_for": actor.acting_for,
-            "org_id": org_id,
-            "action": action,
-            "resource": resource,
-            "request_id": self.request_id or actor.request_id,
-            "trace_id": current_trace_id(),
-            **{name: audit_json(value) for name, value in (("before", before), ("after", after)) if value is not None},
-        }
-        await self.connection.execute(insert(SHARED.audit_entry).values(row))
+        self._audit.append(
+            {
+                "audit_id": self._new_id(),
+                "actor": actor.subject,
+                "acting_for": actor.acting_for,
+                "org_id": org_id,
+                "action": action,
+                "resource": resource,
+                "before": None if before is None else json.dumps(audit_json(before)),
+                "after": None if after is None else json.dumps(audit_json(after)),
+                "request_id": self.request_id or actor.request_id,
+                "trace_id": current_trace_id(),
+            }
+        )
 
     async def announce(self, event_type: str, message: Message, *, org_id: UUID | None = None) -> UUID:
         """Put a fact into the outbox, to be published as `facts.<event_type>` in an EventEnvelope; gives its id."""
@@ -134,14 +173,32 @@ class Transaction:
             )
         row_id = outbox_id or self._new_id()
         traceparent = current_traceparent()
-        row = {
-            "outbox_id": row_id,
-            "subject": subject,
-            "msg_id": msg_id or str(row_id),
-            "payload": payload,
-            "headers": {**({"traceparent": traceparent} if traceparent else {}), **(headers or {})},
-        }
-        await self.connection.execute(insert(SHARED.outbox).values(row))
+        self._outbox.append(
+            {
+                "outbox_id": row_id,
+                "subject": subject,
+                "msg_id": msg_id or str(row_id),
+                "payload": payload,
+                "headers": json.dumps({**({"traceparent": traceparent} if traceparent else {}), **(headers or {})}),
+            }
+        )
+
+    def answer(self, subject: str, request_id: str, response: bytes) -> None:
+        """Keep a mutation's answer in the record that its caller and request id have claimed in this transaction."""
+        self._answer = {"subject": subject, "request_id": request_id, "response": response}
+
+    async def close(self) -> None:
+        """Write what was gathered; called once, before the commit."""
+        if not self._audit and not self._outbox and self._answer is _NO_ANSWER:
+            return
+        await self.execute(
+            _CLOSE,
+            {
+                **self._answer,
+                **{f"audit_{name}": [row[name] for row in self._audit] for name in _AUDIT},
+                **{f"outbox_{name}": [row[name] for row in self._outbox] for name in _OUTBOX},
+            },
+        )
 
     async def _begin(self) -> None:
         """Make sure that SQLAlchemy knows of the transaction that the driver is about to open."""
@@ -165,7 +222,9 @@ class Database:
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A transaction at READ COMMITTED: committed at the end of the block, rolled back on any error."""
         async with self.engine.begin() as connection:
-            yield Transaction(connection, self.service, self.clock)
+            tx = Transaction(connection, self.service, self.clock)
+            yield tx
+            await tx.close()
 
     @asynccontextmanager
     async def read(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:

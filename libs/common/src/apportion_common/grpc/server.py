@@ -15,13 +15,13 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from opentelemetry import trace
 from opentelemetry.instrumentation.grpc import aio_server_interceptor
-from opentelemetry.instrumentation.grpc.filters import any_of, negate, service_prefix
 
 from apportion_common.flags import Flags, FlagTable
 from apportion_common.grpc import limits
 from apportion_common.grpc.auth import TokenVerifier
 from apportion_common.grpc.health import Health
 from apportion_common.grpc.interceptors.auth import AuthInterceptor
+from apportion_common.grpc.interceptors.base import is_infrastructure
 from apportion_common.grpc.interceptors.deadline import DeadlineInterceptor
 from apportion_common.grpc.interceptors.errors import ErrorsInterceptor
 from apportion_common.grpc.interceptors.flags import FlagsInterceptor
@@ -128,10 +128,9 @@ async def start_server(
         raise ContractError(f"Services are registered without being named, or named without being registered: {odd}.")
     credentials = server_credentials(settings)
     health = Health(service_names)
-    traced = negate(any_of(service_prefix("grpc.health."), service_prefix("grpc.reflection.")))
     server = grpc.aio.server(
         interceptors=[
-            aio_server_interceptor(tracer_provider=tracer_provider, filter_=traced),  # type: ignore[no-untyped-call]
+            aio_server_interceptor(tracer_provider=tracer_provider, filter_=_is_traced),  # type: ignore[no-untyped-call]
             MetricsLogInterceptor(),
             ErrorsInterceptor(),
             DeadlineInterceptor(),
@@ -150,6 +149,10 @@ async def start_server(
     await server.start()
     log.info("grpc_listening", address=settings.grpc_listen, port=port, services=list(service_names))
     return RunningServer(server, health, port, settings.shutdown_grace_s)
+
+
+def _is_traced(call: grpc.HandlerCallDetails) -> bool:
+    return not is_infrastructure(call.method)
 
 
 def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials:

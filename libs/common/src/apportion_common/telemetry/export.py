@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ from opentelemetry.trace import Status
 
 from apportion_common.redaction import REDACTED, is_sensitive_key, redact_text
 
+_STATEMENT: Final = "db.statement"
 _ABORTED: Final = "AbortError"
 """How grpc ends a call that was refused; the span's status says so already."""
 
@@ -25,10 +27,14 @@ def redact_attribute(key: str, value: Any) -> Any:
     if is_sensitive_key(key):
         return REDACTED
     if isinstance(value, str):
-        return redact_text(value)
+        # Of statements there are few, and they are long: each is looked through once.
+        return _redact_statement(value) if key == _STATEMENT else redact_text(value)
     if isinstance(value, tuple | list):
         return [redact_text(item) if isinstance(item, str) else item for item in value]
     return REDACTED
+
+
+_redact_statement: Final = lru_cache(maxsize=1_024)(redact_text)
 
 
 def redact_span(span: ReadableSpan) -> ReadableSpan:
