@@ -2,9 +2,11 @@
 
 Every message verifies a claim of its own: over gRPC with TLS and a token to the running identity process, which asks
 its DNS cache and writes claim, proof, audit entry and announcement to PostgreSQL. Beside it, in one plain loop, dkimpy
-verifies the signatures of the same messages with their keys at hand. Runs are interleaved, the median is told, and with
-it where the processor's time went. At the end, medians of single calls for a claimed and an unclaimed domain, side by
-side. Nothing here is an assertion.
+verifies the signatures of the same messages with their keys at hand. Two more tell where the rest goes: the service's
+own judging of these messages (all of the verdict, with cached answers of the DNS, in this process) and as many calls
+that do next to nothing (GetJwks). Runs are interleaved, the medians are told, and with them where the processor's time
+went. At the end, medians of single calls for a claimed and an unclaimed domain, side by side. Nothing here is an
+assertion.
 
     make bench                                          five pairs of runs
     python benchmarks/verification.py --runs 1          a shorter look
@@ -32,6 +34,10 @@ from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from apportion_cli.stack.layout import Layout
 from apportion_cli.stack.supervisor import LocalStack
 from apportion_common.clock import SystemClock
+from apportion_identity.app.judge_mail import JudgeMail
+from apportion_identity.domain.mail.types import Envelope
+from apportion_identity.store.dns import DnsResolver
+from apportion_identity.store.suffixes import PackagedSuffixes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "services" / "identity" / "tests")]
@@ -46,21 +52,31 @@ if TYPE_CHECKING:
 CALLERS = 8
 """Calls that are under way at once."""
 CALL_TIMEOUT_S = 30
+DNS_TIMEOUT_S = 5.0
 PAIRS_OF_CALLS = 200
 LINE = b"We claim this domain, as the address below asks for.\r\n"
 LINES_PER_KIB = 19
-SMALL_KIB, LARGE_KIB = 1, 256
-"""Bodies: a few lines, and a letter with a picture in it. Of the large ones an eighth as many are sent."""
-CASES = (("rsa-sha256", SMALL_KIB), ("ed25519-sha256", SMALL_KIB), ("rsa-sha256", LARGE_KIB))
+SMALL_KIB, LARGE_KIB = 1, 64
+"""Bodies: from a few lines to a letter with pictures in it. Of those from LARGE_KIB on an eighth as many are sent."""
+CASES = (
+    *(("rsa-sha256", body_kib) for body_kib in (SMALL_KIB, 16, LARGE_KIB, 256)),
+    ("ed25519-sha256", SMALL_KIB),
+)
+LAYERS = ("judging alone", "empty calls", "service")
 SETTINGS = {"claims_daily_limit": "100000"}
 
 
 @dataclass
 class Mail:
-    """A message, and the claim's domain that it proves."""
+    """A message, the claim's domain that it proves, and the claim's address."""
 
     domain: str
+    to: str
     raw: bytes
+
+
+Rates = dict[str, float]
+"""Messages, or calls, a second by what was measured."""
 
 
 class Bench:
@@ -70,6 +86,9 @@ class Bench:
         self.stack = stack
         self.stub = stub
         self.dns = dns
+        host, _, port = dns.address.rpartition(":")
+        self.resolver = DnsResolver([(host, int(port))], DNS_TIMEOUT_S, SystemClock())
+        self.suffixes = PackagedSuffixes()
         self.algorithm, body_kib = CASES[0]
         self.body = LINE * LINES_PER_KIB * body_kib
         token = stack.mint_token("service_account:bench", ["operator", "service"])
@@ -99,7 +118,7 @@ class Bench:
             warmed = await self.submit(raw + b"x\r\n")
             if warmed.outcome != pb.VERIFICATION_OUTCOME_REFUSED:
                 sys.exit(f"A changed message was not refused: {warmed}")
-            return Mail(domain, raw)
+            return Mail(domain, made.mail_to, raw)
 
         return await side_by_side(one, range(count))
 
@@ -136,17 +155,40 @@ class Bench:
             sys.exit(f"dkimpy verified {good} of {len(mails)} messages.")
         return len(mails) / seconds
 
-    async def pair(self, run: int, count: int) -> float:
-        """One run of each; gives the ratio of their rates."""
+    async def judged(self, mails: Sequence[Mail]) -> float:
+        """Messages a second by the service's own judging, in this process, with every answer in its DNS cache."""
+        judge = JudgeMail(self.resolver, self.suffixes, SystemClock())
+
+        async def all_of_them() -> float:
+            started = time.perf_counter()
+            for mail in mails:
+                envelope = Envelope("", "", f"ann@{mail.domain}", "", trusted_relay=False)
+                judgement = await judge(mail.raw, envelope, domain=mail.domain, address=mail.to)
+                if judgement.refusal is not None:
+                    sys.exit(f"The judge refused a message: {judgement.refusal}")
+            return len(mails) / (time.perf_counter() - started)
+
+        await all_of_them()
+        return await all_of_them()
+
+    async def empty_calls(self, count: int) -> float:
+        """Calls a second that do next to nothing."""
+        started = time.perf_counter()
+        await side_by_side(lambda _: self.call("GetJwks", pb.GetJwksRequest()), range(count))
+        return count / (time.perf_counter() - started)
+
+    async def pair(self, run: int, count: int) -> Rates:
+        """One run of everything; gives the rates."""
         mails = await self.mails(run, count)
-        bare = self.dkimpy(mails)
+        rates = {"dkimpy": self.dkimpy(mails), "judging alone": await self.judged(mails)}
+        rates["empty calls"] = await self.empty_calls(count)
         before = self._spent()
-        rate = await self.verify_all(mails)
+        rates["service"] = await self.verify_all(mails)
         after = self._spent()
-        print(f"  dkimpy {bare:,.0f} messages/s; service {rate:,.0f} messages/s; ratio {rate / bare:.3f}")
+        print("  a second: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in rates.items()))
         spent = ", ".join(f"{name} {(after[name] - before[name]) / count * 1e6:,.0f}" for name in after)
-        print(f"  microseconds a message: dkimpy {1e6 / bare:,.0f}; processor: {spent}", flush=True)
-        return rate / bare
+        print(f"  processor, microseconds a message of the service: {spent}", flush=True)
+        return rates
 
     async def claimed_and_unclaimed(self) -> None:
         """Medians of single calls of a claimant, for a domain that somebody has verified and for one of nobody."""
@@ -202,16 +244,18 @@ async def measure(stack: LocalStack, dns: LoopbackDns, args: argparse.Namespace)
         bench = Bench(stack, stub, dns)
         for key, value in SETTINGS.items():
             await bench.call("SetGlobalSetting", pb.SetGlobalSettingRequest(key=key, value=value, reason="measuring"))
-        ratios: dict[str, list[float]] = {}
+        found: dict[str, list[Rates]] = {}
         for run in range(1, args.runs + 1):
             for place, (algorithm, body_kib) in enumerate(CASES):
                 case = f"{algorithm}, bodies of {body_kib} KiB"
                 print(f"run {run} of {args.runs}, {case}")
                 bench.algorithm, bench.body = algorithm, LINE * LINES_PER_KIB * body_kib
-                count = args.messages if body_kib == SMALL_KIB else max(args.messages // 8, 1)
-                ratios.setdefault(case, []).append(await bench.pair(run * len(CASES) + place, count))
-        for case, found in ratios.items():
-            print(f"{case}: median ratio of {len(found)}: {statistics.median(found):.3f}")
+                count = args.messages if body_kib < LARGE_KIB else max(args.messages // 8, 1)
+                found.setdefault(case, []).append(await bench.pair(run * len(CASES) + place, count))
+        print(f"ratios to bare dkimpy, medians of {args.runs}      judging alone   empty calls   service")
+        for case, runs in found.items():
+            ratios = [statistics.median(rates[name] / rates["dkimpy"] for rates in runs) for name in LAYERS]
+            print(f"  {case:42}" + "".join(f"{ratio:14.3f}" for ratio in ratios))
         await bench.claimed_and_unclaimed()
 
 
