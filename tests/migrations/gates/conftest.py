@@ -35,7 +35,7 @@ def before(
     def new(fill: Callable[[ServiceDatabase], None] | None = None) -> ServiceDatabase:
         if not made:
             template = database_factory.blank(step.service)
-            previous = plan.script(step.service).get_revision(step.revision).down_revision
+            previous = plan.revision_of(step).down_revision
             if previous is not None:
                 command.upgrade(database_factory.alembic_config(template), str(previous))
             if fill is not None:

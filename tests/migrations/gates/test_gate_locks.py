@@ -20,9 +20,9 @@ def test_locks_are_short_and_no_more_than_declared(
     step: Step,
     before: Callable[[Callable[[ServiceDatabase], None]], ServiceDatabase],
 ) -> None:
-    notes = notes_of(plan.script(step.service).get_revision(step.revision))
+    notes = notes_of(plan.revision_of(step))
     assert notes is not None
-    baseline = plan.script(step.service).get_revision(step.revision).down_revision is None
+    baseline = plan.revision_of(step).down_revision is None
 
     def fill(database: ServiceDatabase) -> None:
         if not baseline:

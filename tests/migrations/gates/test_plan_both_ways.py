@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from apportion_common.migrations import conductor
-from apportion_common.migrations.conductor import BASE, Progress
 from apportion_common.migrations.lint import lint
-from apportion_common.migrations.plan import PLAN_FILE, Plan, PlanError, load_plan
+from apportion_common.migrations.plan import BASE, PLAN_FILE, Plan, PlanError, load_plan
 from apportion_common.migrations.statements import revision_statements
+from apportion_common.migrations.steps import Progress
 from apportion_common.settings import SERVICES
 from apportion_common.testing.databases import DatabaseFactory
 
@@ -60,7 +60,7 @@ def test_the_plan_goes_up_and_down_and_up_again(plan: Plan, environ: Environ) ->
 def test_baselines_that_stand_without_a_version_are_adopted(plan: Plan, environ: Environ) -> None:
     baselines = {step.service: step for step in reversed(plan.steps)}
     for service, step in baselines.items():
-        script = plan.script(service).get_revision(step.revision)
+        script = plan.revision_of(step)
         with psycopg.connect(environ[f"{service.upper()}_MIGRATION_DATABASE_URL"], autocommit=True) as connection:
             for statement in revision_statements(script, service):
                 connection.execute(statement.encode())

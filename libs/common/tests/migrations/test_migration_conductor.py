@@ -9,8 +9,10 @@ import sys
 
 import pytest
 from apportion_common.migrations import conductor
-from apportion_common.migrations.conductor import LockBusyError, MigrationError, Progress, lock_key
 from apportion_common.migrations.environment import MigrationSettingError
+from apportion_common.migrations.errors import LockBusyError, MigrationError
+from apportion_common.migrations.locks import lock_key
+from apportion_common.migrations.steps import Progress
 from migration_toys import Toy
 
 ALL_STEPS = ["alpha_1", "beta_1", "alpha_2", "beta_2"]

@@ -11,9 +11,19 @@ import time
 import psycopg
 import pytest
 from apportion_common.migrations import conductor
-from apportion_common.migrations.conductor import ConflictsError, LockBusyError, MigrationError, PoolerError, Progress
-from apportion_common.migrations.errors import ChecksumError, IrreversibleError, PlanMovedError, VerificationError
+from apportion_common.migrations.errors import (
+    ChecksumError,
+    ConflictsError,
+    IrreversibleError,
+    LockBusyError,
+    MigrationError,
+    PlanMovedError,
+    PoolerError,
+    VerificationError,
+)
+from apportion_common.migrations.locks import lock_key
 from apportion_common.migrations.plan import PlanError
+from apportion_common.migrations.steps import Progress
 from migration_toys import Toy, write_revision
 from sqlalchemy import make_url
 from transaction_pooler import TransactionPooler
@@ -383,7 +393,7 @@ def test_an_environment_alone_takes_the_lock_too(toy: Toy, monkeypatch: pytest.M
     config = toy.plan.alembic_config("alpha")
     config.attributes["lock_wait_s"] = 0
     with toy.connect("alpha") as holder:
-        holder.execute("SELECT pg_advisory_lock(%s)", (conductor.lock_key("alpha"),))
+        holder.execute("SELECT pg_advisory_lock(%s)", (lock_key("alpha"),))
         with pytest.raises(LockBusyError):
             alembic.upgrade(config, "head")
         alembic.current(toy.plan.alembic_config("alpha"))

@@ -31,8 +31,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from sqlalchemy.exc import DBAPIError
 
-EXIT_FAILED = 1
-EXIT_AGAIN = 75
+from apportion_cli.migrate.exits import EXIT_AGAIN, EXIT_FAILED
+
 CHUNK_ROWS_MAX = 100_000
 PAUSE_MS_MAX = 60_000
 

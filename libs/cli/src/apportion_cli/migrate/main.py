@@ -11,11 +11,13 @@ from typing import Annotated
 
 import typer
 from apportion_common.migrations import conductor, lint
-from apportion_common.migrations.conductor import EXIT_FAILED, LOCK_WAIT_S, WAIT_S
+from apportion_common.migrations.conductor import WAIT_S
+from apportion_common.migrations.locks import LOCK_WAIT_S
 from apportion_common.migrations.revision import notes_of
 
 from apportion_cli.migrate import data_commands, preflight_commands, resolve_commands, seed_commands
 from apportion_cli.migrate.data_commands import waiting_data
+from apportion_cli.migrate.exits import EXIT_FAILED
 from apportion_cli.migrate.output import JsonOption, Output, failing_well, step_fields, step_text, the_plan
 
 LOCK_WAIT_MAX_S = 3600
@@ -104,7 +106,7 @@ def plan(as_json: JsonOption = False) -> None:
         found = the_plan()
         found.check()
         for step in found.steps:
-            notes = notes_of(found.script(step.service).get_revision(step.revision))
+            notes = notes_of(found.revision_of(step))
             said: dict[str, object] = {}
             if notes is not None:
                 said = {

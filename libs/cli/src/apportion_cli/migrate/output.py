@@ -9,14 +9,16 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from apportion_common.migrations.conductor import EXIT_CONFLICTS, EXIT_FAILED, EXIT_LOCKED, Progress
 from apportion_common.migrations.environment import MigrationSettingError
 from apportion_common.migrations.errors import ConflictsError, LockBusyError, MigrationError, NotReachedError
 from apportion_common.migrations.plan import Plan, PlanError, Step, find_root, load_plan
 from apportion_common.migrations.preflight import Finding, PreflightError
+from apportion_common.migrations.steps import Progress
 from rich.console import Console
 from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
+
+from apportion_cli.migrate.exits import EXIT_AGAIN, EXIT_CONFLICTS, EXIT_FAILED
 
 COLOURS = {"applied": "green", "adopted": "green", "undone": "green", "already": "dim"}
 WAITING_COLOUR = "yellow"
@@ -81,10 +83,10 @@ def failing_well(output: Output) -> Iterator[None]:
         yield
     except NotReachedError as error:
         output.failure("not reached", error)
-        raise typer.Exit(EXIT_LOCKED) from error
+        raise typer.Exit(EXIT_AGAIN) from error
     except LockBusyError as error:
         output.failure("locked", error)
-        raise typer.Exit(EXIT_LOCKED) from error
+        raise typer.Exit(EXIT_AGAIN) from error
     except ConflictsError as error:
         for finding in error.findings:
             if isinstance(finding, Finding):

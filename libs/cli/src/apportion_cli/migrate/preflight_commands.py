@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import typer
-from apportion_common.migrations.preflight import EXIT_CONFLICTS, Finding, Report, preflight
+from apportion_common.migrations.preflight import Finding, Report, preflight
 from rich.markup import escape
 from rich.table import Table
 
+from apportion_cli.migrate.exits import EXIT_CONFLICTS
 from apportion_cli.migrate.output import JsonOption, Output, failing_well, the_plan
 
 IDS_IN_TABLE_MAX = 3

@@ -6,10 +6,10 @@ import getpass
 from typing import Annotated
 
 import typer
-from apportion_common.migrations.preflight import EXIT_CONFLICTS
 from apportion_common.migrations.resolve import Change, Resolution, fixes, resolve
 from rich.markup import escape
 
+from apportion_cli.migrate.exits import EXIT_CONFLICTS
 from apportion_cli.migrate.output import JsonOption, Output, failing_well, rows_text, the_plan
 from apportion_cli.migrate.preflight_commands import conflicts_table
 

@@ -138,11 +138,7 @@ class Complaint:
 def lint(plan: Plan) -> list[Complaint]:
     """Every complaint about every revision of the plan, in its order; MigrationError when squawk is not there."""
     plan.check()
-    return [
-        complaint
-        for step in plan.steps
-        for complaint in lint_revision(plan.root, step, plan.script(step.service).get_revision(step.revision))
-    ]
+    return [complaint for step in plan.steps for complaint in lint_revision(plan.root, step, plan.revision_of(step))]
 
 
 def lint_revision(root: Path, step: Step, script: Script) -> list[Complaint]:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from alembic.config import Config
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
 PLAN_FILE: Final = Path("deploy/migration-plan.toml")
 ROOT_SETTING: Final = "APPORTION_ROOT"
+BASE: Final = "base"
+"""The state before the first step, as Alembic calls it too."""
 
 _STEP_KEYS: Final = frozenset({"title", "service", "baseline", "revision"})
 
@@ -45,6 +47,10 @@ class Plan:
         """The services in the order in which the plan first names them."""
         return tuple(dict.fromkeys(step.service for step in self.steps))
 
+    def steps_of(self, service: str) -> tuple[Step, ...]:
+        """The steps of one service, in the plan's order."""
+        return tuple(step for step in self.steps if step.service == service)
+
     def step(self, revision: str) -> Step:
         """The step to a revision; PlanError when the plan has none."""
         for step in self.steps:
@@ -64,13 +70,17 @@ class Plan:
         """The revisions of a service."""
         return ScriptDirectory.from_config(self.alembic_config(service))
 
+    def revision_of(self, step: Step) -> Script:
+        """A step's revision as Alembic has loaded it."""
+        return self.script(step.service).get_revision(step.revision)
+
     def check(self) -> None:
         """See that every service has one line of revisions, and that the steps walk each to its end in order.
 
         Raises PlanError naming what is amiss.
         """
         for service in self.services:
-            planned = [step.revision for step in self.steps if step.service == service]
+            planned = [step.revision for step in self.steps_of(service)]
             try:
                 walk = list(self.script(service).walk_revisions())
             except CommandError as error:

@@ -27,8 +27,6 @@ from apportion_common.migrations.environment import (
 )
 from apportion_common.migrations.plan import Plan
 
-EXIT_CONFLICTS: Final = 3
-"""Pre-flight found rows in the way; nothing was changed."""
 GROUPS_SHOWN_MAX: Final = 100
 """Conflicting groups that a finding names; it counts the rest."""
 IDS_SHOWN_MAX: Final = 20

@@ -20,7 +20,7 @@ from sqlalchemy import Connection
 from apportion_common.db.audit_json import audit_json
 from apportion_common.ids import uuid7
 from apportion_common.migrations.audit import AUDIT_TABLE, CREATE_MIGRATION_AUDIT, MIGRATION_AUDIT_TABLE
-from apportion_common.migrations.conductor import current_version
+from apportion_common.migrations.databases import current_version
 from apportion_common.migrations.environment import apply_session_settings, migration_engine, migration_url
 from apportion_common.migrations.errors import LockBusyError, MigrationError
 from apportion_common.migrations.locks import lock_key
