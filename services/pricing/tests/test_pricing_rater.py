@@ -13,7 +13,7 @@ from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.errors import Unavailable
 from apportion_common.ids import charge_id, event_id, lane_of
 from apportion_common.protos import unpack_int
-from apportion_pricing.app import rate
+from apportion_pricing.app import stretches
 from apportion_pricing.domain.rating import closed_form
 from apportion_pricing.domain.tiers import NO_TIERS, parse_tiers
 from pricing_support import (
@@ -280,7 +280,7 @@ async def test_a_catalog_that_never_stands_still_makes_the_lane_wait(
     lane = lane_of(id_of("AA"))
     message = shop.message(lane, [km("AA", 1)])
     with monkeypatch.context() as patched:
-        patched.setattr(rate, "current_revision", restless)
+        patched.setattr(stretches, "current_revision", restless)
         with pytest.raises(Unavailable) as refused:
             await shop.apply(lane, [message])
     assert refused.value.reason == "CATALOG_CHANGING"
