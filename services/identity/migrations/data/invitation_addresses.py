@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion_common.migrations.data import ChunkResult, Key, after_uuid, after_uuid_parameters
+from apportion_common.migrations.data import ChunkResult, Key, in_page, next_page
 from sqlalchemy import Connection, text
 
 CHUNK_ROWS: Final = 1_000
@@ -17,20 +17,12 @@ BLANKS: Final = r"E' \t\r\n'"
 NORMAL: Final = f"lower(btrim(email, {BLANKS}))"
 
 COUNT: Final = text(f"SELECT count(*) FROM invitation WHERE email <> {NORMAL}")
-LAST: Final = text(
-    f"""
-    SELECT invitation_id::text FROM (
-        SELECT invitation_id FROM invitation WHERE {after_uuid("invitation_id")}
-        ORDER BY invitation_id LIMIT :rows
-    ) AS page ORDER BY page.invitation_id DESC LIMIT 1
-    """
-)
 # What is to change is found once, before the join: a plan that looks for it again for every row would take minutes.
 CHUNK: Final = text(
     f"""
     WITH page AS MATERIALIZED (
         SELECT invitation_id, org_id, email, {NORMAL} AS normal, consumed_at IS NULL AND revoked_at IS NULL AS live
-        FROM invitation WHERE {after_uuid("invitation_id")} AND invitation_id <= CAST(:last AS uuid)
+        FROM invitation WHERE {in_page("invitation_id")}
     ), ranked AS (
         SELECT p.*, row_number() OVER (PARTITION BY org_id, normal, live ORDER BY invitation_id) AS place FROM page AS p
     ), wanted AS MATERIALIZED (
@@ -70,11 +62,10 @@ class InvitationAddresses:
 
     def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:
         """Normalise the addresses of the next invitations, each with its audit entry."""
-        page = after_uuid_parameters(after_key)
-        last = connection.execute(LAST, page | {"rows": self.chunk_rows}).scalar_one_or_none()
-        if last is None:
+        page = next_page(connection, "invitation", "invitation_id", after_key, self.chunk_rows)
+        if page is None:
             return ChunkResult(None, 0)
-        return ChunkResult(last, connection.execute(CHUNK, page | {"last": last}).scalar_one())
+        return ChunkResult(page["last"], connection.execute(CHUNK, page).scalar_one())
 
 
 MIGRATION: Final = InvitationAddresses()

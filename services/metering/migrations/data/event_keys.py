@@ -16,7 +16,7 @@ from typing import Final
 
 from apportion_common.decimals import QUANTITY_PLACES
 from apportion_common.ids import lane_of
-from apportion_common.migrations.data import CHUNK_ROWS, ChunkResult, Key, after_uuid, after_uuid_parameters
+from apportion_common.migrations.data import CHUNK_ROWS, ChunkResult, Key, in_page, next_page
 from apportion_metering.domain.content import content_hash
 from sqlalchemy import Connection, text
 
@@ -30,15 +30,7 @@ COUNT: Final = text(
     )
     """
 )
-# An id may stand twice, and its rows are in one chunk: so the chunk ends with an id, not with a number of rows.
-LAST: Final = text(
-    f"""
-    SELECT event_id::text FROM (
-        SELECT event_id FROM metering_event_default WHERE {after_uuid("event_id")}
-        ORDER BY event_id LIMIT :rows
-    ) AS page ORDER BY page.event_id DESC LIMIT 1
-    """
-)
+# An id may stand twice; its rows are in one page, the earliest first.
 EVENTS: Final = text(
     f"""
     SELECT e.org_id, e.request_id, e.event_id, e.project_id, e.sku,
@@ -48,7 +40,7 @@ EVENTS: Final = text(
             SELECT jsonb_object_agg(l.key, l.value) FROM jsonb_each_text(e.metadata) AS l WHERE l.value IS NOT NULL
         ) END AS labels
     FROM metering_event_default AS e
-    WHERE {after_uuid("e.event_id")} AND e.event_id <= CAST(:last AS uuid) AND {OF_BEFORE}
+    WHERE {in_page("e.event_id")} AND {OF_BEFORE}
     ORDER BY e.event_id, e.event_time
     """
 )
@@ -77,11 +69,10 @@ class EventKeys:
 
     def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:
         """Make the keys of the next events; a key is an event's own record, so there is no audit entry beside it."""
-        page = after_uuid_parameters(after_key)
-        last = connection.execute(LAST, page | {"rows": self.chunk_rows}).scalar_one_or_none()
-        if last is None:
+        page = next_page(connection, "metering_event_default", "event_id", after_key, self.chunk_rows)
+        if page is None:
             return ChunkResult(None, 0)
-        found = connection.execute(EVENTS, page | {"last": last}).all()
+        found = connection.execute(EVENTS, page).all()
         lanes = {org_id: lane_of(org_id.bytes) for org_id in {event.org_id for event in found}}
         made = {
             "orgs": [event.org_id for event in found],
@@ -100,7 +91,7 @@ class EventKeys:
             "events": [event.event_id for event in found],
             "lanes": [lanes[event.org_id] for event in found],
         }
-        return ChunkResult(last, connection.execute(KEYS, made).rowcount if found else 0)
+        return ChunkResult(page["last"], connection.execute(KEYS, made).rowcount if found else 0)
 
 
 MIGRATION: Final = EventKeys()

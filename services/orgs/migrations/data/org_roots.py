@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Final
 
 from apportion_common.db.head import take_revision
-from apportion_common.migrations.data import ChunkResult, Key, after_uuid, after_uuid_parameters
+from apportion_common.migrations.data import ChunkResult, Key, in_page, next_page
 from sqlalchemy import Connection, text
 
 CHUNK_ROWS: Final = 2_000
@@ -28,16 +28,9 @@ _NO_DEFAULT: Final = """
 _NO_SELF_ROW: Final = """
     NOT EXISTS (SELECT FROM org_hierarchy AS h WHERE h.ancestor_org_id = o.org_id AND h.descendant_org_id = o.org_id)
 """
-_IN_PAGE: Final = f"{after_uuid('o.org_id')} AND o.org_id <= CAST(:last AS uuid)"
+_IN_PAGE: Final = in_page("o.org_id")
 
 COUNT: Final = text(f"SELECT count(*) FROM organization AS o WHERE ({_NO_DEFAULT}) OR ({_NO_SELF_ROW})")
-LAST: Final = text(
-    f"""
-    SELECT org_id::text FROM (
-        SELECT org_id FROM organization WHERE {after_uuid("org_id")} ORDER BY org_id LIMIT :rows
-    ) AS page ORDER BY page.org_id DESC LIMIT 1
-    """
-)
 # Parent pointers that form a cycle come to an organisation above itself, which a check refuses: the chunk fails.
 CLOSURE: Final = text(
     f"""
@@ -146,11 +139,9 @@ class OrgRoots:
 
     def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:
         """Complete the next organisations; what becomes known of them carries one new revision of the configuration."""
-        page = after_uuid_parameters(after_key)
-        last = connection.execute(LAST, page | {"rows": self.chunk_rows}).scalar_one_or_none()
-        if last is None:
+        page = next_page(connection, "organization", "org_id", after_key, self.chunk_rows)
+        if page is None:
             return ChunkResult(None, 0)
-        page |= {"last": last}
         changed = set(connection.execute(CLOSURE, page).scalars())
         if connection.execute(ROOTS, page).first() is not None:
             # Looked at again under the lock: what was made meanwhile is seen by the next statement.
@@ -160,7 +151,7 @@ class OrgRoots:
             connection.execute(MAKE, page | {"revision": revision})
             connection.execute(MAP, page | {"revision": revision, "roots": roots})
             changed.update(roots)
-        return ChunkResult(last, len(changed))
+        return ChunkResult(page["last"], len(changed))
 
 
 MIGRATION: Final = OrgRoots()

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion_common.migrations.data import CHUNK_ROWS, ChunkResult, Key, after_uuid, after_uuid_parameters
+from apportion_common.migrations.data import CHUNK_ROWS, ChunkResult, Key, in_page, next_page
 from sqlalchemy import Connection, text
 
 TIER: Final = "standard"
 
 COUNT: Final = text("SELECT count(*) FROM plan WHERE tier IS NULL OR notes IS NULL")
-LAST: Final = text(
-    f"""
-    SELECT plan_id::text FROM (
-        SELECT plan_id FROM plan WHERE {after_uuid("plan_id")} ORDER BY plan_id LIMIT :rows
-    ) AS page ORDER BY page.plan_id DESC LIMIT 1
-    """
-)
 CHUNK: Final = text(
     f"""
     WITH page AS MATERIALIZED (
-        SELECT plan_id, tier, notes FROM plan
-        WHERE {after_uuid("plan_id")} AND plan_id <= CAST(:last AS uuid)
+        SELECT plan_id, tier, notes FROM plan WHERE {in_page("plan_id")}
     ), changed AS (
         UPDATE plan AS p SET tier = coalesce(p.tier, :tier), notes = coalesce(p.notes, '')
         FROM page
@@ -53,12 +45,10 @@ class PlanDefaults:
 
     def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:
         """Fill the next plans, each with its audit entry."""
-        page = after_uuid_parameters(after_key)
-        last = connection.execute(LAST, page | {"rows": self.chunk_rows}).scalar_one_or_none()
-        if last is None:
+        page = next_page(connection, "plan", "plan_id", after_key, self.chunk_rows)
+        if page is None:
             return ChunkResult(None, 0)
-        page |= {"last": last, "tier": TIER}
-        return ChunkResult(last, connection.execute(CHUNK, page).scalar_one())
+        return ChunkResult(page["last"], connection.execute(CHUNK, page | {"tier": TIER}).scalar_one())
 
 
 MIGRATION: Final = PlanDefaults()

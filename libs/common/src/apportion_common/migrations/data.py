@@ -111,18 +111,31 @@ class DataMigration(Protocol):
         ...
 
 
-def after_uuid(column: str) -> str:
-    """SQL that is true of rows beyond a chunk's key in a column of UUIDs, all rows before the first key.
+def next_page(connection: Connection, table: str, key: str, after_key: Key | None, rows: int) -> dict[str, Any] | None:
+    """The next page of a table in the order of a column of UUIDs, as the parameters of `in_page`; None at its end.
 
-    It takes `after_uuid_parameters`. The lowest UUID is an id like any other: nothing less could stand for the
-    beginning.
+    `after_key` is the `last` of the page before, None for the first one. A page ends with a key: where several rows
+    have the last one, it has them all, and more than `rows`.
     """
+    # The lowest UUID is an id like any other: nothing less could stand for the beginning.
+    page = {"after": after_key or _NIL, "first": after_key is None}
+    # Names of a migration's own.
+    statement = f"""
+        SELECT {key}::text FROM (
+            SELECT {key} FROM {table} WHERE {_after(key)} ORDER BY {key} LIMIT :rows
+        ) AS page ORDER BY page.{key} DESC LIMIT 1
+    """  # noqa: S608
+    last = connection.execute(text(statement), page | {"rows": rows}).scalar_one_or_none()
+    return None if last is None else page | {"last": last}
+
+
+def in_page(column: str) -> str:
+    """SQL that is true of the rows of a page by `next_page`, whose parameters it takes."""
+    return f"{_after(column)} AND {column} <= CAST(:last AS uuid)"
+
+
+def _after(column: str) -> str:
     return f"{column} >= CAST(:after AS uuid) AND (:first OR {column} > CAST(:after AS uuid))"
-
-
-def after_uuid_parameters(after_key: Key | None) -> dict[str, Any]:
-    """The parameters of `after_uuid` for a key that is the text of a UUID, or None for the beginning."""
-    return {"after": after_key or _NIL, "first": after_key is None}
 
 
 @dataclass(frozen=True, kw_only=True)
