@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from apportion.common.v1.audit_pb2 import AuditEntry, AuditQuery
 from apportion_common.db.unit_of_work import Transaction
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -314,4 +315,12 @@ class ReplySender(Protocol):
 
     async def send(self, subject: str, payload: bytes) -> None:
         """Answer; a caller that has gone is nobody's fault."""
+        ...
+
+
+class AuditTrail(Protocol):
+    """The service's audit entries."""
+
+    async def page(self, query: AuditQuery) -> tuple[list[AuditEntry], str]:
+        """Entries, newest first, and the token of the next page (empty after the last)."""
         ...

@@ -7,9 +7,7 @@ from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion.metering.v1 import metering_service_pb2_grpc as rpc
 from apportion.metering.v1.lane_pb2 import IntakeEvent
 from apportion_common.db.actor import current_traceparent
-from apportion_common.db.audit_query import list_audit
 from apportion_common.db.idempotency import run_mutation
-from apportion_common.db.tables import SharedTables
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.decimals import QUANTITY_PLACES
 from apportion_common.grpc.context import current_caller
@@ -19,7 +17,7 @@ from apportion_common.protos import scaled_to_decimal_proto, unpack_int, us_to_t
 from apportion_metering.app.close_period import ClosePeriod
 from apportion_metering.app.dead_letters import DeadLetterDesk
 from apportion_metering.app.ingest import Ingest, rejection_message
-from apportion_metering.app.ports import Letter, LetterFilter
+from apportion_metering.app.ports import AuditTrail, Letter, LetterFilter
 from apportion_metering.app.status import EventProgress, Status
 from apportion_metering.domain.dead_letters import DISCARDED, OPEN, REQUEUED
 from apportion_metering.limits import COMMIT_MARGIN_MS
@@ -46,20 +44,20 @@ class MeteringServicer(rpc.MeteringServiceServicer):
     def __init__(
         self,
         database: Database,
-        shared: SharedTables,
         *,
         ingest: Ingest,
         desk: DeadLetterDesk,
         close_period: ClosePeriod,
         status: Status,
+        audit: AuditTrail,
         commit_wait_s: float,
     ) -> None:
         self._database = database
-        self._shared = shared
         self._ingest = ingest
         self._desk = desk
         self._close_period = close_period
         self._status = status
+        self._audit = audit
         self._commit_wait_s = commit_wait_s
 
     async def IngestEvents(
@@ -186,9 +184,8 @@ class MeteringServicer(rpc.MeteringServiceServicer):
         request: pb.ListAuditRequest,
         context: grpc.aio.ServicerContext[pb.ListAuditRequest, pb.ListAuditResponse],
     ) -> pb.ListAuditResponse:
-        """This service's audit entries, newest first."""
-        async with self._database.read() as connection:
-            entries, token = await list_audit(connection, self._shared, request.query)
+        """This service's audit entries, newest first. INVALID_ARGUMENT PAGE_TOKEN_MALFORMED."""
+        entries, token = await self._audit.page(request.query)
         return pb.ListAuditResponse(entries=entries, next_page_token=token)
 
 
