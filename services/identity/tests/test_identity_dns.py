@@ -13,14 +13,33 @@ from apportion_identity.domain.mail.types import Answer, Question
 from apportion_identity.limits import DNS_ATTEMPTS_MAX, DNS_CACHE_FOUND_MAX_S, DNS_RECORD_BYTES_MAX, DNS_RECORDS_MAX
 from apportion_identity.settings import Settings
 from apportion_identity.store.dns import DnsResolver, digest_of, parse_servers
+from dns import flags, message
 from loopback_dns import LoopbackDns
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
 
+class OtherwiseDns(LoopbackDns):
+    """A server whose responses lack their authority section, or say over TCP too that they are cut off."""
+
+    has_authority = True
+    is_cut = False
+
+    def reply(self, wire: bytes, transport: str) -> bytes | None:
+        found = super().reply(wire, transport)
+        if found is None:
+            return None
+        response = message.from_wire(found)
+        if not self.has_authority:
+            response.authority.clear()
+        if self.is_cut:
+            response.flags |= flags.TC
+        return response.to_wire()
+
+
 @pytest.fixture
-def dns() -> Iterator[LoopbackDns]:
-    with LoopbackDns() as server:
+def dns() -> Iterator[OtherwiseDns]:
+    with OtherwiseDns() as server:
         yield server
 
 
@@ -96,6 +115,14 @@ async def test_an_answer_too_large_for_udp_comes_over_tcp(dns: LoopbackDns, reso
     assert dns.asked["acme.com.au", "TXT", "tcp"] == 1
 
 
+async def test_an_answer_that_is_cut_off_over_tcp_too_counts_as_a_failure(
+    dns: OtherwiseDns, resolver: DnsResolver
+) -> None:
+    dns.set("acme.com.au", "TXT", ["a part of it"])
+    dns.is_cut = True
+    assert (await ask(resolver, "acme.com.au")).state == "servfail"
+
+
 async def test_too_many_records_and_too_long_ones_count_as_a_failure(dns: LoopbackDns, resolver: DnsResolver) -> None:
     dns.set("many.com.au", "TXT", [str(number) for number in range(DNS_RECORDS_MAX + 1)])
     dns.set("long.com.au", "TXT", ["x" * (DNS_RECORD_BYTES_MAX + 1)])
@@ -153,6 +180,13 @@ async def test_absence_is_kept_for_the_time_of_the_zone(
     dns.set("acme.com.au", "TXT", ["published"])
     assert (await ask(resolver, "acme.com.au")).state == "nxdomain"
     clock.advance(timedelta(seconds=dns.negative_ttl_s))
+    assert (await ask(resolver, "acme.com.au")).records == (b"published",)
+
+
+async def test_absence_without_a_time_of_the_zone_is_not_kept(dns: OtherwiseDns, resolver: DnsResolver) -> None:
+    dns.has_authority = False
+    assert (await ask(resolver, "acme.com.au")).state == "nxdomain"
+    dns.set("acme.com.au", "TXT", ["published"])
     assert (await ask(resolver, "acme.com.au")).records == (b"published",)
 
 

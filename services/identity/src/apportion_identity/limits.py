@@ -106,6 +106,8 @@ LOCAL_PART_CHARS_MAX: Final = 64
 """RFC 5321, section 4.5.3.1.1."""
 RECIPIENTS_MAX: Final = 10
 """Addresses of one message among which the claim's is looked for."""
+SUBJECT_BYTES_READ: Final = 1_000
+"""What of a subject is looked at: the marks of replies and automatic mail stand at its beginning."""
 SIGNATURES_MAX: Final = 10
 """DKIM signatures of one message."""
 SIGNED_NAMES_MAX: Final = 300

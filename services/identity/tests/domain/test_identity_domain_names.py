@@ -109,7 +109,21 @@ def test_a_name_at_or_below_a_registrable_domain_can_be_claimed() -> None:
     assert claimable("acme.github.io", SUFFIXES) == "acme.github.io"
 
 
-@pytest.mark.parametrize("domain", ["gmail.com", "customer.fastmail.com", "tenant.onmicrosoft.com", "yahoo.co.uk"])
+@pytest.mark.parametrize(
+    "domain",
+    [
+        *(
+            "gmail.com",
+            "customer.fastmail.com",
+            "tenant.onmicrosoft.com",
+            "yahoo.co.uk",
+            "outlook.be",
+            "iprimus.com.au",
+        ),
+        # In groups and by forwarding services strangers write from these, too.
+        *("googlegroups.com", "groups.io", "mozmail.com", "privaterelay.appleid.com"),
+    ],
+)
 def test_a_mail_provider_and_what_is_below_it_cannot_be_claimed(domain: str) -> None:
     with pytest.raises(FailedPrecondition) as refused:
         claimable(domain, SUFFIXES)

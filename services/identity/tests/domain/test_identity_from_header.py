@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import encodings
+
 import pytest
 from apportion_identity.domain.mail.from_header import REASONS, Mailbox, decoded_words, split_from, split_mailbox
 from apportion_identity.domain.mail.types import Refusal
@@ -161,6 +163,17 @@ def test_there_is_exactly_one_field() -> None:
 def test_encoded_words_are_decoded_where_they_can_be() -> None:
     assert decoded_words("=?utf-8?q?Re=3A?= =?utf-8?b?IG5ldw==?= x") == "Re: new x"
     assert decoded_words("=?nonsense?q?Re?=") == "=?nonsense?q?Re?="
+    assert decoded_words("=?ISO-8859-1?q?=E4?= =?koi8-u?q?=A4?= =?Windows-1252*en?q?=80?=") == "äє€"
+
+
+def test_unknown_names_of_character_sets_are_not_remembered() -> None:
+    """Python keeps every name that it was ever asked for; a stranger makes up as many as fit into a header."""
+    known = encodings._cache  # type: ignore[attr-defined]
+    before = set(known)
+    for number in range(50):
+        assert decoded_words(f"=?x-made-up-{number}?q?a?=") == f"=?x-made-up-{number}?q?a?="
+        assert split_mailbox(f"=?x-made-up-{number}?q?a?= <ann@acme.com>".encode()) == "ENCODED"
+    assert not [name for name in set(known) - before if "made" in name]
 
 
 def test_a_long_row_of_openings_is_read_in_one_pass() -> None:

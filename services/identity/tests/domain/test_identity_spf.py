@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from apportion_identity.domain.mail.spf import SpfResult, evaluate_spf
+from apportion_identity.domain.mail.spf import SpfResult, evaluate_spf, pass_for_some
 from apportion_identity.domain.mail.types import Answer, Envelope, NeedsAnswers, Question, Record
 from apportion_identity.limits import SPF_TERM_CHARS_MAX, SPF_VALUE_BYTES_MAX
 from hypothesis import given
@@ -51,6 +51,33 @@ def test_a_listed_server_passes_and_another_fails() -> None:
     assert evaluate(answers, client_ip="2001:db8::7").result == "pass"
     assert evaluate(answers, client_ip="::ffff:192.0.2.9").result == "pass"
     assert evaluate(answers, client_ip="198.51.100.1").result == "fail"
+
+
+@pytest.mark.parametrize(
+    ("record", "client_ip", "result"),
+    [
+        (b"v=spf1 ip4:192.0.2.0/24 -all", "192.0.2.1", "pass"),
+        (b"v=spf1 ip4:192.0.2.0/24 ?all", "192.0.2.1", "pass"),
+        (b"v=spf1 ip4:192.0.2.0/24 -all", "::ffff:192.0.2.1", "pass"),
+        (b"v=spf1 ip6:2001:db8::/32 ip4:0.0.0.0/0 -all", "2001:db8::1", "pass"),
+        (b"v=spf1 +all", "192.0.2.1", "policy"),
+        (b"v=spf1 +all", "2001:db8::1", "policy"),
+        (b"v=spf1 ip4:192.0.2.0/24 all", "192.0.2.1", "policy"),
+        (b"v=spf1 ip4:0.0.0.0/0 -all", "192.0.2.1", "policy"),
+        (b"v=spf1 ip4:0.0.0.0/1 ip4:128.0.0.0/1 -all", "::ffff:192.0.2.1", "policy"),
+        (b"v=spf1 ip6:::/0 -all", "2001:db8::1", "policy"),
+        (b"v=spf1 redirect=open.com", "192.0.2.1", "policy"),
+        (b"v=spf1 include:open.com -all", "192.0.2.1", "policy"),
+        (b"v=spf1 exists:%{h} -all", "192.0.2.1", "policy"),
+        (b"v=spf1 ip4:192.0.2.1 include:down.com -all", "192.0.2.1", "temperror"),
+    ],
+)
+def test_a_pass_that_every_server_gets_is_told_from_one_for_some(record: bytes, client_ip: str, result: str) -> None:
+    answers = zone(txt__acme_com=record, txt__open_com=b"v=spf1 +all", a__mx_acme_com="192.0.2.9")
+    answers[Question("down.com", "TXT")] = Answer("servfail")
+    passed = evaluate(answers, client_ip=client_ip)
+    assert passed.result == "pass"
+    assert pass_for_some(passed, envelope(client_ip=client_ip), answers).result == result
 
 
 def test_the_null_sender_is_evaluated_by_helo_and_says_so() -> None:

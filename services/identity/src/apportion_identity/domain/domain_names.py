@@ -50,28 +50,58 @@ SPECIAL_USE: Final = frozenset(
 
 SHARED_MAIL_PROVIDERS: Final = frozenset(
     """
-    126.com 139.com 163.com 189.cn 21cn.com aliyun.com aim.com alice.it aol.com arcor.de att.net bellsouth.net
-    bigpond.com bigpond.net.au bluewin.ch bol.com.br btinternet.com charter.net comcast.net cox.net daum.net
-    disroot.org docomo.ne.jp duck.com earthlink.net email.com email.cz ezweb.ne.jp fastmail.com fastmail.fm foxmail.com
-    free.fr freenet.de gmail.com gmx.at gmx.ch gmx.com gmx.de gmx.fr gmx.net googlemail.com hanmail.net hey.com
-    hotmail.ca hotmail.co.uk hotmail.com hotmail.com.au hotmail.com.br hotmail.de hotmail.es hotmail.fr hotmail.it
-    hushmail.com icloud.com ig.com.br iinet.net.au inbox.ru inbox.lv internode.on.net interia.pl kakao.com laposte.net
-    libero.it list.ru live.ca live.co.uk live.com live.com.au live.de live.fr live.it live.nl mac.com mail.com mail.ee
-    mail.ru mailbox.org mailinator.com mailfence.com me.com msn.com naver.com netzero.net o2.pl onet.pl onmicrosoft.com
-    op.pl optonline.net optusnet.com.au orange.fr outlook.co.nz outlook.com outlook.com.au outlook.de outlook.es
-    outlook.fr outlook.it outlook.jp ozemail.com.au passport.com pm.me posteo.de poste.it prodigy.net proton.me
-    protonmail.ch protonmail.com qq.com rambler.ru rediffmail.com riseup.net rocketmail.com rogers.com runbox.com
-    sapo.pt sbcglobal.net seznam.cz sfr.fr shaw.ca sina.cn sina.com sky.com skynet.be softbank.ne.jp sohu.com
-    spamgourmet.com swbell.net sympatico.ca t-online.de talktalk.net telenet.be telstra.com telus.net terra.com.br
-    tiscali.it tpg.com.au tuta.com tuta.io tutamail.com tutanota.com tutanota.de ukr.net uol.com.br verizon.net
-    videotron.ca virgilio.it virginmedia.com wanadoo.fr web.de westnet.com.au windowslive.com wp.pl xtra.co.nz ya.ru
-    yahoo.ca yahoo.co.id yahoo.co.in yahoo.co.jp yahoo.co.nz yahoo.co.uk yahoo.com yahoo.com.ar yahoo.com.au
-    yahoo.com.br yahoo.com.hk yahoo.com.mx yahoo.com.ph yahoo.com.sg yahoo.com.tw yahoo.com.vn yahoo.de yahoo.es
-    yahoo.fr yahoo.gr yahoo.ie yahoo.in yahoo.it yahoo.pl yahoo.se yandex.com yandex.ru yandex.ua yeah.net ymail.com
-    yopmail.com zoho.com zohomail.com zohomail.eu
+    10minutemail.com 126.com 139.com 163.com 189.cn 21cn.com 263.net aapt.net.au abv.bg actrix.co.nz adam.com.au
+    addy.io aim.com aleeas.com alice.it aliceadsl.fr aliyun.com ameritech.net anonaddy.com anonaddy.me aol.co.uk
+    aol.com aol.de aol.fr aol.it aol.jp aon.at arcor.de atlas.cz att.net au.com azet.sk bbox.fr bell.net bellsouth.net
+    biglobe.ne.jp bigmir.net bigpond.com bigpond.net.au bk.ru blu.it bluewin.ch blueyonder.co.uk bol.com.br
+    bredband.net btinternet.com btopenworld.com casema.nl cegetel.net centrum.cz centrum.sk centurylink.net
+    centurytel.net charter.net chello.at chello.nl citromail.hu clear.net.nz club-internet.fr cock.li cogeco.ca
+    comcast.net comhem.se compuserve.com consultant.com countermail.com cox.net cs.com ctemplar.com daum.net
+    disroot.org docomo.ne.jp dodo.com.au dr.com duck.com earthlink.net eastlink.ca email.com email.cz email.de
+    email.it embarqmail.com engineer.com europe.com excite.com exemail.com.au ezweb.ne.jp fastmail.com fastmail.fm
+    fastwebnet.it flash.net foxmail.com free.fr freelists.org freemail.hu freenet.de frontier.com frontiernet.net
+    gazeta.pl getnada.com globo.com gmail.com gmx.at gmx.biz gmx.ch gmx.com gmx.de gmx.eu gmx.fr gmx.info gmx.li
+    gmx.net gmx.us googlegroups.com googlemail.com groups.google.com groups.io grr.la guerrillamail.com hanmail.com
+    hanmail.net hetnet.nl hey.com hispeed.ch home.nl hotmail.at hotmail.be hotmail.ca hotmail.ch hotmail.cl
+    hotmail.co.id hotmail.co.il hotmail.co.jp hotmail.co.kr hotmail.co.nz hotmail.co.th hotmail.co.uk hotmail.co.za
+    hotmail.com hotmail.com.ar hotmail.com.au hotmail.com.br hotmail.com.hk hotmail.com.tr hotmail.com.tw
+    hotmail.com.vn hotmail.cz hotmail.de hotmail.dk hotmail.es hotmail.fi hotmail.fr hotmail.gr hotmail.hu hotmail.it
+    hotmail.my hotmail.nl hotmail.no hotmail.ph hotmail.rs hotmail.se hotmail.sg hotmail.sk hushmail.com i.softbank.jp
+    i.ua icloud.com ig.com.br ihug.co.nz iinet.net.au iname.com inbox.com inbox.lv inbox.ru indiatimes.com interia.eu
+    interia.pl internet.ru internode.on.net inwind.it iol.it iprimus.com.au juno.com kakao.com keemail.me kolabnow.com
+    kpnmail.nl kpnplanet.nl laposte.net libero.it list.ru live.at live.be live.ca live.ch live.cl live.cn live.co.kr
+    live.co.uk live.co.za live.com live.com.ar live.com.au live.com.mx live.com.my live.com.ph live.com.pt live.com.sg
+    live.cz live.de live.dk live.fi live.fr live.hk live.ie live.in live.it live.jp live.nl live.no live.ru live.se
+    lycos.com mac.com mail.bg mail.com mail.de mail.ee mail.ru mail.ua mailbox.co.za mailbox.org maildrop.cc
+    mailfence.com mailinator.com me.com meta.ua mindspring.com movistar.es mozmail.com msn.com mts.net mweb.co.za
+    myself.com narod.ru nate.com naver.co.kr naver.com netscape.net netspace.net.au netvision.net.il netzero.com
+    netzero.net neuf.fr nifty.com ntlworld.com numericable.fr o2.pl oi.com.br onet.eu onet.pl online.de online.no
+    onmicrosoft.com ono.com op.pl optonline.net optusnet.com.au orange.es orange.fr orcon.net.nz outlook.at outlook.be
+    outlook.cl outlook.co.id outlook.co.il outlook.co.nz outlook.co.th outlook.com outlook.com.ar outlook.com.au
+    outlook.com.br outlook.com.gr outlook.com.tr outlook.com.vn outlook.cz outlook.de outlook.dk outlook.es outlook.fr
+    outlook.hu outlook.ie outlook.in outlook.it outlook.jp outlook.kr outlook.lv outlook.my outlook.ph outlook.pt
+    outlook.sa outlook.sg outlook.sk ozemail.com.au pacbell.net paradise.net.nz passfwd.com passinbox.com passmail.net
+    passport.com peoplepc.com planet.nl plus.com pm.me post.com post.cz poste.it posteo.de privaterelay.appleid.com
+    prodigy.net proton.me protonmail.ch protonmail.com q.com qq.com r7.com rambler.ru rediffmail.com riseup.net
+    roadrunner.com rocketmail.com rogers.com rr.com runbox.com sapo.pt sasktel.net sbcglobal.net seznam.cz sfr.fr
+    sharklasers.com shaw.ca sify.com silomails.com simplelogin.co simplelogin.com simplelogin.fr sina.cn sina.com
+    sky.com skynet.be slingshot.co.nz slmail.me slmails.com snet.net softbank.ne.jp sogou.com sohu.com spamgourmet.com
+    spin.net.au spray.se startmail.com suddenlink.net sunrise.ch swbell.net sympatico.ca t-online.de talk21.com
+    talktalk.net tele2.se telefonica.net telenet.be telia.com telkomsa.net telstra.com telus.net telusplanet.net
+    temp-mail.org terra.com terra.com.br terra.es tin.it tiscali.co.uk tiscali.it tiscalinet.it tlen.pl tom.com
+    tpg.com.au trashmail.com tuta.com tuta.io tutamail.com tutanota.com tutanota.de twc.com ukr.net uol.com.br
+    upcmail.nl usa.com verizon.net videotron.ca virgilio.it virgin.net virginmedia.com vodafone.co.nz volny.cz vp.pl
+    walla.co.il walla.com wanadoo.fr web.de webmail.co.za westnet.com.au windowslive.com windstream.net wo.cn
+    wowway.com wp.pl writeme.com xs4all.nl xtra.co.nz ya.ru yahoo.at yahoo.be yahoo.bg yahoo.ca yahoo.cl yahoo.cn
+    yahoo.co.id yahoo.co.in yahoo.co.jp yahoo.co.kr yahoo.co.nz yahoo.co.th yahoo.co.uk yahoo.co.za yahoo.com
+    yahoo.com.ar yahoo.com.au yahoo.com.br yahoo.com.cn yahoo.com.co yahoo.com.hk yahoo.com.mx yahoo.com.my
+    yahoo.com.pe yahoo.com.ph yahoo.com.sg yahoo.com.tr yahoo.com.tw yahoo.com.ve yahoo.com.vn yahoo.cz yahoo.de
+    yahoo.dk yahoo.es yahoo.fi yahoo.fr yahoo.gr yahoo.hu yahoo.ie yahoo.in yahoo.it yahoo.nl yahoo.no yahoo.pl
+    yahoo.pt yahoo.ro yahoo.se yahoogroups.com yandex.by yandex.com yandex.com.tr yandex.kz yandex.ru yandex.ua
+    yeah.net ymail.com yopmail.com ziggo.nl zipmail.com.br zoho.com zohomail.com zohomail.eu zonnet.nl zoznam.sk
     """.split()  # noqa: SIM905
 )
-"""Providers whose mail domains belong to all of their customers alike. The setting shared_mail_domains extends it."""
+"""Domains in which strangers have addresses: mail providers, forwarders and groups. shared_mail_domains extends it."""
 
 
 class PublicSuffixes(Protocol):
@@ -134,14 +164,19 @@ def claimable(domain: str, suffixes: PublicSuffixes, shared_mail: Collection[str
             "Names right below this one belong to different owners; claim the domain that is yours below it.",
             field="domain",
         )
-    extended = {entry.strip().lower().removesuffix(".") for entry in shared_mail}
-    if any(name in SHARED_MAIL_PROVIDERS or name in extended for name in self_and_parents(domain)):
+    if is_shared_mail(domain, shared_mail):
         raise FailedPrecondition(
             "DOMAIN_SHARED_MAIL",
             "This domain belongs to a mail provider that many share; claim a domain of your own.",
             field="domain",
         )
     return registrable
+
+
+def is_shared_mail(domain: str, shared_mail: Collection[str] = ()) -> bool:
+    """Whether a normalised name is a mail provider's or below one, built in or in `shared_mail`."""
+    extended = {entry.strip().lower().removesuffix(".") for entry in shared_mail}
+    return any(name in SHARED_MAIL_PROVIDERS or name in extended for name in self_and_parents(domain))
 
 
 def is_special_use(domain: str) -> bool:

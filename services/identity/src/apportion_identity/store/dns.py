@@ -194,6 +194,9 @@ def _read(response: dns.message.Message, question: Question) -> _Reply:
     rcode = response.rcode()
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) or not isinstance(response, dns.message.QueryMessage):
         return _Reply(_SERVFAIL)
+    if response.flags & dns.flags.TC:
+        # Cut off over TCP too: a part of the records must not be taken for the whole.
+        return _Reply(_SERVFAIL)
     try:
         chain = response.resolve_chaining()
     except dns.message.ChainTooLong:
@@ -205,7 +208,8 @@ def _read(response: dns.message.Message, question: Question) -> _Reply:
         return _absent("nodata", chain.minimum_ttl)
     if chain.answer is None:
         # RFC 2308, section 5: how long "there is none" holds says the SOA; without one it is for now only.
-        return _absent("nxdomain" if rcode == dns.rcode.NXDOMAIN else "nodata", chain.minimum_ttl)
+        has_soa = any(rrset.rdtype == dns.rdatatype.SOA for rrset in response.authority)
+        return _absent("nxdomain" if rcode == dns.rcode.NXDOMAIN else "nodata", chain.minimum_ttl if has_soa else 0)
     if len(chain.answer) > DNS_RECORDS_MAX:
         return _Reply(_SERVFAIL)
     records = tuple(_record(rdata, question.rdtype) for rdata in chain.answer)

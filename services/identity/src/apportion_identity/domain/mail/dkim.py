@@ -44,7 +44,7 @@ REASONS: Final[dict[str, str]] = {
     "DKIM_QUERY_METHOD": "The DKIM signature's key is to be fetched in another way than by DNS.",
     "DKIM_DOMAIN_MALFORMED": "The DKIM signature's domain or selector is no host name.",
     "DKIM_IDENTITY_OUTSIDE": "The DKIM signature's identity (i=) lies outside of its domain (d=).",
-    "DKIM_FROM_NOT_SIGNED": "The DKIM signature does not cover the From field.",
+    "DKIM_FROM_NOT_SIGNED": "The DKIM signature does not cover the From field. Have your mail server sign From.",
     "DKIM_TO_NOT_SIGNED": "The DKIM signature does not cover the To field, so that an old message could be sent here "
     "again. Have your mail server sign To.",
     "DKIM_SIGNED_HEADER_REPEATED": "A signed header field stands in the message more often than it was signed: "
@@ -56,21 +56,22 @@ REASONS: Final[dict[str, str]] = {
     "sign with the domain itself (d=).",
     "DKIM_KEY_ABSENT": "The DNS has no key for the DKIM signature's selector. Publish it, or wait until it is seen.",
     "DKIM_KEY_SEVERAL": "The DNS has several records for the DKIM signature's key; there may be one only.",
-    "DKIM_KEY_MALFORMED": "The DKIM key in the DNS cannot be read.",
-    "DKIM_KEY_REVOKED": "The DKIM key in the DNS is revoked (p= is empty).",
-    "DKIM_KEY_TYPE": "The DKIM key in the DNS is of another kind than the signature.",
-    "DKIM_KEY_HASH": "The DKIM key in the DNS is not for SHA-256 (h=).",
-    "DKIM_KEY_SERVICE": "The DKIM key in the DNS is not for mail (s=).",
+    "DKIM_KEY_MALFORMED": "The DKIM key in the DNS cannot be read. Publish it as your mail server gives it.",
+    "DKIM_KEY_REVOKED": "The DKIM key in the DNS is revoked (p= is empty). Sign with one that stands there.",
+    "DKIM_KEY_TYPE": "The DKIM key in the DNS is of another kind than the signature. Publish the key that signs.",
+    "DKIM_KEY_HASH": "The DKIM key in the DNS is not for SHA-256 (h=). Take h= away.",
+    "DKIM_KEY_SERVICE": "The DKIM key in the DNS is not for mail (s=). Take s= away.",
     "DKIM_KEY_TESTING": "The DKIM key in the DNS is in test mode (t=y), so that its signatures prove nothing. Take "
     "the flag away.",
     "DKIM_KEY_STRICT": "The DKIM key in the DNS is for its own domain alone (t=s), and the signature's identity (i=) "
-    "is below it.",
+    "is below it. Take the flag away, or sign without i=.",
     "DKIM_KEY_TOO_SHORT": "The DKIM key has less than 1024 bits. Publish one of 2048.",
     "DKIM_KEY_TOO_LONG": "The DKIM key has more than 4096 bits. Publish one of 2048.",
     "DKIM_KEY_UNAVAILABLE": "The DNS did not answer for the DKIM key. Send the message again later.",
-    "DKIM_BODY_CHANGED": "The message's body is not the one that was signed: it was changed on its way.",
+    "DKIM_BODY_CHANGED": "The message's body is not the one that was signed: it was changed on its way. Send it "
+    "directly, past whatever adds footers or scans mail.",
     "DKIM_SIGNATURE_WRONG": "The DKIM signature does not fit the message: a signed header field was changed on its "
-    "way, or the key is another one.",
+    "way, or the key is another one. Send it directly; publish the key that signs.",
 }
 
 # Fields that servers on the way put before those of the same name; more of them than were signed is their nature.

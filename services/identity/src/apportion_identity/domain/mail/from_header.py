@@ -13,6 +13,8 @@ import unicodedata
 from base64 import b64decode
 from collections.abc import Sequence
 from dataclasses import dataclass
+from encodings import normalize_encoding
+from encodings.aliases import aliases
 from typing import Final
 
 from apportion_common.errors import InvalidArgument
@@ -34,14 +36,17 @@ _TOKEN: Final = re.compile(
 _ENCODED_WORD: Final = re.compile(r"=\?([^?]*)\?([^?]*)\?([^?]*)\?=")
 _BETWEEN_WORDS: Final = re.compile(r"\?=[ \t]+=\?")
 _Q_OCTET: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
+# Python remembers every unknown name that it is asked for, for ever: only names that it knows are asked for.
+_CHARSETS: Final = {**{module: module for module in aliases.values()}, **aliases, "koi8_u": "koi8_u"}
 # Control characters (Cc) and the separators that some software takes for line ends: NEL is one, LS and PS are others.
 _LINE_BREAKING: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
 # What, once decoded, could pass for an address or end a line.
 _DECEPTIVE: Final = re.compile(r"[@<>\x00-\x1f\x7f]")
 
 _FROM: Final[dict[str, str]] = {
-    "FROM_ABSENT": "The message has no From field.",
-    "FROM_REPEATED": "The message has several From fields; it may have one only.",
+    "FROM_ABSENT": "The message has no From field. Send it through an ordinary mail program.",
+    "FROM_REPEATED": "The message has several From fields; it may have one only. Send it through an ordinary mail "
+    "program.",
     "FROM_TOO_LONG": "The From field is too long.",
     "FROM_NOT_UTF8": "The From field has bytes that are neither ASCII nor UTF-8.",
     "FROM_CONTROL_CHARACTER": "The From field has a control character.",
@@ -205,7 +210,8 @@ def _decoded(charset: str, encoding: str, content: str) -> str | None:
         else:
             return None
         # RFC 2231, section 5, allows a language after the character set.
-        return octets.decode(charset.partition("*")[0])
+        known = _CHARSETS.get(normalize_encoding(charset.partition("*")[0]).lower())
+        return None if known is None else octets.decode(known)
     except (LookupError, ValueError):
         return None
 

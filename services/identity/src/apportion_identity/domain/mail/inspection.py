@@ -88,7 +88,8 @@ def inspect(
         *_message_policies(found, answers),
     )
     reason, refusal = _refusal(domain, found, suffixes, shared_mail)
-    advice = tuple(dict.fromkeys(_advice(domain, selector, refusal, records)))
+    is_known = not all(answers[question].state == "nxdomain" for question in (text, mail))
+    advice = tuple(dict.fromkeys(_advice(domain, selector, refusal, records, is_known=is_known)))
     return Inspection(domain, found.organizational_domain, reason, refusal, records, advice)
 
 
@@ -113,7 +114,9 @@ def _mail_servers(domain: str, answer: Answer) -> RecordNote:
     servers = sorted(record for record in answer.records if isinstance(record, tuple))
     value = ", ".join(f"{preference} {host or '.'}" for preference, host in servers)
     if not servers:
-        return RecordNote(domain, "mx", "", "absent", "The domain takes no mail; a claim needs none, its answers do.")
+        return RecordNote(
+            domain, "mx", "", "absent", "There is no MX record: a claim needs none, but replies to you will not arrive."
+        )
     return RecordNote(domain, "mx", value, "good")
 
 
@@ -132,7 +135,9 @@ def _sender_policy(domain: str, answer: Answer, answers: Answers) -> RecordNote:
     if result.result in ("permerror", "temperror"):
         return RecordNote(domain, "spf", value, "broken", f"The SPF record fails: {_shown(result.detail.encode())}.")
     if result.result == "pass":
-        return RecordNote(domain, "spf", value, "weak", "The SPF record lets every server send for the domain.")
+        return RecordNote(
+            domain, "spf", value, "weak", "The SPF record lets every server send for the domain: it proves no claim."
+        )
     if result.look_ups >= SPF_LOOK_UPS_MAX:
         return RecordNote(
             domain, "spf", value, "weak", f"The SPF record takes all {SPF_LOOK_UPS_MAX} look-ups that it may."
@@ -185,24 +190,31 @@ def _message_policies(found: TreeWalk, answers: Answers) -> Iterator[RecordNote]
         yield RecordNote(f"_dmarc.{record.domain}", "dmarc", _shown(record.text.encode()), state, advice)
 
 
-def _advice(domain: str, selector: str, refusal: str, records: tuple[RecordNote, ...]) -> Iterator[str]:
-    """What to do, what hinders a claim first."""
+def _advice(
+    domain: str, selector: str, refusal: str, records: tuple[RecordNote, ...], *, is_known: bool
+) -> Iterator[str]:
+    """What to do for a claim, in order; what is only worth knowing stands with its record.
+
+    Nothing but the refusal where no claim can be made; `is_known` says that the DNS has the name.
+    """
     if refusal:
         yield refusal
+        return
     usable = [record for record in records if record.kind == "dkim" and record.state in ("good", "weak")]
+    if not is_known and not usable:
+        yield f"The DNS knows no name {domain}: check its spelling, and that the domain is registered."
+        return
     if not usable:
         where = f"under the selector {selector}" if selector else "under the selectors that are common"
         yield (
             f"No usable DKIM key was found {where}: ask who runs your mail for the selector and give it, or turn on "
-            f"signing with d={domain}. SPF counts only for mail that reaches us through a server we trust."
+            f"signing with d={domain}. SPF counts only for mail that your own server hands straight to our gateway."
         )
-    if not refusal:
-        yield (
-            f"Write from an address of {domain} itself, not above or below it, straight to the claim's address and to "
-            "nobody else; the signature has to cover From and To."
-        )
-    for state in ("broken", "weak", "absent"):
-        yield from (record.advice for record in records if record.state == state and record.advice)
+    yield (
+        f"Write from an address of {domain} itself, not above or below it, straight to the claim's address and to "
+        "nobody else; the signature has to cover From and To."
+    )
+    yield from (record.advice for record in records if record.state == "broken")
 
 
 def _shown(value: bytes) -> str:

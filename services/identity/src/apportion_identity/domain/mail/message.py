@@ -21,7 +21,6 @@ Value = TypeVar("Value")
 _FIELD: Final = re.compile(rb"([!-9;-~]+):([^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)")
 _CONTROL: Final = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _BLANK_FOLD: Final = re.compile(rb"\r\n[ \t]+\r\n")
-_LONG_LINE: Final = re.compile(rb"[^\r\n]{%d}" % (HEADER_LINE_BYTES_MAX + 1))
 _SPACE_BEFORE_COLON: Final = re.compile(rb"[!-9;-~]+[ \t]+:")
 _WHITE: Final = re.compile(rb"[ \t]+")
 
@@ -35,9 +34,10 @@ REASONS: Final[dict[str, str]] = {
     "HEADER_LINE_TOO_LONG": "A line of the message's header is longer than 998 characters, which RFC 5322 forbids.",
     "HEADER_LEADING_SPACE": "The message begins with a line that is folded onto nothing. Send it through an ordinary "
     "mail program.",
-    "HEADER_SPACE_BEFORE_COLON": "A header field has a space before its colon, which servers read differently.",
+    "HEADER_SPACE_BEFORE_COLON": "A header field has a space before its colon, which servers read differently. Send it "
+    "through an ordinary mail program.",
     "HEADER_BLANK_FOLD": "A header field is folded over a line of nothing but white space, which servers read "
-    "differently.",
+    "differently. Send it through an ordinary mail program.",
     "HEADER_CONTROL_CHARACTER": "The message's header has a control character, which RFC 5322 forbids.",
     "HEADER_NOT_UTF8": "The message's header has bytes that are neither ASCII nor UTF-8.",
     "HEADER_MALFORMED": "The message's header has a line that is no header field. Send it through an ordinary mail "
@@ -173,7 +173,7 @@ def _problem_of(head: bytes) -> str | None:
             head.decode()
         except UnicodeDecodeError:
             return "HEADER_NOT_UTF8"
-    if _LONG_LINE.search(head):
+    if any(len(line) > HEADER_LINE_BYTES_MAX for line in head.split(b"\r\n")):
         return "HEADER_LINE_TOO_LONG"
     if _BLANK_FOLD.search(head):
         return "HEADER_BLANK_FOLD"

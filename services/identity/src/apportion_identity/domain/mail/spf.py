@@ -8,7 +8,7 @@ failing PTR: for a claim, a failing DNS decides nothing.
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import spf
@@ -23,6 +23,9 @@ else:
 
 _RESULTS: Final = frozenset({"pass", "fail", "softfail", "neutral", "none", "permerror", "temperror"})
 _ASKED: Final = frozenset({"A", "AAAA", "MX", "PTR", "TXT"})
+# Nobody sends from these (RFC 1112, section 4; RFC 6666): a record that lets them send lets everybody.
+_A_STRANGER_IPV4: Final = "240.0.0.1"
+_A_STRANGER_IPV6: Final = "100::1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,20 @@ def evaluate_spf(envelope: Envelope, answers: Answers) -> SpfResult:
         return SpfResult("permerror", domain, identity, detail=detail)
     known = result if result in _RESULTS else "permerror"
     return SpfResult(known, domain, identity, query.lookups, str(detail))
+
+
+def pass_for_some(passed: SpfResult, envelope: Envelope, answers: Answers) -> SpfResult:
+    """A pass, looked at once more: "policy" (RFC 8601) when the record gives it to every server, as `+all` does.
+
+    Whether it does can hang on more answers, NeedsAnswers; a temporary failure of one of them is the result then.
+    """
+    address = ipaddress.ip_address(envelope.client_ip)
+    is_ipv4 = address.version == 4 or address.ipv4_mapped is not None
+    stranger = replace(envelope, client_ip=_A_STRANGER_IPV4 if is_ipv4 else _A_STRANGER_IPV6)
+    result = evaluate_spf(stranger, answers).result
+    if result == "pass":
+        return replace(passed, result="policy", detail="The record lets every server send.")
+    return replace(passed, result="temperror") if result == "temperror" else passed
 
 
 class _AnsweredQuery(_Query):  # type: ignore[misc]

@@ -23,6 +23,11 @@ class Question:
     name: str
     rdtype: str
 
+    @property
+    def text(self) -> str:
+        """As people read it, such as "TXT acme.com"; what cannot be printed is escaped."""
+        return f"{self.rdtype} {self.name}".encode("unicode_escape").decode("ascii")
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -57,7 +62,7 @@ class DnsTrouble(Exception):
 
     def __init__(self, question: Question) -> None:
         self.question = question
-        super().__init__(f"The DNS gave no answer for {question.rdtype} {question.name}.")
+        super().__init__(f"The DNS gave no answer for {question.text}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,11 @@ class Envelope:
     mail_from: str  # without angle brackets; empty for the null sender
     rcpt_to: str  # without angle brackets; empty when it is not known
     trusted_relay: bool
+
+
+def plain_address(address: str) -> str:
+    """An envelope's address in lower case, without what some gateways leave around it; empty for the null sender."""
+    return address.strip().removeprefix("<").removesuffix(">").lower()
 
 
 @dataclass(frozen=True, slots=True)
