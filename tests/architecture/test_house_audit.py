@@ -41,6 +41,8 @@ BY_LANE = {
 }
 """Written by lanes as the outcome of an event or line, and by people, who are audited: checked where people write."""
 LANE_FILES = {"app/writer.py", "app/receipts.py", "app/post.py", "app/append.py", "app/append_charges.py"}
+PORTS = ("app/ports.py", "app/ports/")
+"""What a port promises is no write."""
 
 TRANSACTION = {"tx", "connection", "raw", "cursor"}
 """What a function that writes in somebody's transaction is handed; only such calls are followed upwards."""
@@ -76,7 +78,7 @@ def bodies(service: str) -> list[Body]:
     for source in sources(*(package(service) / layer for layer in ("app", "store", "jobs", "consumers", "rpc"))):
         texts = {name: _tables_in(value) for name, value in _module_constants(source.tree)}
         relative = source.path.relative_to(package(service)).as_posix()
-        if relative == "app/ports.py":
+        if relative.startswith(PORTS):
             continue
         for function in functions(source.tree):
             body = Body(function.name, f"{relative}:{function.lineno}", by_lane=relative in LANE_FILES)

@@ -24,7 +24,6 @@ ALWAYS = (
     "src/{package}/flags.py",
     "src/{package}/domain/__init__.py",
     "src/{package}/app/__init__.py",
-    "src/{package}/app/ports.py",
     "src/{package}/store/__init__.py",
     "src/{package}/store/tables.py",
     "src/{package}/rpc/__init__.py",
@@ -47,6 +46,12 @@ def revisions() -> dict[str, str]:
 def test_a_service_has_every_common_file(service: str) -> None:
     names = (name.format(package=f"apportion_{service}") for name in ALWAYS)
     expect_none(f"services/{service}/{name}" for name in names if not (ROOT / "services" / service / name).exists())
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_its_ports_in_one_module_or_in_one_package_by_subject(service: str) -> None:
+    places = (package(service) / "app" / name for name in ("ports.py", "ports/__init__.py"))
+    assert sum(place.exists() for place in places) == 1
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -20,12 +20,13 @@ from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import ApportionError
 from apportion_common.grpc.context import Caller, acting_as
 from apportion_common.testing.databases import ServiceDatabase, fetch_all
+from apportion_identity.app.credential_guards import IdTokenGuard, KeyGuard
 from apportion_identity.app.id_tokens import IdTokens
 from apportion_identity.app.members import Users
-from apportion_identity.app.ports import OidcIssuer
+from apportion_identity.app.ports.access import OidcIssuer
 from apportion_identity.app.service_accounts import ServiceAccounts
 from apportion_identity.app.signing_keys import SigningKeys
-from apportion_identity.app.tokens import CredentialGuard, ExchangeTokens, IssueTokens, TokenScope
+from apportion_identity.app.tokens import ExchangeTokens, IssueTokens, TokenScope
 from apportion_identity.rpc.service_account_rpcs import ServiceAccountRpcs
 from apportion_identity.rpc.token_rpcs import TokenRpcs
 from apportion_identity.store.issuer_keys import FetchedIssuerKeys
@@ -65,9 +66,7 @@ class AccessRpcs(ServiceAccountRpcs, TokenRpcs):
         self._database = database
         self._service_accounts = ServiceAccounts(accounts)
         self._signing_keys = SigningKeys(database, StoredSigningKeys(), SealingKeys([key]))
-        self._issue_tokens = IssueTokens(
-            database, accounts, self._signing_keys, SCOPE, CredentialGuard("service account keys", clock)
-        )
+        self._issue_tokens = IssueTokens(database, accounts, self._signing_keys, SCOPE, KeyGuard(clock))
         self._exchange_tokens = ExchangeTokens(
             database,
             IdTokens(FetchedIssuerKeys(issuers, clock), clock),
@@ -75,7 +74,7 @@ class AccessRpcs(ServiceAccountRpcs, TokenRpcs):
             members,
             self._signing_keys,
             SCOPE,
-            CredentialGuard("identity tokens", clock),
+            IdTokenGuard(clock),
         )
 
     @property

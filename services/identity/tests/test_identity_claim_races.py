@@ -12,7 +12,7 @@ from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.errors import Unavailable
 from apportion_common.testing.databases import POOL_SIZE, ServiceDatabase
 from apportion_identity.app.conflicts import Conflicts
-from apportion_identity.app.ports import ClaimMoved
+from apportion_identity.app.ports.claims import ClaimMoved
 from apportion_identity.store.claims import StoredClaims
 from claims_world import CONFLICT, DOMAIN, OPERATOR, VERIFIED, World, org_id
 

@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,11 @@ from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.testing.plugin import MakeServiceDatabase
 from apportion_identity.limits import (
     CREDENTIAL_FAILURES_PER_PEER,
+    ISSUER_ANSWER_BYTES_MAX,
     ISSUER_ASK_PAUSE_S,
-    ISSUER_KEYS_BYTES_MAX,
     ISSUER_KEYS_FRESH_S,
     ISSUER_KEYS_STALE_MAX_S,
+    SIGN_INS_PER_PEER,
     TOKENS_PER_HOLDER,
 )
 from apportion_identity.store.issuer_keys import load_issuers, parse_issuer_keys
@@ -145,6 +147,9 @@ async def test_forged_tokens_are_refused_each_with_its_reason(world: World, issu
         "a key of another kind": (issuer.token(kid="ec-1", key=issuer.rsa), INVALID),
         "an algorithm of another kind": (issuer.token(kid="ec-1", algorithm="ES256", key=_p256()), INVALID),
         "an extension": (_with_header(issuer, crit=["b64"], b64=False), INVALID),
+        "an access token": (_with_header(issuer, typ="at+jwt"), INVALID),
+        "an algorithm that is none": (_with_raw_header(issuer, alg=["RS256"]), INVALID),
+        "a nonce that is no text": (issuer.token(nonce="\ud800"), INVALID),
         "a key it brings along": (_with_header(issuer, key=stranger, jwk=_jwk(stranger)), INVALID),
         "another issuer": (issuer.token(iss="https://evil.test"), ("UNAUTHENTICATED", "ISSUER_UNKNOWN")),
         "an issuer with a slash": (issuer.token(iss="https://accounts.test/"), ("UNAUTHENTICATED", "ISSUER_UNKNOWN")),
@@ -182,6 +187,13 @@ def _with_header(issuer: LocalIssuer, key: Any = None, **header: Any) -> str:
     return jwt.encode(issuer.claims(), key or issuer.rsa, algorithm="RS256", headers={"kid": "rsa-1", **header})
 
 
+def _with_raw_header(issuer: LocalIssuer, **header: Any) -> str:
+    """A token with a header that the library would not write; nobody gets as far as its signature."""
+    _, body, signature = issuer.token().split(".")
+    raw = json.dumps({"alg": "RS256", "kid": "rsa-1", **header}).encode()
+    return f"{base64.urlsafe_b64encode(raw).rstrip(b'=').decode()}.{body}.{signature}"
+
+
 def _jwk(key: rsa.RSAPrivateKey) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(key.public_key()))
     return found
@@ -189,6 +201,24 @@ def _jwk(key: rsa.RSAPrivateKey) -> dict[str, Any]:
 
 def _p256() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
+
+
+async def test_an_issuer_is_believed_about_addresses_of_its_domains_alone(
+    service_database: MakeServiceDatabase, issuer: LocalIssuer
+) -> None:
+    """Or the least careful issuer could speak for everybody: a user is found by a verified address."""
+    world = World(
+        service_database("identity"),
+        replace(issuer.config, email_domains=("acme.example", "xn--bcher-kva.example")),
+    )
+    await world.rpcs.keys.ensure_first()
+    for subject, email in (("a", "ann@ACME.example"), ("b", "bea@bücher.example")):
+        assert await world.call("ExchangeToken", exchange(issuer.token(sub=subject, email=email)))
+    for email in ("ann@other.example", "ann@sub.acme.example", "ann@acme.example.org", "ann@notacme.example"):
+        refused = await world.reason("ExchangeToken", exchange(issuer.token(sub="c", email=email)))
+        assert refused == ("UNAUTHENTICATED", "EMAIL_NOT_VERIFIED")
+    moved = exchange(issuer.token(sub="a", email="ann@other.example"))
+    assert await world.reason("ExchangeToken", moved) == ("UNAUTHENTICATED", "EMAIL_NOT_VERIFIED")
 
 
 async def test_the_nonce_of_the_sign_in_must_be_the_token_s(world: World, issuer: LocalIssuer) -> None:
@@ -224,7 +254,7 @@ async def test_an_issuer_that_does_not_answer_is_unavailable_and_costs_no_tries(
     assert await world.call("ExchangeToken", exchange(issuer.token()))
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"keys": {}}', b"\xff", b" " * (ISSUER_KEYS_BYTES_MAX + 1)])
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"keys": {}}', b"\xff", b" " * (ISSUER_ANSWER_BYTES_MAX + 1)])
 async def test_an_issuer_that_answers_nonsense_is_unavailable(world: World, issuer: LocalIssuer, body: bytes) -> None:
     issuer.body = body
     assert await world.reason("ExchangeToken", exchange(issuer.token())) == UNAVAILABLE
@@ -270,10 +300,21 @@ async def test_an_issuer_s_last_keys_are_used_for_a_day_while_it_does_not_answer
     assert await world.reason("ExchangeToken", exchange(issuer.token(now=world.clock.now()))) == UNAVAILABLE
 
 
+async def test_one_address_gets_so_many_sign_ins_whatever_it_sends(world: World, issuer: LocalIssuer) -> None:
+    for _ in range(SIGN_INS_PER_PEER):
+        assert await world.reason("ExchangeToken", exchange("ann")) in (INVALID, LIMITED)
+    assert await world.reason("ExchangeToken", exchange(issuer.token())) == LIMITED
+    assert await world.call("ExchangeToken", exchange(issuer.token()), peer="ipv4:198.51.100.1:1")
+    world.clock.advance(timedelta(seconds=1))
+    assert await world.call("ExchangeToken", exchange(issuer.token()))
+
+
 async def test_forgers_are_slowed_down_by_address_and_users_by_themselves(world: World, issuer: LocalIssuer) -> None:
     for _ in range(CREDENTIAL_FAILURES_PER_PEER):
         assert await world.reason("ExchangeToken", exchange("ann")) == INVALID
     assert await world.reason("ExchangeToken", exchange("ann")) == LIMITED
+    beside = exchange(issuer.token(sub="cat", email="cat@acme.example"))
+    assert await world.call("ExchangeToken", beside), "others sign in through the same gateway"
     for _ in range(TOKENS_PER_HOLDER):
         await world.call("ExchangeToken", exchange(issuer.token()), peer="ipv4:198.51.100.1:1")
     late = exchange(issuer.token())
@@ -292,6 +333,7 @@ def test_keys_that_nobody_should_believe_are_passed_over() -> None:
         entry(good, jwt.algorithms.RSAAlgorithm, use="enc"),
         entry(good, jwt.algorithms.RSAAlgorithm, kid=""),
         entry(good, jwt.algorithms.RSAAlgorithm, kid=7),
+        entry(good, jwt.algorithms.RSAAlgorithm, kid="\ud800"),
         entry(good, jwt.algorithms.RSAAlgorithm, alg="HS256"),
         entry(good, jwt.algorithms.RSAAlgorithm, alg="RSA-OAEP"),
         entry(rsa.generate_private_key(65537, 1024), jwt.algorithms.RSAAlgorithm),
@@ -310,6 +352,8 @@ def test_the_issuers_file_names_each_issuer_once_and_safe_addresses_only(tmp_pat
     file.write_text(json.dumps([good, good | {"issuer": "https://b.test", "jwks_uri": "http://[::1]:80/k"}]))
     assert [issuer.issuer for issuer in load_issuers(file)] == ["https://a.test", "https://b.test"]
     assert load_issuers(None) == ()
+    file.write_text(json.dumps([good | {"email_domains": ["Acme.example", "bücher.example"]}]))
+    assert load_issuers(file)[0].email_domains == ("acme.example", "xn--bcher-kva.example")
     for odd in (
         {},
         [1],
@@ -317,6 +361,10 @@ def test_the_issuers_file_names_each_issuer_once_and_safe_addresses_only(tmp_pat
         [good | {"more": "x"}],
         [good | {"audience": ""}],
         [good | {"audience": ["us"]}],
+        [good | {"email_domains": "acme.example"}],
+        [good | {"email_domains": []}],
+        [good | {"email_domains": ["*.acme.example"]}],
+        [good | {"email_domains": [""]}],
         [good, good],
         [good | {"jwks_uri": "http://a.test/keys"}],
         [good | {"jwks_uri": "file:///etc/passwd"}],

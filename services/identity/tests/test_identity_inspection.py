@@ -18,7 +18,7 @@ from apportion_identity.rpc.inspection_rpcs import InspectionRpcs
 from apportion_identity.store.dns import DnsResolver
 from apportion_identity.store.suffixes import PackagedSuffixes
 from loopback_dns import LoopbackDns
-from mail_maker import Signer
+from mail_maker import FakeDns, Signer
 from protovalidate import validate
 
 SUFFIXES = PackagedSuffixes()
@@ -83,10 +83,33 @@ async def test_a_domain_that_is_set_up_well_has_good_records_and_is_told_what_to
 
 
 async def test_a_domain_without_records_is_told_to_sign_first(dns: LoopbackDns) -> None:
+    dns.set("acme.com.au", "A", ["192.0.2.80"])
     found = await inspect(dns, "acme.com.au")
     assert found.claimable
     assert states(found) == {"mx": "absent", "spf": "absent", "dmarc": "absent"}
     assert "DKIM" in found.advice[0]
+    assert "acme.com.au itself" in found.advice[1]
+    assert len(found.advice) == 2, "what is absent and not needed is nothing to do"
+
+
+async def test_a_name_that_the_dns_does_not_know_is_told_to_check_its_spelling(dns: LoopbackDns) -> None:
+    (advice,) = (await inspect(dns, "acne.com.au")).advice
+    assert "knows no name acne.com.au" in advice
+    # Some servers deny a name and still answer for what lies below it; this one denies all but the key.
+    denying = InspectDomain(FakeDns(Signer("acne.com.au", "google").dns()), SUFFIXES, SharedMail())
+    (advice,) = (await denying("acne.com.au", "")).advice
+    assert "acne.com.au itself" in advice
+
+
+async def test_what_is_broken_is_to_be_mended_and_what_is_weak_is_only_told(dns: LoopbackDns) -> None:
+    publish(dns, Signer("acme.com.au", "google"))
+    dns.set("acme.com.au", "TXT", ["v=spf1 -all", "v=spf1 +all"])
+    dns.set("_dmarc.acme.com.au", "TXT", ["v=DMARC1; p=none"])
+    found = await inspect(dns, "acme.com.au")
+    (dmarc,) = [record for record in found.records if record.kind == "dmarc"]
+    assert "policy is none" in dmarc.advice
+    assert len(found.advice) == 2
+    assert "several SPF records" in found.advice[1]
 
 
 async def test_a_selector_that_is_asked_for_is_looked_at_and_no_other(dns: LoopbackDns) -> None:
@@ -173,13 +196,16 @@ async def test_a_dmarc_record_is_read(dns: LoopbackDns, records: list[str], stat
         ("bank.com.au", "DOMAIN_SAYS_PUBLIC_SUFFIX"),
     ],
 )
-async def test_a_name_that_cannot_be_claimed_says_why_first(dns: LoopbackDns, domain: str, reason: str) -> None:
+async def test_a_name_that_cannot_be_claimed_says_why_and_nothing_else(
+    dns: LoopbackDns, domain: str, reason: str
+) -> None:
     dns.set("_dmarc.bank.com.au", "TXT", ["v=DMARC1; p=reject; psd=y"])
     found = await inspect(dns, domain)
     assert not found.claimable
     assert found.reason == reason
     assert found.records
-    assert found.advice[0].endswith(".")
+    (advice,) = found.advice
+    assert advice.endswith(".")
 
 
 @pytest.mark.parametrize("text", ["acme..com", "192.0.2.1", "[192.0.2.1]", "not a name"])
@@ -195,6 +221,7 @@ async def test_a_failing_dns_is_unavailable_and_says_when_to_come_again(dns: Loo
     with pytest.raises(Unavailable) as refused:
         await inspect(dns, "acme.com.au")
     assert (refused.value.reason, refused.value.retry_after_s) == ("DNS_UNAVAILABLE", DNS_RETRY_AFTER_S)
+    assert "no answer for TXT acme.com.au;" in refused.value.message
     dns.come_back()
     assert (await inspect(dns, "acme.com.au")).domain == "acme.com.au"
 

@@ -149,6 +149,49 @@ async def test_a_pending_member_becomes_an_active_one_by_an_invitation(world: Wo
     assert world.roles("acme") == {ANN: "Owner", BEA: "User"}
 
 
+@pytest.mark.parametrize(
+    ("left", "standing"),
+    [
+        (pb.MEMBER_ROLE_OWNER, {"owner", "admin", "user"}),
+        (pb.MEMBER_ROLE_ADMIN, {"admin", "user"}),
+        (pb.MEMBER_ROLE_USER, set()),
+        (None, set()),
+    ],
+)
+async def test_what_a_member_invited_to_ends_with_the_role_that_allowed_it(
+    world: World, left: pb.MemberRole | None, standing: set[str]
+) -> None:
+    """Or who is about to lose a role would invite another address of theirs first."""
+    bea = world.add_member("acme", BEA, "Owner")
+    roles = {"owner": pb.MEMBER_ROLE_OWNER, "admin": pb.MEMBER_ROLE_ADMIN, "user": pb.MEMBER_ROLE_USER}
+    tokens = {name: (await world.invite(bea, "acme", f"{name}@b.example", role)).token for name, role in roles.items()}
+    world.add_member("other", BEA, "Owner")
+    elsewhere = await world.invite(bea, "other", "owner@b.example", pb.MEMBER_ROLE_OWNER)
+    by_ann = await world.invite(user(ANN), "acme", CAT, pb.MEMBER_ROLE_OWNER)
+    target = {"org_id": org_id("acme"), "user_id": user_id(BEA)}
+    if left is None:
+        await world.call(user(ANN), "RemoveMember", pb.RemoveMemberRequest(**target))
+    else:
+        await world.call(user(ANN), "SetMemberRole", pb.SetMemberRoleRequest(**target, role=left))
+    assert len(world.audited("invitation.revoke")) == 3 - len(standing)
+    for name, token in tokens.items():
+        invited = world.add_user(f"{name}@b.example")
+        if name in standing:
+            assert (await world.accept(invited, token)).role == roles[name]
+        else:
+            assert await world.reason(invited, "AcceptInvitation", acceptance(token)) == REVOKED
+            await world.invite(user(ANN), "acme", f"{name}@b.example")
+    await world.accept(user("owner@b.example"), elsewhere.token)
+    await world.accept(world.add_user(CAT), by_ann.token)
+
+
+async def test_who_leaves_takes_back_what_they_invited_to(world: World) -> None:
+    bea = world.add_member("acme", BEA, "Admin")
+    made = await world.invite(bea, "acme", CAT, pb.MEMBER_ROLE_ADMIN)
+    await world.call(bea, "RemoveMember", pb.RemoveMemberRequest(org_id=org_id("acme"), user_id=user_id(BEA)))
+    assert await world.reason(world.add_user(CAT), "AcceptInvitation", acceptance(made.token)) == REVOKED
+
+
 async def test_only_an_owner_or_an_operator_invites_an_owner_and_a_user_invites_nobody(world: World) -> None:
     world.add_member("acme", BEA, "Admin")
     world.add_member("acme", CAT, "User")

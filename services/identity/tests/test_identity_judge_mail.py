@@ -66,8 +66,13 @@ async def test_the_same_message_verifies_once_the_dns_is_back(state: str) -> Non
         await judged(dns)
     assert trouble.value.reason == "DNS_UNAVAILABLE"
     assert trouble.value.retry_after_s == 60
+    assert "no answer for TXT mail._domainkey.acme.com;" in trouble.value.message
     dns.records = SIGNER.dns()
     assert reason_of(await judged(dns)) == "VERIFIED"
+
+
+def test_a_question_is_told_without_what_cannot_be_printed() -> None:
+    assert Question("a\x1b[2J\r\n\u00e9.com", "TXT").text == "TXT a\\x1b[2J\\r\\n\\xe9.com"
 
 
 async def test_the_includes_of_spf_are_followed_round_by_round() -> None:

@@ -26,7 +26,7 @@ from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
 from apportion_identity.app import verification
 from apportion_identity.app.conflicts import Conflicts
 from apportion_identity.app.judge_mail import JudgeMail
-from apportion_identity.app.ports import ClaimRecord
+from apportion_identity.app.ports.claims import ClaimRecord
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.app.verification import Verification
 from apportion_identity.domain.claim_states import ClaimStatus

@@ -87,6 +87,37 @@ async def test_an_invitation_that_is_revoked_while_it_is_accepted_has_one_end(wo
         assert (email in world.roles("acme")) == (found["INVITATION_CONSUMED"] == 1)
 
 
+async def test_who_is_removed_while_they_invite_leaves_no_invitation_behind(world: World) -> None:
+    for n in range(10):
+        email = f"admin{n}@acme.example"
+        admin = world.add_member("acme", email, "Admin")
+        invites = [world.call(admin, "CreateInvitation", invitation("acme", f"i{n}-{m}@b.example")) for m in range(4)]
+        found = await outcomes([*invites, world.call(user(ANN), "RemoveMember", removal("acme", email))])
+        assert found["done"] + found["ROLE_REQUIRED"] == 5
+        assert world.rows(
+            "SELECT count(*) FROM invitation WHERE invited_by = %s AND revoked_at IS NULL", user_id(email)
+        ) == [(0,)]
+
+
+async def test_an_invitation_is_accepted_before_its_inviter_is_removed_or_not_at_all(world: World) -> None:
+    for n in range(10):
+        inviter, invited = f"admin{n}@acme.example", f"invited{n}@b.example"
+        made = await world.invite(world.add_member("acme", inviter, "Admin"), "acme", invited)
+        accept = pb.AcceptInvitationRequest(token=made.token)
+        found = await outcomes(
+            [
+                world.call(world.add_user(invited), "AcceptInvitation", accept),
+                world.call(user(ANN), "RemoveMember", removal("acme", inviter)),
+            ]
+        )
+        assert found in ({"done": 2}, {"done": 1, "INVITATION_REVOKED": 1})
+        assert (invited in world.roles("acme")) == (found["done"] == 2)
+        last = world.rows(
+            "SELECT action FROM audit_entry WHERE action LIKE 'membership.%%' ORDER BY at DESC, audit_id DESC LIMIT 1"
+        )
+        assert last == [("membership.remove",)]
+
+
 async def test_when_two_owners_remove_each_other_one_stays(world: World) -> None:
     for n in range(10):
         one, two = f"one{n}@acme.example", f"two{n}@acme.example"
@@ -175,6 +206,19 @@ async def test_two_accounts_of_one_issuer_that_race_for_an_address_do_not_share_
         return str(found.user_id)
 
     assert await outcomes([sign_in(f"subject-{n}") for n in range(10)]) == {"done": 1, "ADDRESS_HELD": 9}
+
+
+async def test_of_ten_who_are_given_one_new_address_at_once_one_gets_it(world: World) -> None:
+    async def sign_in(number: int, email: str) -> str:
+        found = await world.database.run(
+            lambda tx: world.users.of_login(tx, "https://issuer.example", f"subject-{number}", email)
+        )
+        return str(found.user_id)
+
+    users = [await sign_in(number, f"p{number}@acme.example") for number in range(10)]
+    assert await asyncio.gather(*(sign_in(number, "one@acme.example") for number in range(10))) == users
+    assert world.rows("SELECT count(*) FROM app_user WHERE email = 'one@acme.example'") == [(1,)]
+    assert world.audited("app_user.change") == ["app_user.change"]
 
 
 async def test_settings_that_are_set_at_once_are_audited_as_a_chain(world: World) -> None:

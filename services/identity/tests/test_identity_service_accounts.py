@@ -199,6 +199,28 @@ async def test_whoever_guesses_keys_is_slowed_down_by_address_and_no_other_addre
     assert await world.call("IssueToken", issue(made.key))
 
 
+async def test_who_guesses_does_not_stop_the_programs_that_share_the_address(world: World) -> None:
+    running, revoked = await world.account("running"), await world.account("revoked")
+    for made in (running, revoked):
+        await world.call("IssueToken", issue(made.key))
+    for number in range(CREDENTIAL_FAILURES_PER_PEER):
+        assert await world.reason("IssueToken", issue(f"apk_{number}")) == KEY_INVALID
+    assert await world.reason("IssueToken", issue("apk_more")) == LIMITED
+    assert await world.call("IssueToken", issue(running.key))
+    await world.call("RevokeServiceAccount", revocation(revoked.account.account_id))
+    assert await world.reason("IssueToken", issue(revoked.key)) == KEY_INVALID
+    assert await world.reason("IssueToken", issue(revoked.key)) == LIMITED, "it is a wrong key like any other"
+
+
+async def test_who_hangs_up_before_the_answer_has_had_the_try(world: World) -> None:
+    for number in range(CREDENTIAL_FAILURES_PER_PEER):
+        call = asyncio.create_task(world.call("IssueToken", issue(f"apk_{number}")))
+        await asyncio.sleep(0)
+        call.cancel()
+        await asyncio.wait({call})
+    assert await world.reason("IssueToken", issue("apk_more")) == LIMITED
+
+
 async def test_a_hundred_guesses_at_once_get_no_more_tries_than_one_after_the_other(world: World) -> None:
     guesses = (world.reason("IssueToken", issue(f"apk_{number}")) for number in range(100))
     outcomes = await asyncio.gather(*guesses)

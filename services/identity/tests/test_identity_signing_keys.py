@@ -9,15 +9,20 @@ from pathlib import Path
 
 import jwt
 import pytest
-from access_world import SEALING_KEY, World
+from access_world import SCOPE, SEALING_KEY, World
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.errors import ApportionError, Unavailable
+from apportion_common.grpc import limits as grpc_limits
+from apportion_common.grpc.auth import TokenVerifier
+from apportion_common.grpc.key_source import KeySource
+from apportion_common.local.keys import TokenSigningKey, write_jwks
 from apportion_common.testing.plugin import MakeServiceDatabase
-from apportion_identity.app.ports import UnsealError
+from apportion_identity.app.ports.access import UnsealError
 from apportion_identity.jobs.rotate_keys import KeyKeeper
-from apportion_identity.limits import KEY_AGE_DAYS, KEY_PUBLISH_LEAD_S, KEY_TAIL_S
+from apportion_identity.limits import KEY_AGE_DAYS, KEY_PUBLISH_LEAD_S, KEY_SET_CACHE_MS, KEY_TAIL_S
 from apportion_identity.store.key_files import read_secret_keys
 from apportion_identity.store.sealing import SealingKeys
+from sqlalchemy import event
 
 LEAD, TAIL = timedelta(seconds=KEY_PUBLISH_LEAD_S), timedelta(seconds=KEY_TAIL_S)
 OTHER_KEY = bytes(32)
@@ -39,8 +44,8 @@ async def token(world: World) -> str:
         return await world.rpcs.keys.sign(connection, claims)
 
 
-def rotation(request_id: str = "") -> pb.RotateSigningKeyRequest:
-    return pb.RotateSigningKeyRequest(reason="For the test.", request_id=request_id)
+def rotation(request_id: str = "", *, leaked: bool = False) -> pb.RotateSigningKeyRequest:
+    return pb.RotateSigningKeyRequest(reason="For the test.", request_id=request_id, leaked=leaked)
 
 
 async def test_however_many_processes_start_at_once_there_is_one_first_key(world: World) -> None:
@@ -117,6 +122,50 @@ async def test_of_rotations_at_once_one_succeeds_and_a_repetition_gets_its_answe
     assert await world.reason("RotateSigningKey", rotation()) == ("FAILED_PRECONDITION", "ROTATION_IN_PROGRESS")
 
 
+@pytest.mark.parametrize("in_progress", [False, True])
+async def test_a_leaked_key_is_gone_at_once_and_its_successor_signs_at_once(world: World, in_progress: bool) -> None:
+    await world.rpcs.keys.ensure_first()
+    if in_progress:
+        await world.call("RotateSigningKey", rotation())
+    before = await published(world)
+    old = await token(world)
+    answer = await world.call("RotateSigningKey", rotation(leaked=True))
+    assert answer.signs_from.ToDatetime(tzinfo=world.clock.now().tzinfo) == world.clock.now()
+    assert await published(world) == [answer.kid]
+    assert jwt.get_unverified_header(await token(world))["kid"] == answer.kid
+    assert world.rows("SELECT kid FROM signing_key") == [(answer.kid,)]
+    with pytest.raises(jwt.InvalidKeyError):
+        await world.verify(old, world.process())
+    removed = world.rows("SELECT before ->> 'kid', actor FROM audit_entry WHERE action = 'signing_key.remove'")
+    assert sorted(removed) == sorted((kid, "user:operator") for kid in before)
+
+
+async def test_verifiers_drop_a_leaked_key_when_they_look_or_meet_a_token_of_the_new_one(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also what they have verified before; nobody waits for the 90 s that a key is published before it signs."""
+    monkeypatch.setattr(grpc_limits, "KEY_ASK_PAUSE_S", 0)
+    await world.rpcs.keys.ensure_first()
+    write_jwks(tmp_path / "jwks.json", [TokenSigningKey.create_or_load(tmp_path / "file.key")])
+    sources = [KeySource(world.process().keys.key_set) for _ in range(2)]
+    verifiers = [TokenVerifier(tmp_path / "jwks.json", SCOPE.issuer, SCOPE.audience, world.clock) for _ in sources]
+    made = await world.account()
+    old = (await world.call("IssueToken", pb.IssueTokenRequest(key=made.key))).access_token
+    for verifier, source in zip(verifiers, sources, strict=True):
+        verifier.trust(source)
+        assert await verifier.verify_asking(old)
+    await world.call("RotateSigningKey", rotation(leaked=True))
+    new = (await world.call("IssueToken", pb.IssueTokenRequest(key=made.key))).access_token
+    world.clock.advance(timedelta(seconds=KEY_SET_CACHE_MS / 1_000))
+    await sources[0].refresh()
+    assert await verifiers[1].verify_asking(new)
+    for verifier in verifiers:
+        with pytest.raises(ApportionError) as refusal:
+            await verifier.verify_asking(old, may_ask=False)
+        assert refusal.value.reason == "TOKEN_INVALID"
+        assert await verifier.verify_asking(new)
+
+
 async def test_a_key_of_a_month_gets_its_successor_and_one_whose_tokens_are_gone_is_removed(world: World) -> None:
     await world.rpcs.keys.ensure_first()
     (first,) = await published(world)
@@ -161,6 +210,16 @@ async def test_the_key_set_is_read_from_the_database_once_a_second_at_most(world
     assert await world.rpcs.keys.key_set() == before
     world.clock.advance(timedelta(seconds=1))
     assert await world.rpcs.keys.key_set() != before
+
+
+async def test_however_many_ask_for_the_key_set_at_once_it_is_read_once(world: World) -> None:
+    await world.rpcs.keys.ensure_first()
+    reads: list[str] = []
+    engine = world.database.engine.sync_engine
+    event.listen(engine, "before_cursor_execute", lambda *call: reads.append(call[2]))
+    answers = await asyncio.gather(*(world.rpcs.keys.key_set() for _ in range(40)))
+    assert len(set(answers)) == 1
+    assert len([statement for statement in reads if "signing_key" in statement]) == 1
 
 
 def test_a_sealed_secret_opens_for_its_owner_alone_and_not_after_any_change() -> None:

@@ -431,6 +431,18 @@ async def test_a_client_that_falls_silent_within_a_message_is_shut_out(tmp_path:
         assert not world.judge.asked
 
 
+async def test_a_command_without_an_end_is_not_read_for_ever(tmp_path: Path) -> None:
+    async with smtp_world(tmp_path, commands=10, command_bytes=100) as world:
+        client = await world.connect()
+        await client.hello()
+        for _ in range(9):
+            await client.send(b"a" * 100)
+        assert await client.say("") == "500 Command line too long"
+        await client.send(b"a" * 200)
+        assert (await client.reply()).startswith("421 4.7.0 There were too many commands")
+        assert await client.closed()
+
+
 async def test_a_client_that_never_reads_is_dropped(tmp_path: Path) -> None:
     async with smtp_world(tmp_path, command_timeout_s=0.3, close_timeout_s=0.05, commands=10_000_000) as world:
         with socket.socket() as deaf:

@@ -291,3 +291,12 @@ async def test_what_dies_between_two_writes_has_written_nothing_and_the_same_cal
             await world.call(RELAY, "SubmitVerificationEmail", request)
     assert written(world) == before
     assert (await world.call(RELAY, "SubmitVerificationEmail", request)).outcome == VERIFIED
+
+
+async def test_a_domain_that_became_known_as_a_mail_providers_proves_nothing_any_more(world: World) -> None:
+    made = await world.claim("acme")
+    setting = pb.SetGlobalSettingRequest(key="shared_mail_domains", value=DOMAIN, reason="a provider")
+    await world.call(OPERATOR, "SetGlobalSetting", setting)
+    answer = await world.prove(made)
+    assert (answer.outcome, answer.reason) == (REFUSED, "DOMAIN_SHARED_MAIL")
+    assert (await world.get(made.claim)).status == pb.CLAIM_STATUS_PENDING

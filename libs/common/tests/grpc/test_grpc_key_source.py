@@ -145,6 +145,19 @@ async def test_a_thousand_guessed_key_ids_within_the_pause_cause_one_request(
     assert await verifier.verify_asking(token_of(world, rotated)), "what was learnt on the way is known"
 
 
+@pytest.mark.parametrize("kid", ["\ud800", "a\nb", "\x1b[31m", "\0"])
+async def test_a_key_id_that_cannot_be_written_down_is_nobodys_and_is_not_asked_for(
+    world: World, rotated: TokenSigningKey, kid: str
+) -> None:
+    """JSON can say half of a surrogate pair, on which whoever logs it would trip."""
+    verifier, publisher = world.verifier(), Publisher(rotated)
+    verifier.trust(KeySource(publisher.fetch))
+    token = world.token("operator", signing_key=rotated.private_key, kid=kid)
+    with pytest.raises(Unauthenticated) as refusal:
+        await verifier.verify_asking(token)
+    assert (refusal.value.reason, publisher.asked) == ("TOKEN_INVALID", 0)
+
+
 async def test_after_the_pause_an_unknown_key_is_asked_for_again(
     world: World, rotated: TokenSigningKey, stranger: TokenSigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,11 @@ def claim_not_found() -> NotFound:
 
 def claim_exists() -> AlreadyExists:
     """The organisation claims the name already."""
-    return AlreadyExists("CLAIM_EXISTS", "The organisation has a live claim of this domain already.", field="domain")
+    return AlreadyExists(
+        "CLAIM_EXISTS",
+        "The organisation has a live claim of this domain already; renew its address if that is lost.",
+        field="domain",
+    )
 
 
 def claim_rate_limited(retry_after_s: int) -> ResourceExhausted:

@@ -147,8 +147,8 @@ ISSUERS_MAX: Final = 50
 ISSUERS_FILE_BYTES_MAX: Final = 65_536
 """Configured issuers, and their file."""
 ISSUER_KEYS_MAX: Final = 100
-ISSUER_KEYS_BYTES_MAX: Final = 262_144
-"""An issuer's key set."""
+ISSUER_ANSWER_BYTES_MAX: Final = 262_144
+"""An issuer's key set, and the answer of HTTP that it comes in."""
 ISSUER_KEYS_FRESH_S: Final = 3_600
 """After so long an issuer's keys are fetched again."""
 ISSUER_KEYS_STALE_MAX_S: Final = 86_400
@@ -156,11 +156,17 @@ ISSUER_KEYS_STALE_MAX_S: Final = 86_400
 ISSUER_ASK_PAUSE_S: Final = 10
 """Between two fetches from one issuer, however many unknown key ids come."""
 ISSUER_TIMEOUT_S: Final = 5
+ISSUER_WAITERS_MAX: Final = 64
+"""Sign-ins that wait for one issuer's keys at once."""
 ISSUER_RSA_BITS_MIN: Final = 2_048
 """RFC 7518, section 3.3."""
 CREDENTIAL_FAILURES_PER_PEER: Final = 20
 CREDENTIAL_FAILURES_REFILL_PER_S: Final = 0.2
-"""Wrong keys and identity tokens of one address: a burst, and one every 5 s from then on. Good ones are not counted."""
+"""Wrong keys and identity tokens of one address: a burst, and one every 5 s from then on. Good ones are not counted.
+As every rate here it is counted in each process: with n replicas there are up to n times as many."""
+SIGN_INS_PER_PEER: Final = 200
+SIGN_INS_REFILL_PER_S: Final = 50
+"""Identity tokens of one address, good and bad ones: what a gateway may send, and what checking them may cost."""
 TOKENS_PER_HOLDER: Final = 30
 TOKENS_REFILL_PER_S: Final = 0.5
 """Tokens that one service account or user gets: a burst, and one every 2 s from then on."""

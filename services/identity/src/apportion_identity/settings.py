@@ -33,7 +33,8 @@ class Settings(ServiceSettings):
     oidc_issuers_file: Path | None = Field(
         default=None,
         description="JSON file of the OIDC issuers whose identity tokens are exchanged: a list of objects with issuer, "
-        "jwks_uri and audience, our client id there; none when not set.",
+        "jwks_uri and audience, our client id there, and email_domains where one is to be believed about addresses of "
+        "those domains alone; no issuers when not set.",
     )
     smtp_listen: str = Field(
         default="",

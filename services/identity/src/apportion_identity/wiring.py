@@ -19,6 +19,7 @@ from apportion_common.run import Runtime
 
 from apportion_identity.app.claims import Claims
 from apportion_identity.app.conflicts import Conflicts
+from apportion_identity.app.credential_guards import IdTokenGuard, KeyGuard
 from apportion_identity.app.delegation import Delegation
 from apportion_identity.app.id_tokens import IdTokens
 from apportion_identity.app.inspect_domain import InspectDomain
@@ -26,11 +27,13 @@ from apportion_identity.app.invitations import Invitations
 from apportion_identity.app.join_requests import JoinRequests
 from apportion_identity.app.judge_mail import JudgeMail
 from apportion_identity.app.members import Members, Users
-from apportion_identity.app.ports import DnsPort, IssuerKeys, OrgsPort, Sealing
+from apportion_identity.app.ports.access import IssuerKeys, Sealing
+from apportion_identity.app.ports.claims import OrgsPort
+from apportion_identity.app.ports.dns import DnsPort
 from apportion_identity.app.service_accounts import ServiceAccounts
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.app.signing_keys import SigningKeys
-from apportion_identity.app.tokens import CredentialGuard, ExchangeTokens, IssueTokens, TokenScope
+from apportion_identity.app.tokens import ExchangeTokens, IssueTokens, TokenScope
 from apportion_identity.app.verification import Verification
 from apportion_identity.consumers.org_created import FirstOwners, org_created_consumer
 from apportion_identity.consumers.smtp_gateway import SmtpGateway, VerificationMail, server_tls
@@ -139,9 +142,7 @@ def make_use_cases(database: Database, outside: Outside) -> UseCases:
         audit=StoredAuditTrail(database, shared),
         signing_keys=signing_keys,
         service_accounts=ServiceAccounts(accounts),
-        issue_tokens=IssueTokens(
-            database, accounts, signing_keys, outside.token_scope, CredentialGuard("service account keys", clock)
-        ),
+        issue_tokens=IssueTokens(database, accounts, signing_keys, outside.token_scope, KeyGuard(clock)),
         exchange_tokens=ExchangeTokens(
             database,
             IdTokens(outside.issuers, clock),
@@ -149,7 +150,7 @@ def make_use_cases(database: Database, outside: Outside) -> UseCases:
             stored_members,
             signing_keys,
             outside.token_scope,
-            CredentialGuard("identity tokens", clock),
+            IdTokenGuard(clock),
         ),
         settings=settings,
         claims=parts.claims,

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from apportion_common.errors import Unauthenticated
-from apportion_identity.domain.id_token import Expected, SignedIn, check_id_token
+from apportion_identity.domain.id_token import Expected, SignedIn, check_header, check_id_token
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 NOW_S = 1_760_000_000
 ISSUER, AUDIENCE = "https://accounts.test", "our-client"
+HEADER = {"alg": "ES256", "kid": "key-1", "typ": "JWT"}
+
+# Whatever JSON can say, halves of surrogate pairs included.
+TEXTS = st.text("aé@.\n\0\ud800\udfff", max_size=4)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | TEXTS
+JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=5)
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -34,6 +43,15 @@ def reason(found: dict[str, Any], nonce: str = "", now_s: int = NOW_S) -> str:
     with pytest.raises(Unauthenticated) as refusal:
         check(found, nonce, now_s)
     return refusal.value.reason
+
+
+def outcome(look: Callable[[dict[str, Any]], object], found: dict[str, Any]) -> str:
+    """What comes of looking at something: it is good, or the reason that it is refused with; else an error."""
+    try:
+        look(found)
+    except Unauthenticated as refusal:
+        return refusal.reason
+    return "good"
 
 
 def test_a_good_token_says_who_signed_in_and_how() -> None:
@@ -123,3 +141,50 @@ def test_a_token_is_of_the_sign_in_that_was_begun_or_of_none(carried: str | None
 )
 def test_an_address_that_the_issuer_does_not_vouch_for_is_nobody_s(changes: dict[str, Any]) -> None:
     assert reason(claims(**changes)) == "EMAIL_NOT_VERIFIED"
+
+
+@pytest.mark.parametrize("kind", ["JWT", "jwt", None])
+def test_a_good_header_says_algorithm_and_key_id(kind: str | None) -> None:
+    found = {name: value for name, value in (HEADER | {"typ": kind}).items() if value is not None}
+    assert check_header(found) == ("ES256", "key-1")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"alg": "none"},
+        {"alg": "HS256"},
+        {"alg": "es256"},
+        {"alg": ["ES256"]},
+        {"alg": {}},
+        {"alg": None},
+        {"kid": ""},
+        {"kid": "k" * 257},
+        {"kid": "\ud800"},
+        {"kid": "key-1\n"},
+        {"kid": ["key-1"]},
+        {"kid": None},
+        {"typ": "at+jwt"},
+        {"typ": "logout+jwt"},
+        {"typ": 7},
+        {"typ": None},
+        {"crit": []},
+        {"crit": ["exp"]},
+    ],
+)
+def test_a_header_that_is_not_as_it_must_be_makes_the_token_invalid(changes: dict[str, Any]) -> None:
+    with pytest.raises(Unauthenticated) as refusal:
+        check_header(HEADER | changes)
+    assert refusal.value.reason == "ID_TOKEN_INVALID"
+
+
+@given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit"]), JSON))
+def test_whatever_a_header_says_it_is_good_or_refused(changes: dict[str, Any]) -> None:
+    assert outcome(check_header, HEADER | changes) in ("good", "ID_TOKEN_INVALID")
+
+
+@given(st.sampled_from([*sorted(claims()), "nbf", "nonce", "azp"]), JSON)
+@example("nonce", "\ud800")
+def test_whatever_a_signed_token_claims_it_is_good_or_refused(name: str, value: object) -> None:
+    refusals = ("ID_TOKEN_INVALID", "ID_TOKEN_EXPIRED", "EMAIL_NOT_VERIFIED")
+    assert outcome(check, claims() | {name: value}) in ("good", *refusals)

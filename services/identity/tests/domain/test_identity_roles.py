@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 from apportion_common.errors import ApportionError
-from apportion_identity.domain.roles import Role, check_change, check_invite, check_reaches, check_removal
+from apportion_identity.domain.roles import Role, check_change, check_invite, check_reaches, check_removal, may_invite
 
 OWNER, ADMIN, USER = Role.OWNER, Role.ADMIN, Role.USER
 
@@ -24,6 +24,7 @@ def reason(check: object, *arguments: object, **keywords: object) -> str:
 def test_who_may_invite_whom(inviter: Role, invited: Role) -> None:
     allowed = inviter is OWNER or (inviter is ADMIN and invited is not OWNER)
     assert (reason(check_invite, inviter, invited) == "") == allowed
+    assert (may_invite(inviter, invited), may_invite(None, invited)) == (allowed, False)
 
 
 @pytest.mark.parametrize(

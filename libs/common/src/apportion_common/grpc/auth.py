@@ -23,7 +23,7 @@ from apportion_common.clock import Clock
 from apportion_common.errors import ApportionError, Unauthenticated, Unavailable
 from apportion_common.grpc import limits
 from apportion_common.grpc.context import Caller
-from apportion_common.grpc.jwks import ALGORITHM, load_jwks
+from apportion_common.grpc.jwks import ALGORITHM, is_key_id, load_jwks
 from apportion_common.grpc.key_source import KeySource
 from apportion_common.ids import parse_uuid
 from apportion_common.logs import get_logger
@@ -134,7 +134,7 @@ class TokenVerifier:
     def _check(self, token: str, now_s: int) -> VerifiedToken:
         try:
             kid = jwt.get_unverified_header(token).get("kid")
-            if not isinstance(kid, str) or not 0 < len(kid) <= limits.MAX_KID_CHARS:
+            if not is_key_id(kid):
                 raise _token_invalid()
             public_key = self._key(kid)
             if public_key is None:

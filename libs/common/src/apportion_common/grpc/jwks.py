@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -36,12 +36,16 @@ def parse_jwks(text: str, what: str) -> dict[str, Ed25519PublicKey]:
     return keys
 
 
+def is_key_id(value: object) -> TypeGuard[str]:
+    """Whether a key id is one that we take: a text that can be written down, for it stands in logs."""
+    return isinstance(value, str) and 0 < len(value) <= limits.MAX_KID_CHARS and value.isprintable()
+
+
 def _is_ours(entry: Mapping[str, Any]) -> bool:
     return (
         entry.get("kty") == "OKP"
         and entry.get("crv") == "Ed25519"
-        and isinstance(entry.get("kid"), str)
-        and 0 < len(entry["kid"]) <= limits.MAX_KID_CHARS
+        and is_key_id(entry.get("kid"))
         and entry.get("use", "sig") == "sig"
         and entry.get("alg", ALGORITHM) == ALGORITHM
         and "d" not in entry

@@ -7,7 +7,7 @@ from typing import Final
 from apportion.identity.v1 import identity_service_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from apportion_identity.app.ports import ClaimRecord, ConflictRecord
+from apportion_identity.app.ports.claims import ClaimRecord, ConflictRecord
 from apportion_identity.domain.claim_states import UNPROVEN, ClaimStatus
 from apportion_identity.domain.claims import delegations_of
 from apportion_identity.domain.mail.types import Evidence

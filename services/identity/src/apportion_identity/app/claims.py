@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion_identity import errors
 from apportion_identity.app.claim_messages import claim_changed_message
 from apportion_identity.app.conflicts import EXPIRED, WITHDRAWN, ClaimTerms, Conflicts, decided
-from apportion_identity.app.ports import ClaimRecord, ClaimStore
+from apportion_identity.app.ports.claims import ClaimRecord, ClaimStore
+from apportion_identity.app.ports.common import Place
 from apportion_identity.domain.claim_states import UNPROVEN, ClaimStatus
 from apportion_identity.domain.claims import TOKEN_BYTES, claim_address, is_below, stands_in_the_way, token_hash
 from apportion_identity.domain.domain_names import PublicSuffixes, claimable, normalise_domain
@@ -127,7 +128,7 @@ class Claims:
         return claim
 
     async def page(
-        self, connection: AsyncConnection, org_id: UUID, after: tuple[datetime, UUID] | None, most: int
+        self, connection: AsyncConnection, org_id: UUID, after: Place | None, most: int
     ) -> Sequence[ClaimRecord]:
         """The organisation's claims, newest first, after a place."""
         return await self._claims.claims_page(connection, org_id, after, most)

@@ -24,14 +24,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity import errors
 from apportion_identity.app.claim_messages import claim_changed_message, conflict_opened_message
-from apportion_identity.app.ports import (
-    ClaimMoved,
-    ClaimRecord,
-    ClaimStore,
-    ConflictRecord,
-    ConflictStore,
-    RuntimeSettings,
-)
+from apportion_identity.app.ports.claims import ClaimMoved, ClaimRecord, ClaimStore, ConflictRecord, ConflictStore
+from apportion_identity.app.ports.common import Place
+from apportion_identity.app.ports.settings import RuntimeSettings
 from apportion_identity.domain.claim_states import ClaimStatus, check_transition
 from apportion_identity.domain.claims import stands_in_the_way
 from apportion_identity.domain.domain_names import PublicSuffixes
@@ -178,7 +173,7 @@ class Conflicts:
     async def page(
         self,
         connection: AsyncConnection,
-        after: tuple[datetime, UUID] | None,
+        after: Place | None,
         most: int,
         *,
         include_resolved: bool,

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion_identity import errors
 from apportion_identity.app.claims import Claims
 from apportion_identity.app.conflicts import ClaimTerms, Conflicts
-from apportion_identity.app.ports import ClaimRecord, ClaimStore, OrgsPort
+from apportion_identity.app.ports.claims import ClaimRecord, ClaimStore, OrgsPort
 from apportion_identity.domain.claim_states import ClaimStatus
 from apportion_identity.domain.claims import Delegation as Given
 from apportion_identity.domain.claims import delegated_to, delegations_of, is_below, with_delegations

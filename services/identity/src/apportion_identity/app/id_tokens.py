@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import jwt
 from apportion_common.clock import Clock
-from apportion_common.errors import Unauthenticated
+from apportion_common.errors import InvalidArgument, Unauthenticated
 
-from apportion_identity.app.ports import IssuerKeys
-from apportion_identity.domain.id_token import Expected, SignedIn, check_id_token, id_token_invalid
+from apportion_identity.app.ports.access import IssuerKeys
+from apportion_identity.domain.addresses import domain_of, normalise_address
+from apportion_identity.domain.id_token import (
+    Expected,
+    SignedIn,
+    check_header,
+    check_id_token,
+    email_not_verified,
+    id_token_invalid,
+)
 from apportion_identity.limits import ID_TOKEN_AGE_MAX_S, ID_TOKEN_LEEWAY_S
 
-ALGORITHMS: Final = frozenset(
-    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
-)
-"""Signatures of public keys. `none` and the HS family are not among them: with those anybody signs who knows the public
-key (RFC 8725, section 3.1)."""
-_KID_CHARS_MAX: Final = 256
 _US_PER_S: Final = 1_000_000
 
 
@@ -30,17 +33,13 @@ class IdTokens:
         self._clock = clock
 
     async def check(self, token: str, nonce: str) -> SignedIn:
-        """Who signed in.
+        """Who signed in, the address in its one form.
 
         Unauthenticated ISSUER_UNKNOWN, ID_TOKEN_INVALID, ID_TOKEN_EXPIRED, EMAIL_NOT_VERIFIED; Unavailable
         ISSUER_UNAVAILABLE when the issuer's keys cannot be had.
         """
         header, unproved = _read(token)
-        algorithm, kid = header.get("alg"), header.get("kid")
-        if algorithm not in ALGORITHMS or not isinstance(kid, str) or not 0 < len(kid) <= _KID_CHARS_MAX:
-            raise id_token_invalid()
-        if "crit" in header:  # We understand no extension (RFC 7515, section 4.1.11).
-            raise id_token_invalid()
+        algorithm, kid = check_header(header)
         name = unproved.get("iss")
         issuer = self._issuers.find(name) if isinstance(name, str) else None
         if issuer is None:
@@ -57,7 +56,11 @@ class IdTokens:
             leeway_s=ID_TOKEN_LEEWAY_S,
             age_s_max=ID_TOKEN_AGE_MAX_S,
         )
-        return check_id_token(claims, expected)
+        signed_in = check_id_token(claims, expected)
+        email = _address(signed_in.email)
+        if issuer.email_domains is not None and domain_of(email) not in issuer.email_domains:
+            raise email_not_verified()
+        return replace(signed_in, email=email)
 
 
 def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -67,6 +70,14 @@ def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
         raise id_token_invalid() from None
     return whole["header"], whole["payload"]
+
+
+def _address(email: str) -> str:
+    """The address in its one form. Unauthenticated ID_TOKEN_INVALID for what is no address."""
+    try:
+        return normalise_address(email)
+    except InvalidArgument:
+        raise id_token_invalid() from None
 
 
 def _verified(token: str, public_key: Any, algorithm: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from apportion_common.errors import InvalidArgument, Unavailable
 
-from apportion_identity.app.ports import DnsPort, RuntimeSettings
+from apportion_identity.app.ports.dns import DnsPort
+from apportion_identity.app.ports.settings import RuntimeSettings
 from apportion_identity.domain.domain_names import PublicSuffixes, canonical_domain, domain_malformed
 from apportion_identity.domain.mail.inspection import Inspection, inspect
 from apportion_identity.domain.mail.types import Answer, DnsTrouble, NeedsAnswers, Question
@@ -40,13 +41,9 @@ class InspectDomain:
                     break
                 answers.update(await self._dns.ask(needs.questions))
             except DnsTrouble as trouble:
-                raise _unavailable() from trouble
-        raise _unavailable()
+                raise _unavailable(f"The DNS gave no answer for {trouble.question.text}") from trouble
+        raise _unavailable("The domain's records lead to too many others")
 
 
-def _unavailable() -> Unavailable:
-    return Unavailable(
-        "DNS_UNAVAILABLE",
-        "The DNS gave no answer that is needed; try again later.",
-        retry_after_s=DNS_RETRY_AFTER_S,
-    )
+def _unavailable(why: str) -> Unavailable:
+    return Unavailable("DNS_UNAVAILABLE", f"{why}; try again later.", retry_after_s=DNS_RETRY_AFTER_S)

@@ -17,7 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity.app.members import Members
 from apportion_identity.app.messages import invitation_message
-from apportion_identity.app.ports import InvitationRecord, InvitationStore, MemberRecord, Place
+from apportion_identity.app.ports.common import Place
+from apportion_identity.app.ports.people import InvitationRecord, InvitationStore, MemberRecord
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.domain.addresses import normalise_address, same_address
 from apportion_identity.domain.invitation import (
@@ -89,7 +90,11 @@ class Invitations:
             uuid7(), new.org_id, new.email, new.role, Ends(now + new.lifetime), now, inviter.user_id
         )
         if not await self._store.add_invitation(tx, made, token_hash(token)):
-            raise AlreadyExists("INVITATION_EXISTS", "The address has an invitation that still stands.", field="email")
+            raise AlreadyExists(
+                "INVITATION_EXISTS",
+                "The address has an invitation that still stands; take it back to send another one.",
+                field="email",
+            )
         # Counted last, so that racing invitations hold the day's row for a moment only; a refusal undoes all of it.
         if not await self._store.count_invitation(tx, new.org_id, day_of(now), new.daily_limit):
             raise _daily_limit(new.daily_limit, now)
@@ -103,10 +108,14 @@ class Invitations:
         INVITATION_FOREIGN; FailedPrecondition INVITATION_CONSUMED, INVITATION_REVOKED, INVITATION_EXPIRED.
         """
         digest = token_hash(token)
-        found = await self._store.hold_by_hash(tx, digest)
+        found = await self._store.find_by_hash(tx.connection, digest)
         if found is None or not hmac.compare_digest(found[1], digest):
             raise _not_found("token")
-        invitation, now = found[0], tx.clock.now()
+        # Memberships first: who takes somebody's role away takes back what they invited to, under the same lock.
+        await self._members.hold(tx, found[0].org_id)
+        invitation = await self._store.hold_invitation(tx, found[0].org_id, found[0].invitation_id)
+        assert invitation is not None, "no invitation is ever deleted"
+        now = tx.clock.now()
         user = await self._members.caller_user(tx.connection)
         is_addressee = user is not None and same_address(user.email, invitation.email)
         check_acceptable(invitation.ends, now, is_addressee=is_addressee)

@@ -18,7 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity.app.members import Members, Users
 from apportion_identity.app.messages import join_request_message
-from apportion_identity.app.ports import JoinRequestRecord, JoinRequestStore, Place, UserRecord
+from apportion_identity.app.ports.common import Place
+from apportion_identity.app.ports.people import JoinRequestRecord, JoinRequestStore, UserRecord
 from apportion_identity.domain.addresses import domain_of, normalise_address
 from apportion_identity.domain.coverage import covering_org
 from apportion_identity.domain.roles import Role

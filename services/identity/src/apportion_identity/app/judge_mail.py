@@ -5,7 +5,7 @@ from __future__ import annotations
 from apportion_common.clock import Clock
 from apportion_common.errors import Unavailable
 
-from apportion_identity.app.ports import DnsPort
+from apportion_identity.app.ports.dns import DnsPort
 from apportion_identity.domain.domain_names import PublicSuffixes
 from apportion_identity.domain.mail.evaluator import judge
 from apportion_identity.domain.mail.message import Message, read_message
@@ -65,7 +65,8 @@ class JudgeMail:
             except DnsTrouble as trouble:
                 raise Unavailable(
                     "DNS_UNAVAILABLE",
-                    "The DNS gave no answer that is needed; nothing was decided. Send the same message again later.",
+                    f"The DNS gave no answer for {trouble.question.text}; nothing was decided. Send the same message "
+                    "again later.",
                     retry_after_s=DNS_RETRY_AFTER_S,
                 ) from trouble
         return Judgement(TOO_MANY_QUESTIONS, Evidence())

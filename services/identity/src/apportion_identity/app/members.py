@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -14,8 +14,9 @@ from apportion_common.ids import parse_uuid, uuid7
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity.app.messages import membership_changed
-from apportion_identity.app.ports import MemberRecord, MemberStore, UserRecord
-from apportion_identity.domain.roles import Role, check_change, check_reaches, check_removal
+from apportion_identity.app.ports.people import MemberRecord, MemberStore, UserRecord
+from apportion_identity.domain.addresses import same_address
+from apportion_identity.domain.roles import Role, check_change, check_reaches, check_removal, may_invite
 
 USER_SUBJECT: Final = "user:"
 """What a person's token subject begins with; the user id follows."""
@@ -53,6 +54,10 @@ class Members:
         if platform is None and user_id is not None:
             return _checked(user_id, await self._store.role(connection, org_id, user_id), needed)
         return _checked(user_id, platform, needed)
+
+    async def hold(self, tx: Transaction, org_id: UUID) -> None:
+        """Let no membership of the organisation change until the transaction ends; taken before any invitation."""
+        await self._store.lock_memberships(tx, org_id)
 
     async def caller_user(self, connection: AsyncConnection) -> UserRecord | None:
         """The person who calls; None for a program, and for who is gone."""
@@ -105,7 +110,7 @@ class Members:
         return True
 
     async def set_role(self, tx: Transaction, org_id: UUID, user_id: UUID, role: Role) -> MemberRecord:
-        """Change another member's role.
+        """Change another member's role; what they invited others to beyond their new one is taken back.
 
         NotFound MEMBER_NOT_FOUND; PermissionDenied ROLE_REQUIRED, OWN_ROLE, OWNER_REQUIRED; FailedPrecondition
         LAST_OWNER.
@@ -127,10 +132,11 @@ class Members:
             after={"role": role.value},
         )
         await tx.announce("identity.membership.changed", membership_changed(org_id, user_id, role), org_id=org_id)
+        await self._take_invitations_back(tx, org_id, user_id, role)
         return MemberRecord(org_id, user_id, member.email, role)
 
     async def remove(self, tx: Transaction, org_id: UUID, user_id: UUID) -> None:
-        """End a membership; everybody may end their own.
+        """End a membership; everybody may end their own. What they invited others to is taken back.
 
         NotFound MEMBER_NOT_FOUND; PermissionDenied ROLE_REQUIRED, OWNER_REQUIRED; FailedPrecondition LAST_OWNER.
         """
@@ -145,6 +151,18 @@ class Members:
         before = {"role": member.role.value, "status": "active"}
         await tx.audit("membership.remove", _resource(org_id, user_id), org_id=org_id, before=before)
         await tx.announce("identity.membership.removed", membership_changed(org_id, user_id, None), org_id=org_id)
+        await self._take_invitations_back(tx, org_id, user_id, None)
+
+    async def _take_invitations_back(self, tx: Transaction, org_id: UUID, inviter: UUID, role: Role | None) -> None:
+        """Revoke what a member with that role could not invite to now, or they would come back in by another address.
+
+        Their membership has changed by then: who invites at the same time is waited for, or refused.
+        """
+        beyond = [invited for invited in Role if not may_invite(role, invited)]
+        now = tx.clock.now()
+        for invitation_id in await self._store.revoke_invitations(tx, org_id, inviter, beyond, now):
+            after = {"revoked_at": now, "reason": "who invited may not any more"}
+            await tx.audit("invitation.revoke", f"invitation/{invitation_id}", org_id=org_id, after=after)
 
     async def _find(self, connection: AsyncConnection, org_id: UUID, user_id: UUID) -> MemberRecord:
         member = await self._store.member(connection, org_id, user_id)
@@ -184,12 +202,13 @@ class Users:
         """The user who signs in at an issuer as a subject; at first sight the one with the address, or a new one.
 
         `email` is normalised, and verified by the issuer. Once known, a login stays with its user whatever the address
-        says later (OpenID Connect Core 1.0, section 5.7). A user who signs in at the issuer under another subject is
-        not given to this one: the provider has handed the address to somebody else. PermissionDenied ADDRESS_HELD.
+        says later (OpenID Connect Core 1.0, section 5.7), and the user has the address that it says last. A user who
+        signs in at the issuer under another subject is not given to this one: the provider has handed the address to
+        somebody else. PermissionDenied ADDRESS_HELD.
         """
         found = await self._store.user_of_login(tx.connection, issuer, subject)
         if found is not None:
-            return found
+            return await self._at_address(tx, found, email)
         user = await self.of_address(tx, email)
         await self._store.lock_user(tx, user.user_id)
         if await self._store.has_login_at(tx.connection, user.user_id, issuer):
@@ -206,6 +225,18 @@ class Users:
         twin = await self._store.user_of_login(tx.connection, issuer, subject)
         assert twin is not None, "a login that is taken belongs to somebody, and none is ever deleted"
         return twin
+
+    async def _at_address(self, tx: Transaction, user: UserRecord, email: str) -> UserRecord:
+        """The user with the address that is vouched for now: by one of before, nobody asks to join a former company.
+
+        An address that is another user's stays theirs, and this one keeps the old one.
+        """
+        if same_address(user.email, email) or not await self._store.change_address(tx, user.user_id, email):
+            return user
+        await tx.audit(
+            "app_user.change", f"app_user/{user.user_id}", before={"email": user.email}, after={"email": email}
+        )
+        return replace(user, email=email)
 
 
 def user_of_caller() -> UUID | None:

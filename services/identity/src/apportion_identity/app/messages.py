@@ -9,7 +9,8 @@ from uuid import UUID
 from apportion.identity.v1 import identity_service_pb2 as pb
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from apportion_identity.app.ports import InvitationRecord, JoinRequestRecord, MemberRecord, SettingRow
+from apportion_identity.app.ports.people import InvitationRecord, JoinRequestRecord, MemberRecord
+from apportion_identity.app.ports.settings import SettingRow
 from apportion_identity.domain.global_settings import KnownSetting
 from apportion_identity.domain.invitation import InvitationState
 from apportion_identity.domain.roles import Role

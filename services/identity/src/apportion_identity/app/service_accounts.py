@@ -16,7 +16,8 @@ from apportion_common.ids import uuid7
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity.app.messages import timestamp_of
-from apportion_identity.app.ports import AccountRecord, AccountStore, Place
+from apportion_identity.app.ports.access import AccountRecord, AccountStore
+from apportion_identity.app.ports.common import Place
 from apportion_identity.limits import SECRET_KEY_BYTES
 
 KEY_PREFIX: Final = "apk_"

@@ -12,7 +12,7 @@ from apportion_common.errors import InvalidArgument
 from apportion_common.logs import get_logger
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import SettingRow, SettingStore
+from apportion_identity.app.ports.settings import SettingRow, SettingStore
 from apportion_identity.domain.global_settings import KNOWN_SETTINGS, KnownSetting, known_setting
 from apportion_identity.limits import SETTINGS_CACHE_S
 

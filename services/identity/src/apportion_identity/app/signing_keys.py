@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -16,7 +17,7 @@ from apportion_common.logs import get_logger
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import Sealing, SigningKeyRecord, SigningKeyStore, UnsealError
+from apportion_identity.app.ports.access import Sealing, SigningKeyRecord, SigningKeyStore, UnsealError
 from apportion_identity.domain.key_set import public_key_set
 from apportion_identity.domain.signing_keys import KeyTimes, is_due, is_over, published_at, signing_at, succeed
 from apportion_identity.limits import KEY_AGE_DAYS, KEY_PUBLISH_LEAD_S, KEY_SET_CACHE_MS, KEY_TAIL_S, KEYS_MAX
@@ -42,6 +43,7 @@ class SigningKeys:
         self._sealing = sealing
         self._opened: dict[str, Ed25519PrivateKey] = {}
         self._published: tuple[int, str] | None = None
+        self._publishing = asyncio.Lock()
 
     async def ensure_first(self) -> None:
         """Make the first key if there is none, and see that the one that signs can be opened.
@@ -64,6 +66,16 @@ class SigningKeys:
         await self._store.lock(tx)
         return await self._add(tx, await self._store.all(tx.connection), reason)
 
+    async def replace_leaked(self, tx: Transaction, reason: str) -> KeyTimes:
+        """Make a key that signs at once, and remove all others, for somebody else may have them.
+
+        Who verifies drops them when it next looks (every 30 s), or meets a token of the new one; then good tokens of
+        theirs are refused too, and their holders need others.
+        """
+        await self._store.lock(tx)
+        await self._remove(tx, sorted(key.times.kid for key in await self._store.all(tx.connection)))
+        return await self._add(tx, (), reason)
+
     async def keep(self) -> None:
         """Give a key that has signed long enough its successor, and remove those whose last token is gone."""
 
@@ -75,23 +87,18 @@ class SigningKeys:
                 await self._add(tx, keys, f"after {KEY_AGE_DAYS} days")
             over = sorted(key.times.kid for key in keys if is_over(key.times, now))
             if over:
-                await self._store.remove(tx, over)
-                for kid in over:
-                    await tx.audit("signing_key.remove", f"signing_key/{kid}", before={"kid": kid})
+                await self._remove(tx, over)
 
         await self._database.run(work)
 
     async def key_set(self) -> str:
         """The public halves as a JSON Web Key Set; at most a second old. Unavailable KEY_SET_UNUSABLE."""
-        now_us = self._clock.now_us()
-        if self._published is not None and 0 <= now_us - self._published[0] < KEY_SET_CACHE_MS * _US_PER_MS:
+        # One at a time: whoever asks for it while it is read gets what is read.
+        async with self._publishing:
+            now_us = self._clock.now_us()
+            if self._published is None or not 0 <= now_us - self._published[0] < KEY_SET_CACHE_MS * _US_PER_MS:
+                self._published = (now_us, await self._read_key_set())
             return self._published[1]
-        async with self._database.read() as connection:
-            keys = {key.times.kid: key for key in await self._store.all(connection)}
-        shown = published_at([key.times for key in keys.values()], self._clock.now())
-        text = json.dumps({"keys": [dict(keys[times.kid].public_jwk) for times in shown]})
-        self._published = (now_us, public_key_set(text, KEYS_MAX))
-        return self._published[1]
 
     async def sign(self, connection: AsyncConnection, claims: Mapping[str, object]) -> str:
         """The claims as a token (JWT) of the key whose turn it is. Unavailable KEY_SET_UNUSABLE."""
@@ -102,6 +109,17 @@ class SigningKeys:
         private = self._open(keys[times.kid])
         self._opened = {kid: key for kid, key in self._opened.items() if kid in keys}
         return jwt.encode(dict(claims), private, algorithm=ALGORITHM, headers={"kid": times.kid})
+
+    async def _read_key_set(self) -> str:
+        async with self._database.read() as connection:
+            keys = {key.times.kid: key for key in await self._store.all(connection)}
+        shown = published_at([key.times for key in keys.values()], self._clock.now())
+        return public_key_set(json.dumps({"keys": [dict(keys[times.kid].public_jwk) for times in shown]}), KEYS_MAX)
+
+    async def _remove(self, tx: Transaction, kids: Sequence[str]) -> None:
+        await self._store.remove(tx, kids)
+        for kid in kids:
+            await tx.audit("signing_key.remove", f"signing_key/{kid}", before={"kid": kid})
 
     async def _add(self, tx: Transaction, keys: Sequence[SigningKeyRecord], reason: str) -> KeyTimes:
         """Make a key and say when those before it end. FailedPrecondition ROTATION_IN_PROGRESS."""

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from apportion_common.clock import Clock
 from apportion_common.db.unit_of_work import Database, Transaction
-from apportion_common.errors import InvalidArgument, PermissionDenied, Unauthenticated
+from apportion_common.errors import PermissionDenied, Unauthenticated
 from apportion_common.ids import uuid7
-from apportion_common.rate_limit import RateLimit
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apportion_identity.app.credential_guards import IdTokenGuard, KeyGuard
 from apportion_identity.app.id_tokens import IdTokens
 from apportion_identity.app.members import Users
-from apportion_identity.app.ports import AccountStore, MemberStore, UserRecord
+from apportion_identity.app.ports.access import AccountStore
+from apportion_identity.app.ports.people import MemberStore, UserRecord
 from apportion_identity.app.service_accounts import key_hash
 from apportion_identity.app.signing_keys import SigningKeys
-from apportion_identity.domain.addresses import normalise_address
-from apportion_identity.domain.id_token import id_token_invalid
 from apportion_identity.domain.roles import Role
 from apportion_identity.domain.tokens import access_claims, service_account_subject, user_subject
 from apportion_identity.limits import (
-    CREDENTIAL_FAILURES_PER_PEER,
-    CREDENTIAL_FAILURES_REFILL_PER_S,
-    LIMITED_KEYS_MAX,
     SERVICE_ACCOUNT_TOKEN_LIFE_S,
-    TOKENS_PER_HOLDER,
-    TOKENS_REFILL_PER_S,
     USER_TOKEN_LIFE_S,
 )
 
-RATE_LIMITED: Final = "TOKEN_RATE_LIMITED"
 _US_PER_S: Final = 1_000_000
 
 
@@ -65,38 +55,6 @@ class ExchangedToken:
     role: Role | None
 
 
-class CredentialGuard:
-    """Slows down whoever tries credentials, without standing in the way of those who have one.
-
-    A try is taken before the credential is looked at, so that tries side by side count too, and given back when it
-    turns out to be good.
-    """
-
-    def __init__(self, what: str, clock: Clock) -> None:
-        """Guard credentials of a kind, named in the plural."""
-        self._failures = RateLimit(
-            f"wrong {what}", CREDENTIAL_FAILURES_PER_PEER, CREDENTIAL_FAILURES_REFILL_PER_S, clock, LIMITED_KEYS_MAX
-        )
-        self._holders = RateLimit("new tokens", TOKENS_PER_HOLDER, TOKENS_REFILL_PER_S, clock, LIMITED_KEYS_MAX)
-
-    @asynccontextmanager
-    async def trying(self, peer: str) -> AsyncIterator[None]:
-        """Look at a credential from an address. ResourceExhausted TOKEN_RATE_LIMITED."""
-        self._failures.take(peer, reason=RATE_LIMITED)
-        try:
-            yield
-        except Unauthenticated:
-            raise
-        except BaseException:
-            self._failures.give_back(peer)
-            raise
-        self._failures.give_back(peer)
-
-    def count(self, holder: str) -> None:
-        """Count a token of a holder. ResourceExhausted TOKEN_RATE_LIMITED."""
-        self._holders.take(holder, reason=RATE_LIMITED)
-
-
 class IssueTokens:
     """Tokens for service accounts' keys."""
 
@@ -106,7 +64,7 @@ class IssueTokens:
         accounts: AccountStore,
         signing: SigningKeys,
         scope: TokenScope,
-        guard: CredentialGuard,
+        guard: KeyGuard,
     ) -> None:
         """Look keys up in a store, and sign with these keys."""
         self._database = database
@@ -121,9 +79,9 @@ class IssueTokens:
         The time is read before the account is: what a revocation finds issued already ends within the life from then.
         Unauthenticated KEY_INVALID, ResourceExhausted TOKEN_RATE_LIMITED, Unavailable KEY_SET_UNUSABLE.
         """
-        now_s = self._database.clock.now_us() // _US_PER_S
-        async with self._guard.trying(peer), self._database.read() as connection:
-            account = await self._accounts.find_live_by_key(connection, key_hash(key))
+        now_s, digest = self._database.clock.now_us() // _US_PER_S, key_hash(key)
+        async with self._guard.trying(peer, digest), self._database.read() as connection:
+            account = await self._accounts.find_live_by_key(connection, digest)
             if account is None:
                 raise Unauthenticated("KEY_INVALID", "The key is not valid.")
             subject = service_account_subject(account.account_id)
@@ -151,7 +109,7 @@ class ExchangeTokens:
         members: MemberStore,
         signing: SigningKeys,
         scope: TokenScope,
-        guard: CredentialGuard,
+        guard: IdTokenGuard,
     ) -> None:
         """Know users and their memberships from here, and sign with these keys."""
         self._database = database
@@ -171,10 +129,9 @@ class ExchangeTokens:
         now_s = self._database.clock.now_us() // _US_PER_S
         async with self._guard.trying(peer):
             signed_in = await self._id_tokens.check(id_token, nonce)
-            email = _address(signed_in.email)
 
             async def work(tx: Transaction) -> ExchangedToken:
-                user = await self._users.of_login(tx, signed_in.issuer, signed_in.subject, email)
+                user = await self._users.of_login(tx, signed_in.issuer, signed_in.subject, signed_in.email)
                 org, role = await self._place(tx.connection, user, org_id)
                 claims = access_claims(
                     issuer=self._scope.issuer,
@@ -206,11 +163,3 @@ class ExchangeTokens:
 
 def _issued(token: str, ends_s: int) -> IssuedToken:
     return IssuedToken(token, datetime.fromtimestamp(ends_s, UTC))
-
-
-def _address(email: str) -> str:
-    """The address in its one form. Unauthenticated ID_TOKEN_INVALID for what is no address."""
-    try:
-        return normalise_address(email)
-    except InvalidArgument:
-        raise id_token_invalid() from None

@@ -27,7 +27,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion_identity import errors
 from apportion_identity.app.claim_messages import evidence_message
 from apportion_identity.app.conflicts import ClaimTerms, Conflicts, decided, read_terms
-from apportion_identity.app.ports import Attempt, ClaimRecord, ClaimStore, RuntimeSettings
+from apportion_identity.app.ports.claims import Attempt, ClaimRecord, ClaimStore
+from apportion_identity.app.ports.settings import RuntimeSettings
 from apportion_identity.domain.claim_states import ClaimStatus
 from apportion_identity.domain.claims import (
     message_hash,
@@ -36,6 +37,7 @@ from apportion_identity.domain.claims import (
     token_hash,
     token_of_address,
 )
+from apportion_identity.domain.domain_names import is_shared_mail
 from apportion_identity.domain.mail.evaluator import addresses_of, read_message
 from apportion_identity.domain.mail.message import Message
 from apportion_identity.domain.mail.types import Envelope, Evidence, Judgement, Refusal
@@ -55,6 +57,8 @@ REASONS: Final = {
     "CLAIM_TOKEN_EXPIRED": "The claim's address takes no mail any more. Renew it and write to the new one.",
     "CLAIM_TOKEN_USED": "The claim was proved by another message already. Nothing more is to be mailed.",
     "CLAIM_WITHDRAWN": "The claim was given up or has ended. Make a new one and write to its address.",
+    "DOMAIN_SHARED_MAIL": "The domain has become known as a mail provider's, where strangers have addresses. Claim a "
+    "domain of your own.",
     "SEVERAL_CLAIMS_NAMED": "The message names the addresses of several claims. Write one message for each.",
     "MESSAGE_REPLAYED": "This message has proved another claim already. Write a new one.",
 }
@@ -193,6 +197,8 @@ class Verification:
             return Judgement(message, Evidence())
         if (closed := _closed(claim, self._database.clock.now())) is not None:
             return Judgement(closed, Evidence())
+        if is_shared_mail(claim.domain, await self._settings.get_list("shared_mail_domains")):
+            return Judgement(_refusal("DOMAIN_SHARED_MAIL"), Evidence())
         return await self._judge(message, envelope, domain=claim.domain, address=address)
 
     async def _decide(

@@ -88,6 +88,7 @@ class SmtpSession(SMTP):
         self._in_data = False
         self._open_cr = b""
         self._lines = 0
+        self._command_bytes = 0
         self._messages = 0
         self._unknown_recipients = 0
         self._total_timer: asyncio.TimerHandle | None = None
@@ -134,7 +135,7 @@ class SmtpSession(SMTP):
         return super().eof_received() if self._admitted else False
 
     def data_received(self, data: bytes) -> None:
-        """Take what came, if its lines end as they must and there are not too many of them."""
+        """Take what came, if its lines end as they must and there are not too many or too long ones."""
         if self._over or not self._admitted:
             return
         seen = self._open_cr + data
@@ -143,8 +144,11 @@ class SmtpSession(SMTP):
             self.end(BARE_LINE_END)
             return
         if not self._in_data:
+            limits = self._gateway.limits
             self._lines += data.count(b"\n")
-            if self._lines > self._gateway.limits.commands:
+            self._command_bytes += len(data)
+            # The second limit is for a line that never ends.
+            if self._lines > limits.commands or self._command_bytes > limits.commands * limits.command_bytes:
                 self.end("421 4.7.0 There were too many commands.")
                 return
         super().data_received(data)

@@ -1,6 +1,6 @@
 """What an OIDC identity token must say to be believed (OpenID Connect Core 1.0, section 3.1.3.7).
 
-The signature is checked before; here is what the claims must be. Every fault of the form is ID_TOKEN_INVALID with one
+The header is looked at before the signature, the claims after it. Every fault of the form is ID_TOKEN_INVALID with one
 message: who sends forged tokens learns nothing from the answer.
 """
 
@@ -17,7 +17,13 @@ SUBJECT_CHARS_MAX: Final = 255
 """OpenID Connect Core 1.0, section 2: sub has at most 255 ASCII characters."""
 AMR_ITEMS_MAX: Final = 16
 AMR_CHARS_MAX: Final = 50
+KID_CHARS_MAX: Final = 256
 SECONDS_MAX: Final = 1 << 53
+ALGORITHMS: Final = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
+)
+"""Signatures of public keys. `none` and the HS family are not among them: with those anybody signs who knows the public
+key (RFC 8725, section 3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +53,29 @@ def id_token_invalid() -> Unauthenticated:
     return Unauthenticated("ID_TOKEN_INVALID", "The identity token is not valid here.")
 
 
+def email_not_verified() -> Unauthenticated:
+    """Nobody whose word counts says that the address is the user's."""
+    return Unauthenticated("EMAIL_NOT_VERIFIED", "The issuer does not vouch for the e-mail address.")
+
+
+def check_header(header: Mapping[str, object]) -> tuple[str, str]:
+    """Algorithm and key id by the header of a token that nobody has vouched for yet. Unauthenticated ID_TOKEN_INVALID.
+
+    An issuer signs more with its keys than identity tokens: what its header calls something else, such as an access
+    token (`at+jwt`), is none, whatever its claims say (RFC 8725, section 3.11).
+    """
+    algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        raise id_token_invalid()
+    if not isinstance(kid, str) or not 0 < len(kid) <= KID_CHARS_MAX or not kid.isprintable():
+        raise id_token_invalid()
+    if not isinstance(kind, str) or kind.upper() != "JWT":
+        raise id_token_invalid()
+    if "crit" in header:  # We understand no extension (RFC 7515, section 4.1.11).
+        raise id_token_invalid()
+    return algorithm, kid
+
+
 def check_id_token(claims: Mapping[str, object], expected: Expected) -> SignedIn:
     """Who signed in by the claims of a token whose signature is good.
 
@@ -62,7 +91,7 @@ def check_id_token(claims: Mapping[str, object], expected: Expected) -> SignedIn
     email = claims.get("email")
     # The issuer's word for it is a boolean (section 5.1); a text such as "false" would be true.
     if claims.get("email_verified") is not True or not isinstance(email, str) or not email:
-        raise Unauthenticated("EMAIL_NOT_VERIFIED", "The issuer does not vouch for the e-mail address.")
+        raise email_not_verified()
     return SignedIn(expected.issuer, subject, email, amr)
 
 
@@ -75,8 +104,13 @@ def _is_for(claims: Mapping[str, object], audience: str) -> bool:
 def _check_nonce(claims: Mapping[str, object], nonce: str) -> None:
     """The token is of this very sign-in (step 11); one that carries a nonce is never taken without it."""
     carried = claims.get("nonce", "")
-    if not isinstance(carried, str) or not hmac.compare_digest(carried.encode(), nonce.encode()):
+    if not isinstance(carried, str) or not hmac.compare_digest(_bytes_of(carried), _bytes_of(nonce)):
         raise id_token_invalid()
+
+
+def _bytes_of(text: str) -> bytes:
+    """The bytes of any text: JSON can say half of a surrogate pair, which has none in UTF-8."""
+    return text.encode("utf-8", "surrogatepass")
 
 
 def _check_times(claims: Mapping[str, object], expected: Expected) -> None:

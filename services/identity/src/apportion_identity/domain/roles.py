@@ -49,6 +49,11 @@ def check_invite(inviter: Role, invited: Role) -> None:
         check_reaches(inviter, Role.OWNER)
 
 
+def may_invite(inviter: Role | None, invited: Role) -> bool:
+    """Whether `check_invite` lets somebody invite; `inviter` is None for who is no member any more."""
+    return inviter is not None and inviter.reaches(Role.OWNER if invited is Role.OWNER else Role.ADMIN)
+
+
 def check_change(actor: Role, *, is_own: bool, current: Role, new: Role, owners: int) -> None:
     """Who may change whose role; `owners` counts the organisation's Owners before the change.
 

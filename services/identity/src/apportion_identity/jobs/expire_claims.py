@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
-from apportion_common.db.faults import classify
 from apportion_common.db.unit_of_work import Database
 from apportion_common.logs import get_logger
 
 from apportion_identity.app.claims import Claims
 from apportion_identity.app.conflicts import read_terms
-from apportion_identity.app.ports import RuntimeSettings
+from apportion_identity.app.ports.settings import RuntimeSettings
+from apportion_identity.jobs.rounds import in_rounds
 from apportion_identity.limits import EXPIRED_CLAIMS_PER_ROUND_MAX, EXPIRY_EVERY_S
 
 log = get_logger(__name__)
@@ -32,17 +31,13 @@ class ExpireClaims:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set. Failures of the surroundings are waited out; another error ends the task."""
-        while not stop.is_set():
-            pause_s = EXPIRY_EVERY_S
-            try:
-                if await self.round() == EXPIRED_CLAIMS_PER_ROUND_MAX:
-                    pause_s = 0
-            except Exception as error:
-                if classify(error) != "infrastructure":
-                    raise
-                log.warning("claims.expiry_retry", error=type(error).__name__)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause_s)
+        await in_rounds(
+            stop,
+            self.round,
+            full=EXPIRED_CLAIMS_PER_ROUND_MAX,
+            every_s=EXPIRY_EVERY_S,
+            on_failure=lambda error: log.warning("claims.expiry_retry", error=type(error).__name__),
+        )
 
     async def round(self) -> int:
         """End the claims that are due; gives how many."""

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity.app.claim_messages import conflict_message
 from apportion_identity.app.conflicts import Conflicts, decided, read_terms
-from apportion_identity.app.ports import ConflictRecord
+from apportion_identity.app.ports.claims import ConflictRecord
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.rpc.values import id_of, place_of
 

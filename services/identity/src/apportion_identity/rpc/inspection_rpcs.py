@@ -9,7 +9,7 @@ from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceServi
 from apportion_common.grpc.context import current_caller
 
 from apportion_identity.app.inspect_domain import InspectDomain
-from apportion_identity.app.ports import RateLimiter
+from apportion_identity.app.ports.common import RateLimiter
 from apportion_identity.domain.mail.inspection import Inspection, RecordNote
 from apportion_identity.limits import (
     FINDING_ADVICE_CHARS_MAX,

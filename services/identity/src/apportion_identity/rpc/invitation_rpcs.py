@@ -13,7 +13,7 @@ from apportion_common.pages import page_size, read_token, split_page
 
 from apportion_identity.app.invitations import Invitations
 from apportion_identity.app.messages import ROLE_OF, invitation_message, member_message
-from apportion_identity.app.ports import RateLimiter
+from apportion_identity.app.ports.common import RateLimiter
 from apportion_identity.rpc.values import id_of, place_of
 
 

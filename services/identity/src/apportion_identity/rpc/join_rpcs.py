@@ -13,7 +13,7 @@ from apportion_common.pages import page_size, read_token, split_page
 
 from apportion_identity.app.join_requests import JoinRequests
 from apportion_identity.app.messages import JOIN_STATES, join_request_message
-from apportion_identity.app.ports import RateLimiter
+from apportion_identity.app.ports.common import RateLimiter
 from apportion_identity.rpc.values import id_of, place_of
 
 

@@ -15,7 +15,7 @@ from apportion_identity.app.inspect_domain import InspectDomain
 from apportion_identity.app.invitations import Invitations
 from apportion_identity.app.join_requests import JoinRequests
 from apportion_identity.app.members import Members
-from apportion_identity.app.ports import AuditTrail, RateLimiter
+from apportion_identity.app.ports.common import AuditTrail, RateLimiter
 from apportion_identity.app.service_accounts import ServiceAccounts
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.app.signing_keys import SigningKeys

@@ -32,7 +32,8 @@ class TokenRpcs(IdentityServiceServicer):
         """Make a new signing key."""
 
         async def work(tx: Transaction) -> pb.RotateSigningKeyResponse:
-            key = await self._signing_keys.rotate(tx, request.reason)
+            replace = self._signing_keys.replace_leaked if request.leaked else self._signing_keys.rotate
+            key = await replace(tx, request.reason)
             return pb.RotateSigningKeyResponse(kid=key.kid, signs_from=timestamp_of(key.signs_from))
 
         return await run_mutation(self._database, "RotateSigningKey", request, pb.RotateSigningKeyResponse, work)

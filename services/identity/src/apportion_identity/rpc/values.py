@@ -8,7 +8,7 @@ from uuid import UUID
 from apportion_common.errors import ApportionError
 from apportion_common.ids import parse_uuid
 
-from apportion_identity.app.ports import Place
+from apportion_identity.app.ports.common import Place
 
 
 def id_of(text: str, field: str) -> UUID:

@@ -8,12 +8,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
-from sqlalchemy import CursorResult, Executable, Row, null, text, update
+from sqlalchemy import CursorResult, Executable, Row, bindparam, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import Attempt, ClaimMoved, ClaimRecord
+from apportion_identity.app.ports.claims import Attempt, ClaimMoved, ClaimRecord
 from apportion_identity.domain.claim_states import ClaimStatus
 from apportion_identity.domain.domain_names import self_and_parents
 from apportion_identity.store.tables import claim_verification, domain_claim, shared
@@ -68,6 +68,13 @@ _ADD_REFUSED: Final = text(
                 WHERE claim_id = :claim_id AND at > CAST(:at AS timestamptz) - interval '1 day'
                 LIMIT :most) AS today) < :most
     """
+)
+_ADD_CLAIM: Final = insert(domain_claim)
+_SAVE_CLAIM: Final = update(domain_claim).where(
+    domain_claim.c.claim_id == bindparam("known_id"), domain_claim.c.status == bindparam("status_before")
+)
+_ADD_ACCEPTED: Final = (
+    insert(claim_verification).on_conflict_do_nothing().returning(claim_verification.c.verification_id)
 )
 _PROVED_BY: Final = text("SELECT claim_id FROM claim_verification WHERE proof_hash = :proof_hash AND accepted")
 _ANSWERED: Final = text(
@@ -131,54 +138,46 @@ class StoredClaims:
 
     async def add_claim(self, tx: Transaction, claim: ClaimRecord) -> None:
         """Add a claim. Raises ClaimMoved when another took its name meanwhile."""
-        statement = insert(domain_claim).values(
-            claim_id=claim.claim_id,
-            org_id=claim.org_id,
-            domain=claim.domain,
-            created_by=claim.created_by,
-            created_at=claim.created_at,
-            updated_at=claim.created_at,
-            status=claim.status.value,
-            token_hash=claim.token_hash,
-            token_expires_at=claim.token_expires_at,
-        )
-        await _execute(tx, statement)
+        row = {
+            "claim_id": claim.claim_id,
+            "org_id": claim.org_id,
+            "domain": claim.domain,
+            "created_by": claim.created_by,
+            "created_at": claim.created_at,
+            "updated_at": claim.created_at,
+            "status": claim.status.value,
+            "token_hash": claim.token_hash,
+            "token_expires_at": claim.token_expires_at,
+        }
+        await _execute(tx, _ADD_CLAIM, row)
 
     async def save_claim(self, tx: Transaction, before: ClaimRecord, after: ClaimRecord) -> None:
         """Write what of a claim may change. Raises ClaimMoved when its status is not `before`'s any more."""
-        statement = (
-            update(domain_claim)
-            .where(domain_claim.c.claim_id == before.claim_id, domain_claim.c.status == before.status.value)
-            .values(
-                status=after.status.value,
-                token_hash=after.token_hash,
-                token_expires_at=after.token_expires_at,
-                verified_at=after.verified_at,
-                proved_at=after.proved_at,
-                proof=null() if after.proof is None else dict(after.proof),
-                wildcard=after.wildcard,
-                updated_at=tx.clock.now(),
-            )
-        )
-        if (await _execute(tx, statement)).rowcount != 1:
+        changed = {
+            "status": after.status.value,
+            "token_hash": after.token_hash,
+            "token_expires_at": after.token_expires_at,
+            "verified_at": after.verified_at,
+            "proved_at": after.proved_at,
+            "proof": None if after.proof is None else dict(after.proof),
+            "wildcard": after.wildcard,
+            "updated_at": tx.clock.now(),
+        }
+        known = {"known_id": before.claim_id, "status_before": before.status.value}
+        if (await _execute(tx, _SAVE_CLAIM, {**changed, **known})).rowcount != 1:
             raise ClaimMoved
 
     async def add_accepted(self, tx: Transaction, attempt: Attempt) -> bool:
         """Record a proof; False when the same message has proved something before."""
-        statement = (
-            insert(claim_verification)
-            .values(
-                verification_id=attempt.verification_id,
-                claim_id=attempt.claim_id,
-                proof_hash=attempt.proof_hash,
-                reason=attempt.reason,
-                accepted=True,
-                at=attempt.at,
-            )
-            .on_conflict_do_nothing()
-            .returning(claim_verification.c.verification_id)
-        )
-        return (await tx.execute(statement)).first() is not None
+        row = {
+            "verification_id": attempt.verification_id,
+            "claim_id": attempt.claim_id,
+            "proof_hash": attempt.proof_hash,
+            "reason": attempt.reason,
+            "accepted": True,
+            "at": attempt.at,
+        }
+        return (await tx.execute(_ADD_ACCEPTED, row)).first() is not None
 
     async def add_refused(self, tx: Transaction, attempt: Attempt, most: int) -> None:
         """Record a refused attempt, unless its claim has so many of that day already."""
@@ -203,10 +202,10 @@ class StoredClaims:
         return bool(found.scalar_one())
 
 
-async def _execute(tx: Transaction, statement: Executable) -> CursorResult[Any]:
+async def _execute(tx: Transaction, statement: Executable, row: Mapping[str, Any]) -> CursorResult[Any]:
     """Execute a write of a claim; whoever finds its name held was not alone."""
     try:
-        return await tx.execute(statement)
+        return await tx.execute(statement, row)
     except IntegrityError as error:
         if HELD_ONCE in str(error.orig):
             raise ClaimMoved from error

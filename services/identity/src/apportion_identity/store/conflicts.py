@@ -12,7 +12,8 @@ from sqlalchemy import Row, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import ConflictRecord
+from apportion_identity.app.ports.claims import ConflictRecord
+from apportion_identity.app.ports.common import Place
 from apportion_identity.store.tables import claim_conflict
 
 _OPEN: Final = claim_conflict.c.state == "open"
@@ -80,7 +81,7 @@ class StoredConflicts:
     async def conflicts_page(
         self,
         connection: AsyncConnection,
-        after: tuple[datetime, UUID] | None,
+        after: Place | None,
         most: int,
         *,
         include_resolved: bool,

@@ -12,7 +12,8 @@ from sqlalchemy import Row, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import InvitationRecord, Place
+from apportion_identity.app.ports.common import Place
+from apportion_identity.app.ports.people import InvitationRecord
 from apportion_identity.domain.invitation import Ends
 from apportion_identity.domain.roles import Role
 from apportion_identity.store.tables import invitation, invitation_day
@@ -90,10 +91,12 @@ class StoredInvitations:
         )
         return (await tx.execute(statement)).first() is not None
 
-    async def hold_by_hash(self, tx: Transaction, token_hash: bytes) -> tuple[InvitationRecord, bytes] | None:
-        """The invitation whose token has the hash, and the hash that is kept; held until the transaction ends."""
+    async def find_by_hash(
+        self, connection: AsyncConnection, token_hash: bytes
+    ) -> tuple[InvitationRecord, bytes] | None:
+        """The invitation whose token has the hash, and the hash that is kept."""
         statement = select(*_COLUMNS, invitation.c.token_hash).where(invitation.c.token_hash == token_hash)
-        row = (await tx.execute(statement.with_for_update())).first()
+        row = (await connection.execute(statement)).first()
         return None if row is None else (_record(row), bytes(row.token_hash))
 
     async def hold_invitation(self, tx: Transaction, org_id: UUID, invitation_id: UUID) -> InvitationRecord | None:

@@ -5,32 +5,36 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import json
-import urllib.error
-import urllib.request
+import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import aiohttp
 import jwt
 from apportion_common.clock import Clock
-from apportion_common.errors import Unavailable
+from apportion_common.errors import InvalidArgument, Unavailable
 from apportion_common.logs import get_logger
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from yarl import URL
 
-from apportion_identity.app.ports import IssuerKey, OidcIssuer
+from apportion_identity.app.ports.access import IssuerKey, OidcIssuer
+from apportion_identity.domain.domain_names import canonical_domain
 from apportion_identity.limits import (
+    ISSUER_ANSWER_BYTES_MAX,
     ISSUER_ASK_PAUSE_S,
-    ISSUER_KEYS_BYTES_MAX,
     ISSUER_KEYS_FRESH_S,
     ISSUER_KEYS_MAX,
     ISSUER_KEYS_STALE_MAX_S,
     ISSUER_RSA_BITS_MIN,
     ISSUER_TIMEOUT_S,
+    ISSUER_WAITERS_MAX,
     ISSUERS_FILE_BYTES_MAX,
     ISSUERS_MAX,
 )
@@ -38,13 +42,15 @@ from apportion_identity.limits import (
 RSA_ALGORITHMS: Final = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 CURVE_ALGORITHMS: Final = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
+_HEADERS: Final = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
 Fetch = Callable[[str], Awaitable[bytes]]
 
 log = get_logger(__name__)
 
 
 def load_issuers(file: Path | None) -> tuple[OidcIssuer, ...]:
-    """The issuers of a JSON file: a list of objects with `issuer`, `jwks_uri` and `audience`; none without a file.
+    """The issuers of a JSON file: a list of objects with the members of `OidcIssuer`; none without a file.
 
     Keys are fetched over HTTPS; plain HTTP is for this machine's own addresses alone. Raises OSError, or ValueError,
     which says what is wrong.
@@ -58,8 +64,8 @@ def load_issuers(file: Path | None) -> tuple[OidcIssuer, ...]:
         entries = json.loads(raw)
         if not isinstance(entries, list):
             raise TypeError
-        issuers = tuple(OidcIssuer(**{name: _text(value) for name, value in entry.items()}) for entry in entries)
-    except (ValueError, TypeError, AttributeError) as error:
+        issuers = tuple(_issuer(entry) for entry in entries)
+    except (ValueError, TypeError, AttributeError, InvalidArgument) as error:
         raise ValueError(f"{file} is no JSON list of issuers, each with issuer, jwks_uri and audience.") from error
     if len(issuers) > ISSUERS_MAX or len({issuer.issuer for issuer in issuers}) != len(issuers):
         raise ValueError(f"{file} names an issuer twice, or more than {ISSUERS_MAX}.")
@@ -67,6 +73,20 @@ def load_issuers(file: Path | None) -> tuple[OidcIssuer, ...]:
         if not _is_safe(issuer.jwks_uri):
             raise ValueError(f"{file}: the keys of {issuer.issuer} must be fetched over https.")
     return issuers
+
+
+def _issuer(entry: Mapping[str, object]) -> OidcIssuer:
+    """An entry of the file. Raises ValueError, TypeError, AttributeError or InvalidArgument for what is none."""
+    members: dict[str, Any] = {name: _text(value) for name, value in entry.items() if name != "email_domains"}
+    if entry.get("email_domains") is not None:
+        members["email_domains"] = _domains(entry["email_domains"])
+    return OidcIssuer(**members)
+
+
+def _domains(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError
+    return tuple(canonical_domain(_text(domain)) for domain in value)
 
 
 def _text(value: object) -> str:
@@ -93,6 +113,7 @@ class _Known:
     keys: Mapping[str, IssuerKey] = field(default_factory=dict)
     fetched_at: datetime | None = None
     asked_at: datetime | None = None
+    waiting: int = 0
 
     @property
     def answered(self) -> bool:
@@ -104,7 +125,8 @@ class FetchedIssuerKeys:
     """Issuers by their names, and their keys: fetched when first needed, again after an hour or for an unknown id.
 
     One fetch of an issuer is under way at a time, and the next one comes ISSUER_ASK_PAUSE_S later at the earliest,
-    whatever key ids are asked for. While an issuer does not answer, its last keys are used for a day.
+    whatever key ids are asked for; ISSUER_WAITERS_MAX calls wait for its outcome, others are answered at once. While an
+    issuer does not answer, its last keys are used for a day.
     """
 
     def __init__(self, issuers: tuple[OidcIssuer, ...], clock: Clock, fetch: Fetch | None = None) -> None:
@@ -122,9 +144,7 @@ class FetchedIssuerKeys:
         """A key of an issuer by its id; None when it has none. Unavailable ISSUER_UNAVAILABLE."""
         known = self._known[issuer.issuer]
         if kid not in known.keys or self._is_older(known.fetched_at, ISSUER_KEYS_FRESH_S):
-            async with known.lock:
-                if self._is_older(known.asked_at, ISSUER_ASK_PAUSE_S):
-                    await self._refresh(issuer, known)
+            await self._learn(issuer, known)
         usable = not self._is_older(known.fetched_at, ISSUER_KEYS_STALE_MAX_S)
         found = known.keys.get(kid) if usable else None
         if found is None and not known.answered:
@@ -134,6 +154,18 @@ class FetchedIssuerKeys:
                 retry_after_s=ISSUER_ASK_PAUSE_S,
             )
         return found
+
+    async def _learn(self, issuer: OidcIssuer, known: _Known) -> None:
+        """Fetch the keys, or wait for who does; but not when many wait already: they would hold up all other calls."""
+        if known.waiting >= ISSUER_WAITERS_MAX:
+            return
+        known.waiting += 1
+        try:
+            async with known.lock:
+                if self._is_older(known.asked_at, ISSUER_ASK_PAUSE_S):
+                    await self._refresh(issuer, known)
+        finally:
+            known.waiting -= 1
 
     async def _refresh(self, issuer: OidcIssuer, known: _Known) -> None:
         known.asked_at = self._clock.now()
@@ -165,23 +197,23 @@ def parse_issuer_keys(raw: bytes) -> dict[str, IssuerKey]:
 
 
 def _key(entry: Mapping[str, Any]) -> IssuerKey | None:
-    kid, named = entry.get("kid"), entry.get("alg")
-    if not isinstance(kid, str) or not kid or entry.get("use", "sig") != "sig" or entry.get("kty") == "oct":
+    kid, named, readable_as = entry.get("kid"), entry.get("alg"), _readable_as(entry)
+    if not isinstance(kid, str) or not kid or not kid.isprintable():
+        return None
+    if entry.get("use", "sig") != "sig" or readable_as is None:
         return None
     try:
-        public_key = jwt.PyJWK(dict(entry), algorithm=named or _default_algorithm(entry)).key
+        public_key = jwt.PyJWK(dict(entry), algorithm=readable_as).key
     except (jwt.PyJWTError, ValueError, TypeError, KeyError):
         return None
-    algorithms = _algorithms(public_key)
-    if named is not None:
-        algorithms &= {named}
+    algorithms = frozenset(one for one in _algorithms(public_key) if named in (None, one))
     return IssuerKey(public_key, algorithms) if algorithms else None
 
 
-def _default_algorithm(entry: Mapping[str, Any]) -> str:
-    """An algorithm under which the library reads a key that names none; which ones it may be used with comes after."""
+def _readable_as(entry: Mapping[str, Any]) -> str | None:
+    """An algorithm under which the library reads a key; with which ones it may be used comes after."""
     of_curve = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512", "Ed25519": "EdDSA"}
-    return "RS256" if entry.get("kty") == "RSA" else of_curve.get(str(entry.get("crv")), "")
+    return "RS256" if entry.get("kty") == "RSA" else of_curve.get(str(entry.get("crv")))
 
 
 def _algorithms(public_key: object) -> frozenset[str]:
@@ -196,25 +228,30 @@ def _algorithms(public_key: object) -> frozenset[str]:
     return frozenset()
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """What is behind another address than the configured one is not the issuer's word."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
 async def fetch_bytes(uri: str) -> bytes:
-    """The bytes behind an address, within ISSUER_TIMEOUT_S and ISSUER_KEYS_BYTES_MAX. Raises OSError, TimeoutError."""
-    async with asyncio.timeout(ISSUER_TIMEOUT_S):
-        # A thread that hangs on is no harm: one per issuer, and each of its waits ends by the same time-out.
-        return await asyncio.to_thread(_fetch_blocking, uri)
+    """The bytes behind an address, within ISSUER_TIMEOUT_S for all of it and ISSUER_ANSWER_BYTES_MAX.
+
+    No thread waits for them: when its time is over, an answer that comes byte by byte holds nothing. Neither a proxy
+    nor a redirect is followed: what is behind another address than the configured one is not the issuer's word. Raises
+    OSError or TimeoutError.
+    """
+    try:
+        async with (
+            asyncio.timeout(ISSUER_TIMEOUT_S),
+            aiohttp.ClientSession(headers=_HEADERS, trust_env=False) as session,
+            session.get(URL(uri, encoded=True), allow_redirects=False, ssl=ssl.create_default_context()) as answer,
+        ):
+            if answer.status != HTTPStatus.OK:
+                raise OSError(f"The issuer answers {answer.status}.")
+            return await _limited(answer.content)
+    except aiohttp.ClientError as error:
+        raise OSError(f"The issuer gave no whole answer: {type(error).__name__}.") from error
 
 
-def _fetch_blocking(uri: str) -> bytes:
-    opener = urllib.request.build_opener(_NoRedirects)
-    request = urllib.request.Request(uri, headers={"Accept": "application/json"})  # noqa: S310 - checked by load_issuers
-    with opener.open(request, timeout=ISSUER_TIMEOUT_S) as answer:
-        raw: bytes = answer.read(ISSUER_KEYS_BYTES_MAX + 1)
-    if len(raw) > ISSUER_KEYS_BYTES_MAX:
-        raise OSError("The issuer's key set is too large.")
-    return raw
+async def _limited(content: aiohttp.StreamReader) -> bytes:
+    raw = bytearray()
+    async for piece in content.iter_any():
+        raw += piece
+        if len(raw) > ISSUER_ANSWER_BYTES_MAX:
+            raise OSError("The issuer's answer is too large.")
+    return bytes(raw)

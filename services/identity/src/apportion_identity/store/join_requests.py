@@ -11,7 +11,8 @@ from sqlalchemy import Row, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import JoinRequestRecord, Place
+from apportion_identity.app.ports.common import Place
+from apportion_identity.app.ports.people import JoinRequestRecord
 from apportion_identity.domain.coverage import CoveringClaim
 from apportion_identity.domain.domain_names import self_and_parents
 from apportion_identity.store.tables import app_user, join_request

@@ -1,22 +1,26 @@
-"""app_user, user_login and membership."""
+"""app_user, user_login and membership, and what a member who loses a role leaves behind of invitations."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
 from sqlalchemy import Row, Select, delete, exists, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import MemberRecord, UserRecord
+from apportion_identity.app.ports.people import MemberRecord, UserRecord
 from apportion_identity.domain.roles import Role
-from apportion_identity.store.tables import app_user, membership, user_login
+from apportion_identity.store.tables import app_user, invitation, membership, user_login
 
 MEMBERSHIP_LOCK: Final = 1_001
 """First key of the advisory locks that let one transaction at a time change an organisation's memberships."""
+ADDRESS_ONCE: Final = "uq_app_user_email"
+"""The unique constraint by which an address belongs to one user."""
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(:what, hashtext(:org_id))")
 
 _USER: Final = select(app_user.c.user_id, app_user.c.email, app_user.c.default_org_id)
@@ -66,6 +70,17 @@ class StoredMembers:
             .returning(app_user.c.user_id)
         )
         return (await tx.execute(statement)).first() is not None
+
+    async def change_address(self, tx: Transaction, user_id: UUID, email: str) -> bool:
+        """Give a user another normalised address; False when it is somebody else's."""
+        try:
+            async with tx.savepoint():
+                await tx.execute(update(app_user).where(app_user.c.user_id == user_id).values(email=email))
+        except IntegrityError as error:
+            if ADDRESS_ONCE in str(error.orig):
+                return False
+            raise
+        return True
 
     async def lock_user(self, tx: Transaction, user_id: UUID) -> None:
         """Let nobody else give the user a login until the transaction ends."""
@@ -130,6 +145,24 @@ class StoredMembers:
     async def remove_member(self, tx: Transaction, org_id: UUID, user_id: UUID) -> None:
         """End a membership."""
         await tx.execute(delete(membership).where(membership.c.org_id == org_id, membership.c.user_id == user_id))
+
+    async def revoke_invitations(
+        self, tx: Transaction, org_id: UUID, inviter: UUID, roles: Sequence[Role], now: datetime
+    ) -> Sequence[UUID]:
+        """Revoke what a member invited others to and nobody has accepted, for those roles; gives the ids."""
+        statement = (
+            update(invitation)
+            .where(
+                invitation.c.org_id == org_id,
+                invitation.c.invited_by == inviter,
+                invitation.c.role.in_([role.value for role in roles]),
+                invitation.c.consumed_at.is_(None),
+                invitation.c.revoked_at.is_(None),
+            )
+            .values(revoked_at=now)
+            .returning(invitation.c.invitation_id)
+        )
+        return (await tx.execute(statement)).scalars().all()
 
     async def members(
         self, connection: AsyncConnection, org_id: UUID, after: UUID | None, count: int

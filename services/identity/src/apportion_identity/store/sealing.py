@@ -13,7 +13,7 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from apportion_identity.app.ports import UnsealError
+from apportion_identity.app.ports.access import UnsealError
 
 VERSION: Final = b"\x01"
 NONCE_BYTES: Final = 12

@@ -12,7 +12,7 @@ from sqlalchemy import Row, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import AccountRecord
+from apportion_identity.app.ports.access import AccountRecord
 from apportion_identity.store.tables import service_account
 
 _COLUMNS: Final = tuple(

@@ -10,7 +10,7 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import SettingRow
+from apportion_identity.app.ports.settings import SettingRow
 from apportion_identity.store.tables import global_setting
 
 SCOPE: Final = "global"

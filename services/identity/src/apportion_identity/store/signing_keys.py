@@ -10,7 +10,7 @@ from apportion_common.db.unit_of_work import Transaction
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports import SigningKeyRecord
+from apportion_identity.app.ports.access import SigningKeyRecord
 from apportion_identity.domain.signing_keys import KeyTimes
 from apportion_identity.store.tables import signing_key
 

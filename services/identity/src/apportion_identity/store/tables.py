@@ -106,7 +106,7 @@ domain_claim = Table(
     Column("status", Text, nullable=False),
     _at("verified_at", nullable=True),
     Column("wildcard", Boolean, nullable=False, server_default=text("false")),
-    Column("proof", JSONB),
+    Column("proof", JSONB(none_as_null=True)),
     Column("token_hash", LargeBinary),
     _at("token_expires_at", nullable=True),
     # When a message proved the domain, also when a conflict kept the claim from being verified.

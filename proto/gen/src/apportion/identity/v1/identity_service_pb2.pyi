@@ -92,12 +92,14 @@ class GetJwksResponse(_message.Message):
     def __init__(self, jwks_json: _Optional[str] = ...) -> None: ...
 
 class RotateSigningKeyRequest(_message.Message):
-    __slots__ = ("reason", "request_id")
+    __slots__ = ("reason", "request_id", "leaked")
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    LEAKED_FIELD_NUMBER: _ClassVar[int]
     reason: str
     request_id: str
-    def __init__(self, reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    leaked: bool
+    def __init__(self, reason: _Optional[str] = ..., request_id: _Optional[str] = ..., leaked: _Optional[bool] = ...) -> None: ...
 
 class RotateSigningKeyResponse(_message.Message):
     __slots__ = ("kid", "signs_from")

@@ -218,8 +218,9 @@ class IdentityServiceServicer:
 
     def RotateSigningKey(self, request, context):
         """RotateSigningKey makes a new signing key. It is published at once, signs after the time that verifiers need to learn
-        of it, and the old ones go on verifying until the last token they signed is gone. Errors: FAILED_PRECONDITION
-        ROTATION_IN_PROGRESS.
+        of it, and the old ones go on verifying until the last token they signed is gone. When a key has leaked, the new one
+        signs at once and all others are removed: whatever they signed is refused within 30 seconds, and its holders need new
+        tokens. Errors: FAILED_PRECONDITION ROTATION_IN_PROGRESS (not when a key has leaked).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -395,16 +396,18 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SetMemberRole(self, request, context):
-        """SetMemberRole changes another member's role. Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED OWN_ROLE,
-        OWNER_REQUIRED (only an Owner makes or unmakes one); FAILED_PRECONDITION LAST_OWNER.
+        """SetMemberRole changes another member's role; invitations of theirs that the new one does not allow are revoked.
+        Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED OWN_ROLE, OWNER_REQUIRED (only an Owner makes or unmakes one);
+        FAILED_PRECONDITION LAST_OWNER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveMember(self, request, context):
-        """RemoveMember ends a membership: an Admin anyone's but an Owner's, an Owner anyone's, everybody their own. Errors:
-        NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_REQUIRED, OWNER_REQUIRED; FAILED_PRECONDITION LAST_OWNER.
+        """RemoveMember ends a membership: an Admin anyone's but an Owner's, an Owner anyone's, everybody their own. Invitations
+        of theirs that nobody has accepted are revoked. Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_REQUIRED,
+        OWNER_REQUIRED; FAILED_PRECONDITION LAST_OWNER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

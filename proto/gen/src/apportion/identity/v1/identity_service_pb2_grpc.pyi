@@ -41,8 +41,9 @@ class IdentityServiceStub:
     """
     RotateSigningKey: grpc.UnaryUnaryMultiCallable[identity_service_pb2.RotateSigningKeyRequest, identity_service_pb2.RotateSigningKeyResponse]
     """RotateSigningKey makes a new signing key. It is published at once, signs after the time that verifiers need to learn
-    of it, and the old ones go on verifying until the last token they signed is gone. Errors: FAILED_PRECONDITION
-    ROTATION_IN_PROGRESS.
+    of it, and the old ones go on verifying until the last token they signed is gone. When a key has leaked, the new one
+    signs at once and all others are removed: whatever they signed is refused within 30 seconds, and its holders need new
+    tokens. Errors: FAILED_PRECONDITION ROTATION_IN_PROGRESS (not when a key has leaked).
     """
     ListAudit: grpc.UnaryUnaryMultiCallable[identity_service_pb2.ListAuditRequest, identity_service_pb2.ListAuditResponse]
     """ListAudit lists this service's audit entries, newest first."""
@@ -122,12 +123,14 @@ class IdentityServiceStub:
     ListMembers: grpc.UnaryUnaryMultiCallable[identity_service_pb2.ListMembersRequest, identity_service_pb2.ListMembersResponse]
     """ListMembers lists an organisation's members."""
     SetMemberRole: grpc.UnaryUnaryMultiCallable[identity_service_pb2.SetMemberRoleRequest, identity_service_pb2.SetMemberRoleResponse]
-    """SetMemberRole changes another member's role. Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED OWN_ROLE,
-    OWNER_REQUIRED (only an Owner makes or unmakes one); FAILED_PRECONDITION LAST_OWNER.
+    """SetMemberRole changes another member's role; invitations of theirs that the new one does not allow are revoked.
+    Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED OWN_ROLE, OWNER_REQUIRED (only an Owner makes or unmakes one);
+    FAILED_PRECONDITION LAST_OWNER.
     """
     RemoveMember: grpc.UnaryUnaryMultiCallable[identity_service_pb2.RemoveMemberRequest, identity_service_pb2.RemoveMemberResponse]
-    """RemoveMember ends a membership: an Admin anyone's but an Owner's, an Owner anyone's, everybody their own. Errors:
-    NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_REQUIRED, OWNER_REQUIRED; FAILED_PRECONDITION LAST_OWNER.
+    """RemoveMember ends a membership: an Admin anyone's but an Owner's, an Owner anyone's, everybody their own. Invitations
+    of theirs that nobody has accepted are revoked. Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_REQUIRED,
+    OWNER_REQUIRED; FAILED_PRECONDITION LAST_OWNER.
     """
     ListGlobalSettings: grpc.UnaryUnaryMultiCallable[identity_service_pb2.ListGlobalSettingsRequest, identity_service_pb2.ListGlobalSettingsResponse]
     """ListGlobalSettings lists all settings."""
@@ -169,8 +172,9 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     """
     RotateSigningKey: aio.UnaryUnaryMultiCallable[identity_service_pb2.RotateSigningKeyRequest, identity_service_pb2.RotateSigningKeyResponse]  # type: ignore[assignment]
     """RotateSigningKey makes a new signing key. It is published at once, signs after the time that verifiers need to learn
-    of it, and the old ones go on verifying until the last token they signed is gone. Errors: FAILED_PRECONDITION
-    ROTATION_IN_PROGRESS.
+    of it, and the old ones go on verifying until the last token they signed is gone. When a key has leaked, the new one
+    signs at once and all others are removed: whatever they signed is refused within 30 seconds, and its holders need new
+    tokens. Errors: FAILED_PRECONDITION ROTATION_IN_PROGRESS (not when a key has leaked).
     """
     ListAudit: aio.UnaryUnaryMultiCallable[identity_service_pb2.ListAuditRequest, identity_service_pb2.ListAuditResponse]  # type: ignore[assignment]
     """ListAudit lists this service's audit entries, newest first."""
@@ -250,12 +254,14 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     ListMembers: aio.UnaryUnaryMultiCallable[identity_service_pb2.ListMembersRequest, identity_service_pb2.ListMembersResponse]  # type: ignore[assignment]
     """ListMembers lists an organisation's members."""
     SetMemberRole: aio.UnaryUnaryMultiCallable[identity_service_pb2.SetMemberRoleRequest, identity_service_pb2.SetMemberRoleResponse]  # type: ignore[assignment]
-    """SetMemberRole changes another member's role. Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED OWN_ROLE,
-    OWNER_REQUIRED (only an Owner makes or unmakes one); FAILED_PRECONDITION LAST_OWNER.
+    """SetMemberRole changes another member's role; invitations of theirs that the new one does not allow are revoked.
+    Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED OWN_ROLE, OWNER_REQUIRED (only an Owner makes or unmakes one);
+    FAILED_PRECONDITION LAST_OWNER.
     """
     RemoveMember: aio.UnaryUnaryMultiCallable[identity_service_pb2.RemoveMemberRequest, identity_service_pb2.RemoveMemberResponse]  # type: ignore[assignment]
-    """RemoveMember ends a membership: an Admin anyone's but an Owner's, an Owner anyone's, everybody their own. Errors:
-    NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_REQUIRED, OWNER_REQUIRED; FAILED_PRECONDITION LAST_OWNER.
+    """RemoveMember ends a membership: an Admin anyone's but an Owner's, an Owner anyone's, everybody their own. Invitations
+    of theirs that nobody has accepted are revoked. Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_REQUIRED,
+    OWNER_REQUIRED; FAILED_PRECONDITION LAST_OWNER.
     """
     ListGlobalSettings: aio.UnaryUnaryMultiCallable[identity_service_pb2.ListGlobalSettingsRequest, identity_service_pb2.ListGlobalSettingsResponse]  # type: ignore[assignment]
     """ListGlobalSettings lists all settings."""
@@ -304,8 +310,9 @@ class IdentityServiceServicer:
         context: _ServicerContext,
     ) -> typing.Union[identity_service_pb2.RotateSigningKeyResponse, abc.Awaitable[identity_service_pb2.RotateSigningKeyResponse]]:
         """RotateSigningKey makes a new signing key. It is published at once, signs after the time that verifiers need to learn
-        of it, and the old ones go on verifying until the last token they signed is gone. Errors: FAILED_PRECONDITION
-        ROTATION_IN_PROGRESS.
+        of it, and the old ones go on verifying until the last token they signed is gone. When a key has leaked, the new one
+        signs at once and all others are removed: whatever they signed is refused within 30 seconds, and its holders need new
+        tokens. Errors: FAILED_PRECONDITION ROTATION_IN_PROGRESS (not when a key has leaked).
         """
 
     def ListAudit(
@@ -495,8 +502,9 @@ class IdentityServiceServicer:
         request: identity_service_pb2.SetMemberRoleRequest,
         context: _ServicerContext,
     ) -> typing.Union[identity_service_pb2.SetMemberRoleResponse, abc.Awaitable[identity_service_pb2.SetMemberRoleResponse]]:
-        """SetMemberRole changes another member's role. Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED OWN_ROLE,
-        OWNER_REQUIRED (only an Owner makes or unmakes one); FAILED_PRECONDITION LAST_OWNER.
+        """SetMemberRole changes another member's role; invitations of theirs that the new one does not allow are revoked.
+        Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED OWN_ROLE, OWNER_REQUIRED (only an Owner makes or unmakes one);
+        FAILED_PRECONDITION LAST_OWNER.
         """
 
     def RemoveMember(
@@ -504,8 +512,9 @@ class IdentityServiceServicer:
         request: identity_service_pb2.RemoveMemberRequest,
         context: _ServicerContext,
     ) -> typing.Union[identity_service_pb2.RemoveMemberResponse, abc.Awaitable[identity_service_pb2.RemoveMemberResponse]]:
-        """RemoveMember ends a membership: an Admin anyone's but an Owner's, an Owner anyone's, everybody their own. Errors:
-        NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_REQUIRED, OWNER_REQUIRED; FAILED_PRECONDITION LAST_OWNER.
+        """RemoveMember ends a membership: an Admin anyone's but an Owner's, an Owner anyone's, everybody their own. Invitations
+        of theirs that nobody has accepted are revoked. Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_REQUIRED,
+        OWNER_REQUIRED; FAILED_PRECONDITION LAST_OWNER.
         """
 
     def ListGlobalSettings(
