@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -15,9 +15,11 @@ from apportion.identity.v1 import identity_service_pb2_grpc
 from apportion.metering.v1 import metering_service_pb2, metering_service_pb2_grpc
 from apportion.orgs.v1 import orgs_service_pb2, orgs_service_pb2_grpc
 from apportion_common import errors
+from apportion_common.db.unit_of_work import Transaction
 from apportion_common.grpc import limits
 from apportion_common.grpc.status import RequestInvalid, error_of, reason_of, status_of
 from apportion_common.logs import configure_logs
+from apportion_common.testing.plugin import BlankDatabase
 from grpc_world import ORG, TOY, Toy, World, bearer, log_lines, refused, toy_call, toy_registration
 from opentelemetry.trace import StatusCode
 
@@ -135,6 +137,29 @@ async def test_a_fault_of_our_own_is_internal(world: World, error: Exception) ->
     seen = await refuse(world, error)
     assert (seen.code, seen.reason) == (grpc.StatusCode.INTERNAL, "INTERNAL")
     assert "row" not in seen.details
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda tx: tx.execute("SELECT CAST(:name AS text)", {"name": "a\0b"}),
+        lambda tx: tx.audit("key.rotate", "key/a\0b"),
+        lambda tx: tx.audit("key.rotate", "key/1", after={"reason": "a\0b"}),
+    ],
+    ids=["a parameter", "an audited resource", "an audited value"],
+)
+async def test_a_text_that_postgresql_cannot_hold_is_the_callers_fault(
+    world: World, floor_database: BlankDatabase, use: Callable[[Transaction], Awaitable[object]]
+) -> None:
+    database = floor_database().database()
+
+    async def handler(request: Any, context: Any) -> Any:
+        async with database.transaction() as tx:
+            await use(tx)
+
+    async with world.serving([toy_registration(Anyone=handler)], [TOY]) as served:
+        seen = await refused(toy_call(served.channel, "Anyone")(Toy(), metadata=bearer(world.token())))
+    assert (seen.code, seen.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "TEXT_HOLDS_NUL")
 
 
 class _Nothing(metering_service_pb2_grpc.MeteringServiceServicer):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import nats.errors
@@ -65,12 +65,26 @@ class ErrorsInterceptor(CallInterceptor):
             return raised
         if isinstance(raised, NotImplementedError) and call.context.code() in _UNIMPLEMENTED:
             return Unimplemented("NOT_IMPLEMENTED", f"{call.method.name} is in the contract and not built yet.")
+        if _holds_nul(raised):
+            return InvalidArgument("TEXT_HOLDS_NUL", "A text of the request holds the character U+0000.")
         error = unavailable_because(raised)
         if error is None:
             log.error("unexpected_error", method=call.method.full_name, exc_info=raised)
             return Internal()
         log.warning("unavailable", method=call.method.full_name, reason=error.reason, exc_info=raised)
         return error
+
+
+_UNTRANSLATABLE: Final = "22P05"
+"""SQLSTATE of a JSON text with U+0000; in a plain text psycopg finds it itself, without a SQLSTATE."""
+
+
+def _holds_nul(raised: Exception) -> bool:
+    """Whether the database took a text for no text: PostgreSQL stores every character but U+0000."""
+    found = raised.orig if isinstance(raised, sqlalchemy.exc.DBAPIError) else raised
+    if not isinstance(found, psycopg.DataError):
+        return False
+    return found.sqlstate == _UNTRANSLATABLE or (found.sqlstate is None and "NUL (0x00)" in str(found))
 
 
 _UNIMPLEMENTED = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNIMPLEMENTED.value[0])
