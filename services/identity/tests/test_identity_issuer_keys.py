@@ -129,7 +129,9 @@ async def test_an_issuer_is_asked_for_the_very_address_that_is_configured() -> N
     assert all(f"Host: {place}" in head for head in lines)
 
 
-@pytest.mark.parametrize("begun", [b"HTTP/1.1 200 O", OK, OK + b"Content-Length: 9000\r\n\r\n"], ids=["line", "head", "body"])
+@pytest.mark.parametrize(
+    "begun", [b"HTTP/1.1 200 O", OK, OK + b"Content-Length: 9000\r\n\r\n"], ids=["line", "head", "body"]
+)
 async def test_an_issuer_that_answers_byte_by_byte_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
     monkeypatch.setattr(issuer_keys, "ISSUER_TIMEOUT_S", 0.2)
     hung_up = asyncio.Event()
