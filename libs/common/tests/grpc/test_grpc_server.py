@@ -265,6 +265,18 @@ def test_a_token_file_may_be_renewed_and_vanish_for_a_while(tmp_path: Any) -> No
     assert tokens.token() == "another"
 
 
+@pytest.mark.parametrize("content", [b"one\ntwo\n", b"a b", b"\x00\xff\xfe", "tök€n".encode()])
+def test_a_file_that_holds_something_else_counts_as_one_that_cannot_be_read(tmp_path: Any, content: bytes) -> None:
+    tokens = TokenFile(tmp_path / "token")
+    (tmp_path / "token").write_bytes(content)
+    with pytest.raises(OSError, match="it holds no token"):
+        tokens.token()
+    (tmp_path / "token").write_text("one\n")
+    assert tokens.token() == "one"
+    (tmp_path / "token").write_bytes(content)
+    assert tokens.token() == "one"
+
+
 async def test_a_mutations_own_request_id_names_the_call(world: World) -> None:
     from apportion_common.grpc.context import CallInfo, current_call, enter_call
     from apportion_common.grpc.interceptors.metrics_log import MetricsLogInterceptor

@@ -7,6 +7,7 @@ answer = await retrying(stub.FixHorizon, request, timeout_s=5)
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import random
 from collections.abc import Callable
@@ -52,17 +53,29 @@ class TokenFile:
         self._token = ""
 
     def token(self) -> str:
-        """The current token. Raises OSError while there has never been one; afterwards the last one stands."""
+        """The current token. Raises OSError while there has never been one; afterwards the last one stands.
+
+        A file that holds something else counts as one that cannot be read.
+        """
         try:
             found = os.stat(self._file)
             stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
             if stamp != self._stamp:
-                self._token = self._file.read_text(encoding="ascii").strip()
+                self._token = _token_in(self._file)
                 self._stamp = stamp
         except OSError:
             if self._stamp is None:
                 raise
         return self._token
+
+
+def _token_in(file: Path) -> str:
+    """The token that a file holds. Raises OSError when it cannot be read, or is something that no header may carry."""
+    content = file.read_bytes().strip()
+    if not all(ord("!") <= octet <= ord("~") for octet in content):
+        # grpc takes no such header and lets the call wait for ever, past its deadline.
+        raise OSError(errno.EINVAL, "it holds no token", str(file))
+    return content.decode("ascii")
 
 
 class _Defaults:
