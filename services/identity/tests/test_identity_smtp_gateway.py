@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import structlog
 from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
 from apportion_identity.consumers.smtp_gateway import Verdict, peer_of, reply_of
 from apportion_identity.consumers.smtp_paths import read_helo, read_mail, read_rcpt
@@ -78,6 +79,28 @@ async def test_trouble_makes_the_sender_come_again_and_only_the_impossible_is_re
         await client.address()
         assert (await client.message(MESSAGE)).startswith("250 ")
         assert world.judge.asked[0] == world.judge.asked[1]
+
+
+@pytest.mark.parametrize(
+    ("verdict", "code", "reason"),
+    [
+        (Verdict(False, "DKIM_EXPIRED", "The signature has expired."), "550", "DKIM_EXPIRED"),
+        (Unavailable("DNS_UNAVAILABLE", "No answer.", retry_after_s=60), "451", "DNS_UNAVAILABLE"),
+        (RuntimeError("secret"), "451", ""),
+    ],
+)
+async def test_the_log_says_why_a_message_was_answered_as_it_was(
+    tmp_path: Path, verdict: Verdict | Exception, code: str, reason: str
+) -> None:
+    async with smtp_world(tmp_path, Judge(verdict)) as world:
+        client = await world.connect()
+        await client.begin()
+        with structlog.testing.capture_logs() as logs:
+            await client.message(MESSAGE)
+    (entry,) = [entry for entry in logs if entry["event"] == "smtp.message"]
+    assert (entry["code"], entry["reason"], entry["bytes"]) == (code, reason, len(MESSAGE))
+    assert SENDER not in str(logs)
+    assert RECIPIENT not in str(logs)
 
 
 async def test_a_verdict_that_takes_too_long_makes_the_sender_come_again(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ SMTP_REFILL_S: Final = 60
 SMTP_PEERS_MAX: Final = 20_000
 """Peers whose rate is remembered."""
 SMTP_COMMANDS_MAX: Final = 200
-"""Command lines of one connection."""
+"""Command lines of one connection. So many times SMTP_COMMAND_BYTES_MAX is all that is read of it outside messages."""
 SMTP_MESSAGES_PER_CONNECTION_MAX: Final = 20
 """Messages that one connection may begin."""
 SMTP_RECIPIENTS_MAX: Final = 1

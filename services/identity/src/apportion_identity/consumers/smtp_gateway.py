@@ -265,12 +265,13 @@ class SmtpGateway:
                 async with asyncio.timeout(self.limits.judge_timeout_s), self._turns:
                     verdict = await self._mail.judge(message, envelope)
             except Exception as error:
-                reply = _trouble(error)
+                reply, reason = _trouble(error), getattr(error, "reason", "")
             else:
-                reply = _verdict_reply(verdict)
+                reply, reason = _verdict_reply(verdict), verdict.reason
             span.set_attribute("smtp.code", reply[:3])
+            span.set_attribute("smtp.reason", reason)
         MESSAGES.labels(reply[:3]).inc()
-        log.info("smtp.message", bytes=len(message), code=reply[:3], peer=session.peer_ip)
+        log.info("smtp.message", bytes=len(message), code=reply[:3], reason=reason, peer=session.peer_ip)
         return reply
 
     def _refuse_connection(self, peer: str) -> str | None:
