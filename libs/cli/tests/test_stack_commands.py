@@ -108,7 +108,9 @@ def test_up_is_idempotent_guides_and_shows_no_secret_and_down_ends_everything(fo
         assert expected in first.stdout
     secret = Path(state.token_file).read_text(encoding="ascii")
     assert secret not in first.stdout
-    assert cli(folder, "status").returncode == 0
+    shown = cli(folder, "status")
+    assert shown.returncode == 0
+    assert state.smtp_address in shown.stdout
     assert "serving" in cli(folder, "logs", "ledger").stdout
     assert cli(folder, "logs", "billing").returncode == 1
     assert cli(folder, "token", "--org", "o1", "--role", "Admin").stdout.count(".") == 2

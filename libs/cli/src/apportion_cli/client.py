@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -91,6 +93,14 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
+def read_file(file: Path) -> bytes:
+    """What a file of the user's holds; one that cannot be read ends the command with exit code 1."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}.")
+
+
 def reason_of(error: grpc.aio.AioRpcError) -> str:
     """The stable reason of a refused call, or an empty text."""
     status = rpc_status.from_call(error)
@@ -109,10 +119,20 @@ def describe(error: grpc.aio.AioRpcError) -> str:
         bad = error_details_pb2.BadRequest()
         retry = error_details_pb2.RetryInfo()
         if detail.Unpack(bad):
-            lines += [f"  {violation.field}: {violation.description}" for violation in bad.field_violations]
+            # A rule of the service says of its field what the message says already.
+            said = [one for one in bad.field_violations if one.description != error.details()]
+            lines += [f"  {violation.field}: {violation.description}" for violation in said]
         elif detail.Unpack(retry):
-            lines.append(f"  try again in {retry.retry_delay.ToTimedelta().total_seconds():g} s")
+            lines.append(f"  try again in {_span(retry.retry_delay.ToTimedelta())}")
     return "\n".join(lines)
+
+
+def _span(length: timedelta) -> str:
+    """A time to wait as people say it: seconds up to two minutes, then minutes and hours, rounded up."""
+    if length <= timedelta(minutes=2):
+        return f"{length.total_seconds():g} s"
+    hours, minutes = divmod(math.ceil(length / timedelta(minutes=1)), 60)
+    return " ".join([*([f"{hours} h"] if hours else []), *([f"{minutes} min"] if minutes else [])])
 
 
 async def patiently(call: Callable[[], Awaitable[T]], waiting: Callable[[str], None]) -> T:

@@ -133,8 +133,13 @@ def show_facts(facts: Mapping[str, str]) -> None:
 
 
 def when(at: timestamp_pb2.Timestamp) -> str:
-    """A time in UTC; empty where it is not set."""
-    return at.ToJsonString() if at.seconds or at.nanos else ""
+    """A time in UTC, to the second; empty where it is not set."""
+    return timestamp_pb2.Timestamp(seconds=at.seconds).ToJsonString() if at.seconds or at.nanos else ""
+
+
+def counted(count: int, what: str) -> str:
+    """How many there are of something: "1 claim", "2 claims"."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def word(name: str, prefix: str) -> str:

@@ -6,6 +6,7 @@ import typer
 
 from apportion_cli.commands.account import app as account
 from apportion_cli.commands.apply import apply
+from apportion_cli.commands.audit import audit
 from apportion_cli.commands.call import call
 from apportion_cli.commands.claim import app as claim
 from apportion_cli.commands.close import close
@@ -34,7 +35,7 @@ app = typer.Typer(
 )
 
 app.add_typer(stack.app)
-for command in (apply, ingest, status, sweep, close, invoice, statement, lines, digest, verify, call):
+for command in (apply, ingest, status, sweep, close, invoice, statement, lines, digest, verify, audit, call):
     app.command()(command)
 app.add_typer(dead_letters, name="dead-letters")
 for name, group in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+from apportion.common.v1 import audit_pb2
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
@@ -24,6 +25,20 @@ async def every(call: Any, request: Any, items: str) -> list[Any]:
         request.page_token = answer.next_page_token
         if not request.page_token:
             return found
+
+
+async def audit_of(call: Any, request: Any, limit: int) -> AsyncIterator[audit_pb2.AuditEntry]:
+    """The first `limit` audit entries that a service's request asks for, newest first."""
+    left = limit
+    while left > 0:
+        request.query.page_size = min(left, PAGE_SIZE)
+        answer = await call(request, timeout=CALL_TIMEOUT_S)
+        for entry in answer.entries:
+            yield entry
+        left -= len(answer.entries)
+        request.query.page_token = answer.next_page_token
+        if not request.query.page_token:
+            return
 
 
 async def lines_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,29 +10,43 @@ from typing import Annotated
 import typer
 from apportion_common.local.keys import write_file
 
-from apportion_cli.client import fail
+from apportion_cli.client import fail, read_file
 from apportion_cli.display import say
 
 SECRET_CHARS_MAX = 16_384
 _PRIVATE = 0o600
 
+
+def _writable(file: Path | None) -> Path | None:
+    """Refuse a place that cannot be written to before anything is asked for: what is given once would be lost."""
+    if file is not None and (file.is_dir() or not os.access(file.parent, os.W_OK)):
+        raise typer.BadParameter(f"No file can be written at {file}.")
+    return file
+
+
 SaveOption = Annotated[
-    Path | None, typer.Option("--save", help="Write the secret into this file, private to you, and do not show it.")
+    Path | None,
+    typer.Option(
+        "--save", callback=_writable, help="Write the secret into this file, private to you, and do not show it."
+    ),
 ]
 
 
 def read_secret(file: Path | None, what: str) -> str:
-    """A secret from a file, else from standard input, else asked for without an echo. Ends when there is none."""
+    """A secret from a file, else asked for without an echo, else from standard input. Ends when there is none."""
     if file is not None:
-        text = file.read_text(encoding="utf-8")
+        content = read_file(file)
     elif sys.stdin.isatty():
-        text = typer.prompt(what, hide_input=True)
+        content = str(typer.prompt(what, hide_input=True)).encode()
     else:
-        text = sys.stdin.read(SECRET_CHARS_MAX + 1)
-    text = text.strip()
-    if not text or len(text) > SECRET_CHARS_MAX:
-        fail(f"There is no {what} of at most {SECRET_CHARS_MAX:,} characters.")
-    return text
+        content = sys.stdin.buffer.read(SECRET_CHARS_MAX + 1)
+    place = "Standard input" if file is None else str(file)
+    content = content.strip()
+    if not content:
+        fail(f"{place} is empty: it should hold the {what}.")
+    if len(content) > SECRET_CHARS_MAX or not content.isascii():
+        fail(f"{place} holds no {what}.")
+    return content.decode("ascii")
 
 
 def give_secret(what: str, secret: str, save: Path | None) -> None:

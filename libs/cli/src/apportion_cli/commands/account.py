@@ -10,7 +10,7 @@ from apportion.identity.v1 import identity_service_pb2 as identity
 from apportion_common.ids import uuid7
 
 from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import say, show_facts, show_table, when
+from apportion_cli.display import counted, say, show_facts, show_table, when
 from apportion_cli.paging import every
 from apportion_cli.secret_input import SaveOption, give_secret
 
@@ -52,7 +52,7 @@ def list_(revoked: Annotated[bool, typer.Option("--revoked", help="Those that ha
     async def main(services: Services) -> None:
         request = identity.ListServiceAccountsRequest(include_revoked=revoked)
         found = await every(services.identity.ListServiceAccounts, request, "accounts")
-        show_table(f"{len(found)} service accounts", COLUMNS, [_row(one) for one in found])
+        show_table(counted(len(found), "service account"), COLUMNS, [_row(one) for one in found])
 
     run(main)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
+from email import message_from_bytes
+from email.utils import parseaddr
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
 from apportion_common.ids import uuid7
 
 from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import say, show_facts, show_table, when, word
+from apportion_cli.client import CALL_TIMEOUT_S, Services, read_file, run
+from apportion_cli.display import counted, say, show_facts, show_table, when, word
 from apportion_cli.options import OwnOrgOption, PrefixOption
 from apportion_cli.paging import every
 from apportion_cli.secret_input import SaveOption, give_secret
@@ -20,6 +22,13 @@ from apportion_cli.secret_input import SaveOption, give_secret
 VALUE_CHARS = 90
 """Of a DNS record are shown."""
 STATE_STYLES = {"good": "green", "weak": "yellow", "absent": "yellow", "broken": "red"}
+CONTESTED: Final = (
+    "Another claim covers this name, too. Prove it all the same: a claim that nothing has proved yields to the first "
+    "one that is proved. Where both are, the platform's operators settle it."
+)
+AWAITING: Final = (
+    "Its proof is kept. Another claim that is proved covers this name, too; the platform's operators settle it."
+)
 COLUMNS = ("claim", "domain", "status", "wildcard", "created", "verified", "address ends")
 
 app = typer.Typer(help="Domains that organisations claim, and how they are proved by mail.", no_args_is_help=True)
@@ -30,7 +39,7 @@ ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the au
 
 @app.command()
 def create(
-    domain: Annotated[str, typer.Argument(help="Such as example.com.")],
+    domain: Annotated[str, typer.Argument(help="Such as acme.com.")],
     org: OwnOrgOption,
     prefix: PrefixOption = "",
     save: SaveOption = None,
@@ -66,7 +75,7 @@ def list_(org: OwnOrgOption, prefix: PrefixOption = "") -> None:
     async def main(services: Services) -> None:
         request = identity.ListClaimsRequest(org_id=_org(org, prefix))
         claims = await every(services.identity.ListClaims, request, "claims")
-        show_table(f"{len(claims)} claims", COLUMNS, [_row(claim) for claim in claims])
+        show_table(counted(len(claims), "claim"), COLUMNS, [_row(claim) for claim in claims])
 
     run(main)
 
@@ -87,11 +96,14 @@ def submit(
     file: Annotated[Path, typer.Argument(help="The message as it was received (RFC 5322); - for standard input.")],
     client_ip: Annotated[str, typer.Option(help="Address that it came from; counts for trusted relays only.")] = "",
     helo: Annotated[str, typer.Option(help="Name that the sender's server gave.")] = "",
-    mail_from: Annotated[str, typer.Option(help="Envelope sender; empty for the null sender.")] = "",
+    mail_from: Annotated[
+        str | None,
+        typer.Option(help="Envelope sender, <> for the null sender; the message's Return-Path or From when not given."),
+    ] = None,
     rcpt_to: Annotated[str, typer.Option(help="Envelope recipient; found in the message when not given.")] = "",
 ) -> None:
-    """Have a message judged as the SMTP gateway would. Exit code 1 when it proves nothing."""
-    content = sys.stdin.buffer.read() if str(file) == "-" else _read(file)
+    """Have a message judged as the SMTP gateway would; for operators. Exit code 1 when it proves nothing."""
+    content = sys.stdin.buffer.read() if str(file) == "-" else read_file(file)
     if b"\r\n" not in content:
         # As mail programs save messages; what was signed had the line ends of the wire.
         content = content.replace(b"\n", b"\r\n")
@@ -99,7 +111,7 @@ def submit(
         message=content,
         client_ip=client_ip,
         helo=helo,
-        mail_from=mail_from.removeprefix("<").removesuffix(">"),
+        mail_from=_sender(content) if mail_from is None else mail_from.removeprefix("<").removesuffix(">"),
         rcpt_to=rcpt_to,
         request_id=f"submit:{uuid7()}",
     )
@@ -175,7 +187,7 @@ def delegate(
 
 @app.command()
 def doctor(
-    domain: Annotated[str, typer.Argument(help="Such as example.com.")],
+    domain: Annotated[str, typer.Argument(help="Such as acme.com.")],
     selector: Annotated[str, typer.Option(help="DKIM selector to look for; common ones are tried otherwise.")] = "",
 ) -> None:
     """Show what a mail from a domain would be judged on, and what its owner should mend."""
@@ -191,15 +203,17 @@ def _show_inspection(found: identity.InspectDomainResponse) -> None:
     claimable = "it can be claimed" if found.claimable else f"it cannot be claimed: {found.reason}"
     say(f"{found.domain}: {claimable}.", "green" if found.claimable else "red")
     say(f"Organizational domain (RFC 9989): {found.organizational_domain or 'none found'}.")
-    say(
-        f"A mail proves it when its From is at {found.domain} itself and it is aligned strictly: signed by DKIM with "
-        f"d={found.domain}, To among the signed headers, or sent by SPF's leave for a sender at {found.domain}."
-    )
+    if found.claimable:
+        say(
+            f"A mail proves it when its From is at {found.domain} itself and it is signed by DKIM with "
+            f"d={found.domain}, From and To among the signed headers, or comes straight from a server that SPF allows "
+            f"for {found.domain}."
+        )
     rows = [(record.kind, record.state, record.name, _short(record.value)) for record in found.records]
     styles = [STATE_STYLES.get(record.state, "") for record in found.records]
     show_table("Records found", ("kind", "state", "name", "value"), rows, styles=styles)
     for record in found.records:
-        if record.advice:
+        if found.claimable and record.advice and record.advice not in found.advice:
             say(f"{record.kind} {record.name}: {record.advice}")
     if found.advice:
         say("What to do:", "bold")
@@ -229,13 +243,19 @@ def _show_evidence(answer: identity.SubmitVerificationEmailResponse) -> None:
 
 
 def _tell_how(claim: identity.DomainClaim, mail_to: str, save: Path | None) -> None:
-    say(f"Send a mail from any address at {claim.domain}, DKIM-signed by {claim.domain}, to the address below before")
-    say(f"{when(claim.token_expires_at)}. `apportion claim doctor {claim.domain}` shows what it will be judged on.")
-    give_secret("The address to mail to", mail_to, save)
+    say(
+        f"To prove it, send a mail from any address at {claim.domain}, DKIM-signed by {claim.domain}, to the claim's "
+        f"address before {when(claim.token_expires_at)}."
+    )
+    say(f"`apportion claim doctor {claim.domain}` shows what it will be judged on,")
+    say(f"`apportion claim show {claim.claim_id} --org {claim.org_id}` whether it is proved.")
+    give_secret("The claim's address", mail_to, save)
 
 
 def _show(claim: identity.DomainClaim) -> None:
     show_facts(dict(zip(COLUMNS, _row(claim), strict=True)))
+    if claim.status == identity.CLAIM_STATUS_PENDING_CONFLICT:
+        say(CONTESTED if claim.HasField("token_expires_at") else AWAITING)
     rows = [(one.domain, one.org_id, when(one.delegated_at)) for one in claim.delegations]
     if rows:
         show_table("Delegated", ("domain", "org", "since"), rows)
@@ -253,8 +273,11 @@ def _row(claim: identity.DomainClaim) -> tuple[str, ...]:
     )
 
 
-def _read(file: Path) -> bytes:
-    return file.read_bytes()
+def _sender(content: bytes) -> str:
+    """The envelope sender of a saved message: what the last server wrote into it, else whom it says it is from."""
+    message = message_from_bytes(content)
+    written = message["Return-Path"] or message["From"] or ""
+    return parseaddr(str(written))[1]
 
 
 def _org(code: str, prefix: str) -> str:

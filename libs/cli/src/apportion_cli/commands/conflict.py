@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -9,7 +10,7 @@ from apportion.identity.v1 import identity_service_pb2 as identity
 from apportion_common.ids import uuid7
 
 from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import say, show_facts, when, word
+from apportion_cli.display import counted, say, show_facts, when, word
 from apportion_cli.labels import Labels
 from apportion_cli.paging import every
 
@@ -20,30 +21,26 @@ app = typer.Typer(help="Claims of which one can stand; for operators.", no_args_
 def list_(
     resolved: Annotated[bool, typer.Option("--resolved", help="Those that are settled, too.")] = False,
     overdue: Annotated[bool, typer.Option("--overdue", help="Only those past their due date.")] = False,
+    proved: Annotated[bool, typer.Option("--proved", help="Only where both sides have proved the domain.")] = False,
+    domain: Annotated[str, typer.Option(help="Only about this name.")] = "",
 ) -> None:
     """Show conflicts, those due first: who was there, who came, and who has proved the domain."""
 
     async def main(services: Services) -> None:
         request = identity.ListConflictsRequest(include_resolved=resolved, overdue_only=overdue)
-        found = await every(services.identity.ListConflicts, request, "conflicts")
+        found = [
+            one
+            for one in await every(services.identity.ListConflicts, request, "conflicts")
+            if (not proved or (one.claim_proved and one.against_proved))
+            and (not domain or domain.lower() in (one.claim.domain, one.against.domain))
+        ]
         labels = Labels(services)
         await labels.learn({claim.org_id for one in found for claim in (one.claim, one.against)})
-        say(f"{len(found)} conflicts", "bold")
+        names = {claim.org_id: labels[claim.org_id] for one in found for claim in (one.claim, one.against)}
+        say(counted(len(found), "conflict"), "bold")
         for one in found:
             say("")
-            show_facts(
-                {
-                    "conflict": one.conflict_id,
-                    "domain": one.claim.domain,
-                    "state": word(identity.ConflictState.Name(one.state), "CONFLICT_STATE_"),
-                    "due": when(one.due_at),
-                    "escalated": when(one.escalated_at),
-                    "newcomer": _side(labels, one.claim, one.claim_proved),
-                    "against": _side(labels, one.against, one.against_proved),
-                    "resolution": one.resolution,
-                    "by": one.resolved_by,
-                }
-            )
+            show_facts(_facts(one, names))
 
     run(main)
 
@@ -60,25 +57,33 @@ def resolve(
     )
 
     async def main(services: Services) -> None:
-        one = (await services.identity.ResolveConflict(request, timeout=CALL_TIMEOUT_S)).conflict
-        show_facts(
-            {
-                "conflict": one.conflict_id,
-                "domain": one.claim.domain,
-                one.claim.claim_id: _standing(one.claim, one.claim_proved),
-                one.against.claim_id: _standing(one.against, one.against_proved),
-                "resolution": one.resolution,
-                "by": one.resolved_by,
-            }
-        )
+        show_facts(_facts((await services.identity.ResolveConflict(request, timeout=CALL_TIMEOUT_S)).conflict, {}))
 
     run(main)
 
 
-def _side(labels: Labels, claim: identity.DomainClaim, proved: bool) -> str:
-    return f"{labels[claim.org_id]}, claim {claim.claim_id}: {_standing(claim, proved)}"
+def _facts(conflict: identity.ClaimConflict, names: Mapping[str, str]) -> dict[str, str]:
+    """What is known of a conflict; `names` are those of organisations by id."""
+    return {
+        "conflict": conflict.conflict_id,
+        "state": word(identity.ConflictState.Name(conflict.state), "CONFLICT_STATE_"),
+        "opened": when(conflict.opened_at),
+        "due": when(conflict.due_at),
+        "escalated": when(conflict.escalated_at),
+        "newcomer": _side(conflict.claim, conflict.claim_proved, names),
+        "against": _side(conflict.against, conflict.against_proved, names),
+        "resolved": when(conflict.resolved_at),
+        "resolution": conflict.resolution,
+        "by": conflict.resolved_by,
+    }
 
 
-def _standing(claim: identity.DomainClaim, proved: bool) -> str:
+def _side(claim: identity.DomainClaim, proved: bool, names: Mapping[str, str]) -> str:
+    name = names.get(claim.org_id, claim.org_id)
+    org = name if name == claim.org_id else f"{name} ({claim.org_id})"
     status = word(identity.ClaimStatus.Name(claim.status), "CLAIM_STATUS_")
-    return f"{status}, {'proved' if proved else 'not proved'}"
+    wide = " and all names below it" if claim.wildcard else ""
+    return (
+        f"{claim.domain}{wide}, claimed {when(claim.created_at)}, {status}, {'proved' if proved else 'not proved'}; "
+        f"claim {claim.claim_id} of {org}"
+    )

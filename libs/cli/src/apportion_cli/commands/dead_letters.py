@@ -11,7 +11,7 @@ from apportion_common.ids import uuid7
 
 from apportion_cli import naming
 from apportion_cli.client import CALL_TIMEOUT_S, Services, errors, patiently, run
-from apportion_cli.display import say, show_table
+from apportion_cli.display import counted, say, show_table
 from apportion_cli.labels import Labels
 from apportion_cli.options import OrgOption, PrefixOption
 from apportion_cli.paging import dead_letters_of
@@ -115,4 +115,4 @@ async def _list(services: Services, wanted: metering.DeadLetterFilter, limit: in
         for letter in found
     ]
     columns = ("id", "reason", "state", ">tries", "org", "request id", "sku", ">quantity", "event time")
-    show_table(f"{len(found)} dead letters", columns, rows)
+    show_table(counted(len(found), "dead letter"), columns, rows)

@@ -11,7 +11,7 @@ from apportion_common.ids import uuid7
 
 from apportion_cli import naming
 from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import say, show_facts, show_table, when, word
+from apportion_cli.display import counted, say, show_facts, show_table, when, word
 from apportion_cli.members import ROLES, Role, role_word
 from apportion_cli.options import OwnOrgOption, PrefixOption
 from apportion_cli.paging import every
@@ -86,7 +86,7 @@ def list_(
     async def main(services: Services) -> None:
         request = identity.ListInvitationsRequest(org_id=str(naming.org_id(org, prefix)), live_only=live)
         found = await every(services.identity.ListInvitations, request, "invitations")
-        show_table(f"{len(found)} invitations", COLUMNS, [_row(one) for one in found])
+        show_table(counted(len(found), "invitation"), COLUMNS, [_row(one) for one in found])
 
     run(main)
 

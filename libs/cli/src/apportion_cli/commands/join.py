@@ -11,7 +11,7 @@ from apportion_common.ids import uuid7
 
 from apportion_cli import naming
 from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import say, show_table, when, word
+from apportion_cli.display import counted, say, show_table, when, word
 from apportion_cli.options import OwnOrgOption, PrefixOption
 from apportion_cli.paging import every
 
@@ -44,7 +44,7 @@ def request_() -> None:
     async def main(services: Services) -> None:
         request = identity.CreateJoinRequestRequest(request_id=f"join:{uuid7()}")
         answer = await services.identity.CreateJoinRequest(request, timeout=CALL_TIMEOUT_S)
-        say(f"The request {answer.join_request_id} is {_state(answer.state)}.")
+        say(f"The request {answer.join_request_id} is {_state(answer.state)}; an Admin of the company decides.")
 
     run(main)
 
@@ -72,7 +72,7 @@ def list_(
             )
             for one in found
         ]
-        show_table(f"{len(found)} join requests", columns, rows)
+        show_table(counted(len(found), "join request"), columns, rows)
 
     run(main)
 

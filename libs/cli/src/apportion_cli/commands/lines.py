@@ -9,7 +9,7 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 
 from apportion_cli import naming
 from apportion_cli.client import Services, run
-from apportion_cli.display import money, number, show_table
+from apportion_cli.display import counted, money, number, show_table
 from apportion_cli.labels import PROJECT_CHARS, Labels
 from apportion_cli.options import AccountOption, OrgOption, PrefixOption
 from apportion_cli.paging import lines_of
@@ -56,7 +56,7 @@ async def _lines(services: Services, wanted: ledger.LineFilter, limit: int) -> N
         ">net",
         ">paid at once",
     )
-    show_table(f"{len(found)} lines", columns, [_row(line, labels) for line in found])
+    show_table(counted(len(found), "line"), columns, [_row(line, labels) for line in found])
 
 
 def _row(line: ledger.LedgerLine, labels: Labels) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from apportion_common.ids import uuid7
 
 from apportion_cli import naming
 from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import say, show_table
+from apportion_cli.display import counted, say, show_table
 from apportion_cli.members import ROLES, Role, role_word
 from apportion_cli.options import OwnOrgOption, PrefixOption
 from apportion_cli.paging import every
@@ -28,7 +28,7 @@ def list_(org: OwnOrgOption, prefix: PrefixOption = "") -> None:
         request = identity.ListMembersRequest(org_id=str(naming.org_id(org, prefix)))
         found = await every(services.identity.ListMembers, request, "members")
         rows = [(one.user_id, one.email, role_word(one)) for one in found]
-        show_table(f"{len(found)} members", ("user", "email", "role"), rows)
+        show_table(counted(len(found), "member"), ("user", "email", "role"), rows)
 
     run(main)
 

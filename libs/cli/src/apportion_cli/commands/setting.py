@@ -9,7 +9,10 @@ from apportion.identity.v1 import identity_service_pb2 as identity
 from apportion_common.ids import uuid7
 
 from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import show_facts, show_table, when
+from apportion_cli.display import counted, show_facts, show_table, when
+
+EMPTY = "(none)"
+"""Shown for a list of nothing."""
 
 app = typer.Typer(help="What operators change at run time.", no_args_is_help=True)
 
@@ -23,8 +26,8 @@ def list_() -> None:
     async def main(services: Services) -> None:
         request = identity.ListGlobalSettingsRequest()
         found = (await services.identity.ListGlobalSettings(request, timeout=CALL_TIMEOUT_S)).settings
-        rows = [(one.key, one.value, one.value_type, _changed(one), one.description) for one in found]
-        show_table(f"{len(found)} settings", ("key", "value", "type", "changed", "what it is"), rows)
+        rows = [(one.key, one.value or EMPTY, one.value_type, _changed(one), one.description) for one in found]
+        show_table(counted(len(found), "setting"), ("key", "value", "type", "changed", "what it is"), rows)
 
     run(main)
 
@@ -59,7 +62,7 @@ def _show(setting: identity.GlobalSetting) -> None:
     show_facts(
         {
             "key": setting.key,
-            "value": setting.value,
+            "value": setting.value or EMPTY,
             "type": setting.value_type,
             "changed": _changed(setting),
             "what it is": setting.description,

@@ -171,6 +171,8 @@ def status(data: DataOption = None) -> None:
         alive = pid is not None and process_exists(pid)
         missing = missing or not alive
         typer.echo(f"  {name:<12} {place:<28} {f'process {pid}' if alive else 'not running'}")
+    if state.smtp_address:
+        typer.echo(f"  {'smtp':<12} {state.smtp_address:<28} of identity")
     if state.phase != READY or missing:
         raise typer.Exit(1)
 

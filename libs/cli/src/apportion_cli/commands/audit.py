@@ -1,0 +1,84 @@
+"""`apportion audit`: who changed what in a service."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+from apportion.common.v1 import audit_pb2
+from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion.ledger.v1 import ledger_service_pb2 as ledger
+from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion.orgs.v1 import orgs_service_pb2 as orgs
+from apportion.pricing.v1 import pricing_service_pb2 as pricing
+from google.protobuf.json_format import MessageToDict
+
+from apportion_cli import naming
+from apportion_cli.client import Services, run
+from apportion_cli.display import counted, say, when
+from apportion_cli.options import OrgOption, PrefixOption
+from apportion_cli.paging import audit_of
+
+
+class Service(StrEnum):
+    """Whose audit is asked for."""
+
+    IDENTITY = "identity"
+    PRICING = "pricing"
+    METERING = "metering"
+    LEDGER = "ledger"
+    ORGS = "orgs"
+
+
+REQUESTS: Final = {
+    Service.IDENTITY: identity.ListAuditRequest,
+    Service.PRICING: pricing.ListAuditRequest,
+    Service.METERING: metering.ListAuditRequest,
+    Service.LEDGER: ledger.ListAuditRequest,
+    Service.ORGS: orgs.ListAuditRequest,
+}
+
+
+def audit(
+    service: Annotated[Service, typer.Argument(help="Whose audit.")],
+    org: OrgOption = "",
+    resource: Annotated[str, typer.Option(help="Only of this one, such as domain_claim/ID.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="Entries at most.")] = 50,
+    prefix: PrefixOption = "",
+) -> None:
+    """Show what was changed in a service, by whom and from what to what, newest first; for operators."""
+    query = audit_pb2.AuditQuery(org_id=str(naming.org_id(org, prefix)) if org else "", resource=resource)
+
+    async def main(services: Services) -> None:
+        ask = getattr(services, service.value).ListAudit
+        found = [entry async for entry in audit_of(ask, REQUESTS[service](query=query), limit)]
+        say(f"{counted(len(found), 'change')} in {service.value}", "bold")
+        for entry in found:
+            by = f"{entry.actor} for {entry.acting_for}" if entry.acting_for else entry.actor
+            say("")
+            say(f"{when(entry.at)}  {entry.action}  {entry.resource}  by {by}")
+            for line in changes(entry):
+                say(f"  {line}")
+
+    run(main)
+
+
+def changes(entry: audit_pb2.AuditEntry) -> list[str]:
+    """What an entry says was changed: `name: before → after`, and only the value of what was not there before."""
+    before, after = MessageToDict(entry.before), MessageToDict(entry.after)
+    names = sorted({*before, *after})
+    return [_change(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
+
+
+def _change(name: str, before: Any, after: Any) -> str:
+    return f"{name}: {_text(after)}" if before is None else f"{name}: {_text(before)} → {_text(after)}"
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, float) and value.is_integer():
+        # A Struct has no whole numbers.
+        return str(int(value))
+    return str(value)
