@@ -14,6 +14,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from apportion_identity.app.judge_mail import TOO_MANY_QUESTIONS
+from apportion_identity.app.verification import REASONS as CLAIM_REASONS
+from apportion_identity.domain.mail import evaluator, message
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "errors.md"
 CODE = ("libs/common/src", "services/*/src")
@@ -106,6 +110,17 @@ A lane that cannot go on safely stops and waits for a person (docs/runbook.md).
 | `STREAM_REWOUND` | the input stream was made anew, or ends before what the lane has committed |
 | `POS_GAP` | the batch after the last applied one is missing on the stream |
 | `OUTPUT_REWOUND` | the output stream ends before what the lane has published |
+"""
+
+
+MAILS = """
+## Why a mail proves no domain
+
+`SubmitVerificationEmail` answers with one of these, and so does the mail gateway, after 550. A reason that begins with
+DKIM may also stand with one of several signatures, of which another one counted.
+
+| reason | what the sender is told |
+| --- | --- |
 """
 
 
@@ -230,6 +245,12 @@ def _module(path: Path) -> str:
     return f"{parts[place].removeprefix('apportion_')}: {'/'.join(parts[place + 1 :])}"
 
 
+def mail_reasons() -> dict[str, str]:
+    """Every reason for which a mail proves nothing, with its sentence."""
+    too_many = {TOO_MANY_QUESTIONS.reason: TOO_MANY_QUESTIONS.explanation}
+    return {**CLAIM_REASONS, **message.REASONS, **evaluator.REASONS, **too_many}
+
+
 def document(reasons: dict[str, Reason]) -> str:
     """The whole page."""
     rows = []
@@ -238,7 +259,8 @@ def document(reasons: dict[str, Reason]) -> str:
         meaning = " ".join(MEANINGS.get(name, reason.meaning).split()).replace("|", "\\|")
         where = ", ".join(sorted(reason.modules))
         rows.append(f"| `{name}` | {', '.join(sorted(reason.statuses))} | {meaning} | {where} |\n")
-    return HEAD + "".join(rows) + DEAD_LETTERS
+    mails = [f"| `{name}` | {text} |\n" for name, text in sorted(mail_reasons().items())]
+    return HEAD + "".join(rows) + MAILS + "".join(mails) + DEAD_LETTERS
 
 
 def main() -> int:

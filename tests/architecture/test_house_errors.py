@@ -57,6 +57,11 @@ def test_every_reason_is_asserted_in_a_test() -> None:
     expect_none(name for name in error_reasons.collect() if not re.search(rf"\b{name}\b", texts))
 
 
+def test_every_reason_for_which_a_mail_proves_nothing_is_asserted_in_a_test() -> None:
+    texts = "\n".join(file.read_text(encoding="utf-8") for file in _tests())
+    expect_none(name for name in error_reasons.mail_reasons() if not re.search(rf"\b{name}\b", texts))
+
+
 def test_every_reason_of_dead_letters_and_stopped_lanes_is_explained() -> None:
     page = error_reasons.DEAD_LETTERS
     letters = importlib.import_module("apportion_metering.domain.dead_letters").REASONS
