@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 from access_world import LocalIssuer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_cli.client import CALL_TIMEOUT_S
 from harness import Refusal, System, refusal
 from loopback_dns import LoopbackDns
@@ -35,6 +36,7 @@ class Side:
         self.system = system
         self.org = org
         self.token = token
+        self.email = ""
         self.environment = {**os.environ, **system.environment}
         if token is not None:
             file = folder / f"{uuid4()}.jwt"
@@ -97,18 +99,36 @@ async def owner(system: System, oidc: LocalIssuer, folder: Path) -> Side:
     invited = await system.services.identity.CreateInvitation(invite, timeout=CALL_TIMEOUT_S)
     accept = identity.AcceptInvitationRequest(token=invited.token, request_id=f"accept:{org}")
     await system.call("identity", "AcceptInvitation", accept, token=token)
-    return Side(system, folder, await sign_in(system, oidc, email, org), org)
+    side = Side(system, folder, await sign_in(system, oidc, email, org), org)
+    side.email = email
+    return side
 
 
-async def sign_in(system: System, oidc: LocalIssuer, email: str, org: UUID | None = None) -> str:
+async def sign_in(
+    system: System, oidc: LocalIssuer, email: str, org: UUID | None = None, amr: Sequence[str] = ("pwd", "otp")
+) -> str:
     """A token of the person with that address, for an organisation or for none."""
-    request = identity.ExchangeTokenRequest(id_token=id_token(system, oidc, email), org_id=str(org or ""))
+    request = identity.ExchangeTokenRequest(id_token=id_token(system, oidc, email, amr), org_id=str(org or ""))
     return str((await system.call("identity", "ExchangeToken", request)).access_token)
 
 
-def id_token(system: System, oidc: LocalIssuer, email: str) -> str:
+def id_token(system: System, oidc: LocalIssuer, email: str, amr: Sequence[str] = ("pwd", "otp")) -> str:
     """What the issuer gives somebody who has just signed in there."""
-    return oidc.token(now=system.stack.options.clock.now(), sub=f"subject-of-{email}", email=email, jti=uuid4().hex)
+    now, sub = system.stack.options.clock.now(), f"subject-of-{email}"
+    return oidc.token(now=now, sub=sub, email=email, jti=uuid4().hex, amr=list(amr))
+
+
+async def make_org(system: System, org: UUID, parent: UUID | None = None) -> None:
+    """Let orgs know an organisation."""
+    request = orgs.CreateOrgRequest(
+        org_id=str(org),
+        legal_name=f"Organisation {org}",
+        slug=f"org-{org.hex}",
+        parent_org_id=str(parent or ""),
+        visibility=orgs.VISIBILITY_PRIVATE,
+        request_id=f"org:{org}",
+    )
+    await system.services.orgs.CreateOrg(request, timeout=CALL_TIMEOUT_S)
 
 
 def publish(dns: LoopbackDns, signer: Signer) -> None:
@@ -240,6 +260,69 @@ async def test_a_conflict_is_walked_through_from_both_sides(
     for one, other, others_claim in ((squatter, rightful, rightfuls), (rightful, squatter, squatters)):
         assert str(other.org) not in one.seen
         assert others_claim not in one.seen.replace(f"--winner {others_claim}", "")
+
+
+async def verified(system: System, dns: LoopbackDns, side: Side, domain: str) -> str:
+    """The id of a claim that a mail has proved."""
+    signer = Signer(domain=domain, algorithm="ed25519-sha256")
+    publish(dns, signer)
+    claim_id, address = await side.claim(domain)
+    code, text = await mail(system, f"ann@{domain}", address, signed(signer, address))
+    assert (code, "VERIFIED" in text) == (250, True), text
+    return claim_id
+
+
+async def test_names_below_a_domain_are_held_by_a_wildcard_and_given_to_a_subsidiary(
+    system: System, dns: LoopbackDns, oidc: LocalIssuer, tmp_path: Path
+) -> None:
+    domain = "head-office.com"
+    head, shop, rival = [await owner(system, oidc, tmp_path) for _ in range(3)]
+    assert head.org is not None
+    assert shop.org is not None
+    await make_org(system, head.org)
+    await make_org(system, shop.org, parent=head.org)
+    claim_id = await verified(system, dns, head, domain)
+    own = ("--org", str(head.org))
+
+    by_password = Side(system, tmp_path, await sign_in(system, oidc, head.email, head.org, amr=("pwd",)), head.org)
+    assert "SECOND_FACTOR_REQUIRED" in await by_password.run("claim", "wildcard", claim_id, *own, code=1)
+    assert re.search(r"^wildcard +yes", await head.run("claim", "wildcard", claim_id, *own), re.MULTILINE)
+    contested = await rival.run("claim", "create", f"www.{domain}", "--org", str(rival.org))
+    assert "pending conflict" in contested
+    assert "Another claim covers this name" in contested
+    assert str(head.org) not in rival.seen
+
+    delegate = ("claim", "delegate", claim_id, f"shop.{domain}", *own, "--to")
+    assert "NOT_A_SUBSIDIARY" in await head.run(*delegate, str(rival.org), code=1)
+    assert re.search(rf"^shop\.{domain} .*{shop.org}", await head.run(*delegate, str(shop.org)), re.MULTILINE)
+    given, _ = await shop.claim(f"shop.{domain}")
+    assert (await shop.status(given)).status == identity.CLAIM_STATUS_PENDING
+    assert str(shop.org) not in await head.run(*delegate, str(shop.org), "--withdraw")
+    assert "yes" not in await head.run("claim", "wildcard", claim_id, *own, "--off")
+
+
+async def test_a_person_finds_that_there_is_a_company_asks_to_join_and_is_let_in(
+    system: System, dns: LoopbackDns, oidc: LocalIssuer, operator: Side, tenant: Side, tmp_path: Path
+) -> None:
+    domain, own = "welcoming.com", ("--org", str(tenant.org))
+    await verified(system, dns, tenant, domain)
+    email = f"cy@{domain}"
+    assert "A company may be found" in await operator.run("join", "suggest", email)
+    assert "No company is suggested" in await operator.run("join", "suggest", "cy@elsewhere.com")
+    person = Side(system, tmp_path, await sign_in(system, oidc, email))
+    assert "is pending" in await person.run("join", "request")
+    assert "JOIN_REQUEST_EXISTS" in await person.run("join", "request", code=1)
+    waiting = re.search(
+        rf"^([0-9a-f-]{{36}}) .*{email}", await tenant.run("join", "list", *own, "--pending"), re.MULTILINE
+    )
+    assert waiting is not None
+    decide = ("join", "decide", waiting.group(1))
+    assert f"{email} is approved" in await tenant.run(*decide, "approve", *own)
+    assert "JOIN_REQUEST_DECIDED" in await tenant.run(*decide, "deny", *own, code=1)
+    assert email not in await tenant.run("join", "list", *own, "--pending")
+    assert email in await tenant.run("member", "list", *own)
+    for unsaid in (str(tenant.org), tenant.email):
+        assert unsaid not in person.seen
 
 
 async def test_the_doctor_shows_what_a_mail_would_be_judged_on(
