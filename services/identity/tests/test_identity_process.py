@@ -67,7 +67,7 @@ async def identity(
     certificate = ca.issue_server_certificate(["localhost", "127.0.0.1"], now, "identity")
     signing = TokenSigningKey.create_or_load(tmp_path / "signing.key")
     write_jwks(tmp_path / "jwks.json", [signing])
-    write_file(tmp_path / "service.jwt", b"none is needed: identity calls nobody", 0o600)
+    write_file(tmp_path / "service.jwt", b"none-is-needed.identity-calls-nobody", 0o600)
     write_file(tmp_path / "key-encryption.key", bytes(range(32)), 0o600)
     write_file(tmp_path / "proof.key", bytes(range(32, 64)), 0o600)
     authorities = ca.certificate_file.read_bytes()

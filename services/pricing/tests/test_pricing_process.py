@@ -52,7 +52,7 @@ class OrgsServicer(OrgsServiceServicer):
     async def ResolveBillingAccounts(  # noqa: N802
         self, request: orgs_pb.ResolveBillingAccountsRequest, context: Any
     ) -> orgs_pb.ResolveBillingAccountsResponse:
-        assert dict(context.invocation_metadata())["authorization"] == "Bearer pricing's own token"
+        assert dict(context.invocation_metadata())["authorization"] == "Bearer pricings-own-token"
         items = [(parse_uuid_bytes(item.org_id), timestamp_to_us(item.at, "at")) for item in request.items]
         answer = await self._orgs.resolve(items, request.as_of_revision)
         response = orgs_pb.ResolveBillingAccountsResponse(revision=answer.revision)
@@ -139,7 +139,7 @@ async def house(
     certificate = ca.issue_server_certificate(["localhost", "127.0.0.1"], now, "pricing")
     signing = TokenSigningKey.create_or_load(tmp_path / "signing.key")
     write_jwks(tmp_path / "jwks.json", [signing])
-    write_file(tmp_path / "service.jwt", b"pricing's own token", 0o600)
+    write_file(tmp_path / "service.jwt", b"pricings-own-token", 0o600)
     authorities = ca.certificate_file.read_bytes()
     if nats_access.tls_ca_file is not None:
         authorities += nats_access.tls_ca_file.read_bytes()
