@@ -341,8 +341,7 @@ async def test_a_connection_that_was_lost_while_it_lay_unused_is_replaced(
 ) -> None:
     monkeypatch.setattr(engine_module, "PING_AFTER_IDLE_S", 0)
     engine = make_engine(place.app_url, "floor", 1)
-    lost = await _pid(engine)
-    fetch_all(place.app_url, f"SELECT pg_terminate_backend({lost})")
+    lost = await _lost(place, engine)
     assert await _pid(engine) != lost
     await engine.dispose()
 
@@ -352,13 +351,19 @@ async def test_a_connection_that_is_lost_just_before_its_use_fails_one_call_as_i
 ) -> None:
     monkeypatch.setattr(engine_module, "PING_AFTER_IDLE_S", 3_600)
     engine = make_engine(place.app_url, "floor", 1)
-    lost = await _pid(engine)
-    fetch_all(place.app_url, f"SELECT pg_terminate_backend({lost})")
+    lost = await _lost(place, engine)
     with pytest.raises(DBAPIError) as failed:
         await _pid(engine)
     assert classify(failed.value) == "infrastructure"
     assert await _pid(engine) != lost
     await engine.dispose()
+
+
+async def _lost(place: ServiceDatabase, engine: AsyncEngine) -> int:
+    """The server process of the engine's connection, ended while that lies in the pool."""
+    pid = await _pid(engine)
+    fetch_all(place.app_url, f"SELECT pg_terminate_backend({pid})")
+    return pid
 
 
 async def _pid(engine: AsyncEngine) -> int:

@@ -45,13 +45,17 @@ def check_invite(inviter: Role, invited: Role) -> None:
     Raises PermissionDenied ROLE_REQUIRED or OWNER_REQUIRED.
     """
     check_reaches(inviter, Role.ADMIN)
-    if invited is Role.OWNER:
-        check_reaches(inviter, Role.OWNER)
+    check_reaches(inviter, _invites(invited))
 
 
 def may_invite(inviter: Role | None, invited: Role) -> bool:
     """Whether `check_invite` lets somebody invite; `inviter` is None for who is no member any more."""
-    return inviter is not None and inviter.reaches(Role.OWNER if invited is Role.OWNER else Role.ADMIN)
+    return inviter is not None and inviter.reaches(_invites(invited))
+
+
+def _invites(invited: Role) -> Role:
+    """The least role that invites to this one."""
+    return Role.OWNER if invited is Role.OWNER else Role.ADMIN
 
 
 def check_change(actor: Role, *, is_own: bool, current: Role, new: Role, owners: int) -> None:
