@@ -11,7 +11,7 @@ $bin/ruff format --check $code
 step "lint"
 $bin/ruff check $code
 step "types"
-$bin/mypy libs/common/src libs/cli/src services/*/src scripts
+$bin/mypy libs/*/src services/*/src scripts
 step "import contracts"
 $bin/lint-imports --no-cache
 step "stubs are fresh"

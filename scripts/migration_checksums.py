@@ -10,8 +10,8 @@ import argparse
 import json
 import sys
 
-from apportion_common.migrations.checksums import MANIFEST_FILE, changed, checksums, load_manifest
-from apportion_common.migrations.plan import find_root, load_plan
+from apportion_migrate.checksums import MANIFEST_FILE, changed, checksums, load_manifest
+from apportion_migrate.plan import find_root, load_plan
 
 
 def main() -> int:

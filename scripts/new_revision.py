@@ -12,7 +12,7 @@ from pathlib import Path
 
 from alembic.script import ScriptDirectory
 from apportion_common.clock import SystemClock
-from apportion_common.migrations.plan import PLAN_FILE, Plan, PlanError, find_root, load_plan
+from apportion_migrate.plan import PLAN_FILE, Plan, PlanError, find_root, load_plan
 
 NAME = re.compile(r"[a-z][a-z0-9_]{2,60}")
 NUMBERED = re.compile(r"\d{8}_(\d+)_")

@@ -7,7 +7,7 @@ set -eu
 cd "$(dirname "$0")/.."
 common=libs/common/tests/migrations
 models=tests/architecture/test_migrations_match_models.py
-found=$(.venv/bin/python -m apportion_common.testing.versions)
+found=$(.venv/bin/python -m apportion_dev.testing.versions)
 case "${1:-all}" in
   all) tests="tests/migrations $common $models" ;;
   oldest)

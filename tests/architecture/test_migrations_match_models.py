@@ -8,11 +8,11 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from apportion_common.migrations.catalog import Catalog, differences, read_catalog
-from apportion_common.migrations.environment import migration_engine, psycopg_url
 from apportion_common.settings import SERVICES
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
-from apportion_common.testing.migration_gates import model_differences
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_dev.testing.migration_gates import model_differences
+from apportion_migrate.catalog import Catalog, differences, read_catalog
+from apportion_migrate.environment import migration_engine, psycopg_url
 from sqlalchemy import Engine, MetaData
 
 

@@ -9,12 +9,12 @@ from typing import Any, Final
 import pytest
 from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, QUANTITY, parse_scaled, round_half_away_to_multiple
 from apportion_pricing.domain.rating import closed_form, compile_ladder, step
-from apportion_pricing.domain.tiers import TierLadder, parse_included, parse_price, parse_tiers
+from apportion_pricing.domain.tiers import Tiers, parse_included, parse_price, parse_tiers
 
 CASES: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "pricing.json").read_text())
 
 
-def terms(case: dict[str, Any]) -> tuple[int, int, TierLadder]:
+def terms(case: dict[str, Any]) -> tuple[int, int, Tiers]:
     return parse_included(case["included"]), parse_price(case["overage_price"]), parse_tiers(case["tiers"])
 
 

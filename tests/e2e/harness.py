@@ -257,8 +257,8 @@ class System:
         """Wait until a period's close has reached the ledger."""
 
         async def closed() -> bool:
-            answer = await self.services.ledger.FixHorizon(
-                ledger.FixHorizonRequest(period=period), timeout=CALL_TIMEOUT_S
+            answer = await self.services.ledger.FixWatermark(
+                ledger.FixWatermarkRequest(period=period), timeout=CALL_TIMEOUT_S
             )
             return answer.period_closed or (bool(org_ids) and set(org_ids) <= set(answer.closed_org_ids))
 

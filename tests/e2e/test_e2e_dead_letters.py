@@ -88,7 +88,11 @@ async def test_an_unknown_sku_is_charged_once_when_it_is_in_the_plan_and_requeue
     ]
     status = (await system.event_statuses(org, ["unheard"]))["unheard"]
     assert (status.state, status.event_id) == (metering.EVENT_STATE_POSTED, charged[0].event_id)
-    assert (status.lane, status.pos, status.seq) == (charged[0].lane, charged[0].pos, charged[0].seq)
+    assert (status.lane, status.batch_seq, status.entry_seq) == (
+        charged[0].lane,
+        charged[0].batch_seq,
+        charged[0].entry_seq,
+    )
     assert (await system.pipeline()).open_dead_letters.get("UNKNOWN_SKU", 0) == 0
 
     again, _ = await system.ingest([row("unheard", "UA", sku)], prefix=prefix, ack=COMMITTED)

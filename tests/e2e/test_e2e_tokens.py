@@ -15,8 +15,8 @@ from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from apportion_cli.client import CALL_TIMEOUT_S
 from apportion_common.clock import SystemClock
-from apportion_common.local.keys import TokenSigningKey
 from apportion_common.settings import SERVICES
+from apportion_dev.local.keys import TokenSigningKey
 from harness import System, refusal
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import apportion_cli
 import pytest
 from apportion_cli.stack.layout import READY, SERVICES, Layout, StackState, running_state, running_supervisor
-from apportion_common.local.process import process_exists
+from apportion_dev.local.process import process_exists
 
 pytestmark = pytest.mark.stack
 

@@ -21,7 +21,7 @@ from apportion_cli.stack.options import StackOptions
 from apportion_cli.stack.readiness import is_ready
 from apportion_cli.stack.supervisor import LocalStack
 from apportion_common.clock import FixedClock
-from apportion_common.local.process import process_exists
+from apportion_dev.local.process import process_exists
 
 pytestmark = pytest.mark.stack
 

@@ -15,11 +15,11 @@ from uuid import UUID, uuid5
 import jwt
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
+from apportion_common.caller import Caller, acting_as
 from apportion_common.clock import FixedClock
 from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import ApportionError
-from apportion_common.grpc.context import Caller, acting_as
-from apportion_common.testing.databases import ServiceDatabase, fetch_all
+from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_identity.app.credential_guards import IdTokenGuard, KeyGuard
 from apportion_identity.app.id_tokens import IdTokens
 from apportion_identity.app.members import Users

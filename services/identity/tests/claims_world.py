@@ -12,11 +12,11 @@ from uuid import UUID, uuid5
 
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
-from apportion_common.bus.envelope import open_envelope
+from apportion_common.caller import Caller, acting_as
 from apportion_common.clock import FixedClock
+from apportion_common.envelope import open_envelope
 from apportion_common.errors import ApportionError
-from apportion_common.grpc.context import Caller, acting_as
-from apportion_common.testing.databases import ServiceDatabase, fetch_all
+from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_identity.app.tokens import TokenScope
 from apportion_identity.domain.mail.types import Answer, Question
 from apportion_identity.rpc.servicer import IdentityServicer

@@ -10,12 +10,12 @@ from uuid import UUID, uuid4, uuid5
 
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
+from apportion_common.caller import Caller, acting_as
 from apportion_common.clock import FixedClock
 from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import ApportionError
-from apportion_common.grpc.context import Caller, acting_as
 from apportion_common.rate_limit import RateLimit
-from apportion_common.testing.databases import ServiceDatabase, fetch_all
+from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_identity.app.invitations import Invitations
 from apportion_identity.app.join_requests import JoinRequests
 from apportion_identity.app.members import Members, Users

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from apportion_common.clock import FixedClock, SystemClock
-from apportion_common.local.keys import LocalCa
+from apportion_dev.local.keys import LocalCa
 from apportion_identity.consumers.smtp_gateway import GatewayLimits, SmtpGateway, Verdict, server_tls
 from apportion_identity.domain.mail.types import Envelope
 

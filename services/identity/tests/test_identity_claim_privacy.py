@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.errors import ApportionError
-from apportion_common.testing.databases import ServiceDatabase
+from apportion_dev.testing.databases import ServiceDatabase
 from claims_world import CONFLICT, DOMAIN, RELAY, World, org_id, user_id
 from google.protobuf.message import Message
 

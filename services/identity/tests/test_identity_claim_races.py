@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.errors import Unavailable
-from apportion_common.testing.databases import POOL_SIZE, ServiceDatabase
+from apportion_dev.testing.databases import POOL_SIZE, ServiceDatabase
 from apportion_identity.app.conflicts import Conflicts
 from apportion_identity.app.ports.claims import ClaimMoved
 from apportion_identity.store.claims import StoredClaims

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
-from apportion_common.testing.databases import ServiceDatabase
+from apportion_dev.testing.databases import ServiceDatabase
 from apportion_identity.domain.claims import token_hash, token_of_address
 from apportion_identity.jobs.expire_claims import ExpireClaims
 from apportion_identity.store.claims import StoredClaims

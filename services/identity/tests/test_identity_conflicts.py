@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.errors import Unavailable
-from apportion_common.testing.databases import ServiceDatabase
+from apportion_dev.testing.databases import ServiceDatabase
 from apportion_identity.jobs.escalate_conflicts import EscalateConflicts
 from apportion_identity.jobs.expire_claims import ExpireClaims
 from claims_world import CONFLICT, DOMAIN, OPERATOR, VERIFIED, World, org_id

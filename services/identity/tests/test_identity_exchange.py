@@ -18,7 +18,7 @@ import jwt
 import pytest
 from access_world import CLIENT_ID, NOON, LocalIssuer, World, local_issuer, org_id
 from apportion.identity.v1 import identity_service_pb2 as pb
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_identity.limits import (
     CREDENTIAL_FAILURES_PER_PEER,
     ISSUER_ANSWER_BYTES_MAX,

@@ -7,7 +7,7 @@ import hashlib
 
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from people_world import OPERATOR, SIGN_UP_PAGE, World, invitation, org_id, user, user_id
 
 ANN, BEA, CAT = "ann@acme.example", "bea@acme.example", "cat@acme.example"
@@ -37,7 +37,7 @@ async def test_an_invited_person_becomes_a_member_with_the_role_they_were_invite
     assert (member.org_id, member.user_id, member.role) == (org_id("acme"), user_id(BEA), pb.MEMBER_ROLE_ADMIN)
     assert world.roles("acme") == {ANN: "Owner", BEA: "Admin"}
     assert world.audited() == ["invitation.create", "invitation.accept", "membership.create"]
-    assert world.rows("SELECT subject FROM outbox") == [("facts.identity.membership.created",)]
+    assert world.rows("SELECT subject FROM outbox") == [("events.identity.membership.created",)]
     assert world.rows("SELECT default_org_id::text FROM app_user WHERE email = %s", BEA) == [(org_id("acme"),)]
 
 

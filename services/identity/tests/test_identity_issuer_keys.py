@@ -15,7 +15,7 @@ import jwt
 import pytest
 from apportion_common.clock import FixedClock, SystemClock
 from apportion_common.errors import Unavailable
-from apportion_common.local.keys import LocalCa
+from apportion_dev.local.keys import LocalCa
 from apportion_identity.app.ports.access import OidcIssuer
 from apportion_identity.limits import ISSUER_ANSWER_BYTES_MAX, ISSUER_KEYS_FRESH_S, ISSUER_WAITERS_MAX
 from apportion_identity.store import issuer_keys

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from people_world import SIGN_UP_PAGE, World, org_id, user, user_id
 
 ANN, BEA = "ann@acme.example", "bea@acme.example"
@@ -151,7 +151,7 @@ async def test_an_admin_approves_and_the_person_is_a_user_audited_and_announced(
     assert answer.join_request.decided_by == cat.subject
     assert world.roles("acme")[BEA] == "User"
     assert world.audited() == ["join_request.create", "join_request.approve", "membership.create"]
-    assert world.rows("SELECT subject FROM outbox") == [("facts.identity.membership.created",)]
+    assert world.rows("SELECT subject FROM outbox") == [("events.identity.membership.created",)]
     assert world.rows("SELECT actor FROM audit_entry WHERE action = 'join_request.approve'") == [(cat.subject,)]
     again = await world.reason(user(ANN), "DecideJoinRequest", decision(request_id, approve=False))
     assert again == ("FAILED_PRECONDITION", "JOIN_REQUEST_DECIDED")

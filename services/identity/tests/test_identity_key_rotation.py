@@ -33,8 +33,8 @@ from apportion_common.grpc import limits as grpc_limits
 from apportion_common.grpc.auth import TokenVerifier
 from apportion_common.grpc.key_source import KeySource, keys_of_identity
 from apportion_common.grpc.server import Registration, start_server
-from apportion_common.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_identity.limits import KEY_PUBLISH_LEAD_S, KEY_TAIL_S, SERVICE_ACCOUNT_TOKEN_LIFE_S, USER_TOKEN_LIFE_S
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ import mail_cases
 import pytest
 import pytest_asyncio
 from apportion.identity.v1 import identity_service_pb2 as pb
+from apportion_common.caller import Caller, acting_as
 from apportion_common.clock import FixedClock
 from apportion_common.errors import ApportionError, Unavailable
-from apportion_common.grpc.context import Caller, acting_as
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
 from apportion_identity.app import verification
 from apportion_identity.app.conflicts import Conflicts
 from apportion_identity.app.judge_mail import JudgeMail

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion.identity.v1 import identity_service_pb2 as pb
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from people_world import OPERATOR, SIGN_UP_PAGE, World, org_id, user, user_id
 
 ANN, BEA, CAT, DAN = (f"{name}@acme.example" for name in ("ann", "bea", "cat", "dan"))

@@ -14,7 +14,7 @@ from apportion.orgs.v1.orgs_service_pb2 import Org, OrgCreated
 from apportion_common.bus.relay import OutboxRelay
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import ApportionError
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_identity.app.members import Members
 from apportion_identity.consumers.org_created import FirstOwners, org_created_consumer
 from apportion_identity.store.members import StoredMembers
@@ -46,10 +46,10 @@ async def running(world: World, nats: Client) -> AsyncIterator[None]:
         await asyncio.gather(*tasks)
 
 
-async def announce(world: World, org: str, **owner: str) -> None:
+async def publish(world: World, org: str, **owner: str) -> None:
     created = OrgCreated(org=Org(org_id=org_id(org), legal_name=org, slug=org), **owner)
     async with world.database.transaction() as tx:
-        await tx.announce("orgs.org.created", created)
+        await tx.publish("orgs.org.created", created)
 
 
 async def until(reached: Callable[[], Awaitable[bool]]) -> None:
@@ -70,9 +70,9 @@ async def test_who_is_named_becomes_the_owner_by_id_or_by_address(
 ) -> None:
     world.add_user("bea@acme.example")
     async with running(world, nats_connection):
-        await announce(world, "acme", owner_email="Ada@ACME.example")
-        await announce(world, "other", owner_user_id=user_id("bea@acme.example"), owner_email="not@looked.at")
-        await announce(world, "nobody")
+        await publish(world, "acme", owner_email="Ada@ACME.example")
+        await publish(world, "other", owner_user_id=user_id("bea@acme.example"), owner_email="not@looked.at")
+        await publish(world, "nobody")
         await until(handled(world, 3))
     assert world.roles("acme") == {ADA: "Owner"}
     assert world.roles("other") == {"bea@acme.example": "Owner"}
@@ -86,7 +86,7 @@ async def test_an_organisation_that_has_an_owner_by_now_keeps_its_own(
 ) -> None:
     world.add_member("acme", "bea@acme.example", "Owner")
     async with running(world, nats_connection):
-        await announce(world, "acme", owner_email=ADA)
+        await publish(world, "acme", owner_email=ADA)
         await until(handled(world, 1))
     assert world.roles("acme") == {"bea@acme.example": "Owner"}
 
@@ -96,7 +96,7 @@ async def test_a_member_who_is_named_rises_to_owner_with_what_they_were_before(
 ) -> None:
     world.add_member("acme", ADA, "User")
     async with running(world, nats_connection):
-        await announce(world, "acme", owner_user_id=user_id(ADA))
+        await publish(world, "acme", owner_user_id=user_id(ADA))
         await until(handled(world, 1))
     assert world.rows("SELECT action, before FROM audit_entry") == [("membership.change", {"role": "User"})]
 

@@ -23,13 +23,13 @@ class Orgs(OrgsServiceServicer):
     """Knows one line of organisations, and refuses what it is told to."""
 
     def __init__(self) -> None:
-        self.refusals: list[ApportionError] = []
+        self.rejections: list[ApportionError] = []
 
     async def ListAncestors(  # noqa: N802
         self, request: pb.ListAncestorsRequest, context: Any
     ) -> pb.ListAncestorsResponse:
-        if self.refusals:
-            await abort(context, self.refusals.pop(0))
+        if self.rejections:
+            await abort(context, self.rejections.pop(0))
         above = {str(LEAF): (MIDDLE, HEAD), str(MIDDLE): (HEAD,)}.get(request.org_id, ())
         orgs = [pb.OrgAtDepth(org=pb.Org(org_id=str(one)), depth=depth) for depth, one in enumerate(above, 1)]
         return pb.ListAncestorsResponse(orgs=orgs)
@@ -59,17 +59,17 @@ async def test_a_subsidiary_is_what_stands_anywhere_below(client: GrpcOrgs) -> N
 
 
 async def test_what_orgs_does_not_know_is_nobodys_subsidiary(client: GrpcOrgs, orgs: Orgs) -> None:
-    orgs.refusals = [NotFound("ORG_NOT_FOUND", "There is no such organisation.")]
+    orgs.rejections = [NotFound("ORG_NOT_FOUND", "There is no such organisation.")]
     assert not await client.is_subsidiary(LEAF, HEAD)
 
 
 async def test_orgs_is_asked_again_while_it_does_not_answer(client: GrpcOrgs, orgs: Orgs) -> None:
-    orgs.refusals = [Unavailable("DATABASE_UNAVAILABLE", "Later.")]
+    orgs.rejections = [Unavailable("DATABASE_UNAVAILABLE", "Later.")]
     assert await client.is_subsidiary(LEAF, HEAD)
 
 
 async def test_without_an_answer_nothing_is_assumed(client: GrpcOrgs, orgs: Orgs) -> None:
-    orgs.refusals = [PermissionDenied("ROLE_REQUIRED", "No.")]
+    orgs.rejections = [PermissionDenied("ROLE_REQUIRED", "No.")]
     with pytest.raises(Unavailable) as refused:
         await client.is_subsidiary(LEAF, HEAD)
     assert refused.value.reason == "ORGS_UNAVAILABLE"

@@ -11,7 +11,7 @@ import pytest_asyncio
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.db.engine import make_engine
 from apportion_common.errors import ApportionError
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from people_world import NOON, OPERATOR, World, invitation, org_id, user, user_id
 
 ANN = "ann@acme.example"

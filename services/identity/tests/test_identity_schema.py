@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from alembic import command
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
 from psycopg import errors
 
 Session = psycopg.Connection[tuple[object, ...]]

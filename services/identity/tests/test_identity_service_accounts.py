@@ -16,8 +16,8 @@ from apportion_common.errors import ApportionError
 from apportion_common.grpc import limits as grpc_limits
 from apportion_common.grpc.auth import TokenVerifier
 from apportion_common.grpc.key_source import KeySource
-from apportion_common.local.keys import TokenSigningKey, write_jwks
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.local.keys import TokenSigningKey, write_jwks
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_identity.limits import (
     CREDENTIAL_FAILURES_PER_PEER,
     SERVICE_ACCOUNT_TOKEN_LIFE_S,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.domain.global_settings import KNOWN_SETTINGS
 from apportion_identity.limits import SETTINGS_CACHE_S

@@ -15,8 +15,8 @@ from apportion_common.errors import ApportionError, Unavailable
 from apportion_common.grpc import limits as grpc_limits
 from apportion_common.grpc.auth import TokenVerifier
 from apportion_common.grpc.key_source import KeySource
-from apportion_common.local.keys import TokenSigningKey, write_jwks
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.local.keys import TokenSigningKey, write_jwks
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_identity.app.ports.access import UnsealError
 from apportion_identity.jobs.rotate_keys import KeyKeeper
 from apportion_identity.limits import KEY_AGE_DAYS, KEY_PUBLISH_LEAD_S, KEY_SET_CACHE_MS, KEY_TAIL_S

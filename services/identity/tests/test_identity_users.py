@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
+from apportion_common.caller import Caller
 from apportion_common.errors import ApportionError
-from apportion_common.grpc.context import Caller
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_identity.app.members import user_of_subject
 from people_world import World, user, user_id
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
+from apportion_common.caller import acting_as
 from apportion_common.errors import Unavailable
-from apportion_common.grpc.context import acting_as
-from apportion_common.testing.databases import ServiceDatabase
+from apportion_dev.testing.databases import ServiceDatabase
 from apportion_identity.app.verification import Verification
 from apportion_identity.consumers.smtp_gateway import VerificationMail
 from apportion_identity.domain.mail.types import Answer, Envelope, Evidence, Judgement, Question
@@ -72,12 +72,12 @@ async def test_a_proof_keeps_verdicts_and_hashes_and_no_address_subject_or_body(
     for secret in ("@", "ann", "private", "secret", made.mail_to.partition("@")[0], "<1"):
         assert secret not in text.lower()
     assert len(bytes.fromhex(proof["hmac"])) == 32
-    names = {name.partition(" ")[0] for name, _ in proof["facts"]}
+    names = {name.partition(" ")[0] for name, _ in proof["events"]}
     assert names == {"domain", "spf", "dkim", "dmarc", "dns"}
     assert [
         "dns TXT mail._domainkey.acme.com",
         f"found {found(Signer(algorithm='ed25519-sha256').record()).digest}",
-    ] in (proof["facts"])
+    ] in (proof["events"])
     everything = str(written(world)[:5])
     for secret in ("Very private", "secret plan", "ann@"):
         assert secret not in everything

@@ -18,7 +18,7 @@ from apportion_common.db.unit_of_work import Database
 from apportion_common.ids import charge_id, event_id
 from apportion_common.lanes.model import LaneMessage, LaneOutcome, LanePosition
 from apportion_common.protos import pack_int
-from apportion_common.testing.databases import ServiceDatabase
+from apportion_dev.testing.databases import ServiceDatabase
 from apportion_ledger.settings import Settings
 from apportion_ledger.wiring import Parts, make_parts
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -170,7 +170,7 @@ class LedgerCase:
             amount=pack_int(scaled(amount)),
             event_time_us=us(at),
             period=at[:7],
-            seq=self.count,
+            entry_seq=self.count,
         )
 
     def batch(
@@ -185,7 +185,7 @@ class LedgerCase:
         self.positions[lane] = self.positions.get(lane, 0) + 1
         return pricing_lane_pb2.RatedBatch(
             lane=lane,
-            pos=self.positions[lane],
+            batch_seq=self.positions[lane],
             catalog_revision=7,
             orgs_revision=8,
             charges=charges,
@@ -198,7 +198,7 @@ class LedgerCase:
     ) -> list[lane_pb2.PostedBatch]:
         """Have the poster apply batches of one lane in one transaction; their receipts."""
         messages = [message_of(batch) for batch in batches]
-        position = LanePosition(batches[0].lane, batches[0].pos - 1, 1)
+        position = LanePosition(batches[0].lane, batches[0].batch_seq - 1, 1)
         async with self.database.transaction() as tx:
             if failing is None:
                 outcome: LaneOutcome = await self.parts.poster.process(tx, position, messages)
@@ -207,7 +207,7 @@ class LedgerCase:
             await tx.execute(
                 "INSERT INTO lane (role, lane, pos) VALUES ('ledger_poster', :lane, :pos)"
                 " ON CONFLICT (role, lane) DO UPDATE SET pos = excluded.pos",
-                {"lane": position.lane, "pos": outcome.pos},
+                {"lane": position.lane, "pos": outcome.batch_seq},
             )
         if outcome.after_commit:
             await outcome.after_commit()
@@ -256,7 +256,7 @@ class LedgerCase:
 def message_of(batch: pricing_lane_pb2.RatedBatch) -> LaneMessage[pricing_lane_pb2.RatedBatch]:
     """The lane's message that carries a batch."""
     data = batch.SerializeToString()
-    return LaneMessage(batch.pos, data, pricing_lane_pb2.RatedBatch.FromString(data), max(len(batch.charges), 1))
+    return LaneMessage(batch.batch_seq, data, pricing_lane_pb2.RatedBatch.FromString(data), max(len(batch.charges), 1))
 
 
 def money(value: Any) -> int:

@@ -14,10 +14,10 @@ from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
 from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
 from apportion_common.ids import LANES
 from apportion_common.protos import pack_int
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_ledger.app import digest as digest_module
-from apportion_ledger.app import horizon as horizon_module
 from apportion_ledger.app import lines as lines_module
+from apportion_ledger.app import watermarks as watermark_module
 from apportion_ledger.domain.digest import digest_of_lines
 from ledger_case import CONTEXT, UNIT, LedgerCase, make_case, scaled, timestamp
 
@@ -164,13 +164,13 @@ async def test_reports_over_more_than_one_answer_can_hold_are_refused(
 ) -> None:
     await ledger.charged(*charges_of(ledger, 12))
     theirs = await listed(ledger)
-    horizon = (await ledger.rpc.FixHorizon(pb.FixHorizonRequest(period="2013-01"), CONTEXT)).horizon
+    watermark = (await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-01"), CONTEXT)).watermark
     summary = pb.SummarizeLinesRequest(
-        billing_account_id=str(ledger.account), horizon=horizon, until=timestamp("2013-03-01")
+        billing_account_id=str(ledger.account), watermark=watermark, until=timestamp("2013-03-01")
     )
     gross, sums = len((await digest(ledger)).gross), len((await ledger.rpc.SummarizeLines(summary, CONTEXT)).sums)
 
-    async def refusals() -> list[str]:
+    async def rejections() -> list[str]:
         found = []
         for call in (
             digest(ledger), listed(ledger), diff(ledger, theirs), ledger.rpc.SummarizeLines(summary, CONTEXT),
@@ -187,14 +187,14 @@ async def test_reports_over_more_than_one_answer_can_hold_are_refused(
         (lines_module, "SUMMARY_KEYS_MAX", sums),
     ):
         monkeypatch.setattr(module, name, count)
-    assert await refusals() == []
+    assert await rejections() == []
     for module, name, count in (
         (digest_module, "COARSE_KEYS_MAX", gross - 1),
         (digest_module, "DIGEST_LINES_MAX", len(theirs) - 1),
         (lines_module, "SUMMARY_KEYS_MAX", sums - 1),
     ):
         monkeypatch.setattr(module, name, count)
-    assert await refusals() == ["TOO_MANY_LINES"] * 4
+    assert await rejections() == ["TOO_MANY_LINES"] * 4
 
 
 async def test_scopes_partition_the_digest(ledger: LedgerCase) -> None:
@@ -285,76 +285,77 @@ async def test_check_ledger_names_a_planted_breach(ledger: LedgerCase, name: str
     assert not await ledger.breaches()
     tables = ledger.as_owner("SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal")
     ledger.as_owner(
-        *(f"ALTER TABLE {table} DISABLE TRIGGER USER" for (table,) in tables), BREACHES[name].format(seq=charge.seq)
+        *(f"ALTER TABLE {table} DISABLE TRIGGER USER" for (table,) in tables),
+        BREACHES[name].format(entry_seq=charge.entry_seq),
     )
     found = await ledger.breaches()
     assert found[name]
 
 
-async def test_a_horizon_waits_for_a_transaction_in_progress(ledger: LedgerCase) -> None:
-    request = pb.FixHorizonRequest(period="2013-01")
+async def test_a_watermark_waits_for_a_transaction_in_progress(ledger: LedgerCase) -> None:
+    request = pb.FixWatermarkRequest(period="2013-01")
     async with ledger.made.owner_engine.connect() as other:
         await other.exec_driver_sql("SELECT pg_current_xact_id()")
-        waiting = asyncio.create_task(ledger.rpc.FixHorizon(request, CONTEXT))
+        waiting = asyncio.create_task(ledger.rpc.FixWatermark(request, CONTEXT))
         await ledger.charged(ledger.charge("3"))
         done, _ = await asyncio.wait({waiting}, timeout=0.3)
         assert not done
         await other.commit()
         fixed = await waiting
-    ((below,),) = ledger.as_owner(f"SELECT posted_xid < '{fixed.horizon}'::xid8 FROM ledger_line")
+    ((below,),) = ledger.as_owner(f"SELECT posted_xid < '{fixed.watermark}'::xid8 FROM ledger_line")
     later = ledger.charge("4")
     await ledger.charged(later)
-    rows = ledger.as_owner(f"SELECT posted_xid < '{fixed.horizon}'::xid8 FROM ledger_line ORDER BY seq")
+    rows = ledger.as_owner(f"SELECT posted_xid < '{fixed.watermark}'::xid8 FROM ledger_line ORDER BY seq")
     assert rows == [(below,), (False,)]
 
 
-async def test_a_horizon_that_has_to_wait_too_long_is_refused(
+async def test_a_watermark_that_has_to_wait_too_long_is_refused(
     ledger: LedgerCase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(horizon_module, "_POLLS", 3)
+    monkeypatch.setattr(watermark_module, "_POLLS", 3)
     async with ledger.made.owner_engine.connect() as other:
         await other.exec_driver_sql("SELECT pg_current_xact_id()")
         with pytest.raises(Unavailable) as busy:
-            await ledger.rpc.FixHorizon(pb.FixHorizonRequest(period="2013-01"), CONTEXT)
-        assert busy.value.reason == "HORIZON_BUSY"
+            await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-01"), CONTEXT)
+        assert busy.value.reason == "WATERMARK_BUSY"
 
 
 async def test_a_period_is_closed_when_every_lane_has_closed_it_for_all(ledger: LedgerCase) -> None:
-    request = pb.FixHorizonRequest(period="2013-01")
+    request = pb.FixWatermarkRequest(period="2013-01")
     close = common_lane_pb2.PeriodClose(period="2013-01")
     single = common_lane_pb2.PeriodClose(period="2013-01", org_id=ledger.org.bytes)
     await ledger.post(ledger.batch([], lane=0, closes=[close, single]))
     for lane in range(1, LANES):
-        fixed = await ledger.rpc.FixHorizon(request, CONTEXT)
+        fixed = await ledger.rpc.FixWatermark(request, CONTEXT)
         assert (fixed.period_closed, list(fixed.closed_org_ids)) == (False, [str(ledger.org)])
         await ledger.post(ledger.batch([], lane=lane, closes=[close]))
-    assert (await ledger.rpc.FixHorizon(request, CONTEXT)).period_closed
-    assert not (await ledger.rpc.FixHorizon(pb.FixHorizonRequest(period="2013-02"), CONTEXT)).period_closed
+    assert (await ledger.rpc.FixWatermark(request, CONTEXT)).period_closed
+    assert not (await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-02"), CONTEXT)).period_closed
 
 
 async def test_each_line_is_in_exactly_one_of_an_accounts_invoices(ledger: LedgerCase) -> None:
     until = {"first": timestamp("2013-02-01"), "second": timestamp("2013-03-01")}
 
-    async def horizon() -> int:
-        fixed: int = (await ledger.rpc.FixHorizon(pb.FixHorizonRequest(period="2013-01"), CONTEXT)).horizon
+    async def watermark() -> int:
+        fixed: int = (await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-01"), CONTEXT)).watermark
         return fixed
 
     async def gross(at: int, end: str, previous: int = 0) -> int:
         request = pb.SummarizeLinesRequest(
             billing_account_id=str(ledger.account),
-            horizon=at,
+            watermark=at,
             until=until[end],
-            previous_horizon=previous,
+            previous_watermark=previous,
             previous_until=until["first"] if previous else None,
         )
         sums = (await ledger.rpc.SummarizeLines(request, CONTEXT)).sums
         return sum(scaled(row.gross.value) for row in sums)
 
     await ledger.charged(ledger.charge("1"), ledger.charge("2", at="2013-02-01T00:00:00"))
-    first = await horizon()
+    first = await watermark()
     await ledger.charged(ledger.charge("4"), ledger.charge("8", account=uuid4()))
     assert await gross(first, "first") == 1 * UNIT
-    second = await horizon()
+    second = await watermark()
     assert await gross(second, "second", first) == 6 * UNIT
     assert await gross(second, "second") == 7 * UNIT
 
@@ -365,9 +366,9 @@ async def test_sums_are_by_what_an_invoice_shows(ledger: LedgerCase) -> None:
     await ledger.charged(
         ledger.charge("1", quantity="2", project=project), ledger.charge("3", project=project), ledger.charge("5")
     )
-    horizon = (await ledger.rpc.FixHorizon(pb.FixHorizonRequest(period="2013-01"), CONTEXT)).horizon
+    watermark = (await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-01"), CONTEXT)).watermark
     request = pb.SummarizeLinesRequest(
-        billing_account_id=str(ledger.account), horizon=horizon, until=timestamp("2013-02-01")
+        billing_account_id=str(ledger.account), watermark=watermark, until=timestamp("2013-02-01")
     )
     sums = (await ledger.rpc.SummarizeLines(request, CONTEXT)).sums
     found = {

@@ -104,9 +104,9 @@ async def test_a_line_that_does_not_balance_is_refused_on_parent_and_partitions(
     ledger: LedgerCase, gross: str, net: str
 ) -> None:
     await ledger.parts.partitions.ensure()
-    refusals: tuple[type[psycopg.Error], ...] = (errors.CheckViolation, errors.NumericValueOutOfRange)
+    rejections: tuple[type[psycopg.Error], ...] = (errors.CheckViolation, errors.NumericValueOutOfRange)
     for table in ("ledger_line", "ledger_line_default"):
-        with pytest.raises(refusals):
+        with pytest.raises(rejections):
             ledger.as_owner(f"INSERT INTO {table} {VALUES.format(gross=gross, net=net)}")
 
 

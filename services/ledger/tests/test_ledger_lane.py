@@ -67,7 +67,7 @@ async def receipts(client: Client, count: int) -> list[lane_pb2.PostedBatch]:
         if info.state.messages >= count:
             break
         await asyncio.sleep(0.05)
-    found = [await js.get_msg(OUTPUT.stream, seq) for seq in range(1, info.state.last_seq + 1)]
+    found = [await js.get_msg(OUTPUT.stream, entry_seq) for entry_seq in range(1, info.state.last_seq + 1)]
     return [lane_pb2.PostedBatch.FromString(message.data or b"") for message in found]
 
 
@@ -79,7 +79,7 @@ async def test_rated_batches_become_lines_and_receipts_in_order(ledger: LedgerCa
     async with poster(ledger, nats_connection):
         found = await receipts(nats_connection, len(batches))
     for lane in (4, 9):
-        assert [receipt.pos for receipt in found if receipt.lane == lane] == [1, 2, 3]
+        assert [receipt.batch_seq for receipt in found if receipt.lane == lane] == [1, 2, 3]
     assert sum(receipt.line_count for receipt in found) == 10
     assert len(await ledger.lines()) == 10
     assert not await ledger.breaches()
@@ -91,7 +91,7 @@ async def test_batches_that_come_again_are_written_once(ledger: LedgerCase, nats
     await publish(nats_connection, [batches[0], batches[1], batches[0], batches[1], batches[2]])
     async with poster(ledger, nats_connection):
         found = await receipts(nats_connection, 3)
-    assert [receipt.pos for receipt in found] == [1, 2, 3]
+    assert [receipt.batch_seq for receipt in found] == [1, 2, 3]
     assert ledger.as_owner("SELECT count(*) FROM settlement") == [(3,)]
     assert not await ledger.breaches()
 
@@ -101,7 +101,7 @@ async def test_a_missing_batch_stops_the_lane_and_says_so(ledger: LedgerCase, na
     await publish(nats_connection, [batches[0], batches[2]])
     query = "SELECT pos, stopped_reason FROM lane WHERE role = 'ledger_poster' AND lane = 4"
     async with poster(ledger, nats_connection):
-        await until(lambda: ledger.as_owner(query) == [(1, "POS_GAP")])
+        await until(lambda: ledger.as_owner(query) == [(1, "BATCH_SEQ_GAP")])
     assert len(await ledger.lines()) == 1
 
 

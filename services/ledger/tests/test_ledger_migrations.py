@@ -5,8 +5,8 @@ from __future__ import annotations
 import psycopg
 import pytest
 from alembic import command
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
-from apportion_common.testing.plugin import BlankDatabase, MakeServiceDatabase
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
+from apportion_dev.testing.plugin import BlankDatabase, MakeServiceDatabase
 from apportion_ledger.store.tables import metadata
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.exc import IntegrityError

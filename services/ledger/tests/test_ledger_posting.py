@@ -19,7 +19,7 @@ from apportion_common.errors import Unavailable
 from apportion_common.ids import entry_id
 from apportion_common.protos import pack_int
 from apportion_ledger.app.append import ChargeAppender
-from apportion_ledger.app.post import UNREADABLE_POS, LinePoster
+from apportion_ledger.app.post import UNREADABLE_BATCH_SEQ, LinePoster
 from apportion_ledger.app.terms import TermsCache
 from apportion_ledger.limits import APPEND_ATTEMPTS_MAX
 from apportion_ledger.store.balances import BalanceTable
@@ -51,7 +51,7 @@ async def test_a_charge_becomes_a_line_that_says_all_it_was_decided_under(ledger
         123_456_789, 15_432_099, 108_024_690,
     )  # fmt: skip
     assert line.event_time == timestamp("2013-01-02T03:04:05")
-    assert (line.lane, line.pos, line.seq) == (3, 1, charge.seq)
+    assert (line.lane, line.batch_seq, line.entry_seq) == (3, 1, charge.entry_seq)
     assert (receipt.line_count, receipt.ledger_revision) == (1, 3)
     (row,) = ledger.as_owner(
         "SELECT mapping_id, sku_type, catalog_revision, orgs_revision, ledger_revision, period, partner_from_account,"
@@ -116,7 +116,7 @@ async def test_other_content_under_a_charge_id_is_a_conflict_that_names_the_diff
     good = ledger.charge("5")
     receipt = await ledger.charged(again, good)
     (conflict,) = receipt.conflicts
-    assert (conflict.charge_id, conflict.seq) == (first.charge_id, again.seq)
+    assert (conflict.charge_id, conflict.entry_seq) == (first.charge_id, again.entry_seq)
     assert conflict.detail == f"gross: {3 * UNIT} stands, {4 * UNIT} came"
     assert receipt.line_count == 1
     assert money((await ledger.line_of(first)).amount_gross) == 3 * UNIT
@@ -146,12 +146,12 @@ async def test_receipts_carry_periods_closed_and_traces_on(ledger: LedgerCase) -
 
 async def test_an_empty_batch_has_a_receipt(ledger: LedgerCase) -> None:
     (receipt,) = await ledger.post(ledger.batch([]))
-    assert (receipt.pos, receipt.line_count, receipt.lines_digest) == (1, 0, sha256().digest())
+    assert (receipt.batch_seq, receipt.line_count, receipt.lines_digest) == (1, 0, sha256().digest())
 
 
 def test_an_unreadable_message_stands_beyond_every_place_so_that_its_lane_stops(ledger: LedgerCase) -> None:
     value, weight = ledger.parts.poster.decode(b"\xff\xff\xff")
-    assert (ledger.parts.poster.pos_of(value), weight) == (UNREADABLE_POS, 1)
+    assert (ledger.parts.poster.batch_seq_of(value), weight) == (UNREADABLE_BATCH_SEQ, 1)
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ async def test_charges_from_outside_the_lanes_are_appended_once(ledger: LedgerCa
     assert (first.appended_count, again.known_count) == (1, 1)
     assert list(other.conflicting_charge_ids) == [str(UUID(int=1))]
     (line,) = await ledger.lines(event_id=str(UUID(int=2)))
-    assert (money(line.real_time_paid), line.lane, line.pos) == (6 * UNIT, 0, 0)
+    assert (money(line.real_time_paid), line.lane, line.batch_seq) == (6 * UNIT, 0, 0)
     assert ledger.as_owner("SELECT period, lane FROM ledger_line") == [("2013-01", None)]
     assert not await ledger.breaches()
 

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion_common.errors import FailedPrecondition, InvalidArgument
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_ledger.app.payouts import Payouts
 from apportion_ledger.app.ports import PayoutAnswer, PendingPayout
 from apportion_ledger.limits import PAYOUT_REFUSALS_MAX

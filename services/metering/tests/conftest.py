@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 import pytest_asyncio
-from apportion_common.local.nats import LocalNats
-from apportion_common.testing.databases import ServiceDatabase
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.testing.databases import ServiceDatabase
+from apportion_dev.testing.servers import NatsAccess
 from metering_harness import Desk, Metering, metering_on, start_nats
 
 

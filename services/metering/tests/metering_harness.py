@@ -21,12 +21,12 @@ from apportion_common.clock import FixedClock, SystemClock
 from apportion_common.db.unit_of_work import Database
 from apportion_common.ids import lane_of
 from apportion_common.lanes.model import LaneMessage, LaneOutcome, LanePosition
-from apportion_common.local.keys import LocalCa
-from apportion_common.local.nats import LocalNats
-from apportion_common.local.ports import LOOPBACK
 from apportion_common.protos import pack_int
-from apportion_common.testing.databases import ServiceDatabase
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.local.keys import LocalCa
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.local.ports import LOOPBACK
+from apportion_dev.testing.databases import ServiceDatabase
+from apportion_dev.testing.servers import NatsAccess
 from apportion_metering.app.close_period import ClosePeriod
 from apportion_metering.app.dead_letters import DeadLetterDesk
 from apportion_metering.app.ingest import Ingest, IngestResult
@@ -148,7 +148,7 @@ class Desk:
         value, weight = processor.decode(data)
         async with self.database.transaction() as tx:
             await processor.process(
-                tx, LanePosition(self.lane, value.pos - 1, 1), [LaneMessage(1, data, value, weight)]
+                tx, LanePosition(self.lane, value.batch_seq - 1, 1), [LaneMessage(1, data, value, weight)]
             )
 
     async def rows(self, query: str, **parameters: Any) -> list[Any]:
@@ -159,7 +159,7 @@ class Desk:
     async def _advance(self, outcome: LaneOutcome) -> lane_pb2.AcceptedBatch:
         assert outcome.after_commit is not None
         await outcome.after_commit()
-        self.position = LanePosition(self.lane, outcome.pos, outcome.next_seq)
+        self.position = LanePosition(self.lane, outcome.batch_seq, outcome.next_entry_seq)
         (output,) = outcome.outputs
         return lane_pb2.AcceptedBatch.FromString(output.payload)
 
@@ -261,14 +261,14 @@ class Metering:
     async def published(self, stream: str, subject: str) -> list[bytes]:
         """Everything on a subject, oldest first."""
         found: list[bytes] = []
-        seq = 1
+        entry_seq = 1
         while True:
             try:
-                message = await self.js.get_msg(stream, seq, subject, direct=True, next=True)
+                message = await self.js.get_msg(stream, entry_seq, subject, direct=True, next=True)
             except NotFoundError:
                 return found
             found.append(message.data or b"")
-            seq = (message.seq or 0) + 1
+            entry_seq = (message.entry_seq or 0) + 1
 
 
 @asynccontextmanager

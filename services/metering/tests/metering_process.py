@@ -16,11 +16,11 @@ from apportion_common.bus.connection import connect
 from apportion_common.bus.streams import STREAMS, ensure_streams
 from apportion_common.clock import SystemClock
 from apportion_common.flags import all_open
-from apportion_common.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
-from apportion_common.local.nats import LocalNats
-from apportion_common.local.ports import LOOPBACK, reserve_port
-from apportion_common.testing.databases import ServiceDatabase
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.local.ports import LOOPBACK, reserve_port
+from apportion_dev.testing.databases import ServiceDatabase
+from apportion_dev.testing.servers import NatsAccess
 from metering_harness import STREAM_BYTES_MAX
 from nats.js.errors import NotFoundError
 

@@ -10,9 +10,9 @@ import pytest
 from apportion.metering.v1 import lane_pb2
 from apportion_common.errors import FailedPrecondition, Unavailable
 from apportion_common.ids import lane_of
-from apportion_common.local.nats import LocalNats
-from apportion_common.testing.databases import ServiceDatabase
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.testing.databases import ServiceDatabase
+from apportion_dev.testing.servers import NatsAccess
 from apportion_metering.limits import MESSAGE_BYTES_MAX, MESSAGE_ENTRIES_MAX
 from metering_harness import ORG, Metering, metering_on, start_nats, usage_event
 

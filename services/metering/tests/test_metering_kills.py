@@ -15,9 +15,9 @@ import pytest
 from apportion.metering.v1.lane_pb2 import AcceptedBatch
 from apportion_common.db.engine import make_engine
 from apportion_common.db.unit_of_work import Database
-from apportion_common.local.nats import LocalNats
-from apportion_common.testing.databases import ServiceDatabase
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.testing.databases import ServiceDatabase
+from apportion_dev.testing.servers import NatsAccess
 from metering_harness import Metering, metering_on, usage_event
 from metering_process import Service, prepared_service
 
@@ -47,8 +47,8 @@ async def is_whole(metering: Metering) -> None:
         for row in rows:
             batches = await metering.published("METERING_OUT", f"metering.accepted.{row.lane}")
             read = [AcceptedBatch.FromString(batch) for batch in batches]
-            assert [batch.pos for batch in read] == list(range(1, len(read) + 1))
-            assert [entry.seq for batch in read for entry in batch.entries] == row.seqs[
+            assert [batch.batch_seq for batch in read] == list(range(1, len(read) + 1))
+            assert [entry.entry_seq for batch in read for entry in batch.entries] == row.seqs[
                 : sum(len(b.entries) for b in read)
             ]
             count += sum(len(batch.entries) for batch in read)

@@ -120,8 +120,8 @@ async def test_two_workers_share_the_lanes_and_seq_and_pos_have_no_gap(metering:
         assert row.numbers == list(range(1, len(row.numbers) + 1))
         assert row.last == row.events == row.total
         batches = await accepted(metering, row.lane)
-        assert [batch.pos for batch in batches] == row.numbers
-        assert [entry.seq for batch in batches for entry in batch.entries] == list(range(1, row.last + 1))
+        assert [batch.batch_seq for batch in batches] == row.numbers
+        assert [entry.entry_seq for batch in batches for entry in batch.entries] == list(range(1, row.last + 1))
 
 
 async def test_the_order_of_an_organisation_is_the_order_of_its_calls(metering: Metering):
@@ -178,8 +178,8 @@ async def test_receipts_tell_how_far_an_event_has_come_and_a_requeue_is_charged_
     async with metering.worker("one", ("metering_writer", RATED_ROLE, POSTED_ROLE)):
         await metering.take([usage_event("good"), usage_event("bad")], committed=True)
         assert await states("good", "bad", "never") == [("ACCEPTED", ""), ("ACCEPTED", ""), ("UNKNOWN", "")]
-        rated = RatedBatch(lane=LANE, pos=1, catalog_revision=1, orgs_revision=1, entry_count=2)
-        rated.refusals.add(event_id=event_id(ORG.bytes, "bad"), org_id=ORG.bytes, seq=2, reason="UNKNOWN_SKU")
+        rated = RatedBatch(lane=LANE, batch_seq=1, catalog_revision=1, orgs_revision=1, entry_count=2)
+        rated.rejections.add(event_id=event_id(ORG.bytes, "bad"), org_id=ORG.bytes, entry_seq=2, reason="UNKNOWN_SKU")
         await metering.js.publish(f"pricing.rated.{LANE}", rated.SerializeToString())
 
         async def refused() -> bool:
@@ -187,7 +187,7 @@ async def test_receipts_tell_how_far_an_event_has_come_and_a_requeue_is_charged_
 
         await metering.until(refused)
         assert (await metering.status.of_pipeline()).open_dead_letters == {"UNKNOWN_SKU": 1}
-        await metering.js.publish(f"ledger.posted.{LANE}", PostedBatch(lane=LANE, pos=1).SerializeToString())
+        await metering.js.publish(f"ledger.posted.{LANE}", PostedBatch(lane=LANE, batch_seq=1).SerializeToString())
 
         async def drained() -> bool:
             return (await metering.status.of_pipeline()).drained
@@ -205,11 +205,11 @@ async def test_receipts_tell_how_far_an_event_has_come_and_a_requeue_is_charged_
         await metering.until(given_on)
         await asyncio.sleep(0.5)
         batches = await accepted(metering, LANE)
-        assert [[entry.seq for entry in batch.entries] for batch in batches] == [[1, 2], [3]]
+        assert [[entry.entry_seq for entry in batch.entries] for batch in batches] == [[1, 2], [3]]
         assert await states("bad") == [("ACCEPTED", "")]
         for subject, batch in (
-            ("pricing.rated", RatedBatch(lane=LANE, pos=2, entry_count=1)),
-            ("ledger.posted", PostedBatch(lane=LANE, pos=2)),
+            ("pricing.rated", RatedBatch(lane=LANE, batch_seq=2, entry_count=1)),
+            ("ledger.posted", PostedBatch(lane=LANE, batch_seq=2)),
         ):
             await metering.js.publish(f"{subject}.{LANE}", batch.SerializeToString())
         await metering.until(drained)
@@ -258,4 +258,4 @@ async def test_lanes_taken_away_in_mid_load_lose_and_double_nothing(metering: Me
     for row in rows:
         assert row.seqs == list(range(1, len(row.seqs) + 1))
         batches = await accepted(metering, row.lane)
-        assert [entry.seq for batch in batches for entry in batch.entries] == row.seqs
+        assert [entry.entry_seq for batch in batches for entry in batch.entries] == row.seqs

@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from apportion_common.clock import FixedClock
 from apportion_common.db.engine import normalise_url, psycopg_url
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
 from apportion_metering.domain.dead_letters import REASONS
 from apportion_metering.jobs.partitions import Partitions
 from apportion_metering.store.tables import metadata

@@ -14,9 +14,9 @@ from apportion.common.v1.audit_pb2 import AuditQuery
 from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion.metering.v1.metering_service_pb2_grpc import MeteringServiceStub
 from apportion_common.clock import SystemClock
-from apportion_common.local.nats import LocalNats
-from apportion_common.testing.databases import DatabaseFactory
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.testing.databases import DatabaseFactory
+from apportion_dev.testing.servers import NatsAccess
 from google.rpc import error_details_pb2, status_pb2
 from metering_harness import NOW_US, ORG, OTHER_ORG, usage_event
 from metering_process import Service, prepared_service

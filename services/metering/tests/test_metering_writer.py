@@ -56,7 +56,7 @@ async def test_an_event_is_stored_at_its_place_with_every_field(desk: Desk):
     assert row.metadata == {"colour": "grün", "b": "2"}
     assert row.event_id.bytes == event_id(ORG.bytes, "a")
     (entry,) = batch.entries
-    assert entry.seq == 1
+    assert entry.entry_seq == 1
     assert entry.usage == lane_pb2.AcceptedUsage(
         event_id=row.event_id.bytes,
         org_id=ORG.bytes,
@@ -80,13 +80,13 @@ async def test_a_quantity_is_stored_to_its_last_digit(desk: Desk, scaled: int):
 async def test_a_duplicate_within_a_batch_counts_once(desk: Desk):
     event = intake_event("a")
     assert await outcomes_of(desk, intake_message(event, event, intake_event("b"))) == [ACCEPTED, DUPLICATE, ACCEPTED]
-    assert [r.seq for r in await desk.rows("SELECT seq FROM metering_event ORDER BY seq")] == [1, 2]
+    assert [r.entry_seq for r in await desk.rows("SELECT seq FROM metering_event ORDER BY seq")] == [1, 2]
 
 
 async def test_a_duplicate_of_an_earlier_batch_counts_once_and_takes_no_place(desk: Desk):
     await desk.write(intake_message(intake_event("a")))
     assert await outcomes_of(desk, intake_message(intake_event("a"), intake_event("b"))) == [DUPLICATE, ACCEPTED]
-    assert [r.seq for r in await desk.rows("SELECT seq FROM metering_event ORDER BY seq")] == [1, 2]
+    assert [r.entry_seq for r in await desk.rows("SELECT seq FROM metering_event ORDER BY seq")] == [1, 2]
 
 
 async def test_a_duplicate_is_known_after_a_restart(desk: Desk):
@@ -104,7 +104,7 @@ async def test_the_same_id_in_two_organisations_is_two_events(desk: Desk):
 async def test_a_batch_of_duplicates_is_given_on_empty_so_that_pos_has_no_gap(desk: Desk):
     await desk.write(intake_message(intake_event("a")))
     batch = await desk.write(intake_message(intake_event("a")))
-    assert (batch.pos, list(batch.entries)) == (2, [])
+    assert (batch.batch_seq, list(batch.entries)) == (2, [])
     (row,) = await desk.rows("SELECT * FROM lane_journal WHERE pos = 2")
     assert (row.seq_from, row.seq_to, row.event_count, row.event_total) == (2, 1, 0, 1)
 
@@ -162,7 +162,7 @@ async def test_an_event_in_the_future_requeued_in_time_is_stored_once(desk: Desk
     async with desk.database.transaction() as tx:
         assert await desk.letters.requeue(tx, LetterFilter(), "op") == 1
     batch = await desk.write(requeue_message(letter.dead_letter_id, 2, NOW_US + 10 * MINUTE_US))
-    assert [entry.seq for entry in batch.entries] == [1]
+    assert [entry.entry_seq for entry in batch.entries] == [1]
     (row,) = await desk.rows(
         "SELECT e.seq, k.seq AS key_seq FROM metering_event e JOIN metering_event_key k USING (org_id, request_id)"
     )
@@ -170,10 +170,14 @@ async def test_an_event_in_the_future_requeued_in_time_is_stored_once(desk: Desk
     assert (await desk.rows("SELECT event_total FROM lane_journal ORDER BY pos DESC LIMIT 1"))[0].event_total == 1
 
 
-def refusing(desk: Desk, pos: int, request_id: str, reason: str, seq: int) -> bytes:
-    batch = RatedBatch(lane=desk.lane, pos=pos, catalog_revision=3, orgs_revision=4, entry_count=1)
-    batch.refusals.add(
-        event_id=event_id(ORG.bytes, request_id), org_id=ORG.bytes, seq=seq, reason=reason, detail="said pricing"
+def refusing(desk: Desk, batch_seq: int, request_id: str, reason: str, entry_seq: int) -> bytes:
+    batch = RatedBatch(lane=desk.lane, batch_seq=batch_seq, catalog_revision=3, orgs_revision=4, entry_count=1)
+    batch.rejections.add(
+        event_id=event_id(ORG.bytes, request_id),
+        org_id=ORG.bytes,
+        entry_seq=entry_seq,
+        reason=reason,
+        detail="said pricing",
     )
     return batch.SerializeToString()
 
@@ -183,7 +187,7 @@ async def test_a_refusal_becomes_a_dead_letter_with_the_event_as_it_came(desk: D
     await desk.write(intake_message(event, intake_event("b")))
     await desk.receive(desk.rated, refusing(desk, 1, "a", "UNKNOWN_SKU", 1))
     letter = await the_letter(desk)
-    assert (letter.reason, letter.detail, letter.state, letter.seq) == ("UNKNOWN_SKU", "said pricing", "open", 1)
+    assert (letter.reason, letter.detail, letter.state, letter.entry_seq) == ("UNKNOWN_SKU", "said pricing", "open", 1)
     assert lane_pb2.IntakeEvent.FromString(letter.payload) == event
     (row,) = await desk.rows("SELECT * FROM lane_journal")
     assert (row.catalog_revision, row.orgs_revision, row.refusal_count) == (3, 4, 1)
@@ -199,11 +203,11 @@ async def test_a_requeue_takes_a_new_place_and_a_second_one_of_the_same_attempt_
         assert await desk.letters.requeue(tx, LetterFilter(), "op") == 0
     letter = (await the_letter(desk)).dead_letter_id
     batch = await desk.write(requeue_message(letter, 1), requeue_message(letter, 1))
-    assert [(e.seq, e.usage.event_id) for e in batch.entries] == [(3, event_id(ORG.bytes, "a"))]
+    assert [(e.entry_seq, e.usage.event_id) for e in batch.entries] == [(3, event_id(ORG.bytes, "a"))]
     again = await desk.write(requeue_message(letter, 1), intake_message(intake_event("a")))
     assert list(again.entries) == []
     (key,) = await desk.rows("SELECT pos, seq FROM metering_event_key WHERE request_id = 'a'")
-    assert (key.pos, key.seq) == (2, 3)
+    assert (key.batch_seq, key.entry_seq) == (2, 3)
     assert len(await desk.rows("SELECT 1 FROM metering_event")) == 2
 
 
@@ -225,14 +229,14 @@ async def test_a_requeue_of_an_older_attempt_that_comes_late_does_nothing(desk: 
     await desk.write(intake_message(intake_event("a")))
     await desk.receive(desk.rated, refusing(desk, 1, "a", "UNKNOWN_SKU", 1))
     letter = (await the_letter(desk)).dead_letter_id
-    for pos in (2, 3):
+    for batch_seq in (2, 3):
         async with desk.database.transaction() as tx:
             await desk.letters.requeue(tx, LetterFilter(), "op")
-        if pos == 2:
+        if batch_seq == 2:
             await desk.write(requeue_message(letter, 1))
             await desk.receive(desk.rated, refusing(desk, 2, "a", "UNKNOWN_SKU", 2))
     assert list((await desk.write(requeue_message(letter, 1))).entries) == []
-    assert [e.seq for e in (await desk.write(requeue_message(letter, 2))).entries] == [3]
+    assert [e.entry_seq for e in (await desk.write(requeue_message(letter, 2))).entries] == [3]
 
 
 async def test_a_mismatch_and_what_cannot_be_read_are_never_requeued(desk: Desk):
@@ -262,7 +266,11 @@ async def test_a_period_close_passes_through_with_a_place_of_its_own(desk: Desk)
     message.entries.add().period_close.period = "2013-01"
     message.entries.add().event.CopyFrom(intake_event("b"))
     batch = await desk.write(message)
-    assert [(e.seq, e.WhichOneof("kind")) for e in batch.entries] == [(1, "usage"), (2, "period_close"), (3, "usage")]
+    assert [(e.entry_seq, e.WhichOneof("kind")) for e in batch.entries] == [
+        (1, "usage"),
+        (2, "period_close"),
+        (3, "usage"),
+    ]
     assert batch.entries[1].period_close.period == "2013-01"
     (row,) = await desk.rows("SELECT * FROM lane_journal")
     assert (row.seq_from, row.seq_to, row.event_count) == (1, 3, 2)
@@ -270,7 +278,7 @@ async def test_a_period_close_passes_through_with_a_place_of_its_own(desk: Desk)
 
 async def test_a_message_that_cannot_be_read_is_one_raw_dead_letter_and_the_lane_goes_on(desk: Desk):
     batch = await desk.write(intake_message(intake_event("a")), b"\xff\xff", intake_message(intake_event("b")))
-    assert [e.seq for e in batch.entries] == [1, 2]
+    assert [e.entry_seq for e in batch.entries] == [1, 2]
     letter = await the_letter(desk)
     assert (letter.reason, letter.payload, letter.org_id) == ("UNDECODABLE", b"\xff\xff", None)
 
@@ -292,7 +300,7 @@ async def test_an_entry_that_the_database_refuses_is_dead_lettered_alone_and_its
     with pytest.raises(Exception, match="unsupported Unicode") as caught:
         await desk.write(message)
     batch = await desk.set_aside(message, caught.value)
-    assert [e.seq for e in batch.entries] == [1, 2, 3, 4, 5, 6]
+    assert [e.entry_seq for e in batch.entries] == [1, 2, 3, 4, 5, 6]
     letter = await the_letter(desk)
     assert (letter.reason, letter.request_id, letter.state) == ("PROCESSING_FAILED", "p", "open")
     assert await outcomes_of(desk, intake_message(poison)) == [DUPLICATE]
@@ -301,7 +309,7 @@ async def test_an_entry_that_the_database_refuses_is_dead_lettered_alone_and_its
 async def test_an_entry_whose_very_id_the_database_refuses_is_kept_as_raw_bytes(desk: Desk):
     poison = intake_event("p\0p")
     batch = await desk.set_aside(intake_message(intake_event("a"), poison), ValueError())
-    assert [e.seq for e in batch.entries] == [1]
+    assert [e.entry_seq for e in batch.entries] == [1]
     letter = await the_letter(desk)
     assert (letter.reason, letter.org_id) == ("PROCESSING_FAILED", None)
     assert lane_pb2.IntakeEntry.FromString(letter.payload).event == poison
@@ -318,15 +326,15 @@ async def test_an_id_claimed_between_probe_and_copy_is_probed_again(desk: Desk):
 
     desk.events.known = blind_once
     assert await outcomes_of(desk, intake_message(event, intake_event("b"))) == [DUPLICATE, ACCEPTED]
-    assert [r.seq for r in await desk.rows("SELECT seq FROM metering_event ORDER BY seq")] == [1, 2]
+    assert [r.entry_seq for r in await desk.rows("SELECT seq FROM metering_event ORDER BY seq")] == [1, 2]
     assert issubclass(KeyTaken, Exception)
 
 
 async def test_the_ledgers_receipt_goes_into_the_journal_and_its_conflict_becomes_a_dead_letter(desk: Desk):
     await desk.write(intake_message(intake_event("a")))
-    posted = PostedBatch(lane=desk.lane, pos=1, ledger_revision=7, line_count=1, lines_digest=bytes(32))
+    posted = PostedBatch(lane=desk.lane, batch_seq=1, ledger_revision=7, line_count=1, lines_digest=bytes(32))
     posted.conflicts.add(
-        charge_id=bytes(16), event_id=event_id(ORG.bytes, "a"), org_id=ORG.bytes, seq=1, detail="amount"
+        charge_id=bytes(16), event_id=event_id(ORG.bytes, "a"), org_id=ORG.bytes, entry_seq=1, detail="amount"
     )
     await desk.receive(desk.posted, posted.SerializeToString())
     (row,) = await desk.rows("SELECT * FROM lane_journal")
@@ -340,7 +348,7 @@ async def test_a_receipt_that_cannot_be_read_is_refused_and_never_stepped_over(d
     position = LanePosition(desk.lane, 0, 1)
     for processor in (desk.rated, desk.posted):
         value, weight = processor.decode(b"\xff\xff")
-        assert processor.pos_of(value) is None
+        assert processor.batch_seq_of(value) is None
         message = LaneMessage(1, b"\xff\xff", value, weight)
         with pytest.raises(FailedPrecondition) as refused:
             async with desk.database.transaction() as tx:

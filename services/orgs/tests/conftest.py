@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from apportion_common.testing.databases import ServiceDatabase
+from apportion_dev.testing.databases import ServiceDatabase
 from orgs_world import World
 
 

@@ -11,11 +11,11 @@ from uuid import UUID, uuid5
 
 import pytest
 from apportion.orgs.v1 import orgs_service_pb2 as pb
+from apportion_common.caller import Caller, acting_as
 from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import ApportionError
-from apportion_common.grpc.context import Caller, acting_as
-from apportion_common.testing.databases import ServiceDatabase, fetch_all
-from apportion_orgs.app.ports import Horizon
+from apportion_dev.testing.databases import ServiceDatabase, fetch_all
+from apportion_orgs.app.ports import Watermark
 from apportion_orgs.domain.invoicing import LineSum
 from apportion_orgs.rpc.servicer import OrgsServicer
 from apportion_orgs.wiring import make_servicer
@@ -60,17 +60,17 @@ class FakeLine:
 
 @dataclass
 class FakeLedger:
-    """Lines by account; a horizon lies above every line that is there when it is fixed."""
+    """Lines by account; a watermark lies above every line that is there when it is fixed."""
 
     lines: list[FakeLine] = field(default_factory=list)
     closed: set[str] = field(default_factory=set)
     closed_orgs: dict[str, set[str]] = field(default_factory=dict)
-    horizon: int = 100
+    watermark: int = 100
     asked: int = 0
 
     def post(self, account: str, org: str, at: str, gross: int, **more: Any) -> None:
         """Post lines of an org (by their names) with an amount scaled by 9 places."""
-        self.horizon += 1
+        self.watermark += 1
         values = {"sku": "OBJ-KM", "kind": "usage", "currency": "AUD", "quantity": 10**9, **more}
         sums = LineSum(
             org_id=UUID(org_id(org)).bytes,
@@ -85,21 +85,21 @@ class FakeLedger:
             gross=gross,
             partner_amount=values.get("partner_amount", 0),
         )
-        self.lines.append(FakeLine(account_id(account), us(at), self.horizon - 1, sums))
+        self.lines.append(FakeLine(account_id(account), us(at), self.watermark - 1, sums))
 
-    async def fix_horizon(self, period: str) -> Horizon:
+    async def fix_watermark(self, period: str) -> Watermark:
         self.asked += 1
         closed = frozenset(UUID(org_id(name)).bytes for name in self.closed_orgs.get(period, ()))
-        return Horizon(self.horizon, period in self.closed, closed)
+        return Watermark(self.watermark, period in self.closed, closed)
 
     async def summarize_lines(
-        self, account_id: UUID, horizon: int, until_us: int, previous_horizon: int, previous_until_us: int
+        self, account_id: UUID, watermark: int, until_us: int, previous_watermark: int, previous_until_us: int
     ) -> Sequence[LineSum]:
         sums: dict[Any, LineSum] = {}
         for line in self.lines:
-            if line.account != str(account_id) or line.xid >= horizon or line.at_us >= until_us:
+            if line.account != str(account_id) or line.xid >= watermark or line.at_us >= until_us:
                 continue
-            if line.xid < previous_horizon and line.at_us < previous_until_us:
+            if line.xid < previous_watermark and line.at_us < previous_until_us:
                 continue
             key = (line.sums.key, line.sums.currency)
             held = sums.get(key)

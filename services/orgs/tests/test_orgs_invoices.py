@@ -15,7 +15,7 @@ from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.decimals import AMOUNT, QUANTITY, parse_scaled
 from apportion_common.errors import FailedPrecondition
 from apportion_orgs.app import invoices as invoices_module
-from apportion_orgs.app.ports import Horizon
+from apportion_orgs.app.ports import Watermark
 from apportion_orgs.limits import INVOICE_ROUNDS_MAX
 from apportion_orgs.wiring import make_servicer
 from google.type.money_pb2 import Money
@@ -145,7 +145,7 @@ async def test_the_hard_month_gives_every_accounts_figures(world: World, scenari
     assert booked == [(10, sum(differences))]
 
 
-async def test_a_draft_drawn_again_at_the_same_horizon_has_the_same_content(world: World) -> None:
+async def test_a_draft_drawn_again_at_the_same_watermark_has_the_same_content(world: World) -> None:
     await group(world, "a", "b")
     world.ledger.post("group", "a", "2013-01-05T00:00:00Z", 3 * UNIT + 5_000_000)
     world.ledger.post("group", "b", "2013-01-06T00:00:00Z", 2 * UNIT + 5_000_000, sku="VAL-BAG")
@@ -196,7 +196,7 @@ async def test_finalising_takes_the_lines_that_came_after_the_draft(world: World
     world.ledger.closed.add(PERIOD)
     final = await world.finalize(draft)
     assert decimal(final.total) == 2
-    assert final.horizon > draft.horizon
+    assert final.watermark > draft.watermark
 
 
 async def test_the_next_invoice_takes_only_what_came_later(world: World) -> None:
@@ -331,12 +331,12 @@ async def test_an_invoice_of_more_lines_than_one_may_have_is_not_drafted(
 
 async def test_an_invoice_whose_account_changes_at_every_drawing_is_to_be_asked_for_again(world: World) -> None:
     class Overtaken(FakeLedger):
-        async def fix_horizon(self, period: str) -> Horizon:
+        async def fix_watermark(self, period: str) -> Watermark:
             if self.asked < INVOICE_ROUNDS_MAX:
                 name = f"late{self.asked}"
                 await world.root(name)
                 await world.map_org(name, "group", "2013-01-01T00:00:00Z")
-            return await super().fix_horizon(period)
+            return await super().fix_watermark(period)
 
     await group(world, "a")
     ledger = Overtaken()
@@ -355,7 +355,7 @@ async def test_a_final_invoice_is_announced_and_audited_and_listed(world: World)
     world.ledger.closed.add(PERIOD)
     world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     final = await world.finalize(await world.generate("group"))
-    ((payload,),) = world.rows("SELECT payload FROM outbox WHERE subject = 'facts.orgs.invoice.finalized'")
+    ((payload,),) = world.rows("SELECT payload FROM outbox WHERE subject = 'events.orgs.invoice.finalized'")
     announced = pb.Invoice()
     assert EventEnvelope.FromString(bytes(payload)).payload.Unpack(announced)
     assert (announced.number, announced.total, len(announced.lines)) == (final.number, final.total, 0)

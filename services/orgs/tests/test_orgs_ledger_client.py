@@ -24,7 +24,7 @@ class Ledger(LedgerServiceServicer):
     """Answers what it is told to, after refusing so many times."""
 
     def __init__(self) -> None:
-        self.horizon = pb.FixHorizonResponse(horizon=7, period_closed=True, closed_org_ids=[org_id("a")])
+        self.watermark = pb.FixWatermarkResponse(watermark=7, period_closed=True, closed_org_ids=[org_id("a")])
         self.sums = [
             pb.LineSum(
                 org_id=org_id("a"),
@@ -38,14 +38,14 @@ class Ledger(LedgerServiceServicer):
                 mapping_id=org_id("m"),
             )
         ]
-        self.refusals: list[ApportionError] = []
+        self.rejections: list[ApportionError] = []
         self.asked: list[Any] = []
 
-    async def FixHorizon(self, request: pb.FixHorizonRequest, context: Any) -> pb.FixHorizonResponse:  # noqa: N802
+    async def FixWatermark(self, request: pb.FixWatermarkRequest, context: Any) -> pb.FixWatermarkResponse:  # noqa: N802
         self.asked.append(request)
-        if self.refusals:
-            await abort(context, self.refusals.pop(0))
-        return self.horizon
+        if self.rejections:
+            await abort(context, self.rejections.pop(0))
+        return self.watermark
 
     async def SummarizeLines(  # noqa: N802
         self, request: pb.SummarizeLinesRequest, context: Any
@@ -70,38 +70,38 @@ async def client(ledger: Ledger) -> AsyncIterator[GrpcLedger]:
     await server.stop(0)
 
 
-async def test_a_horizon_and_sums_come_through_exactly(client: GrpcLedger, ledger: Ledger) -> None:
-    horizon = await client.fix_horizon("2013-01")
-    assert (horizon.horizon, horizon.period_closed) == (7, True)
-    assert horizon.closed_org_ids == {UUID(org_id("a")).bytes}
+async def test_a_watermark_and_sums_come_through_exactly(client: GrpcLedger, ledger: Ledger) -> None:
+    watermark = await client.fix_watermark("2013-01")
+    assert (watermark.watermark, watermark.period_closed) == (7, True)
+    assert watermark.closed_org_ids == {UUID(org_id("a")).bytes}
     (found,) = await client.summarize_lines(ACCOUNT, 7, 1_000_000, 5, 500_000)
     assert (found.org_id, found.project_id, found.partner_id) == (UUID(org_id("a")).bytes, None, None)
     assert (found.kind, found.line_count, found.quantity, found.gross) == ("reversal", 3, -1_500_000_000, -1)
     asked = ledger.asked[-1]
-    assert (asked.horizon, asked.until.seconds, asked.previous_horizon) == (7, 1, 5)
+    assert (asked.watermark, asked.until.seconds, asked.previous_watermark) == (7, 1, 5)
     assert asked.previous_until.nanos == 500_000_000
     await client.summarize_lines(ACCOUNT, 7, 1_000_000, 0, 0)
     assert not ledger.asked[-1].HasField("previous_until")
 
 
 async def test_a_busy_ledger_is_asked_again(client: GrpcLedger, ledger: Ledger) -> None:
-    ledger.refusals = [Unavailable("HORIZON_BUSY", "Later."), Unavailable("HORIZON_BUSY", "Later.")]
-    assert (await client.fix_horizon("2013-01")).horizon == 7
+    ledger.rejections = [Unavailable("WATERMARK_BUSY", "Later."), Unavailable("WATERMARK_BUSY", "Later.")]
+    assert (await client.fix_watermark("2013-01")).watermark == 7
     assert len(ledger.asked) == 3
 
 
 async def test_a_refusal_of_the_ledger_keeps_its_reason(client: GrpcLedger, ledger: Ledger) -> None:
-    ledger.refusals = [FailedPrecondition("FEATURE_DISABLED", "Not now.")]
+    ledger.rejections = [FailedPrecondition("FEATURE_DISABLED", "Not now.")]
     with pytest.raises(FailedPrecondition) as refused:
-        await client.fix_horizon("2013-01")
+        await client.fix_watermark("2013-01")
     assert refused.value.reason == "FEATURE_DISABLED"
 
 
 async def test_an_answer_that_the_contract_does_not_allow_is_not_used(client: GrpcLedger, ledger: Ledger) -> None:
-    ledger.horizon = pb.FixHorizonResponse()
-    with pytest.raises(Unavailable) as no_horizon:
-        await client.fix_horizon("2013-01")
+    ledger.watermark = pb.FixWatermarkResponse()
+    with pytest.raises(Unavailable) as no_watermark:
+        await client.fix_watermark("2013-01")
     ledger.sums[0].kind = pb.LINE_KIND_UNSPECIFIED
     with pytest.raises(Unavailable) as no_kind:
         await client.summarize_lines(ACCOUNT, 7, 1, 0, 0)
-    assert no_horizon.value.reason == no_kind.value.reason == "LEDGER_ANSWER_UNUSABLE"
+    assert no_watermark.value.reason == no_kind.value.reason == "LEDGER_ANSWER_UNUSABLE"

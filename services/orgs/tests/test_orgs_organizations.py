@@ -89,7 +89,7 @@ async def test_what_is_made_is_audited_without_personal_values_and_announced(wor
     envelope = EventEnvelope.FromString(bytes(payload))
     created = pb.OrgCreated()
     assert envelope.payload.Unpack(created)
-    assert (subject, envelope.type, created.org.slug) == ("facts.orgs.org.created", "orgs.org.created", "acme")
+    assert (subject, envelope.type, created.org.slug) == ("events.orgs.org.created", "orgs.org.created", "acme")
     assert (created.owner_user_id, created.owner_email) == ("", "")
 
 

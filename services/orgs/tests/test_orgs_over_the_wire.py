@@ -18,7 +18,7 @@ from apportion_common.clock import SystemClock
 from apportion_common.grpc.auth import TokenVerifier
 from apportion_common.grpc.server import start_server
 from apportion_common.grpc.status import reason_of
-from apportion_common.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
+from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
 from apportion_orgs.wiring import SERVICE_NAME
 from orgs_world import World, org_id, timestamp
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from pricing_support import World
 
 

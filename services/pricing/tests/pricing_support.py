@@ -218,21 +218,21 @@ class World:
     ) -> LaneMessage[Accepted]:
         """The next accepted batch of a lane; `rate` moves the lane on."""
         position = self.positions.setdefault(lane, LanePosition(lane, 0, 1))
-        batch = AcceptedBatch(lane=lane, pos=position.pos + 1, traces=traces)
-        for seq, entry in enumerate(entries, position.next_seq):
-            batch.entries.append(self._entry(seq, entry))
+        batch = AcceptedBatch(lane=lane, batch_seq=position.batch_seq + 1, traces=traces)
+        for entry_seq, entry in enumerate(entries, position.next_entry_seq):
+            batch.entries.append(self._entry(entry_seq, entry))
         data = batch.SerializeToString()
         value, weight = self.rater.decode(data)
-        self.positions[lane] = LanePosition(lane, batch.pos, position.next_seq + len(entries))
+        self.positions[lane] = LanePosition(lane, batch.batch_seq, position.next_entry_seq + len(entries))
         return LaneMessage(next(self._stream_seq), data, value, weight)
 
-    def _entry(self, seq: int, entry: Event | Close) -> AcceptedEntry:
+    def _entry(self, entry_seq: int, entry: Event | Close) -> AcceptedEntry:
         if isinstance(entry, Close):
             org_id = id_of(entry.org) if entry.org else b""
-            return AcceptedEntry(seq=seq, period_close=PeriodClose(period=entry.period, org_id=org_id))
+            return AcceptedEntry(entry_seq=entry_seq, period_close=PeriodClose(period=entry.period, org_id=org_id))
         name = entry.request_id or f"event-{next(self._event_numbers)}"
         return AcceptedEntry(
-            seq=seq,
+            entry_seq=entry_seq,
             usage=AcceptedUsage(
                 event_id=event_id(id_of(entry.org), name),
                 org_id=id_of(entry.org),
@@ -246,11 +246,11 @@ class World:
     async def apply(self, lane: int, messages: Sequence[LaneMessage[Accepted]]) -> list[RatedBatch]:
         """Rate batches of a lane in one transaction."""
         first = messages[0].value
-        seq = first.entries[0][0] if first.entries else 1
+        entry_seq = first.entries[0][0] if first.entries else 1
         async with self.database.transaction() as tx:
-            outcome = await self.rater.process(tx, LanePosition(lane, first.pos - 1, seq), messages)
-        assert outcome.pos == messages[-1].value.pos
-        assert [output.pos for output in outcome.outputs] == [message.value.pos for message in messages]
+            outcome = await self.rater.process(tx, LanePosition(lane, first.batch_seq - 1, entry_seq), messages)
+        assert outcome.batch_seq == messages[-1].value.batch_seq
+        assert [output.batch_seq for output in outcome.outputs] == [message.value.batch_seq for message in messages]
         if outcome.after_commit:
             await outcome.after_commit()
         return [RatedBatch.FromString(output.payload) for output in outcome.outputs]
@@ -295,7 +295,7 @@ def override(
     """An override of some values."""
     ladder = None
     if tiers is not None:
-        ladder = pb.TierLadder(tiers=[pb.Tier(threshold=dec(t), price=dec(p)) for t, p in tiers])
+        ladder = pb.Tiers(tiers=[pb.Tier(threshold=dec(t), price=dec(p)) for t, p in tiers])
     return pb.Override(
         sku=sku,
         included_qty=dec(included) if included is not None else None,

@@ -20,7 +20,7 @@ from apportion_common.errors import (
     OutOfRange,
     Unavailable,
 )
-from apportion_common.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_pricing.settings import Settings
 from google.type.money_pb2 import Money
 from pricing_support import (
@@ -209,12 +209,12 @@ async def test_prices_change_within_a_period_and_everything_else_at_its_start(sh
 
 async def test_an_assignment_begins_with_a_period_in_the_accounts_currency(shop: World) -> None:
     await shop.plan("yen", currency="JPY")
-    refusals: list[ApportionError] = []
+    rejections: list[ApportionError] = []
     for plan, at_us in (("plan", JANUARY + 1), ("yen", JANUARY), ("other", JANUARY)):
         with pytest.raises(ApportionError) as refused:
             await shop.assign("AA", plan, at_us)
-        refusals.append(refused.value)
-    assert [(error.code, error.reason) for error in refusals] == [
+        rejections.append(refused.value)
+    assert [(error.code, error.reason) for error in rejections] == [
         ("FAILED_PRECONDITION", "EFFECTIVE_AT_NOT_PERIOD_START"),
         ("FAILED_PRECONDITION", "CURRENCY_MISMATCH"),
         ("NOT_FOUND", "PLAN_NOT_FOUND"),
@@ -369,7 +369,7 @@ async def test_charges_are_listed_in_the_order_of_rating_page_by_page(shop: Worl
         token = page.next_page_token
         if not token:
             break
-    assert [charge.seq for charge in seen] == [1, 2, 3, 4, 5]
+    assert [charge.entry_seq for charge in seen] == [1, 2, 3, 4, 5]
     assert [charge.quantity_before.value for charge in seen] == ["0", "1", "2", "3", "4"]
     assert [money(charge.amount) for charge in seen] == [0, 0, 0, 20_000_000, 20_000_000]
     assert {(charge.mode, charge.org_id, charge.period) for charge in seen} == {

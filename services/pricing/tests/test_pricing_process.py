@@ -24,12 +24,12 @@ from apportion.pricing.v1.pricing_service_pb2_grpc import PricingServiceStub
 from apportion_common.clock import SystemClock
 from apportion_common.flags import PREFIX, all_open
 from apportion_common.ids import event_id, lane_of, parse_uuid_bytes
-from apportion_common.local.keys import LocalCa, ServerCertificate, TokenSigningKey, mint_token, write_file, write_jwks
-from apportion_common.local.ports import reserve_port
 from apportion_common.protos import pack_int, timestamp_to_us, unpack_int, us_to_timestamp, uuid_text
-from apportion_common.testing.databases import ServiceDatabase, fetch_all
-from apportion_common.testing.plugin import MakeServiceDatabase
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.local.keys import LocalCa, ServerCertificate, TokenSigningKey, mint_token, write_file, write_jwks
+from apportion_dev.local.ports import reserve_port
+from apportion_dev.testing.databases import ServiceDatabase, fetch_all
+from apportion_dev.testing.plugin import MakeServiceDatabase
+from apportion_dev.testing.servers import NatsAccess
 from apportion_pricing.flags import FLAGS
 from apportion_pricing.store.orgs_client import ALWAYS_US, FOR_EVER_US
 from nats.aio.client import Client
@@ -206,14 +206,14 @@ def assignment(name: str) -> pb.AssignPlanRequest:
     )
 
 
-async def accept(client: Client, pos: int, seq: int, *units: int) -> None:
+async def accept(client: Client, batch_seq: int, entry_seq: int, *units: int) -> None:
     """Publish a batch as metering does."""
     batch = AcceptedBatch(
         lane=LANE,
-        pos=pos,
+        batch_seq=batch_seq,
         entries=[
             AcceptedEntry(
-                seq=number,
+                entry_seq=number,
                 usage=AcceptedUsage(
                     event_id=event_id(id_of("AA"), f"event-{number}"),
                     org_id=id_of("AA"),
@@ -222,20 +222,20 @@ async def accept(client: Client, pos: int, seq: int, *units: int) -> None:
                     event_time_us=JANUARY,
                 ),
             )
-            for number, quantity in enumerate(units, seq)
+            for number, quantity in enumerate(units, entry_seq)
         ],
     )
     await client.jetstream().publish(f"metering.accepted.{LANE}", batch.SerializeToString())
 
 
-async def rated(client: Client, pos: int) -> RatedBatch:
+async def rated(client: Client, batch_seq: int) -> RatedBatch:
     """The lane's newest rated batch, once it is the one of that number."""
     async with asyncio.timeout(PATIENCE_S):
         while True:
             try:
                 message = await client.jetstream().get_last_msg("PRICING_OUT", f"pricing.rated.{LANE}")
                 batch = RatedBatch.FromString(message.data or b"")
-                if batch.pos == pos:
+                if batch.batch_seq == batch_seq:
                     return batch
             except NotFoundError:
                 pass
@@ -262,7 +262,7 @@ async def test_batches_are_rated_through_orgs_outages_and_restarts(house: House,
         async with house.orgs_up():
             first = await rated(nats_connection, 1)
     assert [unpack_int(charge.amount) for charge in first.charges] == [UNIT, UNIT // 2]
-    assert list(first.refusals) == []
+    assert list(first.rejections) == []
     await accept(nats_connection, 2, 3, 4, -1)
     async with house.orgs_up(), house.pricing():
         second = await rated(nats_connection, 2)

@@ -59,7 +59,7 @@ def amounts(batch: RatedBatch) -> list[int]:
 
 
 def reasons(batch: RatedBatch) -> list[tuple[int, str]]:
-    return [(refusal.seq, refusal.reason) for refusal in batch.refusals]
+    return [(refusal.entry_seq, refusal.reason) for refusal in batch.rejections]
 
 
 async def test_a_charge_carries_what_the_ledger_needs_of_it(shop: World) -> None:
@@ -72,8 +72,8 @@ async def test_a_charge_carries_what_the_ledger_needs_of_it(shop: World) -> None
     assert (charge.billing_account_id, charge.mapping_id) == (id_of("group"), id_of(f"mapping AA {DECEMBER}"))
     assert (charge.sku, charge.sku_type, charge.currency, charge.period) == ("OBJ-KM", "object", "AUD", "2013-01")
     assert (unpack_int(charge.quantity), unpack_int(charge.amount)) == (5 * UNIT, 38_600_000)
-    assert (charge.event_time_us, charge.seq) == (JANUARY + 1, 1)
-    assert (batch.lane, batch.pos, batch.entry_count) == (lane_of(id_of("AA")), 1, 1)
+    assert (charge.event_time_us, charge.entry_seq) == (JANUARY + 1, 1)
+    assert (batch.lane, batch.batch_seq, batch.entry_count) == (lane_of(id_of("AA")), 1, 1)
     assert batch.orgs_revision == shop.orgs.revision
     assert batch.catalog_revision == (await shop.rows("SELECT revision FROM config_head"))[0][0]
 
@@ -92,8 +92,8 @@ async def test_a_stored_charge_says_what_it_was_decided_under(shop: World) -> No
     ]
     lane = lane_of(id_of("AA"))
     assert [row[3:] for row in rows] == [
-        ("live", "usage", "object", True, True, shop.orgs.revision, lane, 1, seq, None, UUID(bytes=id_of("plan")))
-        for seq in (1, 2)
+        ("live", "usage", "object", True, True, shop.orgs.revision, lane, 1, entry_seq, None, UUID(bytes=id_of("plan")))
+        for entry_seq in (1, 2)
     ]
 
 
@@ -141,8 +141,8 @@ async def test_the_outcome_is_that_of_the_pure_rules_whatever_the_batching(shop:
                 messages.append(shop.message(lane, taken))
         for batch in await shop.apply(lane, messages):
             outcome: dict[int, tuple[str, int] | str] = dict(reasons(batch))
-            outcome |= {charge.seq: (charge.sku, unpack_int(charge.amount)) for charge in batch.charges}
-            found += [outcome[seq] for seq in sorted(outcome)]
+            outcome |= {charge.entry_seq: (charge.sku, unpack_int(charge.amount)) for charge in batch.charges}
+            found += [outcome[entry_seq] for entry_seq in sorted(outcome)]
         if random_.random() < 0.3:
             shop.restart()
     assert found == expected
@@ -180,12 +180,12 @@ async def test_refusals_come_in_the_order_of_their_reasons_and_leave_positions(s
         (8, "NO_ENTITLEMENT"),
         (10, "CORRECTION_BELOW_ZERO"),
     ]
-    assert [charge.seq for charge in batch.charges] == [9, 11]
+    assert [charge.entry_seq for charge in batch.charges] == [9, 11]
     assert batch.entry_count == 10
-    assert all(refusal.detail.endswith(".") for refusal in batch.refusals)
+    assert all(refusal.detail.endswith(".") for refusal in batch.rejections)
     assert await shop.rows("SELECT quantity FROM usage_position") == [(0,)]
     stored = await shop.rows("SELECT seq, reason, lane, pos FROM charge_refusal ORDER BY seq")
-    assert stored == [(seq, reason, lane, 2) for seq, reason in reasons(batch)]
+    assert stored == [(entry_seq, reason, lane, 2) for entry_seq, reason in reasons(batch)]
 
 
 async def test_a_quantity_of_zero_makes_a_charge_of_zero(shop: World) -> None:
@@ -197,7 +197,7 @@ async def test_a_close_counts_from_its_place_on_for_its_organisation_only(shop: 
     batch = await shop.rate(
         km("AA", 1), Close("2013-01", "AA"), km("AA", 1), km("BB", 1), km("AA", 1, FEBRUARY), lane=lane
     )
-    assert [charge.seq for charge in batch.charges] == [1, 4, 5]
+    assert [charge.entry_seq for charge in batch.charges] == [1, 4, 5]
     assert reasons(batch) == [(3, "PERIOD_CLOSED")]
     assert [(close.period, close.org_id) for close in batch.period_closes] == [("2013-01", id_of("AA"))]
     shop.restart()
@@ -225,10 +225,10 @@ async def test_a_batch_that_fails_gives_up_exactly_the_entries_that_fail_alone(s
     async with shop.database.transaction() as tx:
         outcome = await shop.rater.process_failed(tx, shop.positions[lane], message, ValueError("it failed"))
     batch = RatedBatch.FromString(outcome.outputs[0].payload)
-    assert [charge.seq for charge in batch.charges] == [2, 5]
+    assert [charge.entry_seq for charge in batch.charges] == [2, 5]
     assert reasons(batch) == [(3, "PROCESSING_FAILED")]
     assert len(batch.period_closes) == 1
-    assert (batch.pos, batch.entry_count, outcome.next_seq) == (2, 4, 6)
+    assert (batch.batch_seq, batch.entry_count, outcome.next_entry_seq) == (2, 4, 6)
     assert [(item.first, item.count) for item in batch.traces] == [(0, 2)]
     assert await shop.rows("SELECT quantity FROM usage_position") == [(15,)]
 
@@ -244,7 +244,7 @@ async def test_orgs_down_makes_the_lane_wait_and_refuses_nothing(shop: World) ->
     assert await shop.rows("SELECT count(*) FROM charge_refusal") == [(0,)]
     shop.orgs.down = False
     (batch,) = await shop.apply(lane, [message])
-    assert [charge.seq for charge in batch.charges] == [2]
+    assert [charge.entry_seq for charge in batch.charges] == [2]
     assert reasons(batch) == [(3, "UNKNOWN_ORG")]
 
 
@@ -299,7 +299,7 @@ async def test_terms_changed_between_two_batches_price_the_second(shop: World) -
 async def test_plan_and_account_in_different_currencies_charge_nothing(shop: World) -> None:
     shop.orgs.map("AA", "yen", JANUARY + DAY, "JPY")
     batch = await shop.rate(km("AA", 4), km("AA", 4, JANUARY + DAY))
-    assert [charge.seq for charge in batch.charges] == [1]
+    assert [charge.entry_seq for charge in batch.charges] == [1]
     assert reasons(batch) == [(2, "PROCESSING_FAILED")]
 
 
@@ -342,16 +342,16 @@ async def test_each_published_charge_keeps_the_trace_of_its_event(shop: World) -
     traces = [TraceRange(traceparent=first, first=0, count=2), TraceRange(traceparent=second, first=3, count=2)]
     entries = [km("AA", 1), km("AA", -5), km("AA", 1), km("AA", 1), km("AA", 1)]
     (batch,) = await shop.apply(lane, [shop.message(lane, entries, traces)])
-    assert [charge.seq for charge in batch.charges] == [1, 3, 4, 5]
+    assert [charge.entry_seq for charge in batch.charges] == [1, 3, 4, 5]
     assert [(item.first, item.count) for item in batch.traces] == [(0, 1), (2, 2)]
 
 
 async def test_an_empty_batch_is_handed_on_empty(shop: World) -> None:
     batch = await shop.rate(lane=3)
-    assert (batch.lane, batch.pos, batch.entry_count) == (3, 1, 0)
+    assert (batch.lane, batch.batch_seq, batch.entry_count) == (3, 1, 0)
     assert batch.orgs_revision == shop.orgs.revision
 
 
 def test_a_message_that_cannot_be_read_stops_the_lane_and_never_passes_for_a_batch(world: World) -> None:
     value, weight = world.rater.decode(b"\xff\xff\xff")
-    assert (world.rater.pos_of(value), weight) == (2**63 - 1, 0)
+    assert (world.rater.batch_seq_of(value), weight) == (2**63 - 1, 0)

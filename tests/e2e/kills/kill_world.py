@@ -19,9 +19,9 @@ from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
 from apportion_common.bus.connection import connect
 from apportion_common.bus.publish import MESSAGE_ID
-from apportion_common.bus.streams import FACTS, LEDGER_OUT, METERING_OUT, PRICING_OUT
-from apportion_common.lanes.publisher import POS_HEADER
-from apportion_common.testing.servers import NatsAccess
+from apportion_common.bus.streams import EVENTS, LEDGER_OUT, METERING_OUT, PRICING_OUT
+from apportion_common.lanes.publisher import BATCH_SEQ_HEADER
+from apportion_dev.testing.servers import NatsAccess
 from harness import ENQUEUED, FIRST_EVENTS, FLIGHTS, Refusal, System, refusal, rows_of, until
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -51,7 +51,7 @@ class SentSlice:
     """How a slice's call went: the answer that came in the end, and the refusals before."""
 
     answer: metering.IngestEventsResponse
-    refusals: list[Refusal] = field(default_factory=list)
+    rejections: list[Refusal] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,14 @@ def ingest_request(rows: Sequence[Row], ack: metering.Acknowledgement = ENQUEUED
 
 async def patiently(stub: Any, request: Any) -> tuple[Any, list[Refusal]]:
     """Repeat a call, the same request each time, until it is answered; gives the refusals before."""
-    refusals: list[Refusal] = []
+    rejections: list[Refusal] = []
     while True:
         try:
-            return await stub(request, timeout=CALL_S), refusals
+            return await stub(request, timeout=CALL_S), rejections
         except grpc.aio.AioRpcError as error:
             if error.code() not in _ANSWERLESS:
                 raise
-            refusals.append(await refusal(_raise(error)))
+            rejections.append(await refusal(_raise(error)))
         await asyncio.sleep(RESEND_S)
 
 
@@ -106,10 +106,10 @@ async def send_slice(
     sent = SentSlice(metering.IngestEventsResponse())
     for start in range(0, len(rows), size or len(rows)):
         chunk = rows[start : start + (size or len(rows))]
-        answer, refusals = await patiently(system.services.metering.IngestEvents, ingest_request(chunk, ack))
+        answer, rejections = await patiently(system.services.metering.IngestEvents, ingest_request(chunk, ack))
         assert not answer.rejections
         sent.answer.MergeFrom(answer)
-        sent.refusals += refusals
+        sent.rejections += rejections
     return sent
 
 
@@ -186,11 +186,11 @@ async def streams_are_whole(system: System) -> None:
         for stream, service in ((METERING_OUT, "metering"), (PRICING_OUT, "pricing"), (LEDGER_OUT, "ledger")):
             found: dict[int, list[int]] = defaultdict(list)
             for message in await _messages(client, stream.name):
-                found[int(message.subject.rpartition(".")[2])].append(int((message.headers or {})[POS_HEADER]))
+                found[int(message.subject.rpartition(".")[2])].append(int((message.headers or {})[BATCH_SEQ_HEADER]))
             role = PUBLISHERS[service]
             rows = await system.query(service, "SELECT lane, pos FROM lane WHERE role = %s AND pos > 0", role)
-            assert found == {lane: list(range(1, pos + 1)) for lane, pos in rows}, stream.name
-        told = Counter((message.headers or {})[MESSAGE_ID] for message in await _messages(client, FACTS.name))
+            assert found == {lane: list(range(1, batch_seq + 1)) for lane, batch_seq in rows}, stream.name
+        told = Counter((message.headers or {})[MESSAGE_ID] for message in await _messages(client, EVENTS.name))
         written: Counter[str] = Counter()
         for service in RELAYING:
             written.update(msg_id for (msg_id,) in await system.query(service, "SELECT msg_id FROM outbox"))

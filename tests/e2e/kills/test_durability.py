@@ -22,8 +22,8 @@ from apportion_cli.client import reason_of
 from apportion_common.bus.connection import connect
 from apportion_common.bus.streams import MEBIBYTE, METERING_IN, ensure_streams
 from apportion_common.clock import SystemClock
-from apportion_common.local.nats import LocalNats
-from apportion_common.testing.servers import NatsAccess, start_local_nats
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.testing.servers import NatsAccess, start_local_nats
 from harness import COMMITTED, ENQUEUED, Refusal, System, refusal, until
 from kill_world import Table, first_rows, ingest_request
 

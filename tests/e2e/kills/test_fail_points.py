@@ -150,14 +150,14 @@ async def kill_round(system: System, arming: Arming, number: int, rows: Sequence
     points = {death.point for death in deaths}
     acknowledgement = ENQUEUED if "metering.intake.after_publish" in points else COMMITTED
     sending = asyncio.create_task(send_slice(system, rows, acknowledgement))
-    announcing = [announce(system, death.service) for death in deaths if ".relay." in death.point]
+    announcing = [publish(system, death.service) for death in deaths if ".relay." in death.point]
     announcing += [announce_owner(system, death.point) for death in deaths if death.point.startswith(CONSUMER)]
     await asyncio.gather(sending, *announcing, *(death.revive() for death in deaths))
     await settled(system)
     return [(death.point, death.there(), await death.again(sending.result())) for death in deaths]
 
 
-async def announce(system: System, service: str) -> None:
+async def publish(system: System, service: str) -> None:
     """Give a service's relay something to publish: a new organisation, or a row such as any service may write."""
     if service == "orgs":
         number = len(await system.query("orgs", "SELECT 1 FROM outbox"))
@@ -173,12 +173,12 @@ async def announce(system: System, service: str) -> None:
         await system.query(
             service,
             "INSERT INTO outbox (outbox_id, subject, msg_id, payload, headers)"
-            " SELECT id, 'facts.planted', id::text, '', '{}' FROM (SELECT gen_random_uuid() AS id) AS fresh"
+            " SELECT id, 'events.planted', id::text, '', '{}' FROM (SELECT gen_random_uuid() AS id) AS fresh"
             " RETURNING 1",
         )
 
 
-def announced_org(point: str) -> str:
+def published_org(point: str) -> str:
     """The organisation whose announcement a consumer dies of at a fail point."""
     return str(uuid5(NAMES, point))
 
@@ -187,7 +187,7 @@ async def announce_owner(system: System, point: str) -> None:
     """Have orgs announce an organisation with its first Owner."""
     place = point.rpartition(".")[2].replace("_", "-")
     request = orgs.CreateOrgRequest(
-        org_id=announced_org(point),
+        org_id=published_org(point),
         legal_name=f"Owned {place}",
         slug=f"owned-{place}",
         currency="AUD",
@@ -277,12 +277,12 @@ class Death:
 
         await until(came_again, COMES_AGAIN_WITHIN_S, f"the announcement is {outcome} after {self.point}")
         owners = "SELECT count(*) FROM membership WHERE org_id = %s::uuid AND role = 'Owner'"
-        assert await self.system.query("identity", owners, announced_org(self.point)) == [(1,)]
+        assert await self.system.query("identity", owners, published_org(self.point)) == [(1,)]
         return f"1 announcement delivered again, {outcome}: one Owner"
 
     async def _intake(self, place: str, sent: SentSlice) -> str:
-        assert sent.refusals
-        assert {refused.status for refused in sent.refusals} == {"UNAVAILABLE"}
+        assert sent.rejections
+        assert {refused.status for refused in sent.rejections} == {"UNAVAILABLE"}
         metrics = await self.system.metrics("metering")
         duplicates = int(metrics.get('apportion_metering_events_total{outcome="duplicate"}', 0))
         stored = int(metrics.get('apportion_metering_events_total{outcome="accepted"}', 0))
@@ -300,7 +300,7 @@ class Death:
         """Killed before the commit: its messages are read again from the old cursor."""
         words, found = self.last_words, self.acquired(role)
         assert found["cursor"] == words["cursor"]
-        again = [seq for seq in words["stream_seqs"] if seq > found["cursor"]]
+        again = [entry_seq for entry_seq in words["stream_seqs"] if entry_seq > found["cursor"]]
         assert again == words["stream_seqs"]
         return f"{len(again)} messages read again from cursor {found['cursor']}"
 
@@ -345,8 +345,8 @@ async def kill_the_sweep(system: System, arming: Arming) -> tuple[str, str, str]
     assert await system.wait_exit("ledger", DIES_WITHIN_S) == -signal.SIGKILL
     assert await system.query("ledger", "SELECT 1 FROM sweep_run UNION ALL SELECT 1 FROM sweep_claim") == []
     await system.start_again("ledger", FAIL_POINT="")
-    first, refusals = await sweeping
-    assert {refused.status for refused in refusals} == {"UNAVAILABLE"}
+    first, rejections = await sweeping
+    assert {refused.status for refused in rejections} == {"UNAVAILABLE"}
     again, _ = await sweep(system, "again")
     assert list(again.results) == list(first.results)
     paid = [result for result in first.results if result.settlement_id]

@@ -44,7 +44,7 @@ class Load:
 
     def __init__(self, system: System, rows: Sequence[Row]) -> None:
         self.answered = 0
-        self.refusals: list[Refusal] = []
+        self.rejections: list[Refusal] = []
         self._system = system
         self._rows = rows
         self._sending = asyncio.create_task(self._send())
@@ -53,9 +53,9 @@ class Load:
         stub = self._system.services.metering.IngestEvents
         for start in range(0, len(self._rows), CALL_EVENTS):
             request = ingest_request(self._rows[start : start + CALL_EVENTS], ENQUEUED)
-            answer, refusals = await patiently(stub, request)
+            answer, rejections = await patiently(stub, request)
             assert answer.accepted_count == len(request.events)
-            self.refusals += refusals
+            self.rejections += rejections
             self.answered += 1
 
     async def calls(self, count: int) -> None:
@@ -111,11 +111,11 @@ async def kill_nats(system: System, rows: Sequence[Row], table: Table) -> None:
             ("ledger", "ledger_poster"),
         )
     ]
-    assert load.refusals
+    assert load.rejections
     table.add(
         "kill -9 nats-server",
         f"{posted} of {len(rows)} lines posted",
-        f"{1 + len(load.refusals)} calls {refused.status} {refused.reason} and sent again;"
+        f"{1 + len(load.rejections)} calls {refused.status} {refused.reason} and sent again;"
         f" {sum(reopened):g} readers made anew",
     )
 
@@ -135,7 +135,7 @@ async def kill_postgresql(system: System, rows: Sequence[Row], table: Table) -> 
     down = load.answered - answered
     await asyncio.to_thread(system.stack.postgres.start)
     await load.end()
-    assert not load.refusals
+    assert not load.rejections
     answer, _ = await patiently(system.services.metering.IngestEvents, waiting)
     assert answer.duplicate_count == CALL_EVENTS
     await settled(system)
@@ -175,7 +175,7 @@ async def kill_services(system: System, rows: Sequence[Row], table: Table) -> No
         recovered = sum(line["batches"] for line in events_said(lines, "lane.publish.recovered"))
         found = sum(line["batches"] for line in events_said(lines, "lane.publish.found"))
         seen = f"{len(taken)} lanes taken again, {recovered} batches published late, {found} found on the stream"
-        refused = f"; {len(load.refusals)} calls refused and sent again" if service == "metering" else ""
+        refused = f"; {len(load.rejections)} calls refused and sent again" if service == "metering" else ""
         lanes = service in ("metering", "pricing", "ledger")
         assert taken or not lanes
         table.add(

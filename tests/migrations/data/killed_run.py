@@ -11,9 +11,9 @@ import signal
 import sys
 from typing import Any
 
-from apportion_common.migrations import data
-from apportion_common.migrations.data import ChunkResult, DataProgress, Throttle
-from apportion_common.migrations.environment import migration_engine, psycopg_url
+from apportion_migrate import data
+from apportion_migrate.data import ChunkResult, DataProgress, Throttle
+from apportion_migrate.environment import migration_engine, psycopg_url
 from data_worlds import ROOT
 from sqlalchemy import Connection
 

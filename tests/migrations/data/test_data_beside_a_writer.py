@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 
 import psycopg
 import pytest
-from apportion_common.migrations import data
-from apportion_common.migrations.data import DataProgress, Throttle
-from apportion_common.testing.databases import DatabaseFactory
+from apportion_dev.testing.databases import DatabaseFactory
+from apportion_migrate import data
+from apportion_migrate.data import DataProgress, Throttle
 from data_worlds import INVITATIONS, Legacy, legacy_world
 
 IN_CI = 100_000

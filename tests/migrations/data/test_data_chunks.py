@@ -15,10 +15,10 @@ from typing import Any
 
 import psycopg
 import pytest
-from apportion_common.local.postgres_binaries import find_postgres
-from apportion_common.migrations import data
-from apportion_common.migrations.data import ChunkResult, DataMigration, DataMigrationError, DataProgress, Throttle
-from apportion_common.testing.databases import DatabaseFactory
+from apportion_dev.local.postgres_binaries import find_postgres
+from apportion_dev.testing.databases import DatabaseFactory
+from apportion_migrate import data
+from apportion_migrate.data import ChunkResult, DataMigration, DataMigrationError, DataProgress, Throttle
 from data_worlds import INVITATIONS, ROOT, Legacy, count_touches, legacy_world
 from psycopg import errors
 from sqlalchemy import Connection
@@ -124,7 +124,7 @@ def test_a_migration_waits_for_its_revision(database_factory: DatabaseFactory) -
 
 
 def data_engine(url: str) -> Any:
-    from apportion_common.migrations.environment import migration_engine, psycopg_url
+    from apportion_migrate.environment import migration_engine, psycopg_url
 
     return migration_engine(psycopg_url(url))
 
@@ -343,7 +343,7 @@ def test_the_command_shows_plan_progress_and_status_as_json_lines(invitations: L
     def command(*arguments: str) -> list[dict[str, Any]]:
         environ = os.environ | {"IDENTITY_MIGRATION_DATABASE_URL": invitations.database.owner_url}
         done = subprocess.run(
-            [sys.executable, "-m", "apportion_cli.migrate", "data", *arguments],
+            [sys.executable, "-m", "apportion_migrate.command", "data", *arguments],
             env=environ,
             capture_output=True,
             text=True,
@@ -367,7 +367,7 @@ def test_the_command_killed_from_outside_while_it_works_is_resumed(invitations: 
     environ = os.environ | {"IDENTITY_MIGRATION_DATABASE_URL": invitations.database.owner_url}
     arguments = ["data", "run", "invitation_addresses", "--chunk-rows", "20", "--pause-ms", "0"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "apportion_cli.migrate", *arguments], env=environ, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "apportion_migrate.command", *arguments], env=environ, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     for _ in range(4):

@@ -13,16 +13,16 @@ from apportion.metering.v1 import lane_pb2
 from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion_common.ids import lane_of
 from apportion_common.lanes.model import LaneMessage, LanePosition
-from apportion_common.migrations import data
-from apportion_common.migrations.data import Throttle
 from apportion_common.protos import pack_int
-from apportion_common.testing.databases import DatabaseFactory
+from apportion_dev.testing.databases import DatabaseFactory
 from apportion_metering.app.status import Status
 from apportion_metering.app.writer import ACCEPTED, DUPLICATE, MISMATCH, Writer
 from apportion_metering.domain.intake import CheckedEvent, ReadableEvent, check_readable
 from apportion_metering.store.dead_letters import DeadLetterStore
 from apportion_metering.store.events import EventStore
 from apportion_metering.store.journal import JournalStore
+from apportion_migrate import data
+from apportion_migrate.data import Throttle
 from data_worlds import Legacy, legacy_world
 
 AT_ONCE = Throttle(pause_ms=0)

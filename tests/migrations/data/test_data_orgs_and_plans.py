@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from apportion_common.clock import SystemClock
 from apportion_common.db.unit_of_work import Database
-from apportion_common.migrations import data
-from apportion_common.migrations.data import Throttle
-from apportion_common.testing.databases import DatabaseFactory
+from apportion_dev.testing.databases import DatabaseFactory
+from apportion_migrate import data
+from apportion_migrate.data import Throttle
 from apportion_orgs.store.hierarchy import StoredHierarchy
 from data_worlds import Legacy, legacy_world
 

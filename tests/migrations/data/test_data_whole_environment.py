@@ -13,12 +13,12 @@ import psycopg
 from alembic import command
 from apportion_common.clock import SystemClock
 from apportion_common.db.unit_of_work import Database
-from apportion_common.migrations import conductor, data, seeds
-from apportion_common.migrations.data import Throttle
-from apportion_common.migrations.environment import migration_engine, psycopg_url
-from apportion_common.migrations.plan import load_plan
 from apportion_common.settings import SERVICES
-from apportion_common.testing.databases import DatabaseFactory, fetch_all
+from apportion_dev.testing.databases import DatabaseFactory, fetch_all
+from apportion_migrate import conductor, data, seeds
+from apportion_migrate.data import Throttle
+from apportion_migrate.environment import migration_engine, psycopg_url
+from apportion_migrate.plan import load_plan
 from apportion_orgs.store.hierarchy import StoredHierarchy
 from data_worlds import INVITATIONS, ROOT
 from legacy_worlds import legacy_world
@@ -30,7 +30,7 @@ def migrate(environ: Mapping[str, str], *arguments: str) -> list[dict[str, Any]]
     """What the command says, with every feature closed."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FEATURE_")}
     done = subprocess.run(
-        [sys.executable, "-m", "apportion_cli.migrate", *arguments],
+        [sys.executable, "-m", "apportion_migrate.command", *arguments],
         env=clean | environ,
         capture_output=True,
         text=True,

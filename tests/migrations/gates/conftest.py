@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from alembic import command
-from apportion_common.migrations.plan import Plan, Step, find_root, load_plan
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_migrate.plan import Plan, Step, find_root, load_plan
 
 PLAN = load_plan(find_root({}))
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from apportion_common.migrations.plan import Step
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
-from apportion_common.testing.migration_gates import crash_sweep
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_dev.testing.migration_gates import crash_sweep
+from apportion_migrate.plan import Step
 
 New = Callable[[], ServiceDatabase]
 

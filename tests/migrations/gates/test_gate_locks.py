@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from apportion_common.migrations.plan import Plan, Step
-from apportion_common.migrations.revision import notes_of
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
-from apportion_common.testing.migration_gates import Trace, shortest, trace_locks
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_dev.testing.migration_gates import Trace, shortest, trace_locks
+from apportion_migrate.plan import Plan, Step
+from apportion_migrate.revision import notes_of
 from seeded import seed
 
 ATTEMPTS = 6

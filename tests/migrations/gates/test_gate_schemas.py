@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from apportion_common.migrations import conductor
-from apportion_common.migrations.plan import Plan, Step
 from apportion_common.settings import SERVICES
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
-from apportion_common.testing.migration_gates import left_by_downgrade, offline_differences
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_dev.testing.migration_gates import left_by_downgrade, offline_differences
+from apportion_migrate import conductor
+from apportion_migrate.plan import Plan, Step
 from pytest_alembic import runner, tests
 from pytest_alembic.config import Config
 from sqlalchemy import Engine

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 
-from apportion_common.migrations.checksums import MANIFEST_FILE, changed, checksums, load_manifest
-from apportion_common.migrations.lint import lint
-from apportion_common.migrations.plan import Plan
+from apportion_migrate.checksums import MANIFEST_FILE, changed, checksums, load_manifest
+from apportion_migrate.lint import lint
+from apportion_migrate.plan import Plan
 
 
 def test_no_revision_has_unsafe_sql_or_leaves_its_notes_unsaid(plan: Plan) -> None:

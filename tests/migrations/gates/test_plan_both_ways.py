@@ -8,13 +8,13 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from apportion_common.migrations import conductor
-from apportion_common.migrations.lint import lint
-from apportion_common.migrations.plan import BASE, PLAN_FILE, Plan, PlanError, load_plan
-from apportion_common.migrations.statements import revision_statements
-from apportion_common.migrations.steps import Progress
 from apportion_common.settings import SERVICES
-from apportion_common.testing.databases import DatabaseFactory
+from apportion_dev.testing.databases import DatabaseFactory
+from apportion_migrate import conductor
+from apportion_migrate.lint import lint
+from apportion_migrate.plan import BASE, PLAN_FILE, Plan, PlanError, load_plan
+from apportion_migrate.statements import revision_statements
+from apportion_migrate.steps import Progress
 
 Environ = dict[str, str]
 

@@ -17,9 +17,9 @@ from uuid import UUID
 
 import psycopg
 from alembic import command
-from apportion_common.migrations.plan import Plan, load_plan
 from apportion_common.settings import SERVICES
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_migrate.plan import Plan, load_plan
 
 ROOT: Final = Path(__file__).parents[3]
 

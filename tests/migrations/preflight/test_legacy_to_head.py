@@ -6,15 +6,15 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from apportion_common.migrations import conductor
-from apportion_common.migrations.catalog import differences, read_catalog
-from apportion_common.migrations.environment import migration_engine, psycopg_url
-from apportion_common.migrations.errors import IrreversibleError
-from apportion_common.migrations.plan import load_plan
-from apportion_common.migrations.preflight import pending_checks, preflight
-from apportion_common.migrations.resolve import resolve
 from apportion_common.settings import SERVICES
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
+from apportion_migrate import conductor
+from apportion_migrate.catalog import differences, read_catalog
+from apportion_migrate.environment import migration_engine, psycopg_url
+from apportion_migrate.errors import IrreversibleError
+from apportion_migrate.plan import load_plan
+from apportion_migrate.preflight import pending_checks, preflight
+from apportion_migrate.resolve import resolve
 from legacy_worlds import CONFLICTS, ROOT, TABLES, LegacyWorld, legacy_schemas, legacy_world
 
 NEVER_BROKEN = {

@@ -13,10 +13,10 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from apportion_cli.migrate import preflight_commands
-from apportion_cli.migrate.main import app
-from apportion_common.migrations.preflight import preflight
-from apportion_common.testing.databases import DatabaseFactory
+from apportion_dev.testing.databases import DatabaseFactory
+from apportion_migrate.command import preflight_commands
+from apportion_migrate.command.main import app
+from apportion_migrate.preflight import preflight
 from legacy_worlds import CONFLICTS, LegacyWorld, legacy_world, named
 from rich.console import Console
 from typer.testing import CliRunner
@@ -89,7 +89,7 @@ def at_a_terminal(environ: Mapping[str, str], *arguments: str) -> tuple[int, str
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FEATURE_")}
     with os.fdopen(ours, "rb", buffering=0) as screen:
         process = subprocess.Popen(
-            [sys.executable, "-m", "apportion_cli.migrate", *arguments],
+            [sys.executable, "-m", "apportion_migrate.command", *arguments],
             env=clean | {"COLUMNS": str(TERMINAL_WIDTH), "TERM": "xterm"} | dict(environ),
             stdout=theirs,
             stderr=theirs,

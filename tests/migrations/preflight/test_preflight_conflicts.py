@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from apportion_common.migrations import conductor
-from apportion_common.migrations.errors import ConflictsError, LockBusyError
-from apportion_common.migrations.locks import lock_key
-from apportion_common.migrations.plan import load_plan
-from apportion_common.migrations.preflight import (
+from apportion_dev.testing.databases import DatabaseFactory
+from apportion_migrate import conductor
+from apportion_migrate.errors import ConflictsError, LockBusyError
+from apportion_migrate.locks import lock_key
+from apportion_migrate.plan import load_plan
+from apportion_migrate.preflight import (
     GROUPS_SHOWN_MAX,
     IDS_SHOWN_MAX,
     Check,
@@ -18,8 +19,7 @@ from apportion_common.migrations.preflight import (
     preflight,
     run_checks,
 )
-from apportion_common.migrations.resolve import ResolveError, fixes, resolve
-from apportion_common.testing.databases import DatabaseFactory
+from apportion_migrate.resolve import ResolveError, fixes, resolve
 from legacy_worlds import CONFLICTS, ROOT, Conflict, LegacyWorld, legacy_world, named
 
 NEXT_TRANSACTION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"

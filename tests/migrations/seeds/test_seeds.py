@@ -16,10 +16,10 @@ import pytest
 from apportion_common.clock import SystemClock
 from apportion_common.db.unit_of_work import Database
 from apportion_common.flags import all_open
-from apportion_common.migrations import seeds
-from apportion_common.migrations.environment import migration_engine, psycopg_url
-from apportion_common.migrations.seeds import SeedError, SeedFile
-from apportion_common.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
+from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
+from apportion_migrate import seeds
+from apportion_migrate.environment import migration_engine, psycopg_url
+from apportion_migrate.seeds import SeedError, SeedFile
 from apportion_pricing.app.plans import PlanUseCases
 from apportion_pricing.store.catalog import CatalogTables
 from sqlalchemy import Engine
@@ -63,7 +63,7 @@ def seed(databases: dict[str, ServiceDatabase], environ: dict[str, str], *argume
     urls = {f"{name.upper()}_MIGRATION_DATABASE_URL": database.owner_url for name, database in databases.items()}
     clean = {name: value for name, value in os.environ.items() if not name.startswith("FEATURE_")}
     done = subprocess.run(
-        [sys.executable, "-m", "apportion_cli.migrate", "seed", *arguments],
+        [sys.executable, "-m", "apportion_migrate.command", "seed", *arguments],
         env=clean | urls | environ,
         capture_output=True,
         text=True,

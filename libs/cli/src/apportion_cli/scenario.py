@@ -227,7 +227,7 @@ def _override(sku: str, values: dict[str, Any]) -> pricing.Override:
         sku=sku,
         included_qty=_decimal(values["included_qty"]) if "included_qty" in values else None,
         overage_price=_decimal(values["overage_price"]) if "overage_price" in values else None,
-        tiers=pricing.TierLadder(tiers=_tiers(values["tiers"])) if "tiers" in values else None,
+        tiers=pricing.Tiers(tiers=_tiers(values["tiers"])) if "tiers" in values else None,
     )
 
 

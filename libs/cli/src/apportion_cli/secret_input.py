@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from apportion_common.local.keys import write_file
+from apportion_dev.local.keys import write_file
 
 from apportion_cli.client import fail, read_file
 from apportion_cli.display import say

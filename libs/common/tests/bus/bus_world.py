@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable
 
 from apportion.common.v1.audit_pb2 import AuditEntry
 from apportion.common.v1.event_pb2 import EventEnvelope
-from apportion_common.bus.streams import FACTS
+from apportion_common.bus.streams import EVENTS
 from apportion_common.db.unit_of_work import Database, Transaction
-from apportion_common.testing.databases import ServiceDatabase
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.testing.databases import ServiceDatabase
+from apportion_dev.testing.servers import NatsAccess
 from nats.aio.client import Client
 
 SERVICE = "ledger"
@@ -35,7 +35,7 @@ from apportion_common.bus.relay import OutboxRelay
 from apportion_common.clock import SystemClock
 from apportion_common.db.engine import make_engine
 from apportion_common.db.unit_of_work import Database
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.testing.servers import NatsAccess
 
 given = json.loads(os.environ["GIVEN"])
 access = NatsAccess(
@@ -55,22 +55,22 @@ async def until(reached: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(POLL_S)
 
 
-async def announce(database: Database, count: int) -> list[str]:
-    """Announce that many facts in one transaction; gives their ids."""
+async def publish(database: Database, count: int) -> list[str]:
+    """Publish that many events in one transaction; gives their ids."""
 
     async def work(tx: Transaction) -> list[str]:
-        return [str(await tx.announce("ledger.thing.made", AuditEntry(action=str(n)))) for n in range(count)]
+        return [str(await tx.publish("ledger.thing.made", AuditEntry(action=str(n)))) for n in range(count)]
 
     return await database.run(work)
 
 
-async def facts(nats: Client) -> list[tuple[str, str]]:
-    """Everything in the stream of facts, as (message id, event id), in order."""
+async def events(nats: Client) -> list[tuple[str, str]]:
+    """Everything in the stream of events, as (message id, event id), in order."""
     js = nats.jetstream()
-    state = (await js.stream_info(FACTS.name)).state
+    state = (await js.stream_info(EVENTS.name)).state
     found = []
     for seq in range(max(state.first_seq, 1), state.last_seq + 1):
-        message = await js.get_msg(FACTS.name, seq)
+        message = await js.get_msg(EVENTS.name, seq)
         assert message.data is not None
         msg_id = (message.headers or {}).get("Nats-Msg-Id", "")
         found.append((msg_id, EventEnvelope.FromString(message.data).id))

@@ -1,4 +1,4 @@
-"""Durable consumers: every fact has its effect once, and no fact disappears."""
+"""Durable consumers: every event has its effect once, and no event disappears."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from apportion_common.bus import metrics
 from apportion_common.bus.connection import connect
 from apportion_common.bus.consume import ConsumerLimits, DurableConsumer
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import DEAD, FACTS, MEBIBYTE, ensure_streams
+from apportion_common.bus.streams import DEAD, EVENTS, MEBIBYTE, ensure_streams
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.errors import FailedPrecondition, Unavailable
-from apportion_common.local.nats import LocalNats
-from apportion_common.testing.databases import ServiceDatabase, fetch_all
-from apportion_common.testing.plugin import BlankDatabase
-from apportion_common.testing.servers import NatsAccess
-from bus_world import SERVICE, announce, run_until_killed, until
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.testing.databases import ServiceDatabase, fetch_all
+from apportion_dev.testing.plugin import BlankDatabase
+from apportion_dev.testing.servers import NatsAccess
+from bus_world import SERVICE, publish, run_until_killed, until
 from nats.aio.client import Client
 from prometheus_client import Counter
 
 NAME = "ledger_things"
-SUBJECTS = ["facts.ledger.>"]
+SUBJECTS = ["events.ledger.>"]
 LIMITS = ConsumerLimits(ack_wait_s=2, max_deliveries=3)
 
 
@@ -59,7 +59,7 @@ async def consuming(
     consumer = DurableConsumer(
         database,
         nats,
-        stream=FACTS.name,
+        stream=EVENTS.name,
         name=NAME,
         subjects=SUBJECTS,
         handler=handler,
@@ -98,13 +98,13 @@ def value_of(counter: Counter) -> Any:
 
 
 async def relay(database: Database, nats: Client, count: int) -> list[str]:
-    ids = await announce(database, count)
+    ids = await publish(database, count)
     assert await OutboxRelay(database, nats).relay_once() == (count, count)
     return ids
 
 
 @pytest.mark.usefixtures("streams")
-async def test_every_fact_has_its_effect_once_with_two_consumers_of_one_name(
+async def test_every_event_has_its_effect_once_with_two_consumers_of_one_name(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:
     ids = await relay(database, nats_connection, 40)
@@ -114,7 +114,7 @@ async def test_every_fact_has_its_effect_once_with_two_consumers_of_one_name(
 
 
 @pytest.mark.usefixtures("streams")
-async def test_a_fact_published_twice_is_deduplicated(
+async def test_a_event_published_twice_is_deduplicated(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:
     before = value_of(metrics.DEDUPLICATED)
@@ -138,7 +138,7 @@ async def test_a_consumer_killed_anywhere_has_each_effect_once(
 
         from apportion_common.bus.consume import ConsumerLimits
         consumer = DurableConsumer(
-            database, nats, stream="FACTS", name="{NAME}", subjects=["facts.ledger.>"], handler=remember,
+            database, nats, stream="EVENTS", name="{NAME}", subjects=["events.ledger.>"], handler=remember,
             limits=ConsumerLimits(ack_wait_s=2),
         )
         failpoints.arm(os.environ["FAIL_POINT"], "test")
@@ -174,7 +174,7 @@ async def test_the_surroundings_fault_is_waited_out_however_often_it_comes(
 
 
 @pytest.mark.usefixtures("streams")
-async def test_a_fact_that_fails_by_itself_becomes_a_dead_letter_and_the_others_go_on(
+async def test_a_event_that_fails_by_itself_becomes_a_dead_letter_and_the_others_go_on(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:
     ids = await relay(database, nats_connection, 3)
@@ -197,19 +197,19 @@ async def test_a_fact_that_fails_by_itself_becomes_a_dead_letter_and_the_others_
     async with consuming(database, nats_connection, choosy):
         await until(has_dead)
         await until(seen(place, 2))
-        assert (await js.consumer_info(FACTS.name, NAME)).num_pending == 0
+        assert (await js.consumer_info(EVENTS.name, NAME)).num_pending == 0
     assert tries == LIMITS.max_deliveries
     assert effects(place) == [ids[0], ids[2]]
     letter = await js.get_msg(DEAD.name, 1)
-    assert letter.subject == f"dead.FACTS.{NAME}"
+    assert letter.subject == f"dead.EVENTS.{NAME}"
     assert letter.data is not None
     assert EventEnvelope.FromString(letter.data).id == ids[1]
     headers = letter.headers or {}
-    assert headers["Nats-Msg-Id"] == f"FACTS:2:{NAME}"
+    assert headers["Nats-Msg-Id"] == f"EVENTS:2:{NAME}"
     assert headers["Apportion-Failure-Reason"] == "NOT_MINE"
     assert headers["Apportion-Failure-Class"] == "FailedPrecondition"
     assert headers["Apportion-Failure-Message"] == "Mail to [redacted]."
-    assert headers["Apportion-Subject"] == "facts.ledger.thing.made"
+    assert headers["Apportion-Subject"] == "events.ledger.thing.made"
     assert await dead() == 1
 
 
@@ -218,7 +218,7 @@ async def test_what_is_no_envelope_is_a_dead_letter_at_once(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:
     js = nats_connection.jetstream()
-    await js.publish("facts.ledger.thing.made", b"\xff not an envelope")
+    await js.publish("events.ledger.thing.made", b"\xff not an envelope")
     ids = await relay(database, nats_connection, 1)
     async with consuming(database, nats_connection):
         await until(seen(place, 1))
@@ -253,12 +253,12 @@ async def test_a_killed_and_restarted_nats_server_costs_nothing(
     relaying = asyncio.create_task(OutboxRelay(database, nats).run(stop))
     ids: list[str] = []
     async with consuming(database, nats):
-        ids += await announce(database, 20)
+        ids += await publish(database, 20)
         await until(seen(place, 1))
         await asyncio.to_thread(server.kill)
-        ids += await announce(database, 20)
+        ids += await publish(database, 20)
         await asyncio.to_thread(server.start)
-        ids += await announce(database, 20)
+        ids += await publish(database, 20)
         await until(seen(place, 60))
     stop.set()
     await relaying
@@ -274,7 +274,7 @@ async def test_a_consumer_that_was_deleted_is_made_again(
     first = await relay(database, nats_connection, 2)
     async with consuming(database, nats_connection):
         await until(seen(place, 2))
-        await js.delete_consumer(FACTS.name, NAME)
+        await js.delete_consumer(EVENTS.name, NAME)
         second = await relay(database, nats_connection, 2)
         await until(seen(place, 4))
     assert effects(place) == first + second

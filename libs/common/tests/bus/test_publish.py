@@ -14,10 +14,10 @@ pytestmark = pytest.mark.usefixtures("streams")
 
 async def test_each_message_has_its_own_outcome_in_order(nats_connection: Client) -> None:
     messages = [
-        Outgoing("facts.a", b"1", "one"),
+        Outgoing("events.a", b"1", "one"),
         Outgoing("nobody.listens", b"2", "two"),
-        Outgoing("facts.a", b"3", "three"),
-        Outgoing("facts.a", b"1", "one"),
+        Outgoing("events.a", b"3", "three"),
+        Outgoing("events.a", b"1", "one"),
     ]
     first, second, third, again = await publish_all(nats_connection.jetstream(), messages)
     assert isinstance(first, PubAck)
@@ -29,7 +29,7 @@ async def test_each_message_has_its_own_outcome_in_order(nats_connection: Client
 
 
 async def test_more_than_fits_in_flight_is_published_in_turns(nats_connection: Client) -> None:
-    messages = [Outgoing("facts.big", b"x" * 500_000, str(n)) for n in range(40)]
+    messages = [Outgoing("events.big", b"x" * 500_000, str(n)) for n in range(40)]
     outcomes = await publish_all(nats_connection.jetstream(), messages)
     assert [outcome.seq for outcome in outcomes if isinstance(outcome, PubAck)] == list(range(1, 41))
 
@@ -38,9 +38,9 @@ async def test_a_message_that_is_too_large_with_its_headers_is_refused_here_and_
     nats_connection: Client,
 ) -> None:
     js = nats_connection.jetstream()
-    large = Outgoing("facts.big", b"x" * (MAX_PAYLOAD_BYTES - 10), "large")
+    large = Outgoing("events.big", b"x" * (MAX_PAYLOAD_BYTES - 10), "large")
     with pytest.raises(nats.errors.MaxPayloadError):
         await publish_one(js, large)
-    fits = Outgoing("facts.big", b"x" * (MAX_PAYLOAD_BYTES - wire_bytes(b"", {"Nats-Msg-Id": "m"})), "m")
+    fits = Outgoing("events.big", b"x" * (MAX_PAYLOAD_BYTES - wire_bytes(b"", {"Nats-Msg-Id": "m"})), "m")
     assert (await publish_one(js, fits)).seq == 1
     assert nats_connection.is_connected

@@ -8,12 +8,12 @@ from datetime import timedelta
 import pytest
 from apportion_common.bus import metrics
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import FACTS
+from apportion_common.bus.streams import EVENTS
 from apportion_common.db.unit_of_work import Database
-from apportion_common.testing.databases import ServiceDatabase, fetch_all
-from apportion_common.testing.plugin import BlankDatabase
-from apportion_common.testing.servers import NatsAccess
-from bus_world import SERVICE, announce, facts, run_until_killed, until
+from apportion_dev.testing.databases import ServiceDatabase, fetch_all
+from apportion_dev.testing.plugin import BlankDatabase
+from apportion_dev.testing.servers import NatsAccess
+from bus_world import SERVICE, events, publish, run_until_killed, until
 from nats.aio.client import Client
 
 pytestmark = pytest.mark.usefixtures("streams")
@@ -42,9 +42,9 @@ def unpublished(place: ServiceDatabase) -> int:
 async def test_what_is_committed_is_published_in_order_under_its_own_id(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:
-    ids = await announce(database, 5)
+    ids = await publish(database, 5)
     assert await OutboxRelay(database, nats_connection).relay_once() == (5, 5)
-    assert await facts(nats_connection) == [(event_id, event_id) for event_id in ids]
+    assert await events(nats_connection) == [(event_id, event_id) for event_id in ids]
     assert await OutboxRelay(database, nats_connection).relay_once() == (0, 0)
     assert unpublished(place) == 0
 
@@ -62,20 +62,20 @@ async def test_a_relay_killed_anywhere_loses_nothing_and_doubles_nothing(
     sent: int,
     marked: int,
 ) -> None:
-    ids = await announce(database, 4)
+    ids = await publish(database, 4)
     await asyncio.to_thread(run_until_killed, place, nats_access, f"{SERVICE}.relay.{point}", RELAY)
-    assert len(await facts(nats_connection)) == sent
+    assert len(await events(nats_connection)) == sent
     assert unpublished(place) == 4 - marked
 
     await OutboxRelay(database, nats_connection).relay_once()
-    assert await facts(nats_connection) == [(event_id, event_id) for event_id in ids]
+    assert await events(nats_connection) == [(event_id, event_id) for event_id in ids]
     assert unpublished(place) == 0
 
 
 async def test_two_relays_share_the_work_and_double_nothing(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:
-    ids = [event_id for _ in range(10) for event_id in await announce(database, 12)]
+    ids = [event_id for _ in range(10) for event_id in await publish(database, 12)]
     before = metrics.PUBLISHED.labels(SERVICE)._value.get()
 
     async def all_published() -> bool:
@@ -89,13 +89,13 @@ async def test_two_relays_share_the_work_and_double_nothing(
     await asyncio.gather(*running)
     # The stream would hide a second publication behind its message ids: the relays' own count tells.
     assert metrics.PUBLISHED.labels(SERVICE)._value.get() - before == len(ids)
-    assert sorted(event_id for _, event_id in await facts(nats_connection)) == sorted(ids)
+    assert sorted(event_id for _, event_id in await events(nats_connection)) == sorted(ids)
 
 
 async def test_rows_that_one_relay_holds_are_skipped_by_another(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:
-    await announce(database, 3)
+    await publish(database, 3)
     async with database.transaction() as tx:
         await tx.execute("SELECT 1 FROM outbox FOR UPDATE")
         assert await OutboxRelay(database, nats_connection).relay_once() == (0, 0)
@@ -107,7 +107,7 @@ async def test_what_a_stream_refuses_stays_and_the_rest_goes(
 ) -> None:
     async with database.transaction() as tx:
         await tx.enqueue("nobody.listens", b"x")
-    await announce(database, 2)
+    await publish(database, 2)
     assert await OutboxRelay(database, nats_connection).relay_once() == (3, 2)
     assert unpublished(place) == 1
 
@@ -116,9 +116,9 @@ async def test_the_relay_waits_for_a_stream_that_is_not_there_yet(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:
     js = nats_connection.jetstream()
-    config = (await js.stream_info(FACTS.name)).config
-    await js.delete_stream(FACTS.name)
-    ids = await announce(database, 2)
+    config = (await js.stream_info(EVENTS.name)).config
+    await js.delete_stream(EVENTS.name)
+    ids = await publish(database, 2)
 
     async def all_published() -> bool:
         return unpublished(place) == 0
@@ -131,16 +131,16 @@ async def test_the_relay_waits_for_a_stream_that_is_not_there_yet(
     await until(all_published)
     stop.set()
     await running
-    assert [event_id for _, event_id in await facts(nats_connection)] == ids
+    assert [event_id for _, event_id in await events(nats_connection)] == ids
 
 
 async def test_old_published_rows_are_purged_and_unpublished_ones_never(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:
-    await announce(database, 2)
+    await publish(database, 2)
     relay = OutboxRelay(database, nats_connection)
     await relay.relay_once()
-    await announce(database, 1)
+    await publish(database, 1)
     assert await relay.purge_once() == 0
     assert await relay.purge_once(timedelta(0)) == 2
     assert unpublished(place) == 1

@@ -8,7 +8,7 @@ import pytest
 from apportion_common.bus.connection import connect
 from apportion_common.bus.streams import (
     DUPLICATE_WINDOW_S,
-    FACTS,
+    EVENTS,
     MEBIBYTE,
     METERING_IN,
     STREAMS,
@@ -16,7 +16,7 @@ from apportion_common.bus.streams import (
     ensure_streams,
 )
 from apportion_common.errors import FailedPrecondition
-from apportion_common.testing.servers import NatsAccess
+from apportion_dev.testing.servers import NatsAccess
 from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError
@@ -43,13 +43,13 @@ async def test_processes_that_start_together_make_each_stream_once(nats_access: 
 
 async def test_a_full_stream_refuses_and_keeps_what_it_has(nats_connection: Client) -> None:
     js = nats_connection.jetstream()
-    await ensure_stream(js, FACTS.name, FACTS.subjects, max_bytes=60_000)
+    await ensure_stream(js, EVENTS.name, EVENTS.subjects, max_bytes=60_000)
     accepted = 7
     for _ in range(accepted):
-        await js.publish("facts.big", b"x" * 8_000)
+        await js.publish("events.big", b"x" * 8_000)
     with pytest.raises(APIError, match="maximum bytes exceeded"):
-        await js.publish("facts.big", b"x" * 8_000)
-    state = (await js.stream_info(FACTS.name)).state
+        await js.publish("events.big", b"x" * 8_000)
+    state = (await js.stream_info(EVENTS.name)).state
     assert (state.first_seq, state.messages) == (1, accepted)
 
 
@@ -71,7 +71,7 @@ async def test_a_stream_that_would_drop_messages_is_put_right_and_stays_as_large
 
 async def test_a_stream_that_forgets_what_was_read_is_refused(nats_connection: Client) -> None:
     js = nats_connection.jetstream()
-    await js.add_stream(StreamConfig(name=FACTS.name, subjects=["facts.>"], retention=RetentionPolicy.WORK_QUEUE))
+    await js.add_stream(StreamConfig(name=EVENTS.name, subjects=["events.>"], retention=RetentionPolicy.WORK_QUEUE))
     with pytest.raises(FailedPrecondition) as refused:
-        await ensure_stream(js, FACTS.name, FACTS.subjects, max_bytes=MEBIBYTE)
+        await ensure_stream(js, EVENTS.name, EVENTS.subjects, max_bytes=MEBIBYTE)
     assert refused.value.reason == "STREAM_MISCONFIGURED"

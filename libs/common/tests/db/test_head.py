@@ -7,7 +7,7 @@ import random
 
 from apportion_common.db.head import current_revision, next_revision
 from apportion_common.db.unit_of_work import Database
-from apportion_common.testing.plugin import BlankDatabase
+from apportion_dev.testing.plugin import BlankDatabase
 from sqlalchemy import text
 
 WRITERS = 8

@@ -7,8 +7,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from apportion_common.db.engine import normalise_url
 from apportion_common.db.tables import NAMING_CONVENTION, head_table, immutable_ddl, lane_tables, shared_tables
-from apportion_common.testing.databases import fetch_all
-from apportion_common.testing.plugin import BlankDatabase
+from apportion_dev.testing.databases import fetch_all
+from apportion_dev.testing.plugin import BlankDatabase
 from sqlalchemy import MetaData, NullPool, create_engine, inspect
 
 

@@ -11,17 +11,17 @@ import psycopg
 import pytest
 from apportion.common.v1.audit_pb2 import AuditEntry, AuditQuery
 from apportion.common.v1.event_pb2 import EventEnvelope
-from apportion_common.bus.envelope import unpack
+from apportion_common.caller import Caller, acting_as
 from apportion_common.clock import SystemClock
 from apportion_common.db import engine as engine_module
 from apportion_common.db.audit_query import list_audit
 from apportion_common.db.engine import make_engine, normalise_url
-from apportion_common.db.faults import classify, sqlstate_of
 from apportion_common.db.unit_of_work import MAX_MESSAGE_BYTES, SHARED, Database, Transaction
+from apportion_common.envelope import unpack
 from apportion_common.errors import InvalidArgument, OutOfRange
-from apportion_common.grpc.context import Caller, acting_as
-from apportion_common.testing.databases import ServiceDatabase, fetch_all
-from apportion_common.testing.plugin import BlankDatabase
+from apportion_common.faults import classify, sqlstate_of
+from apportion_dev.testing.databases import ServiceDatabase, fetch_all
+from apportion_dev.testing.plugin import BlankDatabase
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -42,7 +42,7 @@ async def test_an_error_undoes_everything_and_the_end_of_the_block_commits(
 ) -> None:
     async def work(tx: Transaction) -> None:
         await tx.audit("partner.create", "partner/1")
-        await tx.announce("floor.partner.created", AuditEntry())
+        await tx.publish("floor.partner.created", AuditEntry())
         raise RuntimeError("stop here")
 
     with pytest.raises(RuntimeError, match="stop here"):
@@ -239,12 +239,12 @@ async def test_audit_entries_are_listed_newest_first_page_by_page(database: Data
 async def test_an_announcement_is_an_envelope_in_the_outbox(place: ServiceDatabase, database: Database) -> None:
     org_id = uuid4()
     async with database.transaction() as tx:
-        event_id = await tx.announce("floor.thing.created", AuditEntry(action="x"), org_id=org_id)
+        event_id = await tx.publish("floor.thing.created", AuditEntry(action="x"), org_id=org_id)
     ((outbox_id, subject, msg_id, payload),) = fetch_all(
         place.owner_url, "SELECT outbox_id, subject, msg_id, payload FROM outbox"
     )
     envelope = EventEnvelope.FromString(payload)
-    assert (outbox_id, subject, msg_id) == (event_id, "facts.floor.thing.created", str(event_id))
+    assert (outbox_id, subject, msg_id) == (event_id, "events.floor.thing.created", str(event_id))
     assert (UUID(envelope.id), envelope.source, envelope.org_id) == (event_id, "floor", str(org_id))
     assert unpack(envelope, AuditEntry).action == "x"
     with pytest.raises(InvalidArgument) as refused:
@@ -255,7 +255,7 @@ async def test_an_announcement_is_an_envelope_in_the_outbox(place: ServiceDataba
 async def test_a_message_that_no_server_would_take_is_refused_before_it_is_written(database: Database) -> None:
     async with database.transaction() as tx:
         with pytest.raises(OutOfRange) as refused:
-            await tx.enqueue("facts.floor.big", b"x" * (MAX_MESSAGE_BYTES + 1))
+            await tx.enqueue("events.floor.big", b"x" * (MAX_MESSAGE_BYTES + 1))
     assert refused.value.reason == "ENVELOPE_TOO_LARGE"
 
 
@@ -324,16 +324,16 @@ async def test_what_was_gathered_is_written_in_its_order_with_the_answer_that_be
         ("second", False, None),
     ]
     assert fetch_all(place.owner_url, "SELECT subject FROM outbox ORDER BY created_at, outbox_id") == [
-        ("facts.floor.one",),
-        ("facts.floor.two",),
+        ("events.floor.one",),
+        ("events.floor.two",),
     ]
 
 
 async def _two_of_each(tx: Transaction) -> None:
     await tx.audit("first", "r/1", after={"name": 'a "quoted" one, {with} \\ é'})
-    await tx.announce("floor.one", AuditEntry())
+    await tx.publish("floor.one", AuditEntry())
     await tx.audit("second", "r/1", org_id=uuid4())
-    await tx.announce("floor.two", AuditEntry())
+    await tx.publish("floor.two", AuditEntry())
 
 
 async def test_a_connection_that_was_lost_while_it_lay_unused_is_replaced(

@@ -15,11 +15,11 @@ from apportion.identity.v1.identity_service_pb2_grpc import (
     IdentityServiceServicer,
     add_IdentityServiceServicer_to_server,
 )
+from apportion_common.caller import current_caller
 from apportion_common.clock import FixedClock, SystemClock
 from apportion_common.errors import ApportionError, Unauthenticated, Unavailable
 from apportion_common.grpc.account_token import AccountToken
 from apportion_common.grpc.client import Channels
-from apportion_common.grpc.context import current_caller
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_world import NOW, TOY, Served, Toy, World, toy_call, toy_registration
 

@@ -11,10 +11,10 @@ import grpc
 import jwt
 import pytest
 import pytest_asyncio
+from apportion_common.caller import Caller, current_caller, optional_caller
 from apportion_common.errors import PermissionDenied, Unauthenticated
-from apportion_common.grpc.context import Caller, current_caller, optional_caller
 from apportion_common.grpc.policy import ContractError, policies_of
-from apportion_common.local.keys import TokenSigningKey, write_jwks
+from apportion_dev.local.keys import TokenSigningKey, write_jwks
 from cryptography.hazmat.primitives.asymmetric import rsa
 from grpc_world import NOW, ORG, OTHER_ORG, TOY, Inner, Served, Toy, World, bearer, refused, toy_call, toy_registration
 

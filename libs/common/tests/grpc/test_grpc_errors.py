@@ -19,7 +19,7 @@ from apportion_common.db.unit_of_work import Transaction
 from apportion_common.grpc import limits
 from apportion_common.grpc.status import RequestInvalid, error_of, reason_of, status_of
 from apportion_common.logs import configure_logs
-from apportion_common.testing.plugin import BlankDatabase
+from apportion_dev.testing.plugin import BlankDatabase
 from grpc_world import ORG, TOY, Toy, World, bearer, log_lines, refused, toy_call, toy_registration
 from opentelemetry.trace import StatusCode
 

@@ -15,7 +15,7 @@ from apportion_common.grpc import limits
 from apportion_common.grpc.key_source import KeySource, keys_of_identity
 from apportion_common.grpc.peers import peer_key
 from apportion_common.grpc.server import start_server
-from apportion_common.local.keys import TokenSigningKey
+from apportion_dev.local.keys import TokenSigningKey
 from grpc_world import TOY, Served, Toy, World, bearer, refused, toy_call, toy_registration
 
 PATIENCE_S = 20

@@ -11,9 +11,9 @@ import grpc
 import pytest
 from apportion.orgs.v1 import orgs_service_pb2
 from apportion_common import errors
+from apportion_common.caller import current_caller
 from apportion_common.grpc import client as client_module
 from apportion_common.grpc.client import Channels, TokenFile, retrying
-from apportion_common.grpc.context import current_caller
 from apportion_common.logs import configure_logs
 from apportion_common.telemetry.tracing import current_trace_id
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -278,7 +278,7 @@ def test_a_file_that_holds_something_else_counts_as_one_that_cannot_be_read(tmp_
 
 
 async def test_a_mutations_own_request_id_names_the_call(world: World) -> None:
-    from apportion_common.grpc.context import CallInfo, current_call, enter_call
+    from apportion_common.caller import CallInfo, current_call, enter_call
     from apportion_common.grpc.interceptors.metrics_log import MetricsLogInterceptor
 
     async def admit() -> str:

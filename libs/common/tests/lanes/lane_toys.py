@@ -31,7 +31,7 @@ class Numbers:
     """What a toy message holds: numbers, and the batch number where it comes from a role before."""
 
     values: list[int]
-    pos: int | None = None
+    batch_seq: int | None = None
 
 
 @dataclass
@@ -48,8 +48,8 @@ class ToyProcessor:
         numbers = Numbers(content["values"], content.get("pos"))
         return numbers, len(numbers.values)
 
-    def pos_of(self, value: Numbers) -> int | None:
-        return value.pos
+    def batch_seq_of(self, value: Numbers) -> int | None:
+        return value.batch_seq
 
     async def forget(self, lane: int) -> None:
         self.forgotten.append(lane)
@@ -75,16 +75,16 @@ class ToyProcessor:
         messages: Sequence[LaneMessage[Numbers]],
         values: list[int],
     ) -> LaneOutcome:
-        pos = messages[-1].value.pos or position.pos + 1
+        batch_seq = messages[-1].value.batch_seq or position.batch_seq + 1
         for offset, value in enumerate(values):
             await tx.execute(
                 "INSERT INTO applied (lane, pos, seq, value) VALUES (:lane, :pos, :seq, :value)",
-                {"lane": position.lane, "pos": pos, "seq": position.next_seq + offset, "value": value},
+                {"lane": position.lane, "pos": batch_seq, "seq": position.next_entry_seq + offset, "value": value},
             )
         if self.pause_before_commit:
             await self.pause_before_commit.wait()
-        payload = json.dumps({"values": values, "pos": pos}).encode()
-        return LaneOutcome([LaneOutput(pos, payload)], pos, position.next_seq + len(values))
+        payload = json.dumps({"values": values, "pos": batch_seq}).encode()
+        return LaneOutcome([LaneOutput(batch_seq, payload)], batch_seq, position.next_entry_seq + len(values))
 
 
 async def make_tables(database: Database) -> None:
@@ -106,9 +106,9 @@ async def make_streams(client: Client) -> None:
         await js.add_stream(name=name, subjects=subjects)
 
 
-async def send(client: Client, lane: int, values: list[int], pos: int | None = None) -> None:
+async def send(client: Client, lane: int, values: list[int], batch_seq: int | None = None) -> None:
     """Put one message on a lane."""
-    await client.jetstream().publish(f"toy.in.{lane}", json.dumps({"values": values, "pos": pos}).encode())
+    await client.jetstream().publish(f"toy.in.{lane}", json.dumps({"values": values, "pos": batch_seq}).encode())
 
 
 def runner(
@@ -171,8 +171,8 @@ async def published(client: Client, lane: int) -> list[tuple[int, list[int]]]:
     js = client.jetstream()
     info = await js.stream_info("TOY_OUT")
     found = []
-    for seq in range(1, info.state.last_seq + 1):
-        message = await js.get_msg("TOY_OUT", seq)
+    for entry_seq in range(1, info.state.last_seq + 1):
+        message = await js.get_msg("TOY_OUT", entry_seq)
         if message.subject == f"toy.out.{lane}":
             content = json.loads(message.data or b"")
             found.append((content["pos"], content["values"]))

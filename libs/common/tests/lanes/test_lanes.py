@@ -61,7 +61,7 @@ async def test_batches_are_published_once_in_the_order_of_their_numbers(
 
         await toys.until(done)
     out = await toys.published(nats_connection, 0)
-    assert [pos for pos, _ in out] == list(range(1, len(out) + 1))
+    assert [batch_seq for batch_seq, _ in out] == list(range(1, len(out) + 1))
     assert [value for _, values in out for value in values] == list(range(40))
 
 
@@ -172,14 +172,15 @@ async def test_what_was_committed_and_not_published_is_published_by_the_next_own
 ) -> None:
     async with lanes.transaction() as tx:
         await tx.execute("INSERT INTO lane (role, lane, pos, next_seq, out_pos) VALUES ('toy', 0, 3, 4, 0)")
-        for pos in (1, 2, 3):
+        for batch_seq in (1, 2, 3):
             await tx.execute(
                 "INSERT INTO lane_outbox (role, lane, pos, subject, payload)"
                 " VALUES ('toy', 0, :pos, 'toy.out.0', :payload)",
-                {"pos": pos, "payload": f'{{"values": [{pos}], "pos": {pos}}}'.encode()},
+                {"pos": batch_seq, "payload": f'{{"values": [{batch_seq}], "pos": {batch_seq}}}'.encode()},
             )
     # The first of them had reached the stream before its publisher died.
-    await nats_connection.jetstream().publish("toy.out.0", b'{"values": [1], "pos": 1}', headers={"Apportion-Pos": "1"})
+    headers = {"Apportion-Batch-Seq": "1"}
+    await nats_connection.jetstream().publish("toy.out.0", b'{"values": [1], "pos": 1}', headers=headers)
     async with toys.running(toys.runner(lanes, nats_connection, toys.ToyProcessor(), lanes=1)):
 
         async def done() -> bool:
@@ -202,7 +203,7 @@ async def test_a_paused_publisher_that_wakes_up_is_refused_by_the_stream(
         await toys.until(first)
         # The new owner published batch 2 behind this publisher's back.
         await nats_connection.jetstream().publish(
-            "toy.out.0", b'{"values": [2], "pos": 2}', headers={"Apportion-Pos": "2"}
+            "toy.out.0", b'{"values": [2], "pos": 2}', headers={"Apportion-Batch-Seq": "2"}
         )
         await toys.send(nats_connection, 0, [2])
 
@@ -215,8 +216,8 @@ async def test_a_paused_publisher_that_wakes_up_is_refused_by_the_stream(
 
 
 async def test_batches_that_were_applied_before_are_dropped(lanes: Database, nats_connection: Client) -> None:
-    for pos, value in ((1, 10), (2, 20), (1, 10), (2, 20), (3, 30)):
-        await toys.send(nats_connection, 0, [value], pos)
+    for batch_seq, value in ((1, 10), (2, 20), (1, 10), (2, 20), (3, 30)):
+        await toys.send(nats_connection, 0, [value], batch_seq)
     async with toys.running(toys.runner(lanes, nats_connection, toys.ToyProcessor())):
 
         async def done() -> bool:
@@ -232,7 +233,7 @@ async def test_a_gap_in_the_batch_numbers_stops_the_lane_and_no_other(lanes: Dat
     async with toys.running(toys.runner(lanes, nats_connection, toys.ToyProcessor())):
 
         async def stopped() -> bool:
-            return (await _row(lanes, 0))["stopped_reason"] == "POS_GAP" and await toys.applied(lanes, 1) == [10]
+            return (await _row(lanes, 0))["stopped_reason"] == "BATCH_SEQ_GAP" and await toys.applied(lanes, 1) == [10]
 
         await toys.until(stopped)
         await toys.send(nats_connection, 1, [20], 2)

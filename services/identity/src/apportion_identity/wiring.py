@@ -8,9 +8,9 @@ import grpc
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import FACTS, ensure_streams
+from apportion_common.bus.streams import EVENTS, ensure_streams
 from apportion_common.clock import Clock
-from apportion_common.db.audit_query import StoredAuditTrail
+from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.grpc.client import Channels
 from apportion_common.grpc.key_source import KeySource
@@ -139,7 +139,7 @@ def make_use_cases(database: Database, outside: Outside) -> UseCases:
     members, users = Members(stored_members), Users(stored_members)
     parts = make_claims(database, outside, settings)
     return UseCases(
-        audit=StoredAuditTrail(database, shared),
+        audit=AuditTrail(database, shared),
         signing_keys=signing_keys,
         service_accounts=ServiceAccounts(accounts),
         issue_tokens=IssueTokens(database, accounts, signing_keys, outside.token_scope, KeyGuard(clock)),
@@ -214,7 +214,7 @@ async def build(runtime: Runtime) -> None:
     def register(server: grpc.aio.Server) -> None:
         add_IdentityServiceServicer_to_server(servicer, server)
 
-    await ensure_streams(runtime.js, (FACTS,))
+    await ensure_streams(runtime.js, (EVENTS,))
     runtime.serve(register, SERVICE_NAME)
     runtime.behind(FLAGS)
     # What the others ask identity for, it asks its own database.

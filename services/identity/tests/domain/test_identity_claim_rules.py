@@ -154,6 +154,6 @@ def test_a_proof_keeps_what_was_delegated_and_drops_what_can_be_guessed() -> Non
     before = with_delegations({"version": 1}, given_away)
     facts = [("header subject", "00"), ("body", "11"), ("dkim", "pass acme.com"), ("dns TXT acme.com", "found 22")]
     kept = proof_document("aa", b"\x01", NOW, facts, before)
-    assert kept["facts"] == [["dkim", "pass acme.com"], ["dns TXT acme.com", "found 22"]]
+    assert kept["events"] == [["dkim", "pass acme.com"], ["dns TXT acme.com", "found 22"]]
     assert delegations_of(kept) == given_away
     assert delegations_of(None) == delegations_of({"delegations": "x"}) == ()

@@ -70,9 +70,9 @@ def week_not_closed(week: str) -> FailedPrecondition:
     return FailedPrecondition("WEEK_NOT_CLOSED", f"The week {week} is not over yet.", field="week")
 
 
-def horizon_busy() -> Unavailable:
+def watermark_busy() -> Unavailable:
     """Transactions that were in progress did not end in time."""
-    return Unavailable("HORIZON_BUSY", "Transactions in progress did not end in time; try again.", retry_after_s=1)
+    return Unavailable("WATERMARK_BUSY", "Transactions in progress did not end in time; try again.", retry_after_s=1)
 
 
 def charges_contended() -> Unavailable:

@@ -27,7 +27,7 @@ FLAGS: Final = FlagTable(
                 "ListLineDigests",
                 "DiffDigest",
                 "CheckLedger",
-                "FixHorizon",
+                "FixWatermark",
                 "SummarizeLines",
                 "AppendCharges",
                 "ReverseLine",

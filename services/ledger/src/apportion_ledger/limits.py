@@ -42,9 +42,9 @@ CHECK_EXAMPLES_MAX: Final = 20
 REPORT_TIMEOUT_MS: Final = 300_000
 """Longest statement of a report over all lines."""
 
-HORIZON_WAIT_MS: Final = 8_000
+WATERMARK_WAIT_MS: Final = 8_000
 """Longest wait for the transactions in progress to end."""
-HORIZON_POLL_MS: Final = 20
+WATERMARK_POLL_MS: Final = 20
 
 PARTITION_MONTHS_AHEAD: Final = 3
 """Months for which partitions of ledger_line are kept ready beyond the current one."""

@@ -8,7 +8,7 @@ import grpc
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
 from apportion_common.bus.streams import ensure_streams
-from apportion_common.db.audit_query import StoredAuditTrail
+from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
@@ -16,7 +16,6 @@ from apportion_ledger.app.append import ChargeAppender
 from apportion_ledger.app.append_charges import AppendCharges
 from apportion_ledger.app.check import LedgerCheck
 from apportion_ledger.app.digest import Digests
-from apportion_ledger.app.horizon import Horizons
 from apportion_ledger.app.lines import Lines
 from apportion_ledger.app.partners import Partners
 from apportion_ledger.app.partners_of_record import PartnersOfRecord
@@ -27,6 +26,7 @@ from apportion_ledger.app.settlements import Settlements
 from apportion_ledger.app.statements import Statements
 from apportion_ledger.app.sweep import Sweeps
 from apportion_ledger.app.terms import TermsCache
+from apportion_ledger.app.watermarks import Watermarks
 from apportion_ledger.consumers.poster import ROLE, poster_runner
 from apportion_ledger.flags import FLAGS
 from apportion_ledger.jobs.partitions import PartitionKeeper
@@ -37,7 +37,7 @@ from apportion_ledger.store.balances import BalanceTable
 from apportion_ledger.store.checks import InvariantQueries
 from apportion_ledger.store.lines import LineTable, LineView
 from apportion_ledger.store.partitions import LinePartitions
-from apportion_ledger.store.periods import HorizonTable, PeriodTable
+from apportion_ledger.store.periods import PeriodTable, WatermarkTable
 from apportion_ledger.store.reports import ReportView
 from apportion_ledger.store.settlements import InstructionBook, SettlementTable, SweepBooks
 from apportion_ledger.store.tables import shared
@@ -69,13 +69,13 @@ def make_parts(database: Database, settings: Settings) -> Parts:
         partners_of_record=PartnersOfRecord(terms_table),
         lines=Lines(database, LineView()),
         append_charges=AppendCharges(database, terms, appender),
-        horizons=Horizons(database, HorizonTable()),
+        watermarks=Watermarks(database, WatermarkTable()),
         sweeps=Sweeps(SweepBooks(), settings.minimum_payouts),
         settlements=Settlements(database, settlements),
         statements=Statements(database, terms_table, ReportView()),
         digests=Digests(database, LineView()),
         check=LedgerCheck(database, InvariantQueries()),
-        audit=StoredAuditTrail(database, shared),
+        audit=AuditTrail(database, shared),
     )
     return Parts(
         servicer,

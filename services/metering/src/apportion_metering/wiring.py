@@ -7,8 +7,8 @@ from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion.metering.v1.metering_service_pb2_grpc import add_MeteringServiceServicer_to_server
 from apportion_common.bus.relay import OutboxRelay
 from apportion_common.bus.streams import ensure_streams
-from apportion_common.db.audit_query import StoredAuditTrail
-from apportion_common.db.faults import classify
+from apportion_common.db.audit_query import AuditTrail
+from apportion_common.faults import classify
 from apportion_common.logs import get_logger
 from apportion_common.run import Runtime
 
@@ -53,7 +53,7 @@ async def build(runtime: Runtime) -> None:
         desk=DeadLetterDesk(database, dead_letters, clock),
         close_period=ClosePeriod(clock),
         status=Status(database, events, journal, stream),
-        audit=StoredAuditTrail(database, tables.shared),
+        audit=AuditTrail(database, tables.shared),
         commit_wait_s=settings.commit_wait_s,
     )
 

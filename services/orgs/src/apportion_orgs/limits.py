@@ -21,5 +21,5 @@ INVOICE_ROUNDS_MAX: Final = 5
 """How often an invoice is drawn again because the account's other invoices changed meanwhile."""
 INVOICE_PAUSE_S: Final = 60
 """Longest pause between two statements of a transaction that writes an invoice."""
-FIX_HORIZON_TIMEOUT_S: Final = 15
+FIX_WATERMARK_TIMEOUT_S: Final = 15
 SUMMARIZE_LINES_TIMEOUT_S: Final = 25

@@ -8,8 +8,8 @@ import grpc
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion.orgs.v1.orgs_service_pb2_grpc import add_OrgsServiceServicer_to_server
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import FACTS, ensure_streams
-from apportion_common.db.audit_query import StoredAuditTrail
+from apportion_common.bus.streams import EVENTS, ensure_streams
+from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
@@ -44,7 +44,7 @@ def make_servicer(database: Database, ledger: LedgerPort) -> OrgsServicer:
         mappings=Mappings(orgs, accounts, mappings),
         resolve=ResolveAccounts(database, mappings),
         invoices=Invoices(database, accounts, mappings, StoredInvoices(), ledger),
-        audit=StoredAuditTrail(database, shared),
+        audit=AuditTrail(database, shared),
     )
     return OrgsServicer(database, use_cases)
 
@@ -57,7 +57,7 @@ async def build(runtime: Runtime) -> None:
     def register(server: grpc.aio.Server) -> None:
         add_OrgsServiceServicer_to_server(servicer, server)
 
-    await ensure_streams(runtime.js, (FACTS,))
+    await ensure_streams(runtime.js, (EVENTS,))
     runtime.serve(register, SERVICE_NAME)
     runtime.behind(FLAGS)
     runtime.background("outbox_relay", OutboxRelay(runtime.database, runtime.nats).run)

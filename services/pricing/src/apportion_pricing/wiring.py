@@ -8,7 +8,7 @@ from apportion.pricing.v1.pricing_service_pb2_grpc import add_PricingServiceServ
 from apportion_common.bus.relay import OutboxRelay
 from apportion_common.bus.streams import ensure_streams
 from apportion_common.clock import Clock
-from apportion_common.db.audit_query import StoredAuditTrail
+from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
@@ -52,7 +52,7 @@ class Parts:
             entitlements=EntitlementUseCases(catalog, entitlements, cache, accounts),
             modes=EngineModeUseCases(entitlements, gate_override),
             charges=ChargeQueries(database),
-            audit=StoredAuditTrail(database, shared),
+            audit=AuditTrail(database, shared),
         )
 
 

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from apportion_common.decimals import MAX_QUANTITY
 from apportion_pricing.domain.rating import Refusal, closed_form, compile_ladder, step
-from apportion_pricing.domain.tiers import NO_TIERS, TierLadder, parse_tiers
+from apportion_pricing.domain.tiers import NO_TIERS, Tiers, parse_tiers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,13 +19,13 @@ QUANTITIES = st.integers(0, 10**13) | st.integers(0, 200).map(lambda n: n * UNIT
 
 
 @st.composite
-def ladders(draw: st.DrawFn) -> tuple[int, int, TierLadder]:
+def ladders(draw: st.DrawFn) -> tuple[int, int, Tiers]:
     thresholds = draw(st.lists(QUANTITIES.filter(bool), max_size=6, unique=True).map(sorted))
     prices = draw(st.lists(PRICES, min_size=len(thresholds), max_size=len(thresholds)))
-    return draw(QUANTITIES), draw(PRICES), TierLadder(tuple(thresholds), tuple(prices))
+    return draw(QUANTITIES), draw(PRICES), Tiers(tuple(thresholds), tuple(prices))
 
 
-def plain_total(total: int, included: int, first: int, tiers: TierLadder) -> int:
+def plain_total(total: int, included: int, first: int, tiers: Tiers) -> int:
     """The charge as the rule reads: each slice of usage at its price, in fractions, rounded once at 9 places."""
     used = max(Fraction(total - included, UNIT), Fraction(0))
     bounds = [Fraction(0), *(Fraction(t, UNIT) for t in tiers.thresholds)]
@@ -39,14 +39,12 @@ def plain_total(total: int, included: int, first: int, tiers: TierLadder) -> int
 
 
 @given(ladders(), QUANTITIES)
-def test_the_closed_form_is_the_plain_rule(terms: tuple[int, int, TierLadder], total: int) -> None:
+def test_the_closed_form_is_the_plain_rule(terms: tuple[int, int, Tiers], total: int) -> None:
     assert closed_form(total, *terms) == plain_total(total, *terms)
 
 
 @given(ladders(), QUANTITIES, QUANTITIES)
-def test_one_step_is_the_difference_of_two_totals(
-    terms: tuple[int, int, TierLadder], before: int, quantity: int
-) -> None:
+def test_one_step_is_the_difference_of_two_totals(terms: tuple[int, int, Tiers], before: int, quantity: int) -> None:
     after = before + quantity
     assert step(before, quantity, compile_ladder(*terms)) == (
         after,
@@ -56,7 +54,7 @@ def test_one_step_is_the_difference_of_two_totals(
 
 @given(ladders(), st.lists(QUANTITIES, max_size=30), st.randoms())
 def test_the_steps_sum_to_the_total_in_any_order_and_any_cutting(
-    terms: tuple[int, int, TierLadder], quantities: list[int], random: Random
+    terms: tuple[int, int, Tiers], quantities: list[int], random: Random
 ) -> None:
     ladder, total = compile_ladder(*terms), sum(quantities)
     cut = [part for quantity in quantities for part in (quantity // 3, quantity - quantity // 3)]
@@ -72,9 +70,7 @@ def test_the_steps_sum_to_the_total_in_any_order_and_any_cutting(
 
 
 @given(ladders(), st.lists(st.integers(-(10**12), 10**12), max_size=40))
-def test_corrections_take_back_exactly_what_was_charged(
-    terms: tuple[int, int, TierLadder], quantities: list[int]
-) -> None:
+def test_corrections_take_back_exactly_what_was_charged(terms: tuple[int, int, Tiers], quantities: list[int]) -> None:
     ladder, position, charged = compile_ladder(*terms), 0, 0
     for quantity in quantities:
         stepped = step(position, quantity, ladder)
@@ -88,7 +84,7 @@ def test_corrections_take_back_exactly_what_was_charged(
 
 @given(ladders(), ladders(), QUANTITIES, QUANTITIES)
 def test_under_new_prices_an_event_costs_the_difference_of_totals_under_them(
-    old: tuple[int, int, TierLadder], new: tuple[int, int, TierLadder], first: int, second: int
+    old: tuple[int, int, Tiers], new: tuple[int, int, Tiers], first: int, second: int
 ) -> None:
     stepped = step(0, first, compile_ladder(*old))
     assert isinstance(stepped, tuple)

@@ -23,7 +23,7 @@ from apportion_pricing.domain.terms import (
     TermsRows,
 )
 from apportion_pricing.domain.terms_book import TermsBook
-from apportion_pricing.domain.tiers import NO_TIERS, TierLadder
+from apportion_pricing.domain.tiers import NO_TIERS, Tiers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -31,7 +31,7 @@ ORG, ACCOUNT, OTHER, PLAN, PLAN_B = (bytes([n]) * 16 for n in range(1, 6))
 SKU = "ACT-SMS"
 MONTH = parse_period("2013-01")
 START = MONTH.start_us
-LADDER = TierLadder((10, 20), (7, 6))
+LADDER = Tiers((10, 20), (7, 6))
 
 BASE = TermsRows(
     skus=[SkuRow(SKU, "action"), SkuRow("ACT-LOUNGE", "action")],
@@ -110,8 +110,8 @@ def test_included_quantity_stays_for_the_period_also_after_a_remapping() -> None
 
 
 def test_tier_prices_change_in_mid_period_but_thresholds_do_not() -> None:
-    change = PlanSkuRow(PLAN, SKU, ChargeModel.GRADUATED, 5, 80, TierLadder((10, 20), (70, 60)), START + 100, 3)
-    other = replace(change, tiers=TierLadder((11, 20), (70, 60)))
+    change = PlanSkuRow(PLAN, SKU, ChargeModel.GRADUATED, 5, 80, Tiers((10, 20), (70, 60)), START + 100, 3)
+    other = replace(change, tiers=Tiers((11, 20), (70, 60)))
     before = BASE.plan_skus
     assert resolved(replace(BASE, plan_skus=[*before, change])).ladder.slopes == (80, 70, 60)
     assert resolved(replace(BASE, plan_skus=[*before, other])).ladder.slopes == (80, 7, 6)
@@ -173,7 +173,7 @@ OVERRIDES = st.builds(
     Override,
     included=st.none() | st.integers(0, 3),
     overage_price=st.none() | st.integers(0, 3),
-    tiers=st.none() | st.builds(TierLadder, st.sampled_from([(10,), (11,)]), st.tuples(st.integers(0, 3))),
+    tiers=st.none() | st.builds(Tiers, st.sampled_from([(10,), (11,)]), st.tuples(st.integers(0, 3))),
 )
 PLANS = st.sampled_from([PLAN, PLAN_B])
 REVISIONS = st.integers(1, 9)
@@ -181,7 +181,7 @@ REVISIONS = st.integers(1, 9)
 
 @st.composite
 def worlds(draw: st.DrawFn) -> TermsRows:
-    ladder = st.builds(TierLadder, st.sampled_from([(10,), (11,)]), st.tuples(st.integers(0, 3)))
+    ladder = st.builds(Tiers, st.sampled_from([(10,), (11,)]), st.tuples(st.integers(0, 3)))
     plan_sku = st.builds(
         PlanSkuRow,
         PLANS,
@@ -244,8 +244,8 @@ def naive(rows: TermsRows, account: bytes, fixed: bytes, at_us: int, known: int)
         return getattr(last(of_plan, at), plan_name)
 
     structure, now = value("tiers", "tiers", fixed, fixed_at), value("tiers", "tiers", account, at_us)
-    assert isinstance(structure, TierLadder)
-    assert isinstance(now, TierLadder)
+    assert isinstance(structure, Tiers)
+    assert isinstance(now, Tiers)
     return (
         value("included", "included", fixed, fixed_at),
         value("overage_price", "overage_price", account, at_us),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from apportion_common.errors import ApportionError
-from apportion_pricing.domain.tiers import MAX_TIERS, TierLadder, parse_included, parse_price, parse_tiers
+from apportion_pricing.domain.tiers import MAX_TIERS, Tiers, parse_included, parse_price, parse_tiers
 
 
 def tier(threshold: object, price: object = "1") -> dict[str, object]:
@@ -57,13 +57,13 @@ def test_a_number_that_json_gave_as_a_binary_fraction_is_refused() -> None:
 
 def test_a_ladder_made_in_code_is_checked_too() -> None:
     with pytest.raises(ApportionError) as refused:
-        TierLadder((2, 1), (0, 0))
+        Tiers((2, 1), (0, 0))
     assert refused.value.reason == "TIERS_UNSORTED"
     with pytest.raises(ApportionError) as refused:
-        TierLadder((1,), ())
+        Tiers((1,), ())
     assert refused.value.reason == "TIERS_MALFORMED"
     with pytest.raises(ApportionError) as refused:
-        TierLadder(tuple(range(1, MAX_TIERS + 2)), (0,) * (MAX_TIERS + 1))
+        Tiers(tuple(range(1, MAX_TIERS + 2)), (0,) * (MAX_TIERS + 1))
     assert refused.value.reason == "TIERS_TOO_MANY"
 
 

@@ -9,7 +9,7 @@ from apportion_common.errors import ApportionError, FailedPrecondition
 from apportion_pricing.domain.periods import parse_period
 from apportion_pricing.domain.rating import ChargeModel
 from apportion_pricing.domain.terms import Override, SkuTerms
-from apportion_pricing.domain.tiers import TierLadder
+from apportion_pricing.domain.tiers import Tiers
 from apportion_pricing.domain.validation import (
     MAX_OVERRIDDEN_SKUS,
     check_assignment_at,
@@ -18,19 +18,19 @@ from apportion_pricing.domain.validation import (
 )
 
 START = parse_period("2013-01").start_us
-TERMS = SkuTerms(ChargeModel.GRADUATED, 5, 8, TierLadder((10,), (7,)))
+TERMS = SkuTerms(ChargeModel.GRADUATED, 5, 8, Tiers((10,), (7,)))
 MODELS = {"ACT-SMS": ChargeModel.GRADUATED, "OBJ-KM": ChargeModel.PER_UNIT}
 
 
 def test_prices_change_at_any_instant() -> None:
-    check_effective_at(START + 1, TERMS, replace(TERMS, overage_price=9, tiers=TierLadder((10,), (6,))))
+    check_effective_at(START + 1, TERMS, replace(TERMS, overage_price=9, tiers=Tiers((10,), (6,))))
 
 
 @pytest.mark.parametrize(
     "after",
     [
         replace(TERMS, included=6),
-        replace(TERMS, tiers=TierLadder((11,), (7,))),
+        replace(TERMS, tiers=Tiers((11,), (7,))),
         replace(TERMS, charge_model=ChargeModel.PER_UNIT),
         None,
     ],
@@ -60,7 +60,7 @@ def test_overrides_are_read_value_by_value() -> None:
         MODELS,
     )
     assert parsed == {
-        "ACT-SMS": Override(tiers=TierLadder((10**9,), (2 * 10**12,))),
+        "ACT-SMS": Override(tiers=Tiers((10**9,), (2 * 10**12,))),
         "OBJ-KM": Override(included=10**9, overage_price=0),
     }
 

@@ -51,6 +51,6 @@ async def until_closed(services: Services, period: str, orgs: Sequence[str], wai
 
 
 async def _closed(services: Services, period: str, orgs: set[str]) -> bool:
-    request = ledger.FixHorizonRequest(period=period)
-    answer = await patiently(lambda: services.ledger.FixHorizon(request, timeout=CALL_TIMEOUT_S), lambda _: None)
+    request = ledger.FixWatermarkRequest(period=period)
+    answer = await patiently(lambda: services.ledger.FixWatermark(request, timeout=CALL_TIMEOUT_S), lambda _: None)
     return answer.period_closed or (bool(orgs) and orgs <= set(answer.closed_org_ids))

@@ -32,8 +32,8 @@ def backlog_of(answer: metering.GetPipelineStatusResponse) -> Backlog:
     """The backlog of all lanes."""
     return Backlog(
         sum(max(lane.stream_last_seq - lane.stream_seq, 0) for lane in answer.lanes),
-        sum(lane.pos - lane.rated_pos for lane in answer.lanes),
-        sum(lane.pos - lane.posted_pos for lane in answer.lanes),
+        sum(lane.batch_seq - lane.rated_batch_seq for lane in answer.lanes),
+        sum(lane.batch_seq - lane.posted_batch_seq for lane in answer.lanes),
     )
 
 
@@ -53,9 +53,9 @@ async def _status(services: Services, wait_s: int, lanes: bool) -> None:
                 str(lane.lane),
                 f"{lane.stream_seq:,}",
                 f"{lane.stream_last_seq:,}",
-                f"{lane.pos:,}",
-                f"{lane.rated_pos:,}",
-                f"{lane.posted_pos:,}",
+                f"{lane.batch_seq:,}",
+                f"{lane.rated_batch_seq:,}",
+                f"{lane.posted_batch_seq:,}",
                 lane.stopped_reason,
             )
             for lane in answer.lanes

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from apportion_common.local.process import process_exists, tail
+from apportion_dev.local.process import process_exists, tail
 
 from apportion_cli.stack.console import LogFollower, readable
 from apportion_cli.stack.credentials import TOKEN_LIFE_S, mint_local_token

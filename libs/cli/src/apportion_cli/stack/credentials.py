@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 
 from apportion_common.clock import Clock, SystemClock
-from apportion_common.local.keys import (
+from apportion_dev.local.keys import (
     LocalCa,
     ServerCertificate,
     TokenSigningKey,
@@ -18,9 +18,9 @@ from apportion_common.local.keys import (
     write_file,
     write_jwks,
 )
-from apportion_common.local.ports import LOOPBACK
-from apportion_common.local.postgres import RolePasswords
-from apportion_common.local.postgres_files import new_password
+from apportion_dev.local.ports import LOOPBACK
+from apportion_dev.local.postgres import RolePasswords
+from apportion_dev.local.postgres_files import new_password
 
 from apportion_cli.stack.layout import OPERATOR, SERVICES, Layout, StackNotUpError
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apportion_common.flags import all_open
-from apportion_common.local.nats import LocalNats
-from apportion_common.local.postgres import LocalPostgres
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.local.postgres import LocalPostgres
 
 from apportion_cli.stack.credentials import TOKEN_AUDIENCE, TOKEN_ISSUER, Passwords, StackKeys
 from apportion_cli.stack.layout import CA_FILE_SETTING, SERVICES, Layout, address_setting

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from apportion_common.local.process import GUARD
+from apportion_dev.local.process import GUARD
 
 from apportion_cli.stack.layout import Layout, StackError, client_environment
 from apportion_cli.stack.options import StackOptions

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO
 
-from apportion_common.local.keys import write_file
+from apportion_dev.local.keys import write_file
 
 SERVICES = ("identity", "pricing", "metering", "ledger", "orgs")
 OPERATOR = "operator"

@@ -16,7 +16,7 @@ def default_service_command(service: str) -> Sequence[str]:
 
 def default_migrate_command() -> Sequence[str]:
     """The command that brings every database to the newest revision."""
-    return [sys.executable, "-m", "apportion_cli.migrate", "up"]
+    return [sys.executable, "-m", "apportion_migrate.command", "up"]
 
 
 def say_to_stderr(line: str) -> None:

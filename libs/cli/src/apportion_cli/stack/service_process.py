@@ -7,8 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from apportion_common.local.ports import PortReservation, reserve_port
-from apportion_common.local.process import ChildProcess, ChildSpec
+from apportion_dev.local.ports import PortReservation, reserve_port
+from apportion_dev.local.process import ChildProcess, ChildSpec
 
 from apportion_cli.stack.environment import ProcessPlace
 from apportion_cli.stack.layout import Layout, StackError

@@ -1,6 +1,6 @@
 """The local stack: starts everything in order, watches it, and ends it.
 
-What the stack starts dies with the process that started it, however that ends (see apportion_common.local.process).
+What the stack starts dies with the process that started it, however that ends (see apportion_dev.local.process).
 A child that dies is reported with the tail of its log; the stack has then failed and whoever runs it ends it, unless
 it was told to restart what dies. Tests that end a child on purpose do so through the stack, which then expects it.
 """
@@ -19,9 +19,9 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from apportion_common.flags import FLAGS
-from apportion_common.local.nats import LocalNats
-from apportion_common.local.postgres import LocalPostgres
-from apportion_common.local.process import ChildProcess, ChildSpec
+from apportion_dev.local.nats import LocalNats
+from apportion_dev.local.postgres import LocalPostgres
+from apportion_dev.local.process import ChildProcess, ChildSpec
 
 from apportion_cli.stack import environment as env
 from apportion_cli.stack.credentials import TOKEN_REFRESH_S, Passwords, StackKeys, mint, write_tokens

@@ -1,4 +1,4 @@
-"""Durable consumers of announced facts: each fact has its effect once.
+"""Durable consumers of published events: each event has its effect once.
 
 A message's effect and its inbox row are one transaction; only then is it acknowledged. An error of the surroundings
 puts the message back for ever, with growing waits; an error of the data does so a few times, then the message is
@@ -26,12 +26,12 @@ from sqlalchemy.dialects.postgresql import insert
 
 from apportion_common import failpoints
 from apportion_common.bus import metrics
-from apportion_common.bus.envelope import open_envelope
 from apportion_common.bus.pacing import backoff_ms, pause
 from apportion_common.bus.publish import Outgoing, publish_one
-from apportion_common.db.faults import classify
 from apportion_common.db.unit_of_work import SHARED, Database, Transaction
+from apportion_common.envelope import open_envelope
 from apportion_common.errors import ApportionError, InvalidArgument
+from apportion_common.faults import classify
 from apportion_common.redaction import redact_text
 
 Handler = Callable[[Transaction, EventEnvelope], Awaitable[None]]
@@ -84,7 +84,7 @@ def _never() -> bool:
 
 
 class DurableConsumer:
-    """Handles the facts of a stream, each once, until it is stopped. Several processes may share one name."""
+    """Handle the events of a stream, each once, until it is stopped. Several processes may share one name."""
 
     def __init__(
         self,

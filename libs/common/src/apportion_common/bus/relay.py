@@ -22,9 +22,9 @@ from apportion_common import failpoints
 from apportion_common.bus import metrics
 from apportion_common.bus.pacing import backoff_ms, pause
 from apportion_common.bus.publish import Outgoing, publish_all
-from apportion_common.db.faults import classify
 from apportion_common.db.idempotency import purge_request_records
 from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.faults import classify
 from apportion_common.settings import SERVICES
 
 BATCH_ROWS: Final = 200

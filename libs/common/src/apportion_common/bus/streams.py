@@ -19,7 +19,7 @@ METERING_IN_MAX_BYTES: Final = 2_048 * MEBIBYTE
 """About 10 million events; a full stream refuses new ones, it never drops old ones."""
 LANE_MAX_BYTES: Final = 2_048 * MEBIBYTE
 """For each stream between the money services."""
-FACTS_MAX_BYTES: Final = 256 * MEBIBYTE
+EVENTS_MAX_BYTES: Final = 256 * MEBIBYTE
 DEAD_MAX_BYTES: Final = 256 * MEBIBYTE
 REPLICAS: Final = 1
 """Default copies of a stream; a cluster sets 3."""
@@ -38,9 +38,9 @@ METERING_IN: Final = StreamSpec("METERING_IN", ("metering.in.*",), METERING_IN_M
 METERING_OUT: Final = StreamSpec("METERING_OUT", ("metering.accepted.*",), LANE_MAX_BYTES)
 PRICING_OUT: Final = StreamSpec("PRICING_OUT", ("pricing.rated.*",), LANE_MAX_BYTES)
 LEDGER_OUT: Final = StreamSpec("LEDGER_OUT", ("ledger.posted.*",), LANE_MAX_BYTES)
-FACTS: Final = StreamSpec("FACTS", ("facts.>",), FACTS_MAX_BYTES)
+EVENTS: Final = StreamSpec("EVENTS", ("events.>",), EVENTS_MAX_BYTES)
 DEAD: Final = StreamSpec("DEAD", ("dead.>",), DEAD_MAX_BYTES)
-STREAMS: Final = (METERING_IN, METERING_OUT, PRICING_OUT, LEDGER_OUT, FACTS, DEAD)
+STREAMS: Final = (METERING_IN, METERING_OUT, PRICING_OUT, LEDGER_OUT, EVENTS, DEAD)
 """Every stream of the product."""
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from opentelemetry import trace
 
-from apportion_common.grpc.context import optional_caller
+from apportion_common.caller import optional_caller
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _read_token(token: str) -> tuple[datetime, UUID]:
         ) from error
 
 
-class StoredAuditTrail:
+class AuditTrail:
     """A service's audit entries, read from its database."""
 
     def __init__(self, database: Database, tables: SharedTables) -> None:

@@ -1,4 +1,4 @@
-"""The unit of work: one transaction, with the audit entries and announcements that belong to it.
+"""The unit of work: one transaction, with the audit entries and events that belong to it.
 
     async with database.transaction() as tx:
         await tx.execute(insert(partner).values(...))
@@ -6,7 +6,7 @@
         await tx.announce("ledger.partner.created", message)
 
 It commits at the end of the block and rolls back on any error; nothing inside commits by itself. Audit entries,
-announcements and a mutation's answer are gathered and written by one statement just before the commit.
+events and a mutation's answer are gathered and written by one statement just before the commit.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from google.protobuf.message import Message
 from sqlalchemy import CursorResult, Executable, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from apportion_common.bus.envelope import FACTS_SUBJECT, make_envelope
 from apportion_common.clock import Clock
 from apportion_common.db.actor import current_actor, current_trace_id, current_traceparent
 from apportion_common.db.audit_json import audit_json
-from apportion_common.db.faults import retry_conflicts
 from apportion_common.db.tables import SharedTables, shared_tables
+from apportion_common.envelope import EVENTS_SUBJECT, make_envelope
 from apportion_common.errors import OutOfRange
+from apportion_common.faults import retry_conflicts
 from apportion_common.ids import uuid7
 
 T = TypeVar("T")
@@ -136,8 +136,8 @@ class Transaction:
             }
         )
 
-    async def announce(self, event_type: str, message: Message, *, org_id: UUID | None = None) -> UUID:
-        """Put a fact into the outbox, to be published as `facts.<event_type>` in an EventEnvelope; gives its id."""
+    async def publish(self, event_type: str, message: Message, *, org_id: UUID | None = None) -> UUID:
+        """Put an event into the outbox, to be published as `events.<event_type>` in an EventEnvelope; return its id."""
         event_id = self._new_id()
         envelope = make_envelope(
             event_id,
@@ -149,7 +149,7 @@ class Transaction:
             traceparent=current_traceparent(),
         )
         await self.enqueue(
-            f"{FACTS_SUBJECT}.{event_type}", envelope.SerializeToString(), msg_id=str(event_id), outbox_id=event_id
+            f"{EVENTS_SUBJECT}.{event_type}", envelope.SerializeToString(), msg_id=str(event_id), outbox_id=event_id
         )
         return event_id
 

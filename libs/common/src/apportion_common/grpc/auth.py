@@ -19,10 +19,10 @@ from uuid import UUID
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from apportion_common.caller import Caller
 from apportion_common.clock import Clock
 from apportion_common.errors import ApportionError, Unauthenticated, Unavailable
 from apportion_common.grpc import limits
-from apportion_common.grpc.context import Caller
 from apportion_common.grpc.jwks import ALGORITHM, is_key_id, load_jwks
 from apportion_common.grpc.key_source import KeySource
 from apportion_common.ids import parse_uuid

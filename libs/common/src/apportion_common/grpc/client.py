@@ -1,7 +1,7 @@
 """Channels to the other services: verified TLS, the service's own token, a deadline on every call, one trace.
 
 stub = LedgerServiceStub(channels.channel(settings.address_of("ledger")))
-answer = await retrying(stub.FixHorizon, request, timeout_s=5)
+answer = await retrying(stub.FixWatermark, request, timeout_s=5)
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import grpc
 from opentelemetry import trace
 from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
+from apportion_common.caller import current_call
 from apportion_common.grpc import limits
-from apportion_common.grpc.context import current_call
 
 KEEPALIVE_TIME_MS: Final = 30_000
 KEEPALIVE_TIMEOUT_MS: Final = 10_000

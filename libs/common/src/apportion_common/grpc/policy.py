@@ -13,8 +13,8 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from apportion_common.caller import ADMIN, FINANCE, OPERATOR, OWNER, SERVICE, USER, Caller, org_forbidden
 from apportion_common.errors import ApportionError, PermissionDenied
-from apportion_common.grpc.context import ADMIN, FINANCE, OPERATOR, OWNER, SERVICE, USER, Caller, org_forbidden
 from apportion_common.ids import parse_uuid, uuid_of_bytes
 
 _ROLES_OF_LEVEL: Final[dict[int, frozenset[str]]] = {

@@ -2,7 +2,7 @@
 
 LaneError
 ├── Fenced          another owner has the lane, or this one's memory is no longer the row's
-└── LaneStopped     the lane may not go on without a person: STREAM_REWOUND, POS_GAP, OUTPUT_REWOUND
+└── LaneStopped     the lane may not go on without a person: STREAM_REWOUND, BATCH_SEQ_GAP, OUTPUT_REWOUND
 """
 
 from __future__ import annotations

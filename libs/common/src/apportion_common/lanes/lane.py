@@ -10,8 +10,8 @@ from typing import Generic, TypeVar
 from nats.aio.client import Client
 
 from apportion_common import failpoints
-from apportion_common.db.faults import classify
 from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.faults import classify
 from apportion_common.lanes import limits, metrics
 from apportion_common.lanes.errors import Fenced, LaneStopped
 from apportion_common.lanes.model import (
@@ -60,7 +60,7 @@ class OwnedLane(Generic[T]):
         self._processor = processor
         self._commits = commits
         self._paused = paused
-        self._position = LanePosition(held.lane, held.pos, held.next_seq)
+        self._position = LanePosition(held.lane, held.batch_seq, held.next_entry_seq)
         self._cursor = held.stream_seq
         self._data_failures = 0
         self._most_messages = limits.BUFFERED_MESSAGES
@@ -81,7 +81,7 @@ class OwnedLane(Generic[T]):
                 lane=held.lane,
                 stream=output.stream,
                 subject=self._out_subject,
-                out_pos=held.out_pos,
+                out_batch_seq=held.out_batch_seq,
                 unpublished=self._unpublished,
             )
             if output
@@ -119,9 +119,9 @@ class OwnedLane(Generic[T]):
         """Ask the lane to end after the batch under way."""
         self._stopping = True
 
-    async def _unpublished(self, after_pos: int) -> list[LaneOutput]:
+    async def _unpublished(self, after_batch_seq: int) -> list[LaneOutput]:
         async with self._database.read() as connection:
-            return await self._store.unpublished(connection, self.held.lane, after_pos)
+            return await self._store.unpublished(connection, self.held.lane, after_batch_seq)
 
     async def _check_stream(self) -> None:
         """Refuse a stream that was made anew or went back behind the lane's position."""
@@ -169,21 +169,21 @@ class OwnedLane(Generic[T]):
         """The buffered messages that one transaction takes, without those applied before."""
         taken: list[LaneMessage[T]] = []
         weight = 0
-        expected = self._position.pos + 1
+        expected = self._position.batch_seq + 1
         for message in tuple(self._reader.buffer):
-            pos = self._processor.pos_of(message.value)
-            if pos is not None:
-                if pos < expected:
+            batch_seq = self._processor.batch_seq_of(message.value)
+            if batch_seq is not None:
+                if batch_seq < expected:
                     if taken:
                         break
                     # Nothing stands before it, so the cursor may pass it with the next batch.
                     self._reader.buffer.popleft()
                     metrics.DROPPED.labels(self._role).inc()
                     continue
-                if pos > expected:
+                if batch_seq > expected:
                     if taken:
                         break
-                    raise LaneStopped("POS_GAP", f"batch {expected} is missing, {pos} came")
+                    raise LaneStopped("BATCH_SEQ_GAP", f"batch {expected} is missing, {batch_seq} came")
                 expected += 1
             if taken and (weight + message.weight > self._processor.max_weight or len(taken) >= self._most_messages):
                 break
@@ -199,8 +199,8 @@ class OwnedLane(Generic[T]):
         await self._committed(messages, outcome)
 
     async def _fence(self, tx: Transaction) -> None:
-        pos, next_seq = await self._store.fence(tx, self.held.lane, self.held.epoch, self._cursor)
-        if (pos, next_seq) != (self._position.pos, self._position.next_seq):
+        batch_seq, next_entry_seq = await self._store.fence(tx, self.held.lane, self.held.epoch, self._cursor)
+        if (batch_seq, next_entry_seq) != (self._position.batch_seq, self._position.next_entry_seq):
             raise Fenced(f"{self._role} lane {self.held.lane}: the row's numbers are not this owner's")
 
     async def _advance(self, tx: Transaction, messages: Sequence[LaneMessage[T]], outcome: LaneOutcome) -> None:
@@ -210,9 +210,9 @@ class OwnedLane(Generic[T]):
             epoch=self.held.epoch,
             cursor=self._cursor,
             stream_seq=messages[-1].stream_seq,
-            pos=outcome.pos,
-            next_seq=outcome.next_seq,
-            out_pos=self.publisher.mark() if self.publisher else 0,
+            batch_seq=outcome.batch_seq,
+            next_entry_seq=outcome.next_entry_seq,
+            out_batch_seq=self.publisher.mark() if self.publisher else 0,
             outputs=outcome.outputs if self.publisher else (),
             subject=self._out_subject,
         )
@@ -221,13 +221,15 @@ class OwnedLane(Generic[T]):
             lane=self.held.lane,
             cursor=self._cursor,
             stream_seqs=[message.stream_seq for message in messages],
-            pos=outcome.pos,
+            batch_seq=outcome.batch_seq,
         )
 
     async def _committed(self, messages: Sequence[LaneMessage[T]], outcome: LaneOutcome) -> None:
         self._cursor = messages[-1].stream_seq
-        self._position = LanePosition(self.held.lane, outcome.pos, outcome.next_seq)
-        failpoints.hit(f"{self._role}.after_commit", lane=self.held.lane, cursor=self._cursor, pos=outcome.pos)
+        self._position = LanePosition(self.held.lane, outcome.batch_seq, outcome.next_entry_seq)
+        failpoints.hit(
+            f"{self._role}.after_commit", lane=self.held.lane, cursor=self._cursor, batch_seq=outcome.batch_seq
+        )
         for _ in messages:
             self._reader.buffer.popleft()
         metrics.BATCHES.labels(self._role).inc()

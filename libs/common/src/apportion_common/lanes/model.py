@@ -42,15 +42,15 @@ class LanePosition:
     """Where the lane stands before a batch: last batch given out or applied, next entry number."""
 
     lane: int
-    pos: int
-    next_seq: int
+    batch_seq: int
+    next_entry_seq: int
 
 
 @dataclass(frozen=True, slots=True)
 class LaneOutput:
     """One batch to publish, under its number."""
 
-    pos: int
+    batch_seq: int
     payload: bytes
 
 
@@ -63,8 +63,8 @@ class LaneOutcome:
     """
 
     outputs: Sequence[LaneOutput]
-    pos: int
-    next_seq: int
+    batch_seq: int
+    next_entry_seq: int
     after_commit: Callable[[], Awaitable[None]] | None = None
 
 
@@ -78,7 +78,7 @@ class LaneProcessor(Protocol[T]):
         """Give a message's value and weight. Never raises: what cannot be decoded is a value too."""
         ...
 
-    def pos_of(self, value: T) -> int | None:
+    def batch_seq_of(self, value: T) -> int | None:
         """Give the batch number that a message carries, or None where the role gives numbers itself."""
         ...
 

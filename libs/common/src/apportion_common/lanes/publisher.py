@@ -22,7 +22,7 @@ from apportion_common.lanes.errors import LaneStopped
 from apportion_common.lanes.model import LaneOutput
 from apportion_common.logs import get_logger
 
-POS_HEADER = "Apportion-Pos"
+BATCH_SEQ_HEADER = "Apportion-Batch-Seq"
 WRONG_LAST_SEQUENCE = 10071
 
 log = get_logger(__name__)
@@ -39,10 +39,10 @@ class LanePublisher:
         lane: int,
         stream: str,
         subject: str,
-        out_pos: int,
+        out_batch_seq: int,
         unpublished: Callable[[int], Awaitable[list[LaneOutput]]],
     ) -> None:
-        self.published_pos = out_pos
+        self.published_batch_seq = out_batch_seq
         self._client = client
         self._js: JetStreamContext = client.jetstream(timeout=limits.PUBLISH_TIMEOUT_S)
         self._role = role
@@ -56,8 +56,8 @@ class LanePublisher:
         self._room.set()
         self._empty = asyncio.Event()
         self._empty.set()
-        self._known_seq: int | None = None
-        self._marked_pos = out_pos
+        self._subject_seq: int | None = None
+        self._marked_batch_seq = out_batch_seq
 
     @property
     def backlog(self) -> int:
@@ -67,14 +67,14 @@ class LanePublisher:
     @property
     def has_news(self) -> bool:
         """Whether batches were published that the lane's row does not know of."""
-        return self.published_pos > self._marked_pos
+        return self.published_batch_seq > self._marked_batch_seq
 
     def mark(self) -> int:
         """Give the last published batch, to be written into the lane's row in the caller's transaction."""
         if self.has_news:
-            failpoints.hit(f"{self._role}.before_ack", lane=self._lane, pos=self.published_pos)
-        self._marked_pos = self.published_pos
-        return self.published_pos
+            failpoints.hit(f"{self._role}.before_ack", lane=self._lane, batch_seq=self.published_batch_seq)
+        self._marked_batch_seq = self.published_batch_seq
+        return self.published_batch_seq
 
     def offer(self, outputs: list[LaneOutput]) -> None:
         """Take batches that were just committed, in order."""
@@ -98,18 +98,18 @@ class LanePublisher:
         Raises LaneStopped OUTPUT_REWOUND when the stream holds less than was published before.
         """
         self._queue.clear()
-        last_pos = await self._look()
-        if last_pos < self._marked_pos:
+        last_batch_seq = await self._look()
+        if last_batch_seq < self._marked_batch_seq:
             raise LaneStopped(
                 "OUTPUT_REWOUND",
-                f"{self._subject} ends at batch {last_pos}, but {self._marked_pos} was published",
+                f"{self._subject} ends at batch {last_batch_seq}, but {self._marked_batch_seq} was published",
             )
-        self.published_pos = max(self.published_pos, last_pos)
-        if found := last_pos - self._marked_pos:
+        self.published_batch_seq = max(self.published_batch_seq, last_batch_seq)
+        if found := last_batch_seq - self._marked_batch_seq:
             metrics.FOUND.labels(self._role).inc(found)
-            log.info("lane.publish.found", role=self._role, lane=self._lane, batches=found, pos=last_pos)
+            log.info("lane.publish.found", role=self._role, lane=self._lane, batches=found, batch_seq=last_batch_seq)
         while True:
-            after = self._queue[-1].pos if self._queue else last_pos
+            after = self._queue[-1].batch_seq if self._queue else last_batch_seq
             more = await self._unpublished(after)
             self._queue.extend(more)
             if len(more) < limits.PUBLISH_BACKLOG:
@@ -117,7 +117,11 @@ class LanePublisher:
         if self._queue:
             metrics.RECOVERED.labels(self._role).inc(len(self._queue))
             log.info(
-                "lane.publish.recovered", role=self._role, lane=self._lane, batches=len(self._queue), after_pos=last_pos
+                "lane.publish.recovered",
+                role=self._role,
+                lane=self._lane,
+                batches=len(self._queue),
+                after_batch_seq=last_batch_seq,
             )
             self._offered.set()
             self._empty.clear()
@@ -138,18 +142,18 @@ class LanePublisher:
             except (TimeoutError, nats.errors.Error, OSError) as error:
                 # Unknown whether it arrived: ask the stream before anything is sent again.
                 log.warning("lane.publish.retry", role=self._role, lane=self._lane, error=type(error).__name__)
-                self._known_seq = None
+                self._subject_seq = None
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, limits.RETRY_LAST_S)
 
     async def _publish(self, output: LaneOutput) -> None:
-        if self._known_seq is None:
+        if self._subject_seq is None:
             await self._look()
-        if output.pos > self.published_pos:
+        if output.batch_seq > self.published_batch_seq:
             headers = {
-                "Nats-Msg-Id": f"{self._role}:{self._lane}:{output.pos}",
-                "Nats-Expected-Last-Subject-Sequence": str(self._known_seq),
-                POS_HEADER: str(output.pos),
+                "Nats-Msg-Id": f"{self._role}:{self._lane}:{output.batch_seq}",
+                "Nats-Expected-Last-Subject-Sequence": str(self._subject_seq),
+                BATCH_SEQ_HEADER: str(output.batch_seq),
             }
             try:
                 ack = await self._js.publish(self._subject, output.payload, stream=self._stream, headers=headers)
@@ -157,17 +161,17 @@ class LanePublisher:
                 if error.err_code != WRONG_LAST_SEQUENCE:
                     raise
                 metrics.REFUSED.labels(self._role).inc()
-                log.info("lane.publish.refused", role=self._role, lane=self._lane, pos=output.pos)
-                self._known_seq = None
+                log.info("lane.publish.refused", role=self._role, lane=self._lane, batch_seq=output.batch_seq)
+                self._subject_seq = None
                 return
             if ack.duplicate:
                 # Said to stand already. If it was purged since, the stream takes it once its memory of ids has run out.
-                self._known_seq = None
+                self._subject_seq = None
                 await asyncio.sleep(limits.RETRY_FIRST_S)
                 return
-            self._known_seq = ack.seq
-            self.published_pos = output.pos
-            failpoints.hit(f"{self._role}.after_publish", lane=self._lane, pos=output.pos)
+            self._subject_seq = ack.seq
+            self.published_batch_seq = output.batch_seq
+            failpoints.hit(f"{self._role}.after_publish", lane=self._lane, batch_seq=output.batch_seq)
         self._queue.popleft()
         if len(self._queue) < limits.PUBLISH_BACKLOG:
             self._room.set()
@@ -177,9 +181,9 @@ class LanePublisher:
         try:
             last = await self._js.get_last_msg(self._stream, self._subject)
         except nats.js.errors.NotFoundError:
-            self._known_seq = 0
+            self._subject_seq = 0
             return 0
-        self._known_seq = last.seq
-        pos = int((last.headers or {}).get(POS_HEADER, "0"))
-        self.published_pos = max(self.published_pos, pos)
-        return pos
+        self._subject_seq = last.seq
+        batch_seq = int((last.headers or {}).get(BATCH_SEQ_HEADER, "0"))
+        self.published_batch_seq = max(self.published_batch_seq, batch_seq)
+        return batch_seq

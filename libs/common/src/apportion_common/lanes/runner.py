@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 from nats.aio.client import Client
 
 from apportion_common import failpoints
-from apportion_common.db.faults import classify
 from apportion_common.db.unit_of_work import Database
+from apportion_common.faults import classify
 from apportion_common.lanes import limits, metrics
 from apportion_common.lanes.errors import Fenced, LaneStopped
 from apportion_common.lanes.lane import OwnedLane
@@ -172,8 +172,8 @@ class LaneRunner(Generic[T]):
                 lane=number,
                 epoch=held.epoch,
                 cursor=held.stream_seq,
-                pos=held.pos,
-                out_pos=held.out_pos,
+                batch_seq=held.batch_seq,
+                out_batch_seq=held.out_batch_seq,
             )
         metrics.OWNED.labels(self._role).set(len(self._owned))
 
@@ -198,7 +198,7 @@ class LaneRunner(Generic[T]):
         else:
             self._pauses.pop(number, None)
             with contextlib.suppress(Exception):
-                await self._store.release(number, epoch, lane.publisher.published_pos if lane.publisher else 0)
+                await self._store.release(number, epoch, lane.publisher.published_batch_seq if lane.publisher else 0)
         finally:
             self._owned.pop(number, None)
             self._tasks.pop(number, None)

@@ -25,9 +25,9 @@ class Acquired:
     epoch: int
     stream_id: str
     stream_seq: int
-    pos: int
-    next_seq: int
-    out_pos: int
+    batch_seq: int
+    next_entry_seq: int
+    out_batch_seq: int
 
 
 _CREATE = text(
@@ -56,7 +56,8 @@ _ACQUIRE = text(
     " FROM (SELECT role, lane FROM lane WHERE role = :role AND lane = :lane AND stopped_reason IS NULL"
     " AND (lease_until < clock_timestamp() OR owner = :worker) FOR NO KEY UPDATE SKIP LOCKED) AS free"
     " WHERE lane.role = free.role AND lane.lane = free.lane"
-    " RETURNING lane.lane, epoch, stream_id, stream_seq, pos, next_seq, out_pos"
+    " RETURNING lane.lane, epoch, stream_id, stream_seq,"
+    " pos AS batch_seq, next_seq AS next_entry_seq, out_pos AS out_batch_seq"
 )
 # A process that is paused in mid-COPY holds its rows without end: neither idle_in_transaction_session_timeout nor
 # statement_timeout ends a session that waits for the rest of what its client sends.
@@ -174,9 +175,9 @@ class LaneStore:
         epoch: int,
         cursor: int,
         stream_seq: int,
-        pos: int,
-        next_seq: int,
-        out_pos: int,
+        batch_seq: int,
+        next_entry_seq: int,
+        out_batch_seq: int,
         outputs: Sequence[LaneOutput],
         subject: str,
     ) -> None:
@@ -187,7 +188,7 @@ class LaneStore:
                 {
                     "role": self._role,
                     "lane": lane,
-                    "pos": output.pos,
+                    "pos": output.batch_seq,
                     "subject": subject,
                     "payload": output.payload,
                 },
@@ -200,9 +201,9 @@ class LaneStore:
                 "epoch": epoch,
                 "cursor": cursor,
                 "stream_seq": stream_seq,
-                "pos": pos,
-                "next_seq": next_seq,
-                "out_pos": out_pos,
+                "pos": batch_seq,
+                "next_seq": next_entry_seq,
+                "out_pos": out_batch_seq,
                 "lease_s": self._lease_s,
             },
         )
@@ -218,16 +219,16 @@ class LaneStore:
                     "role": self._role,
                     "lanes": [lane for lane, _, _ in held],
                     "epochs": [epoch for _, epoch, _ in held],
-                    "out_pos": [out_pos for _, _, out_pos in held],
+                    "out_pos": [out_batch_seq for _, _, out_batch_seq in held],
                     "lease_s": self._lease_s,
                 },
             )
             return {row.lane for row in rows}
 
-    async def release(self, lane: int, epoch: int, out_pos: int) -> None:
+    async def release(self, lane: int, epoch: int, out_batch_seq: int) -> None:
         """Let a lane go, so that another worker need not wait for the lease to run out."""
         async with self._database.transaction() as tx:
-            await tx.execute(_RELEASE, {"role": self._role, "lane": lane, "epoch": epoch, "out_pos": out_pos})
+            await tx.execute(_RELEASE, {"role": self._role, "lane": lane, "epoch": epoch, "out_pos": out_batch_seq})
 
     async def stop(self, lane: int, epoch: int, stopped: LaneStopped) -> None:
         """Mark a lane as stopped until an operator has looked."""
@@ -239,11 +240,11 @@ class LaneStore:
         async with self._database.transaction() as tx:
             await tx.execute(_GONE, {"role": self._role, "worker": self._worker})
 
-    async def unpublished(self, connection: AsyncConnection, lane: int, after_pos: int) -> list[LaneOutput]:
+    async def unpublished(self, connection: AsyncConnection, lane: int, after_batch_seq: int) -> list[LaneOutput]:
         """Batches committed after `after_pos`, in order, a bounded number at a time."""
         rows = await connection.execute(
             _UNPUBLISHED,
-            {"role": self._role, "lane": lane, "pos": after_pos, "most": limits.PUBLISH_BACKLOG},
+            {"role": self._role, "lane": lane, "pos": after_batch_seq, "most": limits.PUBLISH_BACKLOG},
         )
         return [LaneOutput(row.pos, bytes(row.payload)) for row in rows]
 

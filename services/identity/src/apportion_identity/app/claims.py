@@ -66,7 +66,7 @@ class Claims:
         await self._claims.add_claim(tx, claim)
         message = claim_changed_message(claim)
         await tx.audit("domain_claim.create", f"domain_claim/{claim.claim_id}", org_id=org_id, after=message)
-        await tx.announce("identity.claim.created", message, org_id=org_id)
+        await tx.publish("identity.claim.created", message, org_id=org_id)
         for rival in rivals:
             await self._conflicts.open(tx, claim, rival, terms.due_in)
         return claim, claim_address(token, self._mail_domain)

@@ -129,7 +129,7 @@ class Conflicts:
             f"claim_conflict/{conflict.conflict_id}",
             after={"claim_id": newcomer.claim_id, "against_claim_id": holder.claim_id, "due_at": conflict.due_at},
         )
-        await tx.announce("identity.claim.conflict_opened", conflict_opened_message(conflict, newcomer.domain))
+        await tx.publish("identity.claim.conflict_opened", conflict_opened_message(conflict, newcomer.domain))
 
     async def withdraw(
         self, tx: Transaction, claim: ClaimRecord, due_in: timedelta, *, action: str, why: str
@@ -219,7 +219,7 @@ class Conflicts:
             after=_audited(after),
         )
         if changes_status or before.wildcard is not after.wildcard:
-            await tx.announce(_FACTS[after.status], claim_changed_message(after), org_id=after.org_id)
+            await tx.publish(_FACTS[after.status], claim_changed_message(after), org_id=after.org_id)
         return after
 
     async def _put_behind(self, tx: Transaction, holder: ClaimRecord, owner: ClaimRecord, due_in: timedelta) -> None:
@@ -300,7 +300,7 @@ class Conflicts:
             before={"escalations": conflict.escalations},
             after={"escalations": again.escalations},
         )
-        await tx.announce("identity.claim.conflict_overdue", conflict_opened_message(again, domain))
+        await tx.publish("identity.claim.conflict_overdue", conflict_opened_message(again, domain))
 
     async def _hold_conflict(self, tx: Transaction, conflict_id: UUID) -> ConflictRecord:
         """The open conflict, read after its domain is held."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
+from apportion_common.caller import OPERATOR, SERVICE, current_caller
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import ApportionError, NotFound, PermissionDenied
-from apportion_common.grpc.context import OPERATOR, SERVICE, current_caller
 from apportion_common.ids import parse_uuid, uuid7
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -86,7 +86,7 @@ class Members:
         await self._store.set_default_org(tx, user.user_id, None, org_id)
         after = {"role": role.value, "status": "active"}
         await tx.audit("membership.create", _resource(org_id, user.user_id), org_id=org_id, after=after)
-        await tx.announce("identity.membership.created", membership_changed(org_id, user.user_id, role), org_id=org_id)
+        await tx.publish("identity.membership.created", membership_changed(org_id, user.user_id, role), org_id=org_id)
         return MemberRecord(org_id, user.user_id, user.email, role)
 
     async def make_first_owner(self, tx: Transaction, org_id: UUID, user: UserRecord) -> bool:
@@ -106,7 +106,7 @@ class Members:
         )
         event = "created" if before is None else "changed"
         change = membership_changed(org_id, user.user_id, Role.OWNER)
-        await tx.announce(f"identity.membership.{event}", change, org_id=org_id)
+        await tx.publish(f"identity.membership.{event}", change, org_id=org_id)
         return True
 
     async def set_role(self, tx: Transaction, org_id: UUID, user_id: UUID, role: Role) -> MemberRecord:
@@ -131,7 +131,7 @@ class Members:
             before={"role": member.role.value},
             after={"role": role.value},
         )
-        await tx.announce("identity.membership.changed", membership_changed(org_id, user_id, role), org_id=org_id)
+        await tx.publish("identity.membership.changed", membership_changed(org_id, user_id, role), org_id=org_id)
         await self._take_invitations_back(tx, org_id, user_id, role)
         return MemberRecord(org_id, user_id, member.email, role)
 
@@ -150,7 +150,7 @@ class Members:
         await self._store.set_default_org(tx, user_id, org_id, None)
         before = {"role": member.role.value, "status": "active"}
         await tx.audit("membership.remove", _resource(org_id, user_id), org_id=org_id, before=before)
-        await tx.announce("identity.membership.removed", membership_changed(org_id, user_id, None), org_id=org_id)
+        await tx.publish("identity.membership.removed", membership_changed(org_id, user_id, None), org_id=org_id)
         await self._take_invitations_back(tx, org_id, user_id, None)
 
     async def _take_invitations_back(self, tx: Transaction, org_id: UUID, inviter: UUID, role: Role | None) -> None:

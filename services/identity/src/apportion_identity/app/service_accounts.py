@@ -79,7 +79,7 @@ class ServiceAccounts:
                 after={"revoked_at": account.revoked_at, "reason": reason},
             )
             message = pb.ServiceAccountRevoked(account_id=str(account_id), revoked_at=timestamp_of(account.revoked_at))
-            await tx.announce(REVOKED_EVENT, message)
+            await tx.publish(REVOKED_EVENT, message)
         return account
 
 

@@ -7,9 +7,9 @@ from typing import Final
 from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion.orgs.v1.orgs_service_pb2 import OrgCreated
 from apportion_common.bus.consume import DurableConsumer, consumer_name
-from apportion_common.bus.envelope import FACTS_SUBJECT, unpack
-from apportion_common.bus.streams import FACTS
+from apportion_common.bus.streams import EVENTS
 from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.envelope import EVENTS_SUBJECT, unpack
 from apportion_common.ids import parse_uuid
 from nats.aio.client import Client
 
@@ -17,7 +17,7 @@ from apportion_identity.app.members import Members, Users
 from apportion_identity.domain.addresses import normalise_address
 
 NAME: Final = consumer_name("identity_org_created")
-SUBJECT: Final = f"{FACTS_SUBJECT}.orgs.org.created"
+SUBJECT: Final = f"{EVENTS_SUBJECT}.orgs.org.created"
 
 
 class FirstOwners:
@@ -49,4 +49,4 @@ class FirstOwners:
 
 def org_created_consumer(database: Database, nats: Client, first_owners: FirstOwners) -> DurableConsumer:
     """The consumer of new organisations."""
-    return DurableConsumer(database, nats, stream=FACTS.name, name=NAME, subjects=[SUBJECT], handler=first_owners)
+    return DurableConsumer(database, nats, stream=EVENTS.name, name=NAME, subjects=[SUBJECT], handler=first_owners)

@@ -134,7 +134,7 @@ def proof_document(
         "hmac": hmac_hex,
         "message": message.hex(),
         "at": at.isoformat(),
-        "facts": [[name, value] for name, value in facts if name.partition(" ")[0] in KEPT_FACTS],
+        "events": [[name, value] for name, value in facts if name.partition(" ")[0] in KEPT_FACTS],
     }
     if kept and "delegations" in kept:
         document["delegations"] = kept["delegations"]

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 
-from apportion_common.db.faults import classify
+from apportion_common.faults import classify
 from apportion_common.logs import get_logger
 
 from apportion_identity.app.signing_keys import SigningKeys

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from apportion_common.db.faults import classify
+from apportion_common.faults import classify
 
 
 async def in_rounds(

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
+from apportion_common.caller import current_caller
 from apportion_common.db.actor import current_actor
 from apportion_common.db.idempotency import run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
-from apportion_common.grpc.context import current_caller
 from apportion_common.pages import page_size, read_token, split_page
 
 from apportion_identity import errors

@@ -6,7 +6,7 @@ from typing import Any
 
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
-from apportion_common.grpc.context import current_caller
+from apportion_common.caller import current_caller
 
 from apportion_identity.app.inspect_domain import InspectDomain
 from apportion_identity.app.ports.common import RateLimiter

@@ -111,14 +111,14 @@ class Charge(NamedTuple):
     gross: int
     event_time_us: int
     period: str
-    seq: int | None
+    entry_seq: int | None
 
 
 class Origin(NamedTuple):
     """Where charges come from: batch and revisions of the lane, or (lane None) a caller of AppendCharges."""
 
     lane: int | None
-    pos: int | None
+    batch_seq: int | None
     catalog_revision: int
     orgs_revision: int
 
@@ -190,7 +190,7 @@ class Balances(Protocol):
 class PeriodCloses(Protocol):
     """Where the lanes have periods closed."""
 
-    async def add(self, tx: Transaction, lane: int, pos: int, closes: Sequence[tuple[str, bytes]]) -> None: ...
+    async def add(self, tx: Transaction, lane: int, batch_seq: int, closes: Sequence[tuple[str, bytes]]) -> None: ...
 
 
 class LineQuery(NamedTuple):
@@ -230,8 +230,8 @@ class StoredLine:
     posted_at_us: int
     real_time_paid: int
     lane: int
-    pos: int
-    seq: int
+    batch_seq: int
+    entry_seq: int
 
 
 class Scope(NamedTuple):
@@ -272,12 +272,12 @@ class LineSum(NamedTuple):
 
 
 class SummaryQuery(NamedTuple):
-    """Lines of an account below a horizon and before an instant, without what the previous invoice took."""
+    """Lines of an account below a watermark and before an instant, without what the previous invoice took."""
 
     billing_account_id: UUID
-    horizon: int
+    watermark: int
     until_us: int
-    previous_horizon: int
+    previous_watermark: int
     previous_until_us: int | None
 
 
@@ -436,14 +436,14 @@ class InvariantChecks(Protocol):
     async def run(self, connection: AsyncConnection, examples_max: int) -> list[InvariantOutcome]: ...
 
 
-class HorizonStore(Protocol):
+class WatermarkStore(Protocol):
     """Transaction ids as the database gives them out."""
 
     async def own(self, tx: Transaction) -> int: ...
 
     async def oldest_running(self, connection: AsyncConnection) -> int: ...
 
-    async def closed(self, connection: AsyncConnection, period: str, horizon: int) -> tuple[int, list[UUID]]: ...
+    async def closed(self, connection: AsyncConnection, period: str, watermark: int) -> tuple[int, list[UUID]]: ...
 
 
 class AuditTrail(Protocol):

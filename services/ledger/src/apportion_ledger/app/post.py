@@ -9,8 +9,8 @@ from typing import Final
 from apportion.common.v1 import lane_pb2 as common_lane_pb2
 from apportion.ledger.v1 import lane_pb2
 from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
-from apportion_common.db.faults import classify
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.faults import classify
 from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
@@ -22,8 +22,8 @@ from apportion_ledger.app.ports import Charge, Origin, PeriodCloses, Terms
 from apportion_ledger.app.terms import TermsCache
 from apportion_ledger.limits import BATCH_LINES_MAX, CONFLICT_DETAIL_CHARS_MAX
 
-UNREADABLE_POS: Final = 2**63 - 1
-"""The place of a message that cannot be read: beyond every other, so that its lane stops there with POS_GAP."""
+UNREADABLE_BATCH_SEQ: Final = 2**63 - 1
+"""The place of a message that cannot be read: beyond every other, so that its lane stops there with BATCH_SEQ_GAP."""
 PROCESSING_FAILED: Final = "PROCESSING_FAILED"
 
 LINES: Final = counter("apportion_ledger_lines_total", "Ledger lines written.")
@@ -51,12 +51,12 @@ class LinePoster:
         try:
             batch = RatedBatch.FromString(data)
         except DecodeError:
-            return RatedBatch(pos=UNREADABLE_POS), 1
+            return RatedBatch(batch_seq=UNREADABLE_BATCH_SEQ), 1
         return batch, max(len(batch.charges), 1)
 
-    def pos_of(self, value: pricing_lane_pb2.RatedBatch) -> int | None:
+    def batch_seq_of(self, value: pricing_lane_pb2.RatedBatch) -> int | None:
         """The batch's number on its lane."""
-        return value.pos
+        return value.batch_seq
 
     async def forget(self, lane: int) -> None:
         """Nothing is held for a lane."""
@@ -81,7 +81,7 @@ class LinePoster:
             log.error(
                 "ledger.charges.set_aside",
                 lane=position.lane,
-                pos=message.value.pos,
+                batch_seq=message.value.batch_seq,
                 conflicts=len(outcome.conflicts),
                 error=type(error).__name__,
             )
@@ -108,7 +108,7 @@ class LinePoster:
     async def _close_periods(self, tx: Transaction, batch: pricing_lane_pb2.RatedBatch) -> None:
         if batch.period_closes:
             closes = [(close.period, close.org_id) for close in batch.period_closes]
-            await self._periods.add(tx, batch.lane, batch.pos, closes)
+            await self._periods.add(tx, batch.lane, batch.batch_seq, closes)
 
 
 def charge_batch(batch: pricing_lane_pb2.RatedBatch) -> ChargeBatch:
@@ -121,17 +121,17 @@ def charge_batch(batch: pricing_lane_pb2.RatedBatch) -> ChargeBatch:
             (
                 c.charge_id, c.event_id, c.org_id, c.project_id, c.billing_account_id, c.mapping_id, c.sku, c.sku_type,
                 from_bytes(c.quantity, "big", signed=True), c.currency, from_bytes(c.amount, "big", signed=True),
-                c.event_time_us, c.period, c.seq,
+                c.event_time_us, c.period, c.entry_seq,
             ),
         )
         for c in batch.charges
     ]  # fmt: skip
-    return ChargeBatch(Origin(batch.lane, batch.pos, batch.catalog_revision, batch.orgs_revision), charges)
+    return ChargeBatch(Origin(batch.lane, batch.batch_seq, batch.catalog_revision, batch.orgs_revision), charges)
 
 
 def _traces(position: LanePosition, messages: Sequence[Message]) -> BatchTraces:
     ranges = [trace for message in messages for trace in message.value.traces]
-    first, last = messages[0].value.pos, messages[-1].value.pos
+    first, last = messages[0].value.batch_seq, messages[-1].value.batch_seq
     return BatchTraces("ledger.post", ranges, {"lane": position.lane, "pos_first": first, "pos_last": last})
 
 
@@ -144,7 +144,9 @@ def _outcome(
 ) -> LaneOutcome:
     """The receipts, and the counters once the batch stands."""
     outputs = [
-        LaneOutput(message.value.pos, _receipt(message.value, outcome, terms.revision, traces).SerializeToString())
+        LaneOutput(
+            message.value.batch_seq, _receipt(message.value, outcome, terms.revision, traces).SerializeToString()
+        )
         for message, outcome in zip(messages, outcomes, strict=True)
     ]
 
@@ -153,7 +155,7 @@ def _outcome(
         KNOWN.inc(sum(outcome.known_count for outcome in outcomes))
         CONFLICTS.inc(sum(len(outcome.conflicts) for outcome in outcomes))
 
-    return LaneOutcome(outputs, messages[-1].value.pos, position.next_seq, count)
+    return LaneOutcome(outputs, messages[-1].value.batch_seq, position.next_entry_seq, count)
 
 
 def _receipt(
@@ -161,7 +163,7 @@ def _receipt(
 ) -> lane_pb2.PostedBatch:
     return lane_pb2.PostedBatch(
         lane=batch.lane,
-        pos=batch.pos,
+        batch_seq=batch.batch_seq,
         ledger_revision=revision,
         line_count=len(outcome.hashes),
         lines_digest=sha256(b"".join(outcome.hashes)).digest(),
@@ -170,7 +172,7 @@ def _receipt(
                 charge_id=charge.charge_id,
                 event_id=charge.event_id,
                 org_id=charge.org_id,
-                seq=charge.seq or 0,
+                entry_seq=charge.entry_seq or 0,
                 detail=detail[:CONFLICT_DETAIL_CHARS_MAX],
             )
             for charge, detail in outcome.conflicts

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import Protocol
 
-from apportion_common.db.faults import classify
+from apportion_common.faults import classify
 from apportion_common.logs import get_logger
 
 from apportion_ledger.limits import PARTITION_CHECK_S, PARTITION_MONTHS_AHEAD, PARTITION_RETRY_S

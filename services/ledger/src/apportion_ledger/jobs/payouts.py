@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 
-from apportion_common.db.faults import classify
+from apportion_common.faults import classify
 from apportion_common.logs import get_logger
 
 from apportion_ledger.app.payouts import Payouts

@@ -127,7 +127,7 @@ def line_message(line: StoredLine) -> pb.LedgerLine:
         posted_at=us_to_timestamp(line.posted_at_us),
         real_time_paid=money_to_proto(currency, line.real_time_paid) if line.real_time_paid else None,
         lane=line.lane,
-        pos=line.pos,
-        seq=line.seq,
+        batch_seq=line.batch_seq,
+        entry_seq=line.entry_seq,
         partner_from_account=line.partner_from_account,
     )

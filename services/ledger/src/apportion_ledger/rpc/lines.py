@@ -1,4 +1,4 @@
-"""RPCs of lines: list, append, sum, fix a horizon."""
+"""RPCs of lines: list, append, sum, fix a watermark."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from apportion_common.protos import (
 )
 
 from apportion_ledger.app.append_charges import AppendCharges
-from apportion_ledger.app.horizon import Horizons
 from apportion_ledger.app.lines import Lines
 from apportion_ledger.app.ports import Charge, LineQuery, LineSum, SummaryQuery
+from apportion_ledger.app.watermarks import Watermarks
 from apportion_ledger.rpc.convert import LINE_KINDS, id_of, line_message, optional_id, optional_us, place_of, text_of
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -30,7 +30,7 @@ class LineRpcs(LedgerServiceServicer):
 
     lines: Lines
     append_charges: AppendCharges
-    horizons: Horizons
+    watermarks: Watermarks
 
     async def ListLines(self, request: pb.ListLinesRequest, context: Context) -> pb.ListLinesResponse:
         """A page of lines by entry id. INVALID_ARGUMENT PAGE_TOKEN_MALFORMED."""
@@ -60,11 +60,11 @@ class LineRpcs(LedgerServiceServicer):
             ],
         )
 
-    async def FixHorizon(self, request: pb.FixHorizonRequest, context: Context) -> pb.FixHorizonResponse:
-        """A point below which no line can appear any more. UNAVAILABLE HORIZON_BUSY."""
-        fixed = await self.horizons.fix(request.period)
-        return pb.FixHorizonResponse(
-            horizon=fixed.horizon,
+    async def FixWatermark(self, request: pb.FixWatermarkRequest, context: Context) -> pb.FixWatermarkResponse:
+        """A point below which no line can appear any more. UNAVAILABLE WATERMARK_BUSY."""
+        fixed = await self.watermarks.fix(request.period)
+        return pb.FixWatermarkResponse(
+            watermark=fixed.watermark,
             period_closed=fixed.period_closed,
             closed_org_ids=[str(org_id) for org_id in fixed.closed_org_ids],
         )
@@ -74,9 +74,9 @@ class LineRpcs(LedgerServiceServicer):
         sums = await self.lines.summary(
             SummaryQuery(
                 id_of(request.billing_account_id, "billing_account_id"),
-                request.horizon,
+                request.watermark,
                 timestamp_to_us(request.until, "until"),
-                request.previous_horizon,
+                request.previous_watermark,
                 optional_us(request, "previous_until"),
             )
         )

@@ -11,7 +11,6 @@ from apportion_common.db.unit_of_work import Database
 from apportion_ledger.app.append_charges import AppendCharges
 from apportion_ledger.app.check import LedgerCheck
 from apportion_ledger.app.digest import Digests
-from apportion_ledger.app.horizon import Horizons
 from apportion_ledger.app.lines import Lines
 from apportion_ledger.app.partners import Partners
 from apportion_ledger.app.partners_of_record import PartnersOfRecord
@@ -20,6 +19,7 @@ from apportion_ledger.app.rates import Rates
 from apportion_ledger.app.settlements import Settlements
 from apportion_ledger.app.statements import Statements
 from apportion_ledger.app.sweep import Sweeps
+from apportion_ledger.app.watermarks import Watermarks
 from apportion_ledger.rpc.digests import DigestRpcs
 from apportion_ledger.rpc.lines import LineRpcs
 from apportion_ledger.rpc.payouts import PayoutRpcs
@@ -40,7 +40,7 @@ class LedgerServicer(TermsRpcs, LineRpcs, PayoutRpcs, DigestRpcs):
         partners_of_record: PartnersOfRecord,
         lines: Lines,
         append_charges: AppendCharges,
-        horizons: Horizons,
+        watermarks: Watermarks,
         sweeps: Sweeps,
         settlements: Settlements,
         statements: Statements,
@@ -55,7 +55,7 @@ class LedgerServicer(TermsRpcs, LineRpcs, PayoutRpcs, DigestRpcs):
         self.partners_of_record = partners_of_record
         self.lines = lines
         self.append_charges = append_charges
-        self.horizons = horizons
+        self.watermarks = watermarks
         self.sweeps = sweeps
         self.settlements = settlements
         self.statements = statements

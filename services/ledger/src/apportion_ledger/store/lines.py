@@ -170,18 +170,18 @@ def _packed(rows: Sequence[LineRows], ledger_revision: int) -> Iterator[bytes]:
             + pack_int8(origin.orgs_revision)
             + pack_int8(ledger_revision)
             + (NULL if origin.lane is None else pack_int2(origin.lane))
-            + (NULL if origin.pos is None else pack_int8(origin.pos))
+            + (NULL if origin.batch_seq is None else pack_int8(origin.batch_seq))
         )
         for entry_id, charge, _, partner_id, from_account, pct, share, net, content_hash in lines:
             (charge_id, event_id, org_id, project_id, account_id, mapping_id, sku, sku_type, quantity, currency, gross,
-             event_time_us, period, seq) = charge  # fmt: skip
+             event_time_us, period, entry_seq) = charge  # fmt: skip
             yield b"".join((
                 head, entry_id, uuid, charge_id, uuid, event_id, kind, uuid, org_id,
                 uuid + project_id if project_id else NULL, uuid, account_id, uuid, mapping_id,
                 text_field(sku), text_field(sku_type), pack_quantity(quantity), text_field(currency),
                 pack_numeric(gross, _PLACES), uuid + partner_id if partner_id else NULL, yes if from_account else no,
                 _pack_pct(pct), pack_numeric(share, _PLACES), pack_numeric(net, _PLACES), text_field(period),
-                pack_timestamptz(event_time_us), hash_head, content_hash, NULL if seq is None else pack_int8(seq), tail,
+                pack_timestamptz(event_time_us), hash_head, content_hash, NULL if entry_seq is None else pack_int8(entry_seq), tail,
             ))  # fmt: skip
 
 
@@ -275,9 +275,9 @@ class LineView:
             _SUMMARY,
             {
                 "account": query.billing_account_id,
-                "horizon": str(query.horizon),
+                "horizon": str(query.watermark),
                 "until": to_datetime(query.until_us),
-                "previous_horizon": str(query.previous_horizon),
+                "previous_horizon": str(query.previous_watermark),
                 "previous_until": optional_datetime(query.previous_until_us),
                 "most": most,
             },
@@ -344,6 +344,6 @@ def _stored_line(row: Any) -> StoredLine:
         posted_at_us=to_us(row.posted_at),
         real_time_paid=int(row.real_time_paid),
         lane=row.lane,
-        pos=row.pos,
-        seq=row.seq,
+        batch_seq=row.pos,
+        entry_seq=row.seq,
     )

@@ -32,20 +32,20 @@ _CLOSED: Final = text(
 class PeriodTable:
     """Closed periods per lane."""
 
-    async def add(self, tx: Transaction, lane: int, pos: int, closes: Sequence[tuple[str, bytes]]) -> None:
+    async def add(self, tx: Transaction, lane: int, batch_seq: int, closes: Sequence[tuple[str, bytes]]) -> None:
         """Note the closes (period, organisation or empty for all) that came at `pos`; one noted before stands."""
         await tx.execute(
             _ADD,
             {
                 "lane": lane,
-                "pos": pos,
+                "pos": batch_seq,
                 "periods": [period for period, _ in closes],
                 "orgs": [UUID(bytes=org_id) if org_id else None for _, org_id in closes],
             },
         )
 
 
-class HorizonTable:
+class WatermarkTable:
     """Transaction ids as the database gives them out, and what is closed below one."""
 
     async def own(self, tx: Transaction) -> int:
@@ -56,8 +56,8 @@ class HorizonTable:
         """The oldest transaction id that is still in progress: all below it are over."""
         return int((await connection.execute(_OLDEST)).scalar_one())
 
-    async def closed(self, connection: AsyncConnection, period: str, horizon: int) -> tuple[int, list[UUID]]:
-        """How many lanes have the period closed for everyone, and who has it closed singly, below the horizon."""
-        rows = (await connection.execute(_CLOSED, {"period": period, "horizon": str(horizon)})).all()
+    async def closed(self, connection: AsyncConnection, period: str, watermark: int) -> tuple[int, list[UUID]]:
+        """How many lanes have the period closed for everyone, and who has it closed singly, below the watermark."""
+        rows = (await connection.execute(_CLOSED, {"period": period, "horizon": str(watermark)})).all()
         lanes = {row.lane for row in rows if row.org_id is None}
         return len(lanes), [row.org_id for row in rows if row.org_id is not None]

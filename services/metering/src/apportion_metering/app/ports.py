@@ -32,7 +32,7 @@ class NewEvent(NamedTuple):
     event_time_us: int
     source: int
     received_at_us: int
-    seq: int
+    entry_seq: int
     metadata: str
     """JSON text, or empty for none."""
 
@@ -44,7 +44,7 @@ class NewKey(NamedTuple):
     request_id: bytes
     content_hash: bytes
     event_id: bytes
-    seq: int | None
+    entry_seq: int | None
 
 
 class NewDeadLetter(NamedTuple):
@@ -58,7 +58,7 @@ class NewDeadLetter(NamedTuple):
     reason: str
     detail: str
     payload: bytes
-    seq: int | None
+    entry_seq: int | None
 
 
 class TakenLetter(NamedTuple):
@@ -74,7 +74,7 @@ class RefusedEvent(NamedTuple):
     """An event that pricing or the ledger refused at a place."""
 
     event_id: bytes
-    seq: int
+    entry_seq: int
     reason: str
     detail: str
 
@@ -83,7 +83,7 @@ class JournalEntry(NamedTuple):
     """A batch as the writer committed it."""
 
     lane: int
-    pos: int
+    batch_seq: int
     seq_from: int
     seq_to: int
     event_count: int
@@ -92,7 +92,7 @@ class JournalEntry(NamedTuple):
 class RatedReceipt(NamedTuple):
     """What pricing answered to a batch."""
 
-    pos: int
+    batch_seq: int
     catalog_revision: int
     orgs_revision: int
     charge_count: int
@@ -102,7 +102,7 @@ class RatedReceipt(NamedTuple):
 class PostedReceipt(NamedTuple):
     """What the ledger answered to a batch."""
 
-    pos: int
+    batch_seq: int
     ledger_revision: int
     line_count: int
     lines_digest: bytes
@@ -149,8 +149,8 @@ class KnownEvent:
     request_id: str
     event_id: UUID
     lane: int
-    pos: int
-    seq: int | None
+    batch_seq: int
+    entry_seq: int | None
     letter_state: str
     """State of its dead letter, or empty."""
     letter_reason: str
@@ -164,9 +164,9 @@ class LanePlace:
 
     lane: int
     stream_seq: int
-    pos: int
-    rated_pos: int
-    posted_pos: int
+    batch_seq: int
+    rated_batch_seq: int
+    posted_batch_seq: int
     stopped_reason: str
 
 
@@ -178,16 +178,16 @@ class Events(Protocol):
         ...
 
     async def add(
-        self, tx: Transaction, lane: int, pos: int, events: Sequence[NewEvent], keys: Sequence[NewKey]
+        self, tx: Transaction, lane: int, batch_seq: int, events: Sequence[NewEvent], keys: Sequence[NewKey]
     ) -> None:
         """Store events with their keys, and claim further keys. Raises KeyTaken, and then has done nothing."""
         ...
 
-    async def add_without_keys(self, tx: Transaction, lane: int, pos: int, events: Sequence[NewEvent]) -> None:
+    async def add_without_keys(self, tx: Transaction, lane: int, batch_seq: int, events: Sequence[NewEvent]) -> None:
         """Store events whose keys are claimed already."""
         ...
 
-    async def move(self, tx: Transaction, pos: int, places: Sequence[tuple[bytes, bytes, int]]) -> None:
+    async def move(self, tx: Transaction, batch_seq: int, places: Sequence[tuple[bytes, bytes, int]]) -> None:
         """Give keys (org id, request id, seq) their new place."""
         ...
 
@@ -215,7 +215,9 @@ class DeadLetters(Protocol):
         """Open taken letters (id, attempt, reason, detail) again, with one attempt more."""
         ...
 
-    async def refuse(self, tx: Transaction, lane: int, pos: int, refused: Sequence[RefusedEvent]) -> dict[str, int]:
+    async def refuse(
+        self, tx: Transaction, lane: int, batch_seq: int, refused: Sequence[RefusedEvent]
+    ) -> dict[str, int]:
         """Make or reopen the letters of events that were refused at a batch; gives how many by reason."""
         ...
 

@@ -54,9 +54,9 @@ class _Receipts(Generic[B]):
         except DecodeError:
             return Unreadable(), 1
 
-    def pos_of(self, value: B | Unreadable) -> int | None:
+    def batch_seq_of(self, value: B | Unreadable) -> int | None:
         """The batch's number; None of one that cannot be read."""
-        return None if isinstance(value, Unreadable) else value.pos
+        return None if isinstance(value, Unreadable) else value.batch_seq
 
     async def forget(self, lane: int) -> None:
         """Nothing is held in memory between batches."""
@@ -71,18 +71,23 @@ class _Receipts(Generic[B]):
                 raise FailedPrecondition("RECEIPT_UNREADABLE", "A receipt on the lane cannot be read.")
             batches.append(message.value)
         reasons: Counter[str] = Counter()
-        with BatchTraces(self._span, _traces(batches), {"lane": position.lane, "pos": batches[-1].pos}):
+        with BatchTraces(self._span, _traces(batches), {"lane": position.lane, "pos": batches[-1].batch_seq}):
             await self._note(tx, position.lane, batches)
             for batch in batches:
                 refused = self._refused(batch)
                 if refused:
-                    reasons.update(await self._dead_letters.refuse(tx, position.lane, batch.pos, refused))
+                    reasons.update(await self._dead_letters.refuse(tx, position.lane, batch.batch_seq, refused))
 
         async def after_commit() -> None:
             for reason, count in reasons.items():
                 metrics.DEAD_LETTERS.labels(reason).inc(count)
 
-        return LaneOutcome(outputs=(), pos=batches[-1].pos, next_seq=position.next_seq, after_commit=after_commit)
+        return LaneOutcome(
+            outputs=(),
+            batch_seq=batches[-1].batch_seq,
+            next_entry_seq=position.next_entry_seq,
+            after_commit=after_commit,
+        )
 
     async def process_failed(
         self, tx: Transaction, position: LanePosition, message: LaneMessage[B | Unreadable], error: Exception
@@ -106,7 +111,7 @@ class RatedReceipts(_Receipts[RatedBatch]):
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[RatedBatch]) -> None:
         receipts = [
             RatedReceipt(
-                batch.pos, batch.catalog_revision, batch.orgs_revision, len(batch.charges), len(batch.refusals)
+                batch.batch_seq, batch.catalog_revision, batch.orgs_revision, len(batch.charges), len(batch.rejections)
             )
             for batch in batches
         ]
@@ -114,8 +119,8 @@ class RatedReceipts(_Receipts[RatedBatch]):
 
     def _refused(self, batch: RatedBatch) -> list[RefusedEvent]:
         return [
-            RefusedEvent(refusal.event_id, refusal.seq, *_reason(refusal.reason, refusal.detail))
-            for refusal in batch.refusals
+            RefusedEvent(refusal.event_id, refusal.entry_seq, *_reason(refusal.reason, refusal.detail))
+            for refusal in batch.rejections
         ]
 
 
@@ -127,13 +132,14 @@ class PostedReceipts(_Receipts[PostedBatch]):
 
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[PostedBatch]) -> None:
         receipts = [
-            PostedReceipt(batch.pos, batch.ledger_revision, batch.line_count, batch.lines_digest) for batch in batches
+            PostedReceipt(batch.batch_seq, batch.ledger_revision, batch.line_count, batch.lines_digest)
+            for batch in batches
         ]
         await self._journal.posted(tx, lane, receipts)
 
     def _refused(self, batch: PostedBatch) -> list[RefusedEvent]:
         return [
-            RefusedEvent(conflict.event_id, conflict.seq, *_reason("CHARGE_CONFLICT", conflict.detail))
+            RefusedEvent(conflict.event_id, conflict.entry_seq, *_reason("CHARGE_CONFLICT", conflict.detail))
             for conflict in batch.conflicts
         ]
 

@@ -71,8 +71,8 @@ class Status:
             event_count = await self._journal.event_total(connection)
             letters = await self._journal.open_dead_letters(connection)
             waiting += await self._journal.waiting_controls(connection)
-        metrics.LANE_LAG.labels("rated").set(sum(place.pos - place.rated_pos for place in places))
-        metrics.LANE_LAG.labels("posted").set(sum(place.pos - place.posted_pos for place in places))
+        metrics.LANE_LAG.labels("rated").set(sum(place.batch_seq - place.rated_batch_seq for place in places))
+        metrics.LANE_LAG.labels("posted").set(sum(place.batch_seq - place.posted_batch_seq for place in places))
         lanes = [LaneProgress(place, last_seqs.get(place.lane, 0)) for place in places]
         return PipelineStatus(lanes, event_count, letters, waiting == 0 and _drained(lanes, last_seqs), durable)
 
@@ -83,8 +83,8 @@ def _drained(lanes: Sequence[LaneProgress], last_seqs: dict[int, int]) -> bool:
         return False
     return all(
         lane.place.stream_seq >= lane.stream_last_seq
-        and lane.place.rated_pos == lane.place.pos
-        and lane.place.posted_pos == lane.place.pos
+        and lane.place.rated_batch_seq == lane.place.batch_seq
+        and lane.place.posted_batch_seq == lane.place.batch_seq
         for lane in lanes
     )
 
@@ -97,9 +97,9 @@ def _progress(request_id: str, known: KnownEvent | None, places: dict[int, LaneP
     if lost or (known.letter_state == REQUEUED and not known.letter_taken):
         return EventProgress(request_id, pb.EVENT_STATE_DEAD_LETTERED, known.letter_reason, known)
     place = places[known.lane]
-    if place.posted_pos >= known.pos:
+    if place.posted_batch_seq >= known.batch_seq:
         state = pb.EVENT_STATE_POSTED
-    elif place.rated_pos >= known.pos:
+    elif place.rated_batch_seq >= known.batch_seq:
         state = pb.EVENT_STATE_RATED
     else:
         state = pb.EVENT_STATE_ACCEPTED

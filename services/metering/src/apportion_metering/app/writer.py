@@ -14,8 +14,8 @@ from typing import Final, NamedTuple, cast
 
 from apportion.common.v1.lane_pb2 import TraceRange
 from apportion.metering.v1 import lane_pb2
-from apportion_common.db.faults import classify
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.faults import classify
 from apportion_common.ids import EVENT_NAMESPACE, uuid5_bytes
 from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
 from apportion_common.lanes.traces import BatchTraces
@@ -98,7 +98,7 @@ class _Reading(NamedTuple):
 class _Decision:
     """What becomes of some parts: rows to write, entries to hand on, an outcome for each entry."""
 
-    next_seq: int
+    next_entry_seq: int
     events: list[NewEvent] = field(default_factory=list)
     restored: list[NewEvent] = field(default_factory=list)
     """Requeued events that were claimed and never stored."""
@@ -118,9 +118,9 @@ class _Totals:
 
     def __init__(self, position: LanePosition) -> None:
         self.lane = position.lane
-        self.pos = position.pos + 1
-        self.seq_from = self.next_seq = position.next_seq
-        self.batch = lane_pb2.AcceptedBatch(lane=self.lane, pos=self.pos)
+        self.batch_seq = position.batch_seq + 1
+        self.seq_from = self.next_entry_seq = position.next_entry_seq
+        self.batch = lane_pb2.AcceptedBatch(lane=self.lane, batch_seq=self.batch_seq)
         self.sources: list[str] = []
         self.outcomes: list[lane_pb2.EntryOutcome] = []
         self.event_count = 0
@@ -128,11 +128,11 @@ class _Totals:
 
     def add(self, decision: _Decision) -> None:
         """Take in a decision whose rows are written."""
-        self.next_seq = decision.next_seq
+        self.next_entry_seq = decision.next_entry_seq
         if self.sources:
             self.batch.MergeFrom(decision.batch)
         else:
-            decision.batch.lane, decision.batch.pos = self.lane, self.pos
+            decision.batch.lane, decision.batch.batch_seq = self.lane, self.batch_seq
             self.batch = decision.batch
         self.sources += decision.sources
         self.outcomes += decision.outcomes
@@ -163,7 +163,7 @@ class Writer:
             return Undecodable(f"The message has {count} entries, not 1 to {MESSAGE_ENTRIES_MAX}."), 1
         return message, count
 
-    def pos_of(self, value: WriterInput) -> int | None:
+    def batch_seq_of(self, value: WriterInput) -> int | None:
         """None: the writer gives the numbers."""
         return None
 
@@ -206,7 +206,8 @@ class Writer:
         """Write the batch into the journal and make its output."""
         totals.batch.traces.extend(traces.ranges(totals.sources))
         await self._journal.add(
-            tx, JournalEntry(totals.lane, totals.pos, totals.seq_from, totals.next_seq - 1, totals.event_count)
+            tx,
+            JournalEntry(totals.lane, totals.batch_seq, totals.seq_from, totals.next_entry_seq - 1, totals.event_count),
         )
 
         async def after_commit() -> None:
@@ -214,9 +215,9 @@ class Writer:
             await self._answer(messages, totals.outcomes)
 
         return LaneOutcome(
-            outputs=[LaneOutput(totals.pos, totals.batch.SerializeToString())],
-            pos=totals.pos,
-            next_seq=totals.next_seq,
+            outputs=[LaneOutput(totals.batch_seq, totals.batch.SerializeToString())],
+            batch_seq=totals.batch_seq,
+            next_entry_seq=totals.next_entry_seq,
             after_commit=after_commit,
         )
 
@@ -252,21 +253,21 @@ class Writer:
         decision = _decide(totals, reading, known, taken)
         if decision.events or decision.keys:
             try:
-                await self._events.add(tx, totals.lane, totals.pos, decision.events, decision.keys)
+                await self._events.add(tx, totals.lane, totals.batch_seq, decision.events, decision.keys)
             except KeyTaken:
                 # Not while an organisation keeps its lane; asked again, the probe sees the other's key.
                 known = await self._events.known(tx, names)
                 decision = _decide(totals, reading, known, taken)
-                await self._events.add(tx, totals.lane, totals.pos, decision.events, decision.keys)
+                await self._events.add(tx, totals.lane, totals.batch_seq, decision.events, decision.keys)
         await self._write_rest(tx, totals, decision)
         totals.add(decision)
 
     async def _write_rest(self, tx: Transaction, totals: _Totals, decision: _Decision) -> None:
         """What most batches have nothing of."""
         if decision.restored:
-            await self._events.add_without_keys(tx, totals.lane, totals.pos, decision.restored)
+            await self._events.add_without_keys(tx, totals.lane, totals.batch_seq, decision.restored)
         if decision.moved:
-            await self._events.move(tx, totals.pos, decision.moved)
+            await self._events.move(tx, totals.batch_seq, decision.moved)
         if decision.letters:
             await self._dead_letters.add(tx, totals.lane, decision.letters)
         if decision.taken:
@@ -299,7 +300,7 @@ class Writer:
             error=type(error).__name__,
         )
         entry = part.message.entries[part.first]
-        decision = _Decision(totals.next_seq)
+        decision = _Decision(totals.next_entry_seq)
         raw = _raw_letter(
             totals.lane, part.stream_seq, part.first, entry.SerializeToString(), PROCESSING_FAILED, type(error).__name__
         )
@@ -320,13 +321,13 @@ class Writer:
         decision.outcomes.append(DEAD)
         try:
             async with tx.savepoint():
-                await self._events.add(tx, totals.lane, totals.pos, [], decision.keys)
+                await self._events.add(tx, totals.lane, totals.batch_seq, [], decision.keys)
                 await self._write_rest(tx, totals, decision)
         except Exception as again:
             if classify(again) == "infrastructure":
                 raise
             # Not even its id can be stored: what came is kept as raw bytes.
-            decision = _Decision(totals.next_seq, letters=[raw], outcomes=[DEAD])
+            decision = _Decision(totals.next_entry_seq, letters=[raw], outcomes=[DEAD])
             await self._write_rest(tx, totals, decision)
         totals.add(decision)
 
@@ -335,7 +336,7 @@ class Writer:
     ) -> None:
         """Keep a message that cannot be read as one raw dead letter; the lane goes on."""
         letter = _raw_letter(totals.lane, message.stream_seq, 0, message.data, UNDECODABLE, why)
-        decision = _Decision(totals.next_seq, letters=[letter], outcomes=[DEAD] * message.weight)
+        decision = _Decision(totals.next_entry_seq, letters=[letter], outcomes=[DEAD] * message.weight)
         await self._write_rest(tx, totals, decision)
         totals.add(decision)
 
@@ -348,7 +349,9 @@ def _spans(totals: _Totals, messages: Sequence[LaneMessage[WriterInput]]) -> Bat
         if isinstance(message.value, lane_pb2.IntakeMessage)
     ]
     entry_count = sum(message.weight for message in messages)
-    return BatchTraces("metering.write", incoming, {"lane": totals.lane, "pos": totals.pos, "entries": entry_count})
+    return BatchTraces(
+        "metering.write", incoming, {"lane": totals.lane, "pos": totals.batch_seq, "entries": entry_count}
+    )
 
 
 def _read(parts: Sequence[_Part]) -> _Reading:
@@ -380,12 +383,12 @@ def _decide(
     totals: _Totals, reading: _Reading, known: dict[bytes, bytes], taken: dict[bytes, TakenLetter]
 ) -> _Decision:
     """What becomes of each entry, in order. `known` holds the content hashes of ids that are claimed."""
-    decision = _Decision(totals.next_seq)
+    decision = _Decision(totals.next_entry_seq)
     seen = dict(known)
     waiting = dict(taken)
     add_out = decision.batch.entries.add
     outcomes, sources, events = decision.outcomes, decision.sources, decision.events
-    seq = totals.next_seq
+    entry_seq = totals.next_entry_seq
     for part, items in reading.items:
         received_at_us = part.message.received_at_us
         latest_us = received_at_us + EVENT_LEAD_US_MAX
@@ -399,9 +402,9 @@ def _decide(
                     seen[name] = digest
                     event_id = uuid5_bytes(EVENT_NAMESPACE, name)
                     if event.event_time_us <= latest_us:
-                        events.append(_new_event(event, event_id, name, digest, received_at_us, seq))
-                        _hand_on(add_out(), seq, event, event_id, name)
-                        seq += 1
+                        events.append(_new_event(event, event_id, name, digest, received_at_us, entry_seq))
+                        _hand_on(add_out(), entry_seq, event, event_id, name)
+                        entry_seq += 1
                         outcomes.append(ACCEPTED)
                         sources.append(source)
                         continue
@@ -422,11 +425,11 @@ def _decide(
             kind = entry.WhichOneof("kind")
             if kind == "period_close":
                 out = add_out()
-                out.seq = seq
+                out.entry_seq = entry_seq
                 out.period_close.CopyFrom(entry.period_close)
             elif kind == "requeue":
                 letter = waiting.pop(entry.requeue.dead_letter_id, None)
-                outcome = _take_up(decision, letter, entry.requeue, received_at_us, seq)
+                outcome = _take_up(decision, letter, entry.requeue, received_at_us, entry_seq)
                 if outcome != ACCEPTED:
                     outcomes.append(outcome)
                     continue
@@ -434,15 +437,15 @@ def _decide(
                 decision.letters.append(_malformed(totals.lane, part, index))
                 outcomes.append(DEAD)
                 continue
-            seq += 1
+            entry_seq += 1
             outcomes.append(ACCEPTED)
             sources.append(source)
-    decision.next_seq = seq
+    decision.next_entry_seq = entry_seq
     return decision
 
 
 def _take_up(
-    decision: _Decision, letter: TakenLetter | None, requeue: lane_pb2.Requeue, received_at_us: int, seq: int
+    decision: _Decision, letter: TakenLetter | None, requeue: lane_pb2.Requeue, received_at_us: int, entry_seq: int
 ) -> lane_pb2.EntryOutcome:
     """Give a requeued dead letter's event the place `seq`; the outcome says whether it took it."""
     if letter is None or letter.attempt != requeue.attempt:
@@ -456,9 +459,9 @@ def _take_up(
     name = event.org_id + event.request_id.encode()
     event_id = uuid5_bytes(EVENT_NAMESPACE, name)
     if not letter.stored:
-        decision.restored.append(_new_event(event, event_id, name, event.content_hash, received_at_us, seq))
-    decision.moved.append((event.org_id, name[ORG_ID_BYTES:], seq))
-    _hand_on(decision.batch.entries.add(), seq, event, event_id, name)
+        decision.restored.append(_new_event(event, event_id, name, event.content_hash, received_at_us, entry_seq))
+    decision.moved.append((event.org_id, name[ORG_ID_BYTES:], entry_seq))
+    _hand_on(decision.batch.entries.add(), entry_seq, event, event_id, name)
     return ACCEPTED
 
 
@@ -469,7 +472,7 @@ _MISMATCH_DETAIL: Final = "Another event came with this id before; the first sta
 
 
 def _new_event(
-    event: lane_pb2.IntakeEvent, event_id: bytes, name: bytes, digest: bytes, received_at_us: int, seq: int
+    event: lane_pb2.IntakeEvent, event_id: bytes, name: bytes, digest: bytes, received_at_us: int, entry_seq: int
 ) -> NewEvent:
     metadata = event.metadata
     return NewEvent(
@@ -483,14 +486,16 @@ def _new_event(
         event.event_time_us,
         event.source,
         received_at_us,
-        seq,
+        entry_seq,
         json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True) if metadata else "",
     )
 
 
-def _hand_on(out: lane_pb2.AcceptedEntry, seq: int, event: lane_pb2.IntakeEvent, event_id: bytes, name: bytes) -> None:
+def _hand_on(
+    out: lane_pb2.AcceptedEntry, entry_seq: int, event: lane_pb2.IntakeEvent, event_id: bytes, name: bytes
+) -> None:
     """Fill in what pricing gets of an event."""
-    out.seq = seq
+    out.entry_seq = entry_seq
     usage = out.usage
     usage.event_id = event_id
     usage.org_id = name[:ORG_ID_BYTES]

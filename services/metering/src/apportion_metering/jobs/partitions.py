@@ -8,8 +8,8 @@ from datetime import date
 from typing import Final
 
 from apportion_common.clock import Clock
-from apportion_common.db.faults import classify
 from apportion_common.db.unit_of_work import Database
+from apportion_common.faults import classify
 from apportion_common.logs import get_logger
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError

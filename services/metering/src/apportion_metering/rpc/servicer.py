@@ -6,11 +6,11 @@ import grpc
 from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion.metering.v1 import metering_service_pb2_grpc as rpc
 from apportion.metering.v1.lane_pb2 import IntakeEvent
+from apportion_common.caller import current_caller
 from apportion_common.db.actor import current_traceparent
 from apportion_common.db.idempotency import run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.decimals import QUANTITY_PLACES
-from apportion_common.grpc.context import current_caller
 from apportion_common.ids import parse_uuid
 from apportion_common.protos import scaled_to_decimal_proto, unpack_int, us_to_timestamp, uuid_text
 
@@ -164,9 +164,9 @@ class MeteringServicer(rpc.MeteringServiceServicer):
                 lane=lane.place.lane,
                 stream_seq=lane.place.stream_seq,
                 stream_last_seq=lane.stream_last_seq,
-                pos=lane.place.pos,
-                rated_pos=lane.place.rated_pos,
-                posted_pos=lane.place.posted_pos,
+                batch_seq=lane.place.batch_seq,
+                rated_batch_seq=lane.place.rated_batch_seq,
+                posted_batch_seq=lane.place.posted_batch_seq,
                 stopped_reason=lane.place.stopped_reason,
             )
             for lane in status.lanes
@@ -235,6 +235,6 @@ def _status(event: EventProgress) -> pb.EventStatus:
     if event.known is not None:
         status.event_id = str(event.known.event_id)
         status.lane = event.known.lane
-        status.pos = event.known.pos
-        status.seq = event.known.seq or 0
+        status.batch_seq = event.known.batch_seq
+        status.entry_seq = event.known.entry_seq or 0
     return status

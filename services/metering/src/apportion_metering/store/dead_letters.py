@@ -89,7 +89,7 @@ class DeadLetterStore:
                 letter.detail,
                 letter.payload,
                 lane,
-                letter.seq,
+                letter.entry_seq,
             )
             for letter in letters
         ]
@@ -117,7 +117,9 @@ class DeadLetterStore:
         attempts, reasons, details = ([row[column] for row in refused] for column in (1, 2, 3))
         await (await tx.raw()).execute(_REOPEN, (ids, attempts, reasons, details))
 
-    async def refuse(self, tx: Transaction, lane: int, pos: int, refused: Sequence[RefusedEvent]) -> dict[str, int]:
+    async def refuse(
+        self, tx: Transaction, lane: int, batch_seq: int, refused: Sequence[RefusedEvent]
+    ) -> dict[str, int]:
         """Open the letters of requeued events again, make those of events refused for the first time."""
         connection = await tx.raw()
         by_id = {UUID(bytes=event.event_id): event for event in refused}
@@ -125,7 +127,7 @@ class DeadLetterStore:
             _REFUSED_AGAIN,
             (
                 list(by_id),
-                [event.seq for event in by_id.values()],
+                [event.entry_seq for event in by_id.values()],
                 [event.reason for event in by_id.values()],
                 [event.detail for event in by_id.values()],
             ),
@@ -133,7 +135,7 @@ class DeadLetterStore:
         known = {event_id for (event_id,) in await again.fetchall()}
         first_time = [event_id for event_id in by_id if event_id not in known]
         if first_time:
-            rows = await connection.execute(_REFUSED_EVENTS, (lane, pos, first_time))
+            rows = await connection.execute(_REFUSED_EVENTS, (lane, batch_seq, first_time))
             letters = [_letter_of(row, by_id[row[0]]) for row in await rows.fetchall()]
             if letters:
                 await self.add(tx, lane, letters)
@@ -235,5 +237,5 @@ def _letter_of(row: Sequence[Any], refused: RefusedEvent) -> NewDeadLetter:
         refused.reason,
         refused.detail,
         event.SerializeToString(),
-        refused.seq,
+        refused.entry_seq,
     )

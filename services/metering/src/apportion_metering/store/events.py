@@ -143,11 +143,11 @@ class EventStore:
             return {names[n - 1]: digest for n, digest in await cursor.fetchall()}
 
     async def add(
-        self, tx: Transaction, lane: int, pos: int, events: Sequence[NewEvent], keys: Sequence[NewKey]
+        self, tx: Transaction, lane: int, batch_seq: int, events: Sequence[NewEvent], keys: Sequence[NewKey]
     ) -> None:
         """Store events with their keys, and claim further keys. Raises KeyTaken, and then has done nothing."""
         connection = await tx.raw()
-        place = pack_int2(lane) + pack_int8(pos)
+        place = pack_int2(lane) + pack_int8(batch_seq)
         # Never released: that would be a round trip more, and the transaction's end does it.
         await connection.execute("SAVEPOINT new_keys")
         try:
@@ -158,16 +158,16 @@ class EventStore:
         if events:
             await _EVENTS.write(connection, self._event_rows(events, place))
 
-    async def add_without_keys(self, tx: Transaction, lane: int, pos: int, events: Sequence[NewEvent]) -> None:
+    async def add_without_keys(self, tx: Transaction, lane: int, batch_seq: int, events: Sequence[NewEvent]) -> None:
         """Store events whose keys are claimed already."""
-        await _EVENTS.write(await tx.raw(), self._event_rows(events, pack_int2(lane) + pack_int8(pos)))
+        await _EVENTS.write(await tx.raw(), self._event_rows(events, pack_int2(lane) + pack_int8(batch_seq)))
 
-    async def move(self, tx: Transaction, pos: int, places: Sequence[tuple[bytes, bytes, int]]) -> None:
+    async def move(self, tx: Transaction, batch_seq: int, places: Sequence[tuple[bytes, bytes, int]]) -> None:
         """Give keys (org id, request id, seq) their new place."""
         connection = await tx.raw()
         orgs = [UUID(bytes=org_id) for org_id, _, _ in places]
         requests = [request_id.decode() for _, request_id, _ in places]
-        await connection.execute(_MOVE, (pos, orgs, requests, [seq for _, _, seq in places]))
+        await connection.execute(_MOVE, (batch_seq, orgs, requests, [entry_seq for _, _, entry_seq in places]))
 
     async def status(self, connection: AsyncConnection, org_id: UUID, request_ids: Sequence[str]) -> list[KnownEvent]:
         """What is known of these ids of an organisation."""
@@ -184,7 +184,20 @@ class EventStore:
         head = _EVENTS.row_head
         tails: dict[int, bytes] = {}
         rows = []
-        for event_id, org_id, request_id, _, project_id, sku, quantity, time_us, source, at_us, seq, metadata in events:
+        for (
+            event_id,
+            org_id,
+            request_id,
+            _,
+            project_id,
+            sku,
+            quantity,
+            time_us,
+            source,
+            at_us,
+            entry_seq,
+            metadata,
+        ) in events:
             packed_sku = skus.get(sku)
             if packed_sku is None:
                 packed_sku = skus[sku] = pack_text(sku)
@@ -209,7 +222,7 @@ class EventStore:
                     _TIME_REQUEST(8, time_us - POSTGRES_EPOCH_US, len(request_id)),
                     request_id,
                     pack_int2(source),
-                    _SEQ(8, seq),
+                    _SEQ(8, entry_seq),
                     tail,
                     pack_jsonb(metadata) if metadata else NULL,
                 )
@@ -238,10 +251,12 @@ def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], place: bytes) 
         for event in events
     ]
     for key in keys:
-        seq = NULL if key.seq is None else _SEQ(8, key.seq)
+        entry_seq = NULL if key.entry_seq is None else _SEQ(8, key.entry_seq)
         request = _LENGTH(len(key.request_id)) + key.request_id
         rows.append(
-            b"".join((head, key.org_id, request, hash_head, key.content_hash, UUID_HEAD, key.event_id, seq, place))
+            b"".join(
+                (head, key.org_id, request, hash_head, key.content_hash, UUID_HEAD, key.event_id, entry_seq, place)
+            )
         )
     return rows
 

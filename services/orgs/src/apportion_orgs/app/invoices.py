@@ -1,6 +1,6 @@
 """Drawing and finalising invoices.
 
-An invoice is drawn from what the ledger has of its account, up to a horizon and before the period's end, and not on the
+An invoice is drawn from what the ledger has of its account, up to a watermark and before the period's end, and not on the
 account's invoice before. That happens outside any transaction of ours: a use case that is given no drawing, or one from
 another basis, raises `DrawingNeeded`, and `Invoices.with_drawing` draws and runs it again.
 """
@@ -139,7 +139,7 @@ class Invoices:
             after=message,
         )
         # Without its lines, of which an invoice may have more than a message may hold: GetInvoice gives them.
-        await tx.announce("orgs.invoice.finalized", message, org_id=account.owner_org_id)
+        await tx.publish("orgs.invoice.finalized", message, org_id=account.owner_org_id)
         return invoice
 
     async def get(self, connection: AsyncConnection, invoice_id: UUID) -> InvoiceRecord:
@@ -153,14 +153,14 @@ class Invoices:
         return await self._invoices.page(connection, account_id, period, after, most)
 
     async def _draw(self, basis: InvoiceBasis) -> DrawnInvoice:
-        """What the ledger says for a basis, at a horizon that is fixed now, and the invoice that it comes to."""
+        """What the ledger says for a basis, at a watermark that is fixed now, and the invoice that it comes to."""
         account = basis.account
-        horizon = await self._ledger.fix_horizon(basis.period.key)
+        watermark = await self._ledger.fix_watermark(basis.period.key)
         sums = await self._ledger.summarize_lines(
             account.account_id,
-            horizon.horizon,
+            watermark.watermark,
             basis.period.end_us,
-            basis.previous_horizon,
+            basis.previous_watermark,
             basis.previous_until_us,
         )
         async with self._database.read() as connection:
@@ -177,7 +177,7 @@ class Invoices:
         )
         if len(content.lines) > INVOICE_LINES_MAX:
             raise errors.invoice_too_large()
-        return DrawnInvoice(basis, horizon, content)
+        return DrawnInvoice(basis, watermark, content)
 
     async def _lock(self, tx: Transaction, account_id: UUID) -> AccountRecord:
         """Hold the account: its invoices are written one after the other."""
@@ -187,15 +187,15 @@ class Invoices:
         return account
 
     async def _require_closed(self, connection: AsyncConnection, drawn: DrawnInvoice) -> None:
-        """Every org that is on the account within the period has it closed, up to the horizon."""
-        if drawn.horizon.period_closed:
+        """Every org that is on the account within the period has it closed, up to the watermark."""
+        if drawn.watermark.period_closed:
             return
         period, account = drawn.basis.period, drawn.basis.account
         mappings = await self._mappings.of_account_orgs(connection, account.account_id)
         rows = [mapping.row() for mapping in mappings]
         mapped = orgs_mapped_within(rows, account.account_id.bytes, period.start_us, period.end_us)
         billed = {part.usage.org_id for part in drawn.content.allocation.parts}
-        if not mapped | billed or not (mapped | billed) <= drawn.horizon.closed_org_ids:
+        if not mapped | billed or not (mapped | billed) <= drawn.watermark.closed_org_ids:
             raise errors.period_open(period.key)
 
     async def _basis(
@@ -207,7 +207,7 @@ class Invoices:
         if previous is None:
             return InvoiceBasis(account, period, None, 0, 0, last_declared)
         previous_id = None if previous.state == DRAFT else previous.invoice_id
-        return InvoiceBasis(account, period, previous_id, previous.horizon, previous.until_us, last_declared)
+        return InvoiceBasis(account, period, previous_id, previous.watermark, previous.until_us, last_declared)
 
     async def _load(self, connection: AsyncConnection, invoice_id: UUID) -> InvoiceRecord:
         invoice = await self._invoices.load(connection, invoice_id)
@@ -224,7 +224,7 @@ def _previous(period: Period, others: Sequence[InvoiceHead]) -> InvoiceHead | No
     A draft before this one only shapes the preview: this one cannot be finalised before it.
     """
     final = [head for head in others if head.state != DRAFT]
-    last = max(final, key=lambda head: (head.period, head.horizon), default=None)
+    last = max(final, key=lambda head: (head.period, head.watermark), default=None)
     if last is not None and last.period > period.key:
         raise errors.period_invoiced(last.period)
     before = [head for head in others if head.state == DRAFT and head.period < period.key]

@@ -62,7 +62,7 @@ class Mappings:
         await tx.audit(
             "billing_mapping.create", f"org_billing_mapping/{mapping.mapping_id}", org_id=new.org_id, after=message
         )
-        await tx.announce("orgs.billing_mapping.created", message, org_id=new.org_id)
+        await tx.publish("orgs.billing_mapping.created", message, org_id=new.org_id)
         return mapping
 
     async def page(

@@ -127,7 +127,7 @@ def invoice_head_message(head: InvoiceHead) -> pb.Invoice:
         ledger_total=scaled_to_decimal_proto(head.ledger_total, AMOUNT_PLACES),
         total=money_to_proto(head.currency, head.total),
         rounding_difference=scaled_to_decimal_proto(head.rounding_difference, AMOUNT_PLACES),
-        horizon=head.horizon,
+        watermark=head.watermark,
     )
     message.created_at.FromDatetime(head.created_at)
     if head.finalized_at is not None:

@@ -90,7 +90,7 @@ class Organizations:
         message = org_message(org)
         await tx.audit("org.create", f"organization/{org.org_id}", org_id=org.org_id, after=message)
         created = org_created_message(org, new.owner_user_id, new.owner_email)
-        await tx.announce("orgs.org.created", created, org_id=org.org_id)
+        await tx.publish("orgs.org.created", created, org_id=org.org_id)
         return org, revision
 
     async def get(self, connection: AsyncConnection, org_id: UUID) -> OrgRecord:

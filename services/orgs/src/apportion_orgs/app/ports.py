@@ -100,7 +100,7 @@ class InvoiceHead:
     ledger_total: int
     total: int
     rounding_difference: int
-    horizon: int
+    watermark: int
     until_us: int
     created_at: datetime
     finalized_at: datetime | None
@@ -164,17 +164,17 @@ class InvoiceBasis:
     account: AccountRecord
     period: Period
     previous_id: UUID | None
-    previous_horizon: int
+    previous_watermark: int
     previous_until_us: int
     last_declared: int
     """The account's last mapping that counts."""
 
 
 @dataclass(frozen=True, slots=True)
-class Horizon:
+class Watermark:
     """A point in the ledger below which nothing can appear any more."""
 
-    horizon: int
+    watermark: int
     period_closed: bool
     closed_org_ids: frozenset[bytes]
 
@@ -184,21 +184,21 @@ class DrawnInvoice:
     """What the ledger said for a basis, and the invoice that it comes to."""
 
     basis: InvoiceBasis
-    horizon: Horizon
+    watermark: Watermark
     content: InvoiceContent
 
 
 class LedgerPort(Protocol):
     """The ledger, as invoices need it. Raises Unavailable when it does not answer."""
 
-    async def fix_horizon(self, period: str) -> Horizon:
-        """Fix a horizon, and say whether the period is closed up to it."""
+    async def fix_watermark(self, period: str) -> Watermark:
+        """Fix a watermark, and say whether the period is closed up to it."""
         ...
 
     async def summarize_lines(
-        self, account_id: UUID, horizon: int, until_us: int, previous_horizon: int, previous_until_us: int
+        self, account_id: UUID, watermark: int, until_us: int, previous_watermark: int, previous_until_us: int
     ) -> Sequence[LineSum]:
-        """Sums of the account's lines up to the horizon and before `until_us` that the previous bounds leave out."""
+        """Sums of the account's lines up to the watermark and before `until_us` that the previous bounds leave out."""
         ...
 
 

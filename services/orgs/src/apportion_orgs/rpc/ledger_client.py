@@ -16,9 +16,9 @@ from apportion_common.ids import parse_uuid_bytes
 from apportion_common.protos import to_scaled, us_to_timestamp
 
 from apportion_orgs import errors
-from apportion_orgs.app.ports import Horizon
+from apportion_orgs.app.ports import Watermark
 from apportion_orgs.domain.invoicing import LineSum
-from apportion_orgs.limits import FIX_HORIZON_TIMEOUT_S, SUMMARIZE_LINES_TIMEOUT_S
+from apportion_orgs.limits import FIX_WATERMARK_TIMEOUT_S, SUMMARIZE_LINES_TIMEOUT_S
 
 T = TypeVar("T")
 
@@ -39,26 +39,26 @@ class GrpcLedger:
         """Ask over a channel."""
         self._stub = LedgerServiceStub(channel)
 
-    async def fix_horizon(self, period: str) -> Horizon:
-        """Fix a horizon, and say whether the period is closed up to it. Raises Unavailable."""
-        request = pb.FixHorizonRequest(period=period)
-        answer: pb.FixHorizonResponse = await _ask(self._stub.FixHorizon, request, FIX_HORIZON_TIMEOUT_S)
-        if answer.horizon <= 0:
+    async def fix_watermark(self, period: str) -> Watermark:
+        """Fix a watermark, and say whether the period is closed up to it. Raises Unavailable."""
+        request = pb.FixWatermarkRequest(period=period)
+        answer: pb.FixWatermarkResponse = await _ask(self._stub.FixWatermark, request, FIX_WATERMARK_TIMEOUT_S)
+        if answer.watermark <= 0:
             raise errors.ledger_answer_unusable("its horizon is not above zero")
         closed = frozenset(parse_uuid_bytes(org_id) for org_id in answer.closed_org_ids)
-        return Horizon(answer.horizon, answer.period_closed, closed)
+        return Watermark(answer.watermark, answer.period_closed, closed)
 
     async def summarize_lines(
-        self, account_id: UUID, horizon: int, until_us: int, previous_horizon: int, previous_until_us: int
+        self, account_id: UUID, watermark: int, until_us: int, previous_watermark: int, previous_until_us: int
     ) -> Sequence[LineSum]:
         """Sums of the account's lines that are on no invoice before. Raises Unavailable."""
         request = pb.SummarizeLinesRequest(
             billing_account_id=str(account_id),
-            horizon=horizon,
+            watermark=watermark,
             until=us_to_timestamp(until_us),
-            previous_horizon=previous_horizon,
+            previous_watermark=previous_watermark,
         )
-        if previous_horizon:
+        if previous_watermark:
             request.previous_until.CopyFrom(us_to_timestamp(previous_until_us))
         answer: pb.SummarizeLinesResponse = await _ask(self._stub.SummarizeLines, request, SUMMARIZE_LINES_TIMEOUT_S)
         return [_line_sum(line) for line in answer.sums]

@@ -127,7 +127,7 @@ class StoredInvoices:
             "ledger_total": amount_of_scaled(allocation.ledger_total),
             "total": amount_of_scaled(allocation.invoice_total),
             "rounding_difference": amount_of_scaled(allocation.rounding_difference),
-            "horizon": drawn.horizon.horizon,
+            "horizon": drawn.watermark.watermark,
             "until": datetime_of_us(basis.period.end_us),
             "previous_invoice_id": basis.previous_id,
         }
@@ -229,7 +229,7 @@ def _heads() -> Select[*tuple[Any, ...]]:
         columns.ledger_total,
         columns.total,
         columns.rounding_difference,
-        columns.horizon,
+        columns.watermark,
         columns.until,
         columns.created_at,
         columns.finalized_at,

@@ -9,7 +9,7 @@ from apportion.common.v1.lane_pb2 import TraceRange
 from apportion.metering.v1.lane_pb2 import AcceptedBatch
 from google.protobuf.message import DecodeError
 
-UNREADABLE_POS: Final = 2**63 - 1
+UNREADABLE_BATCH_SEQ: Final = 2**63 - 1
 """Number of a batch that cannot be read: never the next one, so the lane stops there and says so."""
 
 Usage = tuple[int, bytes, bytes, bytes, str, int, int]
@@ -19,7 +19,7 @@ Usage = tuple[int, bytes, bytes, bytes, str, int, int]
 class Close(NamedTuple):
     """A control entry: from its place on, events of the period are refused, of one organisation or of all (None)."""
 
-    seq: int
+    entry_seq: int
     period: str
     org_id: bytes | None
 
@@ -27,7 +27,7 @@ class Close(NamedTuple):
 class Accepted(NamedTuple):
     """One accepted batch, in the order of seq."""
 
-    pos: int
+    batch_seq: int
     entries: Sequence[Usage | Close]
     traces: Sequence[TraceRange]
 
@@ -44,7 +44,7 @@ def decode_accepted(data: bytes) -> Accepted:
                 usage = entry.usage
                 append(
                     (
-                        entry.seq,
+                        entry.entry_seq,
                         usage.event_id,
                         usage.org_id,
                         usage.project_id,
@@ -55,7 +55,7 @@ def decode_accepted(data: bytes) -> Accepted:
                 )
             else:
                 close = entry.period_close
-                append(Close(entry.seq, close.period, close.org_id or None))
+                append(Close(entry.entry_seq, close.period, close.org_id or None))
     except DecodeError:
-        return Accepted(UNREADABLE_POS, (), ())
-    return Accepted(batch.pos, entries, batch.traces)
+        return Accepted(UNREADABLE_BATCH_SEQ, (), ())
+    return Accepted(batch.batch_seq, entries, batch.traces)

@@ -10,7 +10,7 @@ from typing import Final
 
 from apportion.common.v1.lane_pb2 import PeriodClose
 from apportion.pricing.v1.lane_pb2 import RatedBatch
-from apportion.pricing.v1.lane_pb2 import Refusal as RefusalMessage
+from apportion.pricing.v1.lane_pb2 import Rejection as RejectionMessage
 from apportion_common.ids import charge_id
 from apportion_common.lanes.traces import expand
 from apportion_common.protos import pack_int
@@ -66,10 +66,10 @@ def rate_entries(
 
     What is to be written is added to `work`; `charges` packs its rows.
     """
-    pos = batch.pos
+    batch_seq = batch.batch_seq
     rated = RatedBatch(
         lane=memory.lane,
-        pos=pos,
+        batch_seq=batch_seq,
         catalog_revision=memory.catalog_revision,
         orgs_revision=memory.orgs_revision,
     )
@@ -80,7 +80,7 @@ def rate_entries(
     for index, entry in enumerate(entries, start):
         if isinstance(entry, Close):
             memory.close(entry.period, entry.org_id)
-            work.closed.append(ClosedPeriod(entry.period, entry.org_id, pos, entry.seq))
+            work.closed.append(ClosedPeriod(entry.period, entry.org_id, batch_seq, entry.entry_seq))
             rated.period_closes.append(PeriodClose(period=entry.period, org_id=entry.org_id or b""))
             continue
         stretch = next(stretches)
@@ -88,7 +88,7 @@ def rate_entries(
         if effective.refused is not None or stretch.closed:
             _refuse(entry, _why(stretch), rated, work)
             continue
-        seq, event_id, org_id, project_id, sku, quantity, event_time_us = entry
+        entry_seq, event_id, org_id, project_id, sku, quantity, event_time_us = entry
         before = position.quantity
         assert before is not None
         stepped = step(before, quantity, stretch.ladder)
@@ -100,7 +100,20 @@ def rate_entries(
         if not stretch.stored:
             continue
         charge = charge_id(event_id, USAGE)
-        add_row(row(stretch.constants, pos, charge, event_id, project_id, quantity, before, amount, event_time_us, seq))
+        add_row(
+            row(
+                stretch.constants,
+                batch_seq,
+                charge,
+                event_id,
+                project_id,
+                quantity,
+                before,
+                amount,
+                event_time_us,
+                entry_seq,
+            )
+        )
         if not stretch.live:
             continue
         account, terms = effective.account, effective.terms
@@ -120,25 +133,25 @@ def rate_entries(
             amount=pack_int(amount),
             event_time_us=event_time_us,
             period=effective.period,
-            seq=seq,
+            entry_seq=entry_seq,
         )
         if came_from is not None:
             sources.append(came_from[index])
     return Rated(rated, sources, len(work.rows) - stored_before)
 
 
-def refused_event(usage: Usage, pos: int, reason: str, detail: str) -> RefusedEvent:
+def refused_event(usage: Usage, batch_seq: int, reason: str, detail: str) -> RefusedEvent:
     """An event of the batch `pos` as it is refused."""
-    seq, event_id, org_id, _, sku, _, event_time_us = usage
-    return RefusedEvent(event_id, seq, org_id, sku, event_time_us, reason, detail, pos)
+    entry_seq, event_id, org_id, _, sku, _, event_time_us = usage
+    return RefusedEvent(event_id, entry_seq, org_id, sku, event_time_us, reason, detail, batch_seq)
 
 
-def refusal_message(refused: RefusedEvent) -> RefusalMessage:
+def refusal_message(refused: RefusedEvent) -> RejectionMessage:
     """What the rated batch says of a refused event."""
-    return RefusalMessage(
+    return RejectionMessage(
         event_id=refused.event_id,
         org_id=refused.org_id,
-        seq=refused.seq,
+        entry_seq=refused.entry_seq,
         reason=refused.reason,
         detail=refused.detail,
     )
@@ -146,9 +159,9 @@ def refusal_message(refused: RefusedEvent) -> RefusalMessage:
 
 def _refuse(usage: Usage, why: tuple[str, str], rated: RatedBatch, work: Work) -> None:
     """Refuse an event for a reason, with its detail."""
-    refused = refused_event(usage, rated.pos, *why)
+    refused = refused_event(usage, rated.batch_seq, *why)
     work.refused.append(refused)
-    rated.refusals.append(refusal_message(refused))
+    rated.rejections.append(refusal_message(refused))
 
 
 def _why(stretch: Stretch) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from apportion_pricing.domain.periods import is_period_start
 from apportion_pricing.domain.rating import ChargeModel
 from apportion_pricing.domain.terms import PlanSkuRow, SkuTerms
 from apportion_pricing.domain.terms_book import in_force
-from apportion_pricing.domain.tiers import TierLadder
+from apportion_pricing.domain.tiers import Tiers
 from apportion_pricing.domain.validation import check_effective_at
 
 
@@ -31,7 +31,7 @@ class PlanRowCommand:
     charge_model: ChargeModel
     included: int
     overage_price: int
-    tiers: TierLadder
+    tiers: Tiers
 
     def row(self, plan_id: bytes, effective_at_us: int, revision: int) -> PlanSkuRow:
         """The version of a plan's row that the command makes."""

@@ -106,13 +106,13 @@ class RefusedEvent(NamedTuple):
     """An event that could not be charged, at its place."""
 
     event_id: bytes
-    seq: int
+    entry_seq: int
     org_id: bytes
     sku: str
     event_time_us: int
     reason: str
     detail: str
-    pos: int
+    batch_seq: int
 
 
 class ClosedPeriod(NamedTuple):
@@ -120,8 +120,8 @@ class ClosedPeriod(NamedTuple):
 
     period: str
     org_id: bytes | None
-    pos: int
-    seq: int
+    batch_seq: int
+    entry_seq: int
 
 
 class ChargeStore(Protocol):
@@ -134,7 +134,7 @@ class ChargeStore(Protocol):
     def row(
         self,
         constants: bytes,
-        pos: int,
+        batch_seq: int,
         charge_id: bytes,
         event_id: bytes,
         project_id: bytes,
@@ -142,7 +142,7 @@ class ChargeStore(Protocol):
         quantity_before: int,
         amount: int,
         event_time_us: int,
-        seq: int,
+        entry_seq: int,
     ) -> bytes:
         """Pack one charge; quantities and the amount are scaled by 9 places."""
         ...
@@ -274,15 +274,15 @@ class ChargeRecord:
     event_time_us: int
     period: str
     lane: int
-    pos: int
-    seq: int
+    batch_seq: int
+    entry_seq: int
     catalog_revision: int
     orgs_revision: int
 
     @property
     def place(self) -> Place:
         """Where it stands in the order of rating."""
-        return self.lane, self.seq, self.kind
+        return self.lane, self.entry_seq, self.kind
 
 
 class ChargeReader(Protocol):

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from apportion.pricing.v1.lane_pb2 import RatedBatch
-from apportion_common.db.faults import classify
 from apportion_common.db.head import current_revision
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.faults import classify
 from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
@@ -55,9 +55,9 @@ class Rater:
         batch = decode_accepted(data)
         return batch, len(batch.entries)
 
-    def pos_of(self, value: Accepted) -> int:
+    def batch_seq_of(self, value: Accepted) -> int:
         """The number that metering gave the batch."""
-        return value.pos
+        return value.batch_seq
 
     async def forget(self, lane: int) -> None:
         """Drop a lane's memory: positions in it may be ahead of the database."""
@@ -98,7 +98,7 @@ class Rater:
         first = await self._halves(tx, lane, batch, start, middle)
         second = await self._halves(tx, lane, batch, middle, end)
         first.batch.charges.extend(second.batch.charges)
-        first.batch.refusals.extend(second.batch.refusals)
+        first.batch.rejections.extend(second.batch.rejections)
         first.batch.period_closes.extend(second.batch.period_closes)
         return Rated(first.batch, first.sources + second.sources, first.stored + second.stored)
 
@@ -107,14 +107,22 @@ class Rater:
         entry = batch.entries[index]
         if isinstance(entry, Close):
             raise error
-        log.error("pricing.event.set_aside", lane=lane, pos=batch.pos, seq=entry[0], error=type(error).__name__)
+        log.error(
+            "pricing.event.set_aside",
+            lane=lane,
+            batch_seq=batch.batch_seq,
+            entry_seq=entry[0],
+            error=type(error).__name__,
+        )
         catalog = await self._catalog.at(await current_revision(tx.connection, share=True), tx.connection)
         orgs_revision = (await self._accounts.confirm(())).revision
         detail = f"Rating failed: {type(error).__name__}."[: limits.REFUSAL_DETAIL_CHARS]
-        refused = refused_event(entry, batch.pos, PROCESSING_FAILED, detail)
+        refused = refused_event(entry, batch.batch_seq, PROCESSING_FAILED, detail)
         await self._charges.write_refusals(tx, lane, catalog.revision, orgs_revision, [refused])
-        rated = RatedBatch(lane=lane, pos=batch.pos, catalog_revision=catalog.revision, orgs_revision=orgs_revision)
-        rated.refusals.append(refusal_message(refused))
+        rated = RatedBatch(
+            lane=lane, batch_seq=batch.batch_seq, catalog_revision=catalog.revision, orgs_revision=orgs_revision
+        )
+        rated.rejections.append(refusal_message(refused))
         return Rated(rated, [], 0)
 
     async def _rate(
@@ -169,7 +177,7 @@ class Rater:
     @staticmethod
     def _traced(position: LanePosition, batches: Sequence[Accepted]) -> BatchTraces:
         ranges = [item for batch in batches for item in batch.traces]
-        places = {"lane": position.lane, "pos_first": batches[0].pos, "pos_last": batches[-1].pos}
+        places = {"lane": position.lane, "pos_first": batches[0].batch_seq, "pos_last": batches[-1].batch_seq}
         return BatchTraces("pricing.rate", ranges, places)
 
     @staticmethod
@@ -177,15 +185,15 @@ class Rater:
         position: LanePosition, batches: Sequence[Accepted], rated: Sequence[Rated], traces: BatchTraces
     ) -> LaneOutcome:
         outputs = []
-        next_seq = position.next_seq
+        next_entry_seq = position.next_entry_seq
         for batch, result in zip(batches, rated, strict=True):
             result.batch.entry_count = len(batch.entries)
             result.batch.traces.extend(traces.ranges(result.sources))
-            outputs.append(LaneOutput(batch.pos, result.batch.SerializeToString()))
+            outputs.append(LaneOutput(batch.batch_seq, result.batch.SerializeToString()))
             if batch.entries:
                 last = batch.entries[-1]
-                next_seq = (last.seq if isinstance(last, Close) else last[0]) + 1
-        return LaneOutcome(outputs, batches[-1].pos, next_seq, _counting(rated))
+                next_entry_seq = (last.entry_seq if isinstance(last, Close) else last[0]) + 1
+        return LaneOutcome(outputs, batches[-1].batch_seq, next_entry_seq, _counting(rated))
 
 
 def _counting(rated: Sequence[Rated]) -> Callable[[], Awaitable[None]]:
@@ -195,7 +203,7 @@ def _counting(rated: Sequence[Rated]) -> Callable[[], Awaitable[None]]:
         published = sum(len(result.batch.charges) for result in rated)
         metrics.CHARGES.labels(LIVE).inc(published)
         metrics.CHARGES.labels(SHADOW).inc(sum(result.stored for result in rated) - published)
-        reasons = Counter(refusal.reason for result in rated for refusal in result.batch.refusals)
+        reasons = Counter(refusal.reason for result in rated for refusal in result.batch.rejections)
         for reason, number in reasons.items():
             metrics.REFUSALS.labels(reason).inc(number)
 

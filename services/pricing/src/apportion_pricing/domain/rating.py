@@ -19,7 +19,7 @@ from apportion_common.decimals import (
     round_half_away,
 )
 
-from apportion_pricing.domain.tiers import TierLadder
+from apportion_pricing.domain.tiers import Tiers
 
 PRODUCT_TO_AMOUNT: Final = QUANTITY_PLACES + PRICE_PLACES - AMOUNT_PLACES
 """Places that a product of quantity and price has more than an amount."""
@@ -62,7 +62,7 @@ class Ladder(NamedTuple):
     """For each tier, what `units * slope` must be corrected by to be the whole charge, at 21 places."""
 
 
-def compile_ladder(included: int, overage_price: int, tiers: TierLadder) -> Ladder:
+def compile_ladder(included: int, overage_price: int, tiers: Tiers) -> Ladder:
     """The step's ladder of an included quantity (9 places), a first tier's price (12 places) and the tiers above it."""
     slopes = (overage_price, *tiers.prices)
     offsets = [0]
@@ -102,7 +102,7 @@ def step(position: int, quantity: int, ladder: Ladder) -> tuple[int, int] | Refu
     return after, amount
 
 
-def closed_form(total: int, included: int, overage_price: int, tiers: TierLadder) -> int:
+def closed_form(total: int, included: int, overage_price: int, tiers: Tiers) -> int:
     """C(total): the charge of a period's whole usage (scaled 9 places) as an amount at 9 places, rounded once.
 
     Each unit beyond the included quantity has the price of the tier that it falls in; a unit that reaches a threshold

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from apportion_pricing.domain.rating import ChargeModel, Ladder
-from apportion_pricing.domain.tiers import NO_TIERS, TierLadder
+from apportion_pricing.domain.tiers import NO_TIERS, Tiers
 
 
 class SubjectKind(StrEnum):
@@ -56,7 +56,7 @@ class PlanSkuRow:
     charge_model: ChargeModel
     included: int
     overage_price: int
-    tiers: TierLadder
+    tiers: Tiers
     effective_at_us: int
     revision: int = 0
 
@@ -77,7 +77,7 @@ class Override:
 
     included: int | None = None
     overage_price: int | None = None
-    tiers: TierLadder | None = None
+    tiers: Tiers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class SkuTerms:
     charge_model: ChargeModel
     included: int
     overage_price: int
-    tiers: TierLadder = NO_TIERS
+    tiers: Tiers = NO_TIERS
 
 
 @dataclass(frozen=True, slots=True)

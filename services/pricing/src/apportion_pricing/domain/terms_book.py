@@ -24,7 +24,7 @@ from apportion_pricing.domain.terms import (
     SubjectKind,
     TermsRows,
 )
-from apportion_pricing.domain.tiers import NO_TIERS, TierLadder
+from apportion_pricing.domain.tiers import NO_TIERS, Tiers
 
 MAX_CACHED_TIMELINES: Final = 200_000
 """Timelines kept; when there are more the cache starts anew."""
@@ -218,7 +218,7 @@ def in_force(rows: Sequence[_Row], at_us: int) -> _Row | None:
     return rows[index - 1] if index else None
 
 
-def _tiers_of(overrides: Sequence[tuple[Source, Override]], row: PlanSkuRow) -> tuple[TierLadder, Source]:
+def _tiers_of(overrides: Sequence[tuple[Source, Override]], row: PlanSkuRow) -> tuple[Tiers, Source]:
     for source, override in overrides:
         if override.tiers is not None:
             return override.tiers, source

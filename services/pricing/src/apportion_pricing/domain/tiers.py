@@ -26,7 +26,7 @@ MAX_TIERS: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
-class TierLadder:
+class Tiers:
     """Thresholds (scaled ints at 9 places, beyond the included quantity, rising) with their prices (12 places)."""
 
     thresholds: tuple[int, ...] = ()
@@ -58,10 +58,10 @@ class TierLadder:
         ]
 
 
-NO_TIERS: Final = TierLadder()
+NO_TIERS: Final = Tiers()
 
 
-def parse_tiers(rows: Sequence[Mapping[str, object]]) -> TierLadder:
+def parse_tiers(rows: Sequence[Mapping[str, object]]) -> Tiers:
     """The ladder of parsed JSON rows; a number is a string or an int, never a float.
 
     Raises InvalidArgument or OutOfRange: TIERS_*, QUANTITY_*, PRICE_*.
@@ -71,7 +71,7 @@ def parse_tiers(rows: Sequence[Mapping[str, object]]) -> TierLadder:
     for row in rows:
         if set(row) != {"threshold", "price"}:
             raise InvalidArgument("TIERS_MALFORMED", "A tier has exactly a threshold and a price.")
-    return TierLadder(
+    return Tiers(
         tuple(_number(row["threshold"], QUANTITY) for row in rows),
         tuple(_number(row["price"], PRICE) for row in rows),
     )

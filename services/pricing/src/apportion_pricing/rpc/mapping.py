@@ -30,7 +30,7 @@ from apportion_pricing.app.plans import PlanRowCommand
 from apportion_pricing.app.ports import ChargeRecord, Place, PlanRecord, SkuRecord
 from apportion_pricing.domain.rating import ChargeModel
 from apportion_pricing.domain.terms import AssignmentRow, EntitlementRow, Override, PlanSkuRow, SourceKind, SubjectKind
-from apportion_pricing.domain.tiers import NO_TIERS, TierLadder, parse_included, parse_price, parse_tiers
+from apportion_pricing.domain.tiers import NO_TIERS, Tiers, parse_included, parse_price, parse_tiers
 
 SKU_TYPES: Final = {
     pb.SKU_TYPE_HOSTING: "hosting",
@@ -123,7 +123,7 @@ def plan_row(row: pb.PlanSku, field: str) -> PlanRowCommand:
     return PlanRowCommand(row.sku, CHARGE_MODELS[row.charge_model], included, price, tiers(row.tiers, f"{field}.tiers"))
 
 
-def tiers(rows: Sequence[pb.Tier], field: str) -> TierLadder:
+def tiers(rows: Sequence[pb.Tier], field: str) -> Tiers:
     """The ladder of tiers."""
     if not rows:
         return NO_TIERS
@@ -131,7 +131,7 @@ def tiers(rows: Sequence[pb.Tier], field: str) -> TierLadder:
         return parse_tiers([{"threshold": row.threshold.value, "price": row.price.value} for row in rows])
 
 
-def tier_messages(ladder: TierLadder) -> list[pb.Tier]:
+def tier_messages(ladder: Tiers) -> list[pb.Tier]:
     """The tiers of a ladder."""
     return [
         pb.Tier(
@@ -250,8 +250,8 @@ def charge_message(charge: ChargeRecord) -> pb.Charge:
         period=charge.period,
         mode=_MODE_OF.get(charge.mode, pb.ENGINE_MODE_UNSPECIFIED),
         lane=charge.lane,
-        pos=charge.pos,
-        seq=charge.seq,
+        batch_seq=charge.batch_seq,
+        entry_seq=charge.entry_seq,
         catalog_revision=charge.catalog_revision,
         orgs_revision=charge.orgs_revision,
     )
@@ -259,8 +259,8 @@ def charge_message(charge: ChargeRecord) -> pb.Charge:
 
 def place_token(place: Place) -> str:
     """The token of the page after a charge."""
-    lane, seq, kind = place
-    return base64.urlsafe_b64encode(f"{lane}:{seq}:{kind}".encode()).decode()
+    lane, entry_seq, kind = place
+    return base64.urlsafe_b64encode(f"{lane}:{entry_seq}:{kind}".encode()).decode()
 
 
 def read_place_token(token: str) -> Place | None:
@@ -268,8 +268,8 @@ def read_place_token(token: str) -> Place | None:
     if not token:
         return None
     try:
-        lane, seq, kind = base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii").split(":")
-        place = int(lane), int(seq), kind
+        lane, entry_seq, kind = base64.urlsafe_b64decode(token.encode("ascii")).decode("ascii").split(":")
+        place = int(lane), int(entry_seq), kind
     except (ValueError, binascii.Error) as error:
         raise errors.page_token_malformed() from error
     if not (0 <= place[0] < 2**31 and 0 <= place[1] < 2**63):

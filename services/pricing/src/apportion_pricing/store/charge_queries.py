@@ -48,8 +48,8 @@ class ChargeQueries:
                 event_time_us=to_us(row.event_time),
                 period=row.period,
                 lane=row.lane,
-                pos=row.pos,
-                seq=row.seq,
+                batch_seq=row.pos,
+                entry_seq=row.seq,
                 catalog_revision=row.catalog_revision,
                 orgs_revision=row.orgs_revision,
             )

@@ -116,7 +116,7 @@ class Charges:
     def row(
         self,
         constants: bytes,
-        pos: int,
+        batch_seq: int,
         charge_id: bytes,
         event_id: bytes,
         project_id: bytes,
@@ -124,10 +124,10 @@ class Charges:
         quantity_before: int,
         amount: int,
         event_time_us: int,
-        seq: int,
+        entry_seq: int,
     ) -> bytes:
         """Pack one charge; quantities and the amount are scaled by 9 places."""
-        place = _PLACE(8, pos, 8, seq, 8, event_time_us - POSTGRES_EPOCH_US, 16, charge_id, 16, event_id)
+        place = _PLACE(8, batch_seq, 8, entry_seq, 8, event_time_us - POSTGRES_EPOCH_US, 16, charge_id, 16, event_id)
         project = UUID_HEAD + project_id if project_id else NULL
         return (
             constants
@@ -152,13 +152,13 @@ class Charges:
                 (
                     head,
                     pack_uuid(event.event_id),
-                    pack_int8(event.seq),
+                    pack_int8(event.entry_seq),
                     pack_uuid(event.org_id),
                     pack_text(event.sku),
                     pack_timestamptz(event.event_time_us),
                     pack_text(event.reason),
                     pack_text(event.detail),
-                    pack_int8(event.pos),
+                    pack_int8(event.batch_seq),
                 )
             )
             for event in refused
@@ -178,8 +178,8 @@ class Charges:
                 "period": item.period,
                 "lane": lane,
                 "org_id": UUID(bytes=item.org_id) if item.org_id is not None else None,
-                "pos": item.pos,
-                "seq": item.seq,
+                "pos": item.batch_seq,
+                "seq": item.entry_seq,
             }
             for item in closed
         ]

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from apportion_common.caller import current_call, enter_caller, optional_caller
 from apportion_common.errors import PermissionDenied, Unauthenticated
 from apportion_common.grpc import limits
 from apportion_common.grpc.auth import TokenVerifier, VerifiedToken, token_missing
-from apportion_common.grpc.context import current_call, enter_caller, optional_caller
 from apportion_common.grpc.interceptors.base import Call, CallInterceptor
 from apportion_common.grpc.peers import peer_key
 from apportion_common.grpc.policy import MethodPolicy

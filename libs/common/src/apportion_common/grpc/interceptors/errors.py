@@ -12,9 +12,9 @@ import psycopg
 import sqlalchemy.exc
 from opentelemetry import trace
 
-from apportion_common.db.faults import classify
+from apportion_common.caller import current_call
 from apportion_common.errors import ApportionError, InvalidArgument, Unavailable, Unimplemented
-from apportion_common.grpc.context import current_call
+from apportion_common.faults import classify
 from apportion_common.grpc.interceptors.base import UNREADABLE, Call, CallInterceptor
 from apportion_common.grpc.status import Internal, abort
 from apportion_common.logs import get_logger

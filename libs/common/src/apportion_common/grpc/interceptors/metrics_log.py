@@ -13,8 +13,8 @@ from typing import Any, Final
 import grpc
 import structlog
 
+from apportion_common.caller import CallInfo, current_call, enter_call
 from apportion_common.grpc import limits
-from apportion_common.grpc.context import CallInfo, current_call, enter_call
 from apportion_common.grpc.interceptors.base import Call, CallInterceptor
 from apportion_common.logs import get_logger
 from apportion_common.metrics import counter, histogram

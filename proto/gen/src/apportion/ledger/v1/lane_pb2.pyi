@@ -9,23 +9,23 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ChargeConflict(_message.Message):
-    __slots__ = ("charge_id", "event_id", "org_id", "seq", "detail")
+    __slots__ = ("charge_id", "event_id", "org_id", "entry_seq", "detail")
     CHARGE_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
-    SEQ_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     charge_id: bytes
     event_id: bytes
     org_id: bytes
-    seq: int
+    entry_seq: int
     detail: str
-    def __init__(self, charge_id: _Optional[bytes] = ..., event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., seq: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+    def __init__(self, charge_id: _Optional[bytes] = ..., event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., entry_seq: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class PostedBatch(_message.Message):
-    __slots__ = ("lane", "pos", "ledger_revision", "line_count", "lines_digest", "conflicts", "period_closes", "traces")
+    __slots__ = ("lane", "batch_seq", "ledger_revision", "line_count", "lines_digest", "conflicts", "period_closes", "traces")
     LANE_FIELD_NUMBER: _ClassVar[int]
-    POS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     LEDGER_REVISION_FIELD_NUMBER: _ClassVar[int]
     LINE_COUNT_FIELD_NUMBER: _ClassVar[int]
     LINES_DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -33,11 +33,11 @@ class PostedBatch(_message.Message):
     PERIOD_CLOSES_FIELD_NUMBER: _ClassVar[int]
     TRACES_FIELD_NUMBER: _ClassVar[int]
     lane: int
-    pos: int
+    batch_seq: int
     ledger_revision: int
     line_count: int
     lines_digest: bytes
     conflicts: _containers.RepeatedCompositeFieldContainer[ChargeConflict]
     period_closes: _containers.RepeatedCompositeFieldContainer[_lane_pb2.PeriodClose]
     traces: _containers.RepeatedCompositeFieldContainer[_lane_pb2.TraceRange]
-    def __init__(self, lane: _Optional[int] = ..., pos: _Optional[int] = ..., ledger_revision: _Optional[int] = ..., line_count: _Optional[int] = ..., lines_digest: _Optional[bytes] = ..., conflicts: _Optional[_Iterable[_Union[ChargeConflict, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ...) -> None: ...
+    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., ledger_revision: _Optional[int] = ..., line_count: _Optional[int] = ..., lines_digest: _Optional[bytes] = ..., conflicts: _Optional[_Iterable[_Union[ChargeConflict, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ...) -> None: ...

@@ -263,7 +263,7 @@ class ListLinesRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[LineFilter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class LedgerLine(_message.Message):
-    __slots__ = ("entry_id", "charge_id", "event_id", "kind", "org_id", "project_id", "billing_account_id", "sku", "quantity", "amount_gross", "partner_id", "partner_pct", "partner_amount", "net", "event_time", "posted_at", "real_time_paid", "lane", "pos", "seq", "partner_from_account")
+    __slots__ = ("entry_id", "charge_id", "event_id", "kind", "org_id", "project_id", "billing_account_id", "sku", "quantity", "amount_gross", "partner_id", "partner_pct", "partner_amount", "net", "event_time", "posted_at", "real_time_paid", "lane", "batch_seq", "entry_seq", "partner_from_account")
     ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
     CHARGE_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -282,8 +282,8 @@ class LedgerLine(_message.Message):
     POSTED_AT_FIELD_NUMBER: _ClassVar[int]
     REAL_TIME_PAID_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
-    POS_FIELD_NUMBER: _ClassVar[int]
-    SEQ_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     PARTNER_FROM_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     entry_id: str
     charge_id: str
@@ -303,10 +303,10 @@ class LedgerLine(_message.Message):
     posted_at: _timestamp_pb2.Timestamp
     real_time_paid: _money_pb2.Money
     lane: int
-    pos: int
-    seq: int
+    batch_seq: int
+    entry_seq: int
     partner_from_account: bool
-    def __init__(self, entry_id: _Optional[str] = ..., charge_id: _Optional[str] = ..., event_id: _Optional[str] = ..., kind: _Optional[_Union[LineKind, str]] = ..., org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., sku: _Optional[str] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., amount_gross: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., partner_id: _Optional[str] = ..., partner_pct: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., net: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., posted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., real_time_paid: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., lane: _Optional[int] = ..., pos: _Optional[int] = ..., seq: _Optional[int] = ..., partner_from_account: _Optional[bool] = ...) -> None: ...
+    def __init__(self, entry_id: _Optional[str] = ..., charge_id: _Optional[str] = ..., event_id: _Optional[str] = ..., kind: _Optional[_Union[LineKind, str]] = ..., org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., sku: _Optional[str] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., amount_gross: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., partner_id: _Optional[str] = ..., partner_pct: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., net: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., posted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., real_time_paid: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entry_seq: _Optional[int] = ..., partner_from_account: _Optional[bool] = ...) -> None: ...
 
 class ListLinesResponse(_message.Message):
     __slots__ = ("lines", "next_page_token")
@@ -566,35 +566,35 @@ class CheckLedgerResponse(_message.Message):
     holds: bool
     def __init__(self, results: _Optional[_Iterable[_Union[InvariantResult, _Mapping]]] = ..., holds: _Optional[bool] = ...) -> None: ...
 
-class FixHorizonRequest(_message.Message):
+class FixWatermarkRequest(_message.Message):
     __slots__ = ("period",)
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     period: str
     def __init__(self, period: _Optional[str] = ...) -> None: ...
 
-class FixHorizonResponse(_message.Message):
-    __slots__ = ("horizon", "period_closed", "closed_org_ids")
-    HORIZON_FIELD_NUMBER: _ClassVar[int]
+class FixWatermarkResponse(_message.Message):
+    __slots__ = ("watermark", "period_closed", "closed_org_ids")
+    WATERMARK_FIELD_NUMBER: _ClassVar[int]
     PERIOD_CLOSED_FIELD_NUMBER: _ClassVar[int]
     CLOSED_ORG_IDS_FIELD_NUMBER: _ClassVar[int]
-    horizon: int
+    watermark: int
     period_closed: bool
     closed_org_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, horizon: _Optional[int] = ..., period_closed: _Optional[bool] = ..., closed_org_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, watermark: _Optional[int] = ..., period_closed: _Optional[bool] = ..., closed_org_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SummarizeLinesRequest(_message.Message):
-    __slots__ = ("billing_account_id", "horizon", "until", "previous_horizon", "previous_until")
+    __slots__ = ("billing_account_id", "watermark", "until", "previous_watermark", "previous_until")
     BILLING_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
-    HORIZON_FIELD_NUMBER: _ClassVar[int]
+    WATERMARK_FIELD_NUMBER: _ClassVar[int]
     UNTIL_FIELD_NUMBER: _ClassVar[int]
-    PREVIOUS_HORIZON_FIELD_NUMBER: _ClassVar[int]
+    PREVIOUS_WATERMARK_FIELD_NUMBER: _ClassVar[int]
     PREVIOUS_UNTIL_FIELD_NUMBER: _ClassVar[int]
     billing_account_id: str
-    horizon: int
+    watermark: int
     until: _timestamp_pb2.Timestamp
-    previous_horizon: int
+    previous_watermark: int
     previous_until: _timestamp_pb2.Timestamp
-    def __init__(self, billing_account_id: _Optional[str] = ..., horizon: _Optional[int] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., previous_horizon: _Optional[int] = ..., previous_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, billing_account_id: _Optional[str] = ..., watermark: _Optional[int] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., previous_watermark: _Optional[int] = ..., previous_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class LineSum(_message.Message):
     __slots__ = ("org_id", "project_id", "sku", "kind", "currency", "partner_id", "partner_from_account", "line_count", "quantity", "gross", "partner_amount", "mapping_id")

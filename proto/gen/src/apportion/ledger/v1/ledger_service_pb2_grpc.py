@@ -111,10 +111,10 @@ class LedgerServiceStub:
                 request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.CheckLedgerRequest.SerializeToString,
                 response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.CheckLedgerResponse.FromString,
                 _registered_method=True)
-        self.FixHorizon = channel.unary_unary(
-                '/apportion.ledger.v1.LedgerService/FixHorizon',
-                request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixHorizonRequest.SerializeToString,
-                response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixHorizonResponse.FromString,
+        self.FixWatermark = channel.unary_unary(
+                '/apportion.ledger.v1.LedgerService/FixWatermark',
+                request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkRequest.SerializeToString,
+                response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkResponse.FromString,
                 _registered_method=True)
         self.SummarizeLines = channel.unary_unary(
                 '/apportion.ledger.v1.LedgerService/SummarizeLines',
@@ -273,8 +273,8 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def FixHorizon(self, request, context):
-        """FixHorizon fixes a point below which no line can appear any more, and tells which lanes have the
+    def FixWatermark(self, request, context):
+        """FixWatermark fixes a point below which no line can appear any more, and tells which lanes have the
         period closed up to it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -283,7 +283,7 @@ class LedgerServiceServicer:
 
     def SummarizeLines(self, request, context):
         """SummarizeLines sums a billing account's lines by organisation, SKU, project and partner: those below
-        the horizon with an event time before the end, without those that an earlier invoice took.
+        the watermark with an event time before the end, without those that an earlier invoice took.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -417,10 +417,10 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.CheckLedgerRequest.FromString,
                     response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.CheckLedgerResponse.SerializeToString,
             ),
-            'FixHorizon': grpc.unary_unary_rpc_method_handler(
-                    servicer.FixHorizon,
-                    request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixHorizonRequest.FromString,
-                    response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixHorizonResponse.SerializeToString,
+            'FixWatermark': grpc.unary_unary_rpc_method_handler(
+                    servicer.FixWatermark,
+                    request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkRequest.FromString,
+                    response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkResponse.SerializeToString,
             ),
             'SummarizeLines': grpc.unary_unary_rpc_method_handler(
                     servicer.SummarizeLines,
@@ -881,7 +881,7 @@ class LedgerService:
             _registered_method=True)
 
     @staticmethod
-    def FixHorizon(request,
+    def FixWatermark(request,
             target,
             options=(),
             channel_credentials=None,
@@ -894,9 +894,9 @@ class LedgerService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/apportion.ledger.v1.LedgerService/FixHorizon',
-            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixHorizonRequest.SerializeToString,
-            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixHorizonResponse.FromString,
+            '/apportion.ledger.v1.LedgerService/FixWatermark',
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkRequest.SerializeToString,
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkResponse.FromString,
             options,
             channel_credentials,
             insecure,

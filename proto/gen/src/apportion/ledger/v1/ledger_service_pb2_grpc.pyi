@@ -76,13 +76,13 @@ class LedgerServiceStub:
     """
     CheckLedger: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.CheckLedgerRequest, ledger_service_pb2.CheckLedgerResponse]
     """CheckLedger runs the ledger's invariants and names what breaks one."""
-    FixHorizon: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.FixHorizonRequest, ledger_service_pb2.FixHorizonResponse]
-    """FixHorizon fixes a point below which no line can appear any more, and tells which lanes have the
+    FixWatermark: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.FixWatermarkRequest, ledger_service_pb2.FixWatermarkResponse]
+    """FixWatermark fixes a point below which no line can appear any more, and tells which lanes have the
     period closed up to it.
     """
     SummarizeLines: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.SummarizeLinesRequest, ledger_service_pb2.SummarizeLinesResponse]
     """SummarizeLines sums a billing account's lines by organisation, SKU, project and partner: those below
-    the horizon with an event time before the end, without those that an earlier invoice took.
+    the watermark with an event time before the end, without those that an earlier invoice took.
     """
     AppendCharges: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.AppendChargesRequest, ledger_service_pb2.AppendChargesResponse]
     """AppendCharges writes charges that come outside the lanes, in bulk: the same charge again is a no-op,
@@ -147,13 +147,13 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """
     CheckLedger: aio.UnaryUnaryMultiCallable[ledger_service_pb2.CheckLedgerRequest, ledger_service_pb2.CheckLedgerResponse]  # type: ignore[assignment]
     """CheckLedger runs the ledger's invariants and names what breaks one."""
-    FixHorizon: aio.UnaryUnaryMultiCallable[ledger_service_pb2.FixHorizonRequest, ledger_service_pb2.FixHorizonResponse]  # type: ignore[assignment]
-    """FixHorizon fixes a point below which no line can appear any more, and tells which lanes have the
+    FixWatermark: aio.UnaryUnaryMultiCallable[ledger_service_pb2.FixWatermarkRequest, ledger_service_pb2.FixWatermarkResponse]  # type: ignore[assignment]
+    """FixWatermark fixes a point below which no line can appear any more, and tells which lanes have the
     period closed up to it.
     """
     SummarizeLines: aio.UnaryUnaryMultiCallable[ledger_service_pb2.SummarizeLinesRequest, ledger_service_pb2.SummarizeLinesResponse]  # type: ignore[assignment]
     """SummarizeLines sums a billing account's lines by organisation, SKU, project and partner: those below
-    the horizon with an event time before the end, without those that an earlier invoice took.
+    the watermark with an event time before the end, without those that an earlier invoice took.
     """
     AppendCharges: aio.UnaryUnaryMultiCallable[ledger_service_pb2.AppendChargesRequest, ledger_service_pb2.AppendChargesResponse]  # type: ignore[assignment]
     """AppendCharges writes charges that come outside the lanes, in bulk: the same charge again is a no-op,
@@ -291,12 +291,12 @@ class LedgerServiceServicer:
     ) -> typing.Union[ledger_service_pb2.CheckLedgerResponse, abc.Awaitable[ledger_service_pb2.CheckLedgerResponse]]:
         """CheckLedger runs the ledger's invariants and names what breaks one."""
 
-    def FixHorizon(
+    def FixWatermark(
         self,
-        request: ledger_service_pb2.FixHorizonRequest,
+        request: ledger_service_pb2.FixWatermarkRequest,
         context: _ServicerContext,
-    ) -> typing.Union[ledger_service_pb2.FixHorizonResponse, abc.Awaitable[ledger_service_pb2.FixHorizonResponse]]:
-        """FixHorizon fixes a point below which no line can appear any more, and tells which lanes have the
+    ) -> typing.Union[ledger_service_pb2.FixWatermarkResponse, abc.Awaitable[ledger_service_pb2.FixWatermarkResponse]]:
+        """FixWatermark fixes a point below which no line can appear any more, and tells which lanes have the
         period closed up to it.
         """
 
@@ -306,7 +306,7 @@ class LedgerServiceServicer:
         context: _ServicerContext,
     ) -> typing.Union[ledger_service_pb2.SummarizeLinesResponse, abc.Awaitable[ledger_service_pb2.SummarizeLinesResponse]]:
         """SummarizeLines sums a billing account's lines by organisation, SKU, project and partner: those below
-        the horizon with an event time before the end, without those that an earlier invoice took.
+        the watermark with an event time before the end, without those that an earlier invoice took.
         """
 
     def AppendCharges(

@@ -106,23 +106,23 @@ class AcceptedUsage(_message.Message):
     def __init__(self, event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., quantity: _Optional[bytes] = ..., event_time_us: _Optional[int] = ...) -> None: ...
 
 class AcceptedEntry(_message.Message):
-    __slots__ = ("seq", "usage", "period_close")
-    SEQ_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("entry_seq", "usage", "period_close")
+    ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     PERIOD_CLOSE_FIELD_NUMBER: _ClassVar[int]
-    seq: int
+    entry_seq: int
     usage: AcceptedUsage
     period_close: _lane_pb2.PeriodClose
-    def __init__(self, seq: _Optional[int] = ..., usage: _Optional[_Union[AcceptedUsage, _Mapping]] = ..., period_close: _Optional[_Union[_lane_pb2.PeriodClose, _Mapping]] = ...) -> None: ...
+    def __init__(self, entry_seq: _Optional[int] = ..., usage: _Optional[_Union[AcceptedUsage, _Mapping]] = ..., period_close: _Optional[_Union[_lane_pb2.PeriodClose, _Mapping]] = ...) -> None: ...
 
 class AcceptedBatch(_message.Message):
-    __slots__ = ("lane", "pos", "entries", "traces")
+    __slots__ = ("lane", "batch_seq", "entries", "traces")
     LANE_FIELD_NUMBER: _ClassVar[int]
-    POS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     TRACES_FIELD_NUMBER: _ClassVar[int]
     lane: int
-    pos: int
+    batch_seq: int
     entries: _containers.RepeatedCompositeFieldContainer[AcceptedEntry]
     traces: _containers.RepeatedCompositeFieldContainer[_lane_pb2.TraceRange]
-    def __init__(self, lane: _Optional[int] = ..., pos: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[AcceptedEntry, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ...) -> None: ...
+    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[AcceptedEntry, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ...) -> None: ...

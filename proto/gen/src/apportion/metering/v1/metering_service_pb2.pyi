@@ -180,22 +180,22 @@ class GetEventStatusRequest(_message.Message):
     def __init__(self, org_id: _Optional[str] = ..., request_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class EventStatus(_message.Message):
-    __slots__ = ("request_id", "state", "reason", "event_id", "lane", "pos", "seq")
+    __slots__ = ("request_id", "state", "reason", "event_id", "lane", "batch_seq", "entry_seq")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
-    POS_FIELD_NUMBER: _ClassVar[int]
-    SEQ_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     state: EventState
     reason: str
     event_id: str
     lane: int
-    pos: int
-    seq: int
-    def __init__(self, request_id: _Optional[str] = ..., state: _Optional[_Union[EventState, str]] = ..., reason: _Optional[str] = ..., event_id: _Optional[str] = ..., lane: _Optional[int] = ..., pos: _Optional[int] = ..., seq: _Optional[int] = ...) -> None: ...
+    batch_seq: int
+    entry_seq: int
+    def __init__(self, request_id: _Optional[str] = ..., state: _Optional[_Union[EventState, str]] = ..., reason: _Optional[str] = ..., event_id: _Optional[str] = ..., lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entry_seq: _Optional[int] = ...) -> None: ...
 
 class GetEventStatusResponse(_message.Message):
     __slots__ = ("statuses",)
@@ -306,22 +306,22 @@ class GetPipelineStatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class LaneStatus(_message.Message):
-    __slots__ = ("lane", "stream_seq", "stream_last_seq", "pos", "rated_pos", "posted_pos", "stopped_reason")
+    __slots__ = ("lane", "stream_seq", "stream_last_seq", "batch_seq", "rated_batch_seq", "posted_batch_seq", "stopped_reason")
     LANE_FIELD_NUMBER: _ClassVar[int]
     STREAM_SEQ_FIELD_NUMBER: _ClassVar[int]
     STREAM_LAST_SEQ_FIELD_NUMBER: _ClassVar[int]
-    POS_FIELD_NUMBER: _ClassVar[int]
-    RATED_POS_FIELD_NUMBER: _ClassVar[int]
-    POSTED_POS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
+    RATED_BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
+    POSTED_BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     STOPPED_REASON_FIELD_NUMBER: _ClassVar[int]
     lane: int
     stream_seq: int
     stream_last_seq: int
-    pos: int
-    rated_pos: int
-    posted_pos: int
+    batch_seq: int
+    rated_batch_seq: int
+    posted_batch_seq: int
     stopped_reason: str
-    def __init__(self, lane: _Optional[int] = ..., stream_seq: _Optional[int] = ..., stream_last_seq: _Optional[int] = ..., pos: _Optional[int] = ..., rated_pos: _Optional[int] = ..., posted_pos: _Optional[int] = ..., stopped_reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, lane: _Optional[int] = ..., stream_seq: _Optional[int] = ..., stream_last_seq: _Optional[int] = ..., batch_seq: _Optional[int] = ..., rated_batch_seq: _Optional[int] = ..., posted_batch_seq: _Optional[int] = ..., stopped_reason: _Optional[str] = ...) -> None: ...
 
 class GetPipelineStatusResponse(_message.Message):
     __slots__ = ("lanes", "event_count", "open_dead_letters", "drained", "stream_durable")

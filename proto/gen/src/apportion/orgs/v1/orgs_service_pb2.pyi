@@ -432,7 +432,7 @@ class InvoiceLine(_message.Message):
     def __init__(self, org_id: _Optional[str] = ..., sku: _Optional[str] = ..., project_id: _Optional[str] = ..., kind: _Optional[_Union[LineKindName, str]] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., gross: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_id: _Optional[str] = ..., partner_amount: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_from_account: _Optional[bool] = ..., line_count: _Optional[int] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
 
 class Invoice(_message.Message):
-    __slots__ = ("invoice_id", "billing_account_id", "period", "state", "number", "currency", "ledger_total", "total", "rounding_difference", "horizon", "parts", "documents", "lines", "created_at", "finalized_at")
+    __slots__ = ("invoice_id", "billing_account_id", "period", "state", "number", "currency", "ledger_total", "total", "rounding_difference", "watermark", "parts", "documents", "lines", "created_at", "finalized_at")
     INVOICE_ID_FIELD_NUMBER: _ClassVar[int]
     BILLING_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
@@ -442,7 +442,7 @@ class Invoice(_message.Message):
     LEDGER_TOTAL_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     ROUNDING_DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
-    HORIZON_FIELD_NUMBER: _ClassVar[int]
+    WATERMARK_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
     DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
     LINES_FIELD_NUMBER: _ClassVar[int]
@@ -457,13 +457,13 @@ class Invoice(_message.Message):
     ledger_total: _decimal_pb2.Decimal
     total: _money_pb2.Money
     rounding_difference: _decimal_pb2.Decimal
-    horizon: int
+    watermark: int
     parts: _containers.RepeatedCompositeFieldContainer[InvoiceOrgPart]
     documents: _containers.RepeatedCompositeFieldContainer[InvoiceDocument]
     lines: _containers.RepeatedCompositeFieldContainer[InvoiceLine]
     created_at: _timestamp_pb2.Timestamp
     finalized_at: _timestamp_pb2.Timestamp
-    def __init__(self, invoice_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., period: _Optional[str] = ..., state: _Optional[_Union[InvoiceState, str]] = ..., number: _Optional[str] = ..., currency: _Optional[str] = ..., ledger_total: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., rounding_difference: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., horizon: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[InvoiceOrgPart, _Mapping]]] = ..., documents: _Optional[_Iterable[_Union[InvoiceDocument, _Mapping]]] = ..., lines: _Optional[_Iterable[_Union[InvoiceLine, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finalized_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    def __init__(self, invoice_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., period: _Optional[str] = ..., state: _Optional[_Union[InvoiceState, str]] = ..., number: _Optional[str] = ..., currency: _Optional[str] = ..., ledger_total: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., rounding_difference: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., watermark: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[InvoiceOrgPart, _Mapping]]] = ..., documents: _Optional[_Iterable[_Union[InvoiceDocument, _Mapping]]] = ..., lines: _Optional[_Iterable[_Union[InvoiceLine, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finalized_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GenerateInvoiceRequest(_message.Message):
     __slots__ = ("billing_account_id", "period", "request_id")

@@ -274,7 +274,7 @@ class OrgsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GenerateInvoice(self, request, context):
-        """GenerateInvoice drafts the invoice of a billing account and period; the same horizon gives the same
+        """GenerateInvoice drafts the invoice of a billing account and period; the same watermark gives the same
         content. A draft that exists is drawn up afresh.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -73,7 +73,7 @@ class OrgsServiceStub:
     until when that answer holds under the revision named. An empty request asks for the revision only.
     """
     GenerateInvoice: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.GenerateInvoiceRequest, orgs_service_pb2.GenerateInvoiceResponse]
-    """GenerateInvoice drafts the invoice of a billing account and period; the same horizon gives the same
+    """GenerateInvoice drafts the invoice of a billing account and period; the same watermark gives the same
     content. A draft that exists is drawn up afresh.
     """
     FinalizeInvoice: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.FinalizeInvoiceRequest, orgs_service_pb2.FinalizeInvoiceResponse]
@@ -152,7 +152,7 @@ class OrgsServiceAsyncStub(OrgsServiceStub):
     until when that answer holds under the revision named. An empty request asks for the revision only.
     """
     GenerateInvoice: aio.UnaryUnaryMultiCallable[orgs_service_pb2.GenerateInvoiceRequest, orgs_service_pb2.GenerateInvoiceResponse]  # type: ignore[assignment]
-    """GenerateInvoice drafts the invoice of a billing account and period; the same horizon gives the same
+    """GenerateInvoice drafts the invoice of a billing account and period; the same watermark gives the same
     content. A draft that exists is drawn up afresh.
     """
     FinalizeInvoice: aio.UnaryUnaryMultiCallable[orgs_service_pb2.FinalizeInvoiceRequest, orgs_service_pb2.FinalizeInvoiceResponse]  # type: ignore[assignment]
@@ -293,7 +293,7 @@ class OrgsServiceServicer:
         request: orgs_service_pb2.GenerateInvoiceRequest,
         context: _ServicerContext,
     ) -> typing.Union[orgs_service_pb2.GenerateInvoiceResponse, abc.Awaitable[orgs_service_pb2.GenerateInvoiceResponse]]:
-        """GenerateInvoice drafts the invoice of a billing account and period; the same horizon gives the same
+        """GenerateInvoice drafts the invoice of a billing account and period; the same watermark gives the same
         content. A draft that exists is drawn up afresh.
         """
 

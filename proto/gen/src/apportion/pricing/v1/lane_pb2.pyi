@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RatedCharge(_message.Message):
-    __slots__ = ("charge_id", "event_id", "org_id", "project_id", "billing_account_id", "mapping_id", "sku", "sku_type", "quantity", "currency", "amount", "event_time_us", "period", "seq")
+    __slots__ = ("charge_id", "event_id", "org_id", "project_id", "billing_account_id", "mapping_id", "sku", "sku_type", "quantity", "currency", "amount", "event_time_us", "period", "entry_seq")
     CHARGE_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
@@ -23,7 +23,7 @@ class RatedCharge(_message.Message):
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_US_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
-    SEQ_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     charge_id: bytes
     event_id: bytes
     org_id: bytes
@@ -37,41 +37,41 @@ class RatedCharge(_message.Message):
     amount: bytes
     event_time_us: int
     period: str
-    seq: int
-    def __init__(self, charge_id: _Optional[bytes] = ..., event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., billing_account_id: _Optional[bytes] = ..., mapping_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., sku_type: _Optional[str] = ..., quantity: _Optional[bytes] = ..., currency: _Optional[str] = ..., amount: _Optional[bytes] = ..., event_time_us: _Optional[int] = ..., period: _Optional[str] = ..., seq: _Optional[int] = ...) -> None: ...
+    entry_seq: int
+    def __init__(self, charge_id: _Optional[bytes] = ..., event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., billing_account_id: _Optional[bytes] = ..., mapping_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., sku_type: _Optional[str] = ..., quantity: _Optional[bytes] = ..., currency: _Optional[str] = ..., amount: _Optional[bytes] = ..., event_time_us: _Optional[int] = ..., period: _Optional[str] = ..., entry_seq: _Optional[int] = ...) -> None: ...
 
-class Refusal(_message.Message):
-    __slots__ = ("event_id", "org_id", "seq", "reason", "detail")
+class Rejection(_message.Message):
+    __slots__ = ("event_id", "org_id", "entry_seq", "reason", "detail")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
-    SEQ_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
     event_id: bytes
     org_id: bytes
-    seq: int
+    entry_seq: int
     reason: str
     detail: str
-    def __init__(self, event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., seq: _Optional[int] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
+    def __init__(self, event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., entry_seq: _Optional[int] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class RatedBatch(_message.Message):
-    __slots__ = ("lane", "pos", "catalog_revision", "orgs_revision", "charges", "refusals", "period_closes", "traces", "entry_count")
+    __slots__ = ("lane", "batch_seq", "catalog_revision", "orgs_revision", "charges", "rejections", "period_closes", "traces", "entry_count")
     LANE_FIELD_NUMBER: _ClassVar[int]
-    POS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
     ORGS_REVISION_FIELD_NUMBER: _ClassVar[int]
     CHARGES_FIELD_NUMBER: _ClassVar[int]
-    REFUSALS_FIELD_NUMBER: _ClassVar[int]
+    REJECTIONS_FIELD_NUMBER: _ClassVar[int]
     PERIOD_CLOSES_FIELD_NUMBER: _ClassVar[int]
     TRACES_FIELD_NUMBER: _ClassVar[int]
     ENTRY_COUNT_FIELD_NUMBER: _ClassVar[int]
     lane: int
-    pos: int
+    batch_seq: int
     catalog_revision: int
     orgs_revision: int
     charges: _containers.RepeatedCompositeFieldContainer[RatedCharge]
-    refusals: _containers.RepeatedCompositeFieldContainer[Refusal]
+    rejections: _containers.RepeatedCompositeFieldContainer[Rejection]
     period_closes: _containers.RepeatedCompositeFieldContainer[_lane_pb2.PeriodClose]
     traces: _containers.RepeatedCompositeFieldContainer[_lane_pb2.TraceRange]
     entry_count: int
-    def __init__(self, lane: _Optional[int] = ..., pos: _Optional[int] = ..., catalog_revision: _Optional[int] = ..., orgs_revision: _Optional[int] = ..., charges: _Optional[_Iterable[_Union[RatedCharge, _Mapping]]] = ..., refusals: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., entry_count: _Optional[int] = ...) -> None: ...
+    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., catalog_revision: _Optional[int] = ..., orgs_revision: _Optional[int] = ..., charges: _Optional[_Iterable[_Union[RatedCharge, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[Rejection, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., entry_count: _Optional[int] = ...) -> None: ...

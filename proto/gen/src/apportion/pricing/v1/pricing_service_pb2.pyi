@@ -111,7 +111,7 @@ class Tier(_message.Message):
     price: _decimal_pb2.Decimal
     def __init__(self, threshold: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ...) -> None: ...
 
-class TierLadder(_message.Message):
+class Tiers(_message.Message):
     __slots__ = ("tiers",)
     TIERS_FIELD_NUMBER: _ClassVar[int]
     tiers: _containers.RepeatedCompositeFieldContainer[Tier]
@@ -232,8 +232,8 @@ class Override(_message.Message):
     sku: str
     included_qty: _decimal_pb2.Decimal
     overage_price: _decimal_pb2.Decimal
-    tiers: TierLadder
-    def __init__(self, sku: _Optional[str] = ..., included_qty: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., overage_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., tiers: _Optional[_Union[TierLadder, _Mapping]] = ...) -> None: ...
+    tiers: Tiers
+    def __init__(self, sku: _Optional[str] = ..., included_qty: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., overage_price: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., tiers: _Optional[_Union[Tiers, _Mapping]] = ...) -> None: ...
 
 class SetEntitlementRequest(_message.Message):
     __slots__ = ("org_id", "billing_account_id", "plan_id", "overrides", "effective_at", "request_id")
@@ -330,7 +330,7 @@ class ListChargesRequest(_message.Message):
     def __init__(self, org_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class Charge(_message.Message):
-    __slots__ = ("charge_id", "event_id", "org_id", "project_id", "billing_account_id", "sku", "quantity", "quantity_before", "amount", "event_time", "period", "mode", "lane", "pos", "seq", "catalog_revision", "orgs_revision")
+    __slots__ = ("charge_id", "event_id", "org_id", "project_id", "billing_account_id", "sku", "quantity", "quantity_before", "amount", "event_time", "period", "mode", "lane", "batch_seq", "entry_seq", "catalog_revision", "orgs_revision")
     CHARGE_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
@@ -344,8 +344,8 @@ class Charge(_message.Message):
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     LANE_FIELD_NUMBER: _ClassVar[int]
-    POS_FIELD_NUMBER: _ClassVar[int]
-    SEQ_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
     ORGS_REVISION_FIELD_NUMBER: _ClassVar[int]
     charge_id: str
@@ -361,11 +361,11 @@ class Charge(_message.Message):
     period: str
     mode: EngineMode
     lane: int
-    pos: int
-    seq: int
+    batch_seq: int
+    entry_seq: int
     catalog_revision: int
     orgs_revision: int
-    def __init__(self, charge_id: _Optional[str] = ..., event_id: _Optional[str] = ..., org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., sku: _Optional[str] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., quantity_before: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., period: _Optional[str] = ..., mode: _Optional[_Union[EngineMode, str]] = ..., lane: _Optional[int] = ..., pos: _Optional[int] = ..., seq: _Optional[int] = ..., catalog_revision: _Optional[int] = ..., orgs_revision: _Optional[int] = ...) -> None: ...
+    def __init__(self, charge_id: _Optional[str] = ..., event_id: _Optional[str] = ..., org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., sku: _Optional[str] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., quantity_before: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., period: _Optional[str] = ..., mode: _Optional[_Union[EngineMode, str]] = ..., lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entry_seq: _Optional[int] = ..., catalog_revision: _Optional[int] = ..., orgs_revision: _Optional[int] = ...) -> None: ...
 
 class ListChargesResponse(_message.Message):
     __slots__ = ("charges", "next_page_token")

@@ -1,0 +1,1 @@
+"""What runs the product on one machine, for development and tests: servers, keys, fixtures."""

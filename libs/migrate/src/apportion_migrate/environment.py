@@ -1,0 +1,264 @@
+"""What every service's migrations/env.py runs: Alembic against a given connection, a URL, or none (SQL as text).
+
+Beside Alembic's version table it keeps the checksums of the applied revisions, written in each revision's own
+transaction. A version table that Alembic made before (32 characters) is widened first.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, MutableMapping
+from contextlib import nullcontext
+from typing import Any, Final, Literal
+
+from alembic import context
+from alembic.ddl.postgresql import PostgresqlImpl
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.script import ScriptDirectory
+from sqlalchemy import Column, Connection, Engine, MetaData, PrimaryKeyConstraint, Table, Text, create_engine
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import NullPool
+
+from apportion_migrate.checksums import (
+    CREATE_CHECKSUM_TABLE,
+    checksum,
+    delete_statement,
+    insert_statement,
+)
+from apportion_migrate.locks import LOCK_WAIT_S, service_lock
+from apportion_migrate.revision import RevisionNotes
+
+LOCK_TIMEOUT_MS: Final = 2_000
+"""Longest wait for a table lock: while DDL waits for its lock, every later query on the table waits behind it."""
+STATEMENT_TIMEOUT_MS: Final = 15_000
+CLIENT_CHECK_INTERVAL_MS: Final = 1_000
+"""How soon the server notices that the runner is gone, and gives up the statement it was on."""
+APPLICATION_NAME_MAX_BYTES: Final = 63
+
+_CHANGING: Final = frozenset({"upgrade", "downgrade", "do_stamp"})
+"""What Alembic's commands call the functions that give the steps to take."""
+
+NameType = Literal["schema", "table", "column", "index", "unique_constraint", "foreign_key_constraint"]
+
+
+class WideVersionImpl(PostgresqlImpl):
+    """PostgreSQL as Alembic knows it, with room in the version table for the plan's file names (Alembic's has 32)."""
+
+    __dialect__ = "postgresql"
+
+    def version_table_impl(
+        self, *, version_table: str, version_table_schema: str | None, version_table_pk: bool, **_: Any
+    ) -> Table:
+        """The version table, with a text column."""
+        table = Table(
+            version_table, MetaData(), Column("version_num", Text, nullable=False), schema=version_table_schema
+        )
+        if version_table_pk:
+            table.append_constraint(PrimaryKeyConstraint("version_num", name=f"{version_table}_pkc"))
+        return table
+
+
+class MigrationSettingError(RuntimeError):
+    """An environment variable that a migration needs is missing or unusable."""
+
+
+def url_setting(service: str) -> str:
+    """The name of the environment variable with the URL of a service's database owner."""
+    return f"{service.upper()}_MIGRATION_DATABASE_URL"
+
+
+def migration_url(service: str, environ: Mapping[str, str] | None = None, variable: str | None = None) -> URL:
+    """The URL of a service's database for its migrating owner, or the one in another environment variable.
+
+    Raises MigrationSettingError when it is not set or is none.
+    """
+    variable = variable or url_setting(service)
+    text = (os.environ if environ is None else environ).get(variable, "")
+    if not text:
+        raise MigrationSettingError(f"Set {variable} to the URL of the database of {service}.")
+    try:
+        return psycopg_url(text)
+    except ArgumentError:
+        # Without the cause: it would repeat the text, which may hold a password.
+        raise MigrationSettingError(f"{variable} is not the URL of a database.") from None
+
+
+def require_urls(services: Iterable[str], environ: Mapping[str, str] | None = None) -> None:
+    """See that every service's URL is set and is one; MigrationSettingError names all that are missing at once."""
+    values = os.environ if environ is None else environ
+    missing = [url_setting(service) for service in services if not values.get(url_setting(service))]
+    if missing:
+        raise MigrationSettingError(
+            f"Set {', '.join(missing)}: each to the URL of its service's database, as its owner."
+        )
+    for service in services:
+        migration_url(service, environ)
+
+
+def psycopg_url(text: str) -> URL:
+    """A PostgreSQL URL for psycopg, whatever driver it names."""
+    return make_url(text).set(drivername="postgresql+psycopg")
+
+
+def migration_engine(url: URL) -> Engine:
+    """An engine whose connections end with their use: a migration keeps no idle session."""
+    return create_engine(url, poolclass=NullPool)
+
+
+def session_settings(service: str) -> dict[str, str]:
+    """The settings of a migrating session; milliseconds where they are times."""
+    name = f"apportion-migrate {service} {socket.gethostname()}:{os.getpid()}"
+    return {
+        "lock_timeout": str(LOCK_TIMEOUT_MS),
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "client_connection_check_interval": str(CLIENT_CHECK_INTERVAL_MS),
+        "application_name": name.encode()[:APPLICATION_NAME_MAX_BYTES].decode(errors="ignore"),
+    }
+
+
+def apply_session_settings(connection: Connection, service: str) -> None:
+    """Set the session settings on a connection.
+
+    A transaction that the caller has open stays open; otherwise none is left open, so that Alembic commits its own.
+    """
+    outside = not connection.in_transaction()
+    for name, value in session_settings(service).items():
+        connection.exec_driver_sql("SELECT set_config(%s, %s, false)", (name, value))
+    if outside:
+        connection.commit()
+
+
+def run(metadata: MetaData, service: str) -> None:
+    """Run the Alembic command at hand for a service: the body of its env.py.
+
+    Online it uses the Connection in `config.attributes["connection"]`, whose caller holds the service's lock; or else
+    takes the lock itself, on the Engine there or on the URL in <SERVICE>_MIGRATION_DATABASE_URL
+    (MigrationSettingError when it is not set), waiting for `config.attributes["lock_wait_s"]` at most. Offline it
+    writes SQL. Each revision has its own transaction; the version table lies in the first schema of the search path.
+    `metadata` is what autogenerate compares with: only its tables, so partitions and foreign tables do not show as
+    differences.
+    """
+    options = _options(metadata, service)
+    if context.is_offline_mode():
+        options |= {"dialect_name": "postgresql", "literal_binds": True, "dialect_opts": {"paramstyle": "named"}}
+        _run(service, options, lambda statement: context.get_context().impl.static_output(f"{statement};\n"))
+        return
+    given = context.config.attributes.get("connection")
+    if isinstance(given, Connection):
+        _run_online(given, service, options)
+        return
+    engine = given if isinstance(given, Engine) else migration_engine(migration_url(service))
+    with engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT")
+        apply_session_settings(connection, service)
+        wait_s = context.config.attributes.get("lock_wait_s", LOCK_WAIT_S)
+        with service_lock(connection, service, wait_s=wait_s) if _changes() else nullcontext():
+            connection.execution_options(isolation_level="READ COMMITTED")
+            _run_online(connection, service, options)
+            connection.commit()
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+
+
+def widen_version_table(connection: Connection) -> None:
+    """Make room in a version table that Alembic made on its own: text keeps the stored bytes, so nothing is rewritten.
+
+    A transaction that the caller has open stays open; otherwise none is left open.
+    """
+    outside = not connection.in_transaction()
+    narrow = connection.exec_driver_sql(
+        "SELECT 1 FROM pg_attribute WHERE attrelid = to_regclass('alembic_version') AND attname = 'version_num'"
+        " AND atttypid <> 'text'::regtype"
+    ).first()
+    if narrow is not None:
+        connection.exec_driver_sql("ALTER TABLE alembic_version ALTER COLUMN version_num TYPE text")
+    if outside:
+        connection.commit()
+
+
+def _changes() -> bool:
+    """Whether the command at hand changes the database; `current`, `check` and autogenerate only look."""
+    context.configure(dialect_name="postgresql")
+    return getattr(context.get_context().opts.get("fn"), "__name__", "") in _CHANGING
+
+
+def _run_online(connection: Connection, service: str, options: dict[str, Any]) -> None:
+    """Migrate through a connection."""
+    apply_session_settings(connection, service)
+    if _changes():
+        widen_version_table(connection)
+
+    def execute(statement: str) -> None:
+        outside = not connection.in_transaction()
+        connection.exec_driver_sql(statement)
+        if outside:
+            connection.commit()
+
+    _run(service, {"connection": connection, **options}, execute)
+
+
+def _run(service: str, options: dict[str, Any], execute: Callable[[str], None]) -> None:
+    """Run the command; each revision under its own time-outs, each leaving its checksum."""
+    changes = _changes()
+    context.configure(**options)
+    # Alembic keeps its options in one dictionary, which the second configure() below changes.
+    settings = dict(context.get_context().opts)
+    known = _checksums_of_steps(settings, service) if changes else {}
+
+    def record(ctx: MigrationContext, step: MigrationInfo, heads: Collection[Any], run_args: Mapping[str, Any]) -> None:
+        ctx.execute(CREATE_CHECKSUM_TABLE)
+        for revision in step.up_revision_ids:
+            if not step.is_upgrade:
+                ctx.execute(delete_statement(revision))
+            elif revision in known:
+                ctx.execute(insert_statement(revision, known[revision], adopted=step.is_stamp))
+
+    def timed(heads: Any, ctx: MigrationContext) -> Iterator[Any]:
+        for step in settings["fn"](heads, ctx):
+            notes = getattr(getattr(getattr(step, "revision", None), "module", None), "NOTES", None)
+            for statement in _timeout_statements(notes):
+                execute(statement)
+            yield step
+
+    context.configure(**options, fn=timed, on_version_apply=record)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+def _checksums_of_steps(settings: Mapping[str, Any], service: str) -> dict[str, str]:
+    """The checksums of the revisions that the command will touch.
+
+    Taken before the command runs: a revision can be written as text only while no other is being applied.
+    """
+    migration = context.get_context()
+    script: ScriptDirectory = settings["script"]
+    steps = settings["fn"](migration.get_current_heads(), migration)
+    revisions = [revision for step in steps for revision in step.info.up_revision_ids]
+    if migration.connection is not None and not migration.as_sql:
+        migration.connection.commit()
+    return {revision: checksum(script.get_revision(revision), service) for revision in revisions}
+
+
+def _timeout_statements(notes: RevisionNotes | None) -> Iterable[str]:
+    """The statements that set a revision's time-outs: the usual ones, or what its notes give a reason for."""
+    lock = notes.lock_timeout_ms if notes is not None else None
+    statement = notes.statement_timeout_ms if notes is not None else None
+    yield f"SET lock_timeout = {lock or LOCK_TIMEOUT_MS}"
+    yield f"SET statement_timeout = {statement or STATEMENT_TIMEOUT_MS}"
+
+
+def _options(metadata: MetaData, service: str) -> dict[str, Any]:
+    """Alembic's options, the same online and offline; `service` is for the helpers in ops."""
+    tables = {table.name for table in metadata.tables.values()}
+
+    def include_name(name: str | None, kind: NameType, _parents: MutableMapping[Any, str | None]) -> bool:
+        return kind != "table" or name in tables
+
+    return {
+        "target_metadata": metadata,
+        "service": service,
+        "include_name": include_name,
+        "compare_type": True,
+        "transaction_per_migration": True,
+    }

@@ -1,0 +1,49 @@
+"""A point below which no line can appear any more (the ledger facts on late commits)."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, NamedTuple
+from uuid import UUID
+
+from apportion_common.db.unit_of_work import Database
+from apportion_common.ids import LANES
+
+from apportion_ledger import errors
+from apportion_ledger.app.ports import WatermarkStore
+from apportion_ledger.limits import WATERMARK_POLL_MS, WATERMARK_WAIT_MS
+
+_POLLS: Final = WATERMARK_WAIT_MS // WATERMARK_POLL_MS
+
+
+class Watermark(NamedTuple):
+    """The point, and what is closed below it."""
+
+    watermark: int
+    period_closed: bool
+    closed_org_ids: list[UUID]
+
+
+class Watermarks:
+    """Fixes horizons."""
+
+    def __init__(self, database: Database, store: WatermarkStore) -> None:
+        self._database = database
+        self._store = store
+
+    async def fix(self, period: str) -> Watermark:
+        """Wait until every transaction in progress at the call is over; then nothing below the horizon changes.
+
+        The largest id would not do: a transaction that took its id earlier may commit later. Raises Unavailable
+        HORIZON_BUSY after HORIZON_WAIT_MS.
+        """
+        async with self._database.transaction() as tx:
+            target = await self._store.own(tx)
+        for _ in range(_POLLS):
+            async with self._database.read() as connection:
+                watermark = await self._store.oldest_running(connection)
+                if watermark >= target:
+                    lane_count, org_ids = await self._store.closed(connection, period, watermark)
+                    return Watermark(watermark, lane_count == LANES, org_ids)
+            await asyncio.sleep(WATERMARK_POLL_MS / 1_000)
+        raise errors.watermark_busy()

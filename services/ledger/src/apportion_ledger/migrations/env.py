@@ -1,0 +1,6 @@
+from __future__ import annotations
+
+from apportion_ledger.store.tables import metadata
+from apportion_migrate.environment import run
+
+run(metadata, service="ledger")

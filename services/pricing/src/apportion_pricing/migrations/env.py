@@ -1,0 +1,6 @@
+from __future__ import annotations
+
+from apportion_migrate.environment import run
+from apportion_pricing.store.tables import metadata
+
+run(metadata, service="pricing")
