@@ -28,9 +28,10 @@ from decimal import Decimal
 from uuid import UUID
 
 import psycopg
-from apportion_cli import naming
-from apportion_cli.stack.layout import Layout, client_environment
-from apportion_cli.stack.supervisor import LocalStack
+from apportion_client import naming
+from apportion_client.settings import client_environment
+from apportion_dev.stack.layout import Layout
+from apportion_dev.stack.supervisor import LocalStack
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MONTH = ROOT / "examples" / "flights-2013-01"
@@ -169,7 +170,7 @@ def main() -> int:
         stack = LocalStack(Layout(pathlib.Path(name) / "data"))
         with stack:
             layout = Layout(pathlib.Path(name) / "data")
-            environment = {**os.environ, **client_environment(layout, stack.state())}
+            environment = {**os.environ, **client_environment(layout.root, stack.state())}
             bench = Bench(stack, environment)
             prepared = [list(rows(f"x{number}-")) for number in range(args.times)]
             for run in range(1, args.runs + 1):

@@ -31,9 +31,9 @@ import dkim
 import grpc
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
-from apportion_cli.stack.layout import Layout
-from apportion_cli.stack.supervisor import LocalStack
 from apportion_common.clock import SystemClock
+from apportion_dev.stack.layout import Layout
+from apportion_dev.stack.supervisor import LocalStack
 from apportion_identity.app.judge_mail import JudgeMail
 from apportion_identity.domain.mail.types import Envelope
 from apportion_identity.store.dns import DnsResolver

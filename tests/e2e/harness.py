@@ -26,25 +26,30 @@ import psycopg
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
-from apportion_cli import naming, scenario
-from apportion_cli.client import CALL_TIMEOUT_S, Services, reason_of
+from apportion_cli import scenario
 from apportion_cli.display import Bar
 from apportion_cli.ingest.batches import Batcher, Rejection
 from apportion_cli.ingest.checkpoint import Checkpoint
 from apportion_cli.ingest.events import CompactEvents, ReadableEvents
 from apportion_cli.ingest.rows import Row, read_rows
 from apportion_cli.ingest.sender import Tally, send
-from apportion_cli.paging import dead_letters_of, lines_of
-from apportion_cli.stack.credentials import mint
-from apportion_cli.stack.environment import database
-from apportion_cli.stack.layout import SERVICES, Layout, client_environment, client_settings
-from apportion_cli.stack.options import StackOptions
-from apportion_cli.stack.supervisor import LocalStack
 from apportion_cli.verify.collect import collect, names_of
 from apportion_cli.verify.expected import expected_figures
 from apportion_cli.verify.figures import Compared, compare
 from apportion_cli.verify.found import found_figures
+from apportion_client import naming
+from apportion_client.digests import diff_digests, line_digests
+from apportion_client.drain import is_closed
+from apportion_client.failures import reason_of
+from apportion_client.pages import dead_letters_of, lines_of
+from apportion_client.services import CALL_TIMEOUT_S, Services
+from apportion_client.settings import SERVICES, client_environment, client_settings
 from apportion_common.grpc.client import Channels
+from apportion_dev.stack.credentials import mint
+from apportion_dev.stack.environment import database
+from apportion_dev.stack.layout import Layout
+from apportion_dev.stack.options import StackOptions
+from apportion_dev.stack.supervisor import LocalStack
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
@@ -150,7 +155,7 @@ class System:
     @property
     def environment(self) -> dict[str, str]:
         """The variables by which a command finds this stack."""
-        return client_environment(self.stack.layout, self.stack.state())
+        return client_environment(self.stack.layout.root, self.stack.state())
 
     def token(
         self, *, org_id: UUID | None = None, roles: Sequence[str] = ("Admin",), ttl_s: int = 900, age_s: int = 0
@@ -257,10 +262,7 @@ class System:
         """Wait until a period's close has reached the ledger."""
 
         async def closed() -> bool:
-            answer = await self.services.ledger.FixWatermark(
-                ledger.FixWatermarkRequest(period=period), timeout=CALL_TIMEOUT_S
-            )
-            return answer.period_closed or (bool(org_ids) and set(org_ids) <= set(answer.closed_org_ids))
+            return await is_closed(self.services, period, org_ids)
 
         await until(closed, timeout_s, f"{period} is closed")
 
@@ -274,22 +276,13 @@ class System:
 
     async def line_digests(self, *, org: UUID | None = None, period: str = "") -> list[ledger.LineDigest]:
         """The digest of every line."""
-        pages = self.services.ledger.ListLineDigests(
-            ledger.ListLineDigestsRequest(scope=_scope(org, period)), timeout=CALL_TIMEOUT_S
-        )
-        return [digest async for page in pages for digest in page.digests]
+        return [digest async for digest in line_digests(self.services, _scope(org, period))]
 
     async def differences(
         self, digests: Sequence[ledger.LineDigest], *, org: UUID | None = None, period: str = ""
     ) -> list[ledger.LineDifference]:
         """What differs between this ledger and the line digests of another one."""
-
-        async def requests() -> AsyncIterator[ledger.DiffDigestRequest]:
-            yield ledger.DiffDigestRequest(scope=_scope(org, period))
-            for chunk in _chunks(digests, 10_000):
-                yield ledger.DiffDigestRequest(digests=chunk)
-
-        answer = await self.services.ledger.DiffDigest(requests(), timeout=CALL_TIMEOUT_S)
+        answer = await diff_digests(self.services, _scope(org, period), digests)
         assert answer.difference_count >= len(answer.differences)
         return list(answer.differences)
 

@@ -10,8 +10,8 @@ import pytest
 import pytest_asyncio
 from apportion.common.v1 import audit_pb2
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
-from apportion_cli.client import CALL_TIMEOUT_S
 from apportion_cli.scenario import Step
+from apportion_client.services import CALL_TIMEOUT_S
 from harness import FLIGHTS, System, org_of, refusal, rows_of
 
 PREFIX = "audited-"

@@ -13,7 +13,7 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion.pricing.v1 import pricing_service_pb2 as pricing
-from apportion_cli.client import CALL_TIMEOUT_S
+from apportion_client.services import CALL_TIMEOUT_S
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal
 from harness import COMMITTED, FLIGHTS, Refusal, System, org_of, refusal

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.pricing.v1 import pricing_service_pb2 as pricing
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S
 from apportion_cli.ingest.rows import Row
 from apportion_cli.scenario import Step, instant
+from apportion_client import naming
+from apportion_client.services import CALL_TIMEOUT_S
 from google.type.decimal_pb2 import Decimal
 from harness import COMMITTED, FLIGHTS, System, org_of
 

@@ -9,9 +9,9 @@ from uuid import UUID
 import pytest
 import pytest_asyncio
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
-from apportion_cli import naming
 from apportion_cli.ingest.rows import Row
 from apportion_cli.scenario import Step
+from apportion_client import naming
 from apportion_common.ids import charge_id, event_id
 from harness import COMMITTED, ENQUEUED, FIRST_EVENTS, FLIGHTS, System, org_of, rows_of
 

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
-from apportion_cli.stack.environment import machine_environment
-from apportion_cli.stack.layout import DATA_FOLDER_SETTING
+from apportion_client.local_stack import DATA_FOLDER_SETTING
+from apportion_dev.stack.environment import machine_environment
 from harness import HARD_MONTH
 
 APPORTION = Path(sys.executable).parent / "apportion"

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest_asyncio
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_cli.client import CALL_TIMEOUT_S
 from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
+from apportion_client.services import CALL_TIMEOUT_S
 from harness import COMMITTED, FIRST_EVENTS, FLIGHTS, System, org_of, rows_of
 
 PREFIX = "again-"

@@ -13,7 +13,7 @@ from access_world import LocalIssuer
 from apportion.common.v1 import audit_pb2
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
-from apportion_cli.client import CALL_TIMEOUT_S
+from apportion_client.services import CALL_TIMEOUT_S
 from apportion_common.clock import SystemClock
 from apportion_common.settings import SERVICES
 from apportion_dev.local.keys import TokenSigningKey

@@ -21,10 +21,10 @@ import pytest
 import pytest_asyncio
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_cli.client import CALL_TIMEOUT_S
 from apportion_cli.ingest.events import ReadableEvents
-from apportion_cli.stack.environment import database
+from apportion_client.services import CALL_TIMEOUT_S
 from apportion_common.ids import lane_of
+from apportion_dev.stack.environment import database
 from harness import FLIGHTS, Span, System, org_of, rows_of, until
 from psycopg.conninfo import make_conninfo
 

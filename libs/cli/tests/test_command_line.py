@@ -6,7 +6,7 @@ import grpc
 import pytest
 from apportion_cli.commands.call import _parse
 from apportion_cli.main import app
-from apportion_cli.reflection import MethodUnknown, reflect
+from apportion_client.reflection import MethodUnknown, reflect
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2_grpc

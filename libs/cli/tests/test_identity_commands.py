@@ -8,11 +8,11 @@ from datetime import timedelta
 import grpc
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as identity
-from apportion_cli.client import describe
 from apportion_cli.commands import claim
 from apportion_cli.commands.audit import changes
 from apportion_cli.display import counted, when, word
 from apportion_cli.main import app
+from apportion_client.failures import describe
 from google.protobuf import any_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import error_details_pb2, status_pb2

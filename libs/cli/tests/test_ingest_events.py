@@ -8,9 +8,9 @@ from uuid import UUID
 
 import pytest
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_cli import naming
 from apportion_cli.ingest.events import CompactEvents, ReadableEvents, RowRejected, time_us
 from apportion_cli.ingest.rows import FileProblem, Row
+from apportion_client import naming
 from hypothesis import given
 from hypothesis import strategies as st
 

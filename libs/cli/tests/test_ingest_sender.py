@@ -10,13 +10,13 @@ import grpc
 import pytest
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.metering.v1 import metering_service_pb2_grpc as metering_grpc
-from apportion_cli import client
 from apportion_cli.display import Bar
 from apportion_cli.ingest.batches import WORKERS, Batcher
 from apportion_cli.ingest.checkpoint import Checkpoint, Progress
 from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
 from apportion_cli.ingest.sender import send
+from apportion_client import failures
 
 TIME = "2013-01-01T10:17:00Z"
 ORGS = "ABCDEFGHIJKL"
@@ -67,7 +67,7 @@ class Intake(metering_grpc.MeteringServiceServicer):
 
 @pytest.fixture
 async def intake(monkeypatch):
-    monkeypatch.setattr(client, "RETRY_FIRST_S", 0.01)
+    monkeypatch.setattr(failures, "RETRY_FIRST_S", 0.01)
     server, servicer = grpc.aio.server(), Intake()
     metering_grpc.add_MeteringServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")

@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from apportion_cli import naming, scenario
+from apportion_cli import scenario
+from apportion_client import naming
 
 ROOT = Path(__file__).parents[3]
 FLIGHTS = ROOT / "examples" / "flights-2013-01" / "scenario.json"

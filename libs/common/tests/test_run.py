@@ -17,7 +17,8 @@ from typing import Any
 import grpc
 import pytest
 from apportion.orgs.v1 import orgs_service_pb2, orgs_service_pb2_grpc
-from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_file, write_jwks
+from apportion_common.files import write_file
+from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
 from apportion_dev.testing.servers import NatsAccess
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 

@@ -25,7 +25,8 @@ from apportion_common.clock import SystemClock
 from apportion_common.flags import PREFIX, all_open
 from apportion_common.ids import event_id, lane_of, parse_uuid_bytes
 from apportion_common.protos import pack_int, timestamp_to_us, unpack_int, us_to_timestamp, uuid_text
-from apportion_dev.local.keys import LocalCa, ServerCertificate, TokenSigningKey, mint_token, write_file, write_jwks
+from apportion_dev.local.keys import LocalCa, ServerCertificate, TokenSigningKey, mint_token, write_jwks
+from apportion_common.files import write_file
 from apportion_dev.local.ports import reserve_port
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_dev.testing.plugin import MakeServiceDatabase

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import grpc
 import pytest
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_cli.client import reason_of
+from apportion_client.failures import reason_of
 from apportion_common.bus.connection import connect
 from apportion_common.bus.streams import MEBIBYTE, METERING_IN, ensure_streams
 from apportion_common.clock import SystemClock

@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_cli.ingest.rows import Row
-from apportion_cli.stack.layout import SERVICES
+from apportion_client.settings import SERVICES
 from harness import COMMITTED, ENQUEUED, FLIGHTS, System, until
 from kill_world import (
     RELAYING,

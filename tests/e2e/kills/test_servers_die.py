@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from apportion_cli.ingest.rows import Row
-from apportion_cli.stack.layout import SERVICES
+from apportion_client.settings import SERVICES
 from harness import COMMITTED, ENQUEUED, FLIGHTS, Refusal, System, refusal, until
 from kill_world import (
     SERVICE_ENV,

@@ -1,8 +1,6 @@
-"""The apportion command line: client and local stack."""
+"""The apportion command line, a client of the five services."""
 
 import os
 
-# Read when grpc is first imported. The stack's processes are started by fork and exec, between which grpc's own
-# handlers would run in the child: they are for children that go on calling, and now and then one ends by them before
-# it has begun.
+# As in apportion_dev, whose commands this one carries: they start processes after grpc is imported here.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")

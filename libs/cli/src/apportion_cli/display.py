@@ -33,7 +33,7 @@ def _console() -> Console:
 console = _console()
 
 
-def say(text: str, style: str = "") -> None:
+def print_line(text: str, style: str = "") -> None:
     """Print a line as it is; the style shows on a terminal only."""
     console.print(Text(text, style=style))
 
@@ -59,7 +59,7 @@ class Bar:
         self._note = self._note if note is None else note
         self._show()
 
-    def say(self, note: str) -> None:
+    def show_note(self, note: str) -> None:
         """Change the note behind the bar."""
         self._note = note
         self._show()
@@ -80,7 +80,7 @@ class Bar:
         elif time.monotonic() - self._said >= PLAIN_INTERVAL_S:
             self._said = time.monotonic()
             of = f" of {self._total:,}" if self._total else ""
-            say(f"{self._name}: {self.done:,}{of} {self._unit}, {self.rate:,}/s  {self._note}".rstrip())
+            print_line(f"{self._name}: {self.done:,}{of} {self._unit}, {self.rate:,}/s  {self._note}".rstrip())
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def show_facts(facts: Mapping[str, str]) -> None:
     width = max(map(len, facts), default=0)
     for name, value in facts.items():
         if value:
-            say(f"{name:<{width}}  {value}")
+            print_line(f"{name:<{width}}  {value}")
 
 
 def when(at: timestamp_pb2.Timestamp) -> str:

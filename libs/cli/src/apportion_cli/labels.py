@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 import grpc
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
-
-from apportion_cli.client import CALL_TIMEOUT_S, Services
+from apportion_client.services import CALL_TIMEOUT_S, Services
 
 PROJECT_CHARS = 8
 """Of a project's id are shown: projects have no name."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
+from typing import Final
+
 import typer
 
 from apportion_cli.commands.account import app as account
@@ -26,15 +29,18 @@ from apportion_cli.commands.status import status
 from apportion_cli.commands.sweep import sweep
 from apportion_cli.commands.token import app as token
 from apportion_cli.commands.verify import verify
-from apportion_cli.stack import commands as stack
+
+COMMANDS: Final = "apportion.commands"
+"""The entry points by which other libraries add commands, as the local stack does where it is installed."""
 
 app = typer.Typer(
-    help="Apportion, a usage-billing platform: its local stack, and a client of its five services.",
+    help="Apportion, a usage-billing platform: a client of its services, and the local stack where it is installed.",
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
 
-app.add_typer(stack.app)
+for entry in entry_points(group=COMMANDS):
+    app.add_typer(entry.load(), name=entry.name)
 for command in (apply, ingest, status, sweep, close, invoice, statement, lines, digest, verify, audit, call):
     app.command()(command)
 app.add_typer(dead_letters, name="dead-letters")

@@ -18,11 +18,10 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion.pricing.v1 import pricing_service_pb2 as pricing
+from apportion_client import naming
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal
-
-from apportion_cli import naming
 
 LIVE_REASON = "Local profile: the parity gate is not built yet; live by override."
 BEGINNING = "2012-12-01T00:00:00Z"

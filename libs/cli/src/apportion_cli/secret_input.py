@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from apportion_dev.local.keys import write_file
+from apportion_common.files import write_file
 
-from apportion_cli.client import fail, read_file
-from apportion_cli.display import say
+from apportion_cli.display import print_line
+from apportion_cli.run import fail, read_file
 
 SECRET_CHARS_MAX = 16_384
 _PRIVATE = 0o600
@@ -49,11 +49,11 @@ def read_secret(file: Path | None, what: str) -> str:
     return content.decode("ascii")
 
 
-def give_secret(what: str, secret: str, save: Path | None) -> None:
+def print_secret(what: str, secret: str, save: Path | None) -> None:
     """Show a secret that is given once, or write it into a file."""
     if save is None:
-        say(f"{what}, given once:")
+        print_line(f"{what}, given once:")
         typer.echo(secret)
         return
     write_file(save, f"{secret}\n".encode(), _PRIVATE)
-    say(f"{what} is in {save}; it is given once.")
+    print_line(f"{what} is in {save}; it is given once.")

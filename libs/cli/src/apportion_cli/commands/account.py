@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_client.pages import every
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import counted, say, show_facts, show_table, when
-from apportion_cli.paging import every
-from apportion_cli.secret_input import SaveOption, give_secret
+from apportion_cli.display import counted, print_line, show_facts, show_table, when
+from apportion_cli.run import run
+from apportion_cli.secret_input import SaveOption, print_secret
 
 COLUMNS = ("account", "name", "roles", "created", "by", "revoked")
 
@@ -40,7 +41,7 @@ def create(
     async def main(services: Services) -> None:
         answer = await services.identity.CreateServiceAccount(request, timeout=CALL_TIMEOUT_S)
         show_facts(dict(zip(COLUMNS, _row(answer.account), strict=True)))
-        give_secret("The account's key", answer.key, save)
+        print_secret("The account's key", answer.key, save)
 
     run(main)
 
@@ -67,7 +68,7 @@ def revoke(
 
     async def main(services: Services) -> None:
         ended = (await services.identity.RevokeServiceAccount(request, timeout=CALL_TIMEOUT_S)).account
-        say(f"{ended.name} is revoked since {when(ended.revoked_at)}; its last token ends within a minute.")
+        print_line(f"{ended.name} is revoked since {when(ended.revoked_at)}; its last token ends within a minute.")
 
     run(main)
 

@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 from apportion.metering.v1.metering_service_pb2 import ClosePeriodRequest
+from apportion_client.failures import retry_until_available
+from apportion_client.services import CALL_TIMEOUT_S, Services
 
 from apportion_cli import scenario
-from apportion_cli.client import CALL_TIMEOUT_S, Services, fail, patiently, run
 from apportion_cli.commands.close import CLOSE_TIMEOUT_S, until_closed
-from apportion_cli.display import progress, say
+from apportion_cli.display import print_line, progress
 from apportion_cli.options import PrefixOption
+from apportion_cli.run import fail, run
 
 
 def apply(
@@ -36,14 +38,14 @@ def apply(
 async def _apply(services: Services, steps: list[scenario.Step]) -> None:
     with progress("apply", len(steps), "calls") as bar:
         for step in steps:
-            bar.say(step.label)
-            await patiently(_call(services, step), bar.say)
+            bar.show_note(step.label)
+            await retry_until_available(_call(services, step), bar.show_note)
             bar.advance(1)
         # A close comes through the lanes: usage that is sent before it is there would not be refused.
         for step in steps:
             if isinstance(step.request, ClosePeriodRequest):
                 await until_closed(services, step.request.period, step.request.org_ids, CLOSE_TIMEOUT_S, bar)
-    say(f"{len(steps)} calls applied in {bar.elapsed_s:.1f} s.")
+    print_line(f"{len(steps)} calls applied in {bar.elapsed_s:.1f} s.")
 
 
 def _call(services: Services, step: scenario.Step) -> Callable[[], Awaitable[object]]:

@@ -12,13 +12,14 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion.pricing.v1 import pricing_service_pb2 as pricing
+from apportion_client import naming
+from apportion_client.pages import audit_of
+from apportion_client.services import Services
 from google.protobuf.json_format import MessageToDict
 
-from apportion_cli import naming
-from apportion_cli.client import Services, run
-from apportion_cli.display import counted, say, when
+from apportion_cli.display import counted, print_line, when
 from apportion_cli.options import OrgOption, PrefixOption
-from apportion_cli.paging import audit_of
+from apportion_cli.run import run
 
 
 class Service(StrEnum):
@@ -53,13 +54,13 @@ def audit(
     async def main(services: Services) -> None:
         ask = getattr(services, service.value).ListAudit
         found = [entry async for entry in audit_of(ask, REQUESTS[service](query=query), limit)]
-        say(f"{counted(len(found), 'change')} in {service.value}", "bold")
+        print_line(f"{counted(len(found), 'change')} in {service.value}", "bold")
         for entry in found:
             by = f"{entry.actor} for {entry.acting_for}" if entry.acting_for else entry.actor
-            say("")
-            say(f"{when(entry.at)}  {entry.action}  {entry.resource}  by {by}")
+            print_line("")
+            print_line(f"{when(entry.at)}  {entry.action}  {entry.resource}  by {by}")
             for line in changes(entry):
-                say(f"  {line}")
+                print_line(f"  {line}")
 
     run(main)
 

@@ -6,13 +6,14 @@ import json
 from typing import Annotated, Any
 
 import typer
+from apportion_client.reflection import MethodUnknown, Reflected, reflect
+from apportion_client.services import CALL_TIMEOUT_S, Services
+from apportion_client.settings import SERVICES
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.console import Console
 
-from apportion_cli.client import CALL_TIMEOUT_S, Services, fail, run
-from apportion_cli.reflection import MethodUnknown, Reflected, reflect
-from apportion_cli.stack.layout import SERVICES
+from apportion_cli.run import fail, run
 
 DEFAULT_SERVICE = "metering"
 """Asked for what every service has, such as health."""

@@ -10,14 +10,15 @@ from typing import Annotated, Final
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_client import naming
+from apportion_client.pages import every
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services, read_file, run
-from apportion_cli.display import counted, say, show_facts, show_table, when, word
+from apportion_cli.display import counted, print_line, show_facts, show_table, when, word
 from apportion_cli.options import OwnOrgOption, PrefixOption
-from apportion_cli.paging import every
-from apportion_cli.secret_input import SaveOption, give_secret
+from apportion_cli.run import read_file, run
+from apportion_cli.secret_input import SaveOption, print_secret
 
 VALUE_CHARS = 90
 """Of a DNS record are shown."""
@@ -122,8 +123,8 @@ def submit(
     answer = run(main)
     refused = answer.outcome == identity.VERIFICATION_OUTCOME_REFUSED
     outcome = word(identity.VerificationOutcome.Name(answer.outcome), "VERIFICATION_OUTCOME_")
-    say(f"{outcome}: {answer.reason}", "red" if refused else "green")
-    say(answer.explanation)
+    print_line(f"{outcome}: {answer.reason}", "red" if refused else "green")
+    print_line(answer.explanation)
     _show_evidence(answer)
     if refused:
         raise typer.Exit(1)
@@ -201,10 +202,10 @@ def doctor(
 
 def _show_inspection(found: identity.InspectDomainResponse) -> None:
     claimable = "it can be claimed" if found.claimable else f"it cannot be claimed: {found.reason}"
-    say(f"{found.domain}: {claimable}.", "green" if found.claimable else "red")
-    say(f"Organizational domain (RFC 9989): {found.organizational_domain or 'none found'}.")
+    print_line(f"{found.domain}: {claimable}.", "green" if found.claimable else "red")
+    print_line(f"Organizational domain (RFC 9989): {found.organizational_domain or 'none found'}.")
     if found.claimable:
-        say(
+        print_line(
             f"A mail proves it when its From is at {found.domain} itself and it is signed by DKIM with "
             f"d={found.domain}, From and To among the signed headers, or comes straight from a server that SPF allows "
             f"for {found.domain}."
@@ -214,11 +215,11 @@ def _show_inspection(found: identity.InspectDomainResponse) -> None:
     show_table("Records found", ("kind", "state", "name", "value"), rows, styles=styles)
     for record in found.records:
         if found.claimable and record.advice and record.advice not in found.advice:
-            say(f"{record.kind} {record.name}: {record.advice}")
+            print_line(f"{record.kind} {record.name}: {record.advice}")
     if found.advice:
-        say("What to do:", "bold")
+        print_line("What to do:", "bold")
     for number, advice in enumerate(found.advice, 1):
-        say(f"  {number}. {advice}")
+        print_line(f"  {number}. {advice}")
 
 
 def _show_evidence(answer: identity.SubmitVerificationEmailResponse) -> None:
@@ -243,19 +244,19 @@ def _show_evidence(answer: identity.SubmitVerificationEmailResponse) -> None:
 
 
 def _tell_how(claim: identity.DomainClaim, mail_to: str, save: Path | None) -> None:
-    say(
+    print_line(
         f"To prove it, send a mail from any address at {claim.domain}, DKIM-signed by {claim.domain}, to the claim's "
         f"address before {when(claim.token_expires_at)}."
     )
-    say(f"`apportion claim doctor {claim.domain}` shows what it will be judged on,")
-    say(f"`apportion claim show {claim.claim_id} --org {claim.org_id}` whether it is proved.")
-    give_secret("The claim's address", mail_to, save)
+    print_line(f"`apportion claim doctor {claim.domain}` shows what it will be judged on,")
+    print_line(f"`apportion claim show {claim.claim_id} --org {claim.org_id}` whether it is proved.")
+    print_secret("The claim's address", mail_to, save)
 
 
 def _show(claim: identity.DomainClaim) -> None:
     show_facts(dict(zip(COLUMNS, _row(claim), strict=True)))
     if claim.status == identity.CLAIM_STATUS_PENDING_CONFLICT:
-        say(CONTESTED if claim.HasField("token_expires_at") else AWAITING)
+        print_line(CONTESTED if claim.HasField("token_expires_at") else AWAITING)
     rows = [(one.domain, one.org_id, when(one.delegated_at)) for one in claim.delegations]
     if rows:
         show_table("Delegated", ("domain", "org", "since"), rows)

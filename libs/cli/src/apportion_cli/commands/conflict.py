@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_client.pages import every
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import counted, say, show_facts, when, word
+from apportion_cli.display import counted, print_line, show_facts, when, word
 from apportion_cli.labels import Labels
-from apportion_cli.paging import every
+from apportion_cli.run import run
 
 app = typer.Typer(help="Claims of which one can stand; for operators.", no_args_is_help=True)
 
@@ -37,9 +38,9 @@ def list_(
         labels = Labels(services)
         await labels.learn({claim.org_id for one in found for claim in (one.claim, one.against)})
         names = {claim.org_id: labels[claim.org_id] for one in found for claim in (one.claim, one.against)}
-        say(counted(len(found), "conflict"), "bold")
+        print_line(counted(len(found), "conflict"), "bold")
         for one in found:
-            say("")
+            print_line("")
             show_facts(_facts(one, names))
 
     run(main)

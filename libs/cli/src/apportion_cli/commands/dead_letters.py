@@ -7,14 +7,16 @@ from typing import Annotated
 
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion_client import naming
+from apportion_client.failures import retry_until_available
+from apportion_client.pages import dead_letters_of
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services, errors, patiently, run
-from apportion_cli.display import counted, say, show_table
+from apportion_cli.display import counted, print_line, show_table
 from apportion_cli.labels import Labels
 from apportion_cli.options import OrgOption, PrefixOption
-from apportion_cli.paging import dead_letters_of
+from apportion_cli.run import errors, run
 
 app = typer.Typer(help="Usage that was taken and not charged, and why.", no_args_is_help=True)
 
@@ -61,10 +63,10 @@ def requeue(reason: ReasonOption = "", org: OrgOption = "", ids: IdOption = None
     )
 
     async def main(services: Services) -> None:
-        answer = await patiently(
+        answer = await retry_until_available(
             lambda: services.metering.RequeueDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
         )
-        say(f"{answer.requeued_count:,} dead letters are on their way again.")
+        print_line(f"{answer.requeued_count:,} dead letters are on their way again.")
 
     run(main)
 
@@ -83,10 +85,10 @@ def discard(
     )
 
     async def main(services: Services) -> None:
-        answer = await patiently(
+        answer = await retry_until_available(
             lambda: services.metering.DiscardDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
         )
-        say(f"{answer.discarded_count:,} dead letters are given up.")
+        print_line(f"{answer.discarded_count:,} dead letters are given up.")
 
     run(main)
 

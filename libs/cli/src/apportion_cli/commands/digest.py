@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
+from apportion_client import naming
+from apportion_client.digests import DIGEST_TIMEOUT_S, diff_digests, line_digests
+from apportion_client.services import Services
 
-from apportion_cli import naming
-from apportion_cli.client import Services, fail, run
-from apportion_cli.display import money, number, say
+from apportion_cli.display import money, number, print_line
 from apportion_cli.labels import Labels
 from apportion_cli.options import AccountOption, OrgOption, PrefixOption
+from apportion_cli.run import fail, run
 
-CHUNK_LINES = 10_000
-"""Line digests in one message of a stream."""
-TIMEOUT_S = 300
 HASH_BYTES = 32
 ID_BYTES = 16
 
@@ -49,10 +48,12 @@ def digest(
 async def _digest(
     services: Services, scope: ledger.DigestScope, save: Path | None, kept: list[ledger.LineDigest] | None
 ) -> None:
-    answer = await services.ledger.GetDigest(ledger.GetDigestRequest(scope=scope), timeout=TIMEOUT_S)
-    say(f"digest        {answer.digest}")
-    say(f"gross digest  {answer.coarse_digest}  (whatever the order of acceptance)")
-    say(f"lines         {answer.line_count:,} in {len(answer.gross):,} sums by organisation, SKU, month and currency")
+    answer = await services.ledger.GetDigest(ledger.GetDigestRequest(scope=scope), timeout=DIGEST_TIMEOUT_S)
+    print_line(f"digest        {answer.digest}")
+    print_line(f"gross digest  {answer.coarse_digest}  (whatever the order of acceptance)")
+    print_line(
+        f"lines         {answer.line_count:,} in {len(answer.gross):,} sums by organisation, SKU, month and currency"
+    )
     if save is not None:
         await _save(services, scope, save)
     if kept is not None:
@@ -62,19 +63,16 @@ async def _digest(
 async def _save(services: Services, scope: ledger.DigestScope, file: Path) -> None:
     count = 0
     with file.open("w", encoding="ascii") as stream:
-        async for page in services.ledger.ListLineDigests(
-            ledger.ListLineDigestsRequest(scope=scope), timeout=TIMEOUT_S
-        ):
-            for line in page.digests:
-                stream.write(f'{{"charge_id":"{line.charge_id.hex()}","content_hash":"{line.content_hash.hex()}"}}\n')
-            count += len(page.digests)
-    say(f"The digests of {count:,} lines are in {file}.")
+        async for line in line_digests(services, scope):
+            stream.write(f'{{"charge_id":"{line.charge_id.hex()}","content_hash":"{line.content_hash.hex()}"}}\n')
+            count += 1
+    print_line(f"The digests of {count:,} lines are in {file}.")
 
 
 async def _diff(services: Services, scope: ledger.DigestScope, kept: list[ledger.LineDigest]) -> None:
-    answer = await services.ledger.DiffDigest(_requests(scope, kept), timeout=TIMEOUT_S)
+    answer = await diff_digests(services, scope, kept)
     if not answer.difference_count:
-        say(f"All {len(kept):,} lines are the same.", "green")
+        print_line(f"All {len(kept):,} lines are the same.", "green")
         return
     labels = Labels(services)
     lines = [difference.line for difference in answer.differences if difference.HasField("line")]
@@ -86,16 +84,8 @@ async def _diff(services: Services, scope: ledger.DigestScope, kept: list[ledger
     for difference in answer.differences:
         kind = ledger.DifferenceKind.Name(difference.kind).removeprefix("DIFFERENCE_KIND_").lower()
         line = f": {_line(difference.line, labels)}" if difference.HasField("line") else ""
-        say(f"{kind:<9} {difference.charge_id}{line}", "red")
+        print_line(f"{kind:<9} {difference.charge_id}{line}", "red")
     fail(f"{answer.difference_count:,} lines differ.")
-
-
-async def _requests(
-    scope: ledger.DigestScope, kept: list[ledger.LineDigest]
-) -> AsyncIterator[ledger.DiffDigestRequest]:
-    yield ledger.DiffDigestRequest(scope=scope)
-    for start in range(0, len(kept), CHUNK_LINES):
-        yield ledger.DiffDigestRequest(digests=kept[start : start + CHUNK_LINES])
 
 
 def _line(line: ledger.LedgerLine, labels: Labels) -> str:

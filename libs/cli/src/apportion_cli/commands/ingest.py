@@ -10,16 +10,17 @@ from typing import Annotated
 
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion_client.local_stack import find_data_folder
+from apportion_client.services import Services
 
-from apportion_cli.client import Services, fail, run
-from apportion_cli.display import progress, say
+from apportion_cli.display import print_line, progress
 from apportion_cli.ingest.batches import Batcher, EventAdder, Rejection
 from apportion_cli.ingest.checkpoint import Checkpoint
 from apportion_cli.ingest.events import CompactEvents, ReadableEvents
 from apportion_cli.ingest.rows import FileFacts, FileProblem, inspect, read_rows
 from apportion_cli.ingest.sender import SHOWN_REJECTIONS, Tally, send
 from apportion_cli.options import PrefixOption
-from apportion_cli.stack.layout import find_data_folder
+from apportion_cli.run import fail, run
 
 MAX_BATCH = 5_000
 """Events of one call that metering takes at most."""
@@ -60,7 +61,7 @@ def ingest(
     except FileProblem as problem:
         fail(str(problem))
     rate = int(tally.sent / max(seconds, 0.001))
-    say(f"{tally.sent:,} events sent in {seconds:.1f} s ({rate:,} events/s): {tally.text(len(rejections))}.")
+    print_line(f"{tally.sent:,} events sent in {seconds:.1f} s ({rate:,} events/s): {tally.text(len(rejections))}.")
     _show_rejections(rejections, rejected)
 
 
@@ -79,7 +80,7 @@ async def _ingest(
     checkpoint = Checkpoint(find_data_folder(), facts.sha256, prefix, services.settings.addresses["metering"])
     skipped = checkpoint.start(resume)
     if skipped:
-        say(f"An earlier run was ended: going on after row {skipped:,}.")
+        print_line(f"An earlier run was ended: going on after row {skipped:,}.")
     events: EventAdder = CompactEvents(prefix) if compact else ReadableEvents(prefix)
     batcher = Batcher(events, _ACKNOWLEDGEMENTS[ack], batch, prefix, repeat_each, skipped)
     rows = itertools.islice(read_rows(file), skipped, limit if limit is None else max(limit, skipped))
@@ -91,12 +92,12 @@ async def _ingest(
 
 def _show_rejections(rejections: list[Rejection], file: Path | None) -> None:
     for row, reason, message in rejections[:SHOWN_REJECTIONS]:
-        say(f"row {row:,}: {reason}: {message}", "red")
+        print_line(f"row {row:,}: {reason}: {message}", "red")
     if len(rejections) > SHOWN_REJECTIONS:
-        say(f"… and {len(rejections) - SHOWN_REJECTIONS:,} more; --rejected FILE writes them all.", "red")
+        print_line(f"… and {len(rejections) - SHOWN_REJECTIONS:,} more; --rejected FILE writes them all.", "red")
     if file is not None:
         with file.open("w", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream)
             writer.writerow(("row", "reason", "message"))
             writer.writerows(rejections)
-        say(f"{len(rejections):,} rejected rows are in {file}.")
+        print_line(f"{len(rejections):,} rejected rows are in {file}.")

@@ -7,15 +7,16 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_client import naming
+from apportion_client.pages import every
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import counted, say, show_facts, show_table, when, word
+from apportion_cli.display import counted, print_line, show_facts, show_table, when, word
 from apportion_cli.members import ROLES, Role, role_word
 from apportion_cli.options import OwnOrgOption, PrefixOption
-from apportion_cli.paging import every
-from apportion_cli.secret_input import SaveOption, give_secret, read_secret
+from apportion_cli.run import run
+from apportion_cli.secret_input import SaveOption, print_secret, read_secret
 
 COLUMNS = ("invitation", "email", "role", "state", "created", "expires", "invited by")
 
@@ -38,7 +39,7 @@ def create(
     async def main(services: Services) -> None:
         answer = await services.identity.CreateInvitation(request, timeout=CALL_TIMEOUT_S)
         _show(answer.invitation)
-        give_secret("The invitation's token", answer.token, save)
+        print_secret("The invitation's token", answer.token, save)
 
     run(main)
 
@@ -94,7 +95,7 @@ def list_(
 def _show(invitation: identity.Invitation) -> None:
     show_facts(dict(zip(COLUMNS, _row(invitation), strict=True)))
     if invitation.state == identity.INVITATION_STATE_REVOKED:
-        say("It cannot be accepted any more.")
+        print_line("It cannot be accepted any more.")
 
 
 def _row(invitation: identity.Invitation) -> tuple[str, ...]:

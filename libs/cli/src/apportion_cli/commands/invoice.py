@@ -9,14 +9,16 @@ from typing import Annotated
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
+from apportion_client import naming
+from apportion_client.failures import retry_until_available
+from apportion_client.pages import invoices_of, lines_of, mapped_accounts
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services, errors, fail, patiently, run
-from apportion_cli.display import amount, console, money, money_decimal, number, progress, say, show_table
+from apportion_cli.display import amount, console, money, money_decimal, number, print_line, progress, show_table
 from apportion_cli.labels import PROJECT_CHARS, Labels
 from apportion_cli.options import AccountOption, PeriodArgument, PrefixOption
-from apportion_cli.paging import invoices_of, lines_of, mapped_accounts
+from apportion_cli.run import errors, fail, run
 
 _STANDING = (orgs.INVOICE_STATE_FINAL, orgs.INVOICE_STATE_PAID)
 
@@ -70,11 +72,15 @@ async def _draw_up(services: Services, account_id: str, period: str, finalize: b
             )
             return whole.invoice
     request = orgs.GenerateInvoiceRequest(billing_account_id=account_id, period=period, request_id=f"invoice:{uuid7()}")
-    draft = await patiently(lambda: services.orgs.GenerateInvoice(request, timeout=CALL_TIMEOUT_S), errors.print)
+    draft = await retry_until_available(
+        lambda: services.orgs.GenerateInvoice(request, timeout=CALL_TIMEOUT_S), errors.print
+    )
     if not finalize:
         return draft.invoice
     final = orgs.FinalizeInvoiceRequest(invoice_id=draft.invoice.invoice_id, request_id=f"finalize:{uuid7()}")
-    done = await patiently(lambda: services.orgs.FinalizeInvoice(final, timeout=CALL_TIMEOUT_S), errors.print)
+    done = await retry_until_available(
+        lambda: services.orgs.FinalizeInvoice(final, timeout=CALL_TIMEOUT_S), errors.print
+    )
     return done.invoice
 
 
@@ -103,8 +109,8 @@ def _documents(one: orgs.Invoice, labels: Labels, *, payable: bool) -> str:
 
 def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
     state = _name(orgs.InvoiceState.Name(one.state), "INVOICE_STATE_")
-    say(f"Invoice {one.number or '(draft)'} of {labels[one.billing_account_id]}, {one.period}, {state}", "bold")
-    say(f"ledger total {number(one.ledger_total)} {one.currency}, rounding {number(one.rounding_difference)}")
+    print_line(f"Invoice {one.number or '(draft)'} of {labels[one.billing_account_id]}, {one.period}, {state}", "bold")
+    print_line(f"ledger total {number(one.ledger_total)} {one.currency}, rounding {number(one.rounding_difference)}")
     console.print()
     show_table(
         "Lines",

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_client import naming
+from apportion_client.pages import every
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import counted, say, show_table, when, word
+from apportion_cli.display import counted, print_line, show_table, when, word
 from apportion_cli.options import OwnOrgOption, PrefixOption
-from apportion_cli.paging import every
+from apportion_cli.run import run
 
 app = typer.Typer(help="People who ask to join the company that their address falls under.", no_args_is_help=True)
 
@@ -32,7 +33,9 @@ def suggest(email: Annotated[str, typer.Argument(help="A sign-up address.")]) ->
     async def main(services: Services) -> None:
         request = identity.SuggestOrgRequest(email=email)
         answer = await services.identity.SuggestOrg(request, timeout=CALL_TIMEOUT_S)
-        say("A company may be found; one may ask to join." if answer.may_ask_to_join else "No company is suggested.")
+        print_line(
+            "A company may be found; one may ask to join." if answer.may_ask_to_join else "No company is suggested."
+        )
 
     run(main)
 
@@ -44,7 +47,7 @@ def request_() -> None:
     async def main(services: Services) -> None:
         request = identity.CreateJoinRequestRequest(request_id=f"join:{uuid7()}")
         answer = await services.identity.CreateJoinRequest(request, timeout=CALL_TIMEOUT_S)
-        say(f"The request {answer.join_request_id} is {_state(answer.state)}; an Admin of the company decides.")
+        print_line(f"The request {answer.join_request_id} is {_state(answer.state)}; an Admin of the company decides.")
 
     run(main)
 
@@ -94,7 +97,7 @@ def decide(
 
     async def main(services: Services) -> None:
         decided = (await services.identity.DecideJoinRequest(request, timeout=CALL_TIMEOUT_S)).join_request
-        say(f"The request of {decided.email} is {_state(decided.state)}.")
+        print_line(f"The request of {decided.email} is {_state(decided.state)}.")
 
     run(main)
 

@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import counted, say, show_table, when
+from apportion_cli.display import counted, print_line, show_table, when
+from apportion_cli.run import run
 
 app = typer.Typer(help="The keys that tokens are signed with.", no_args_is_help=True)
 
@@ -38,6 +39,6 @@ def rotate(
 
     async def main(services: Services) -> None:
         answer = await services.identity.RotateSigningKey(request, timeout=CALL_TIMEOUT_S)
-        say(f"The key {answer.kid} is published and signs from {when(answer.signs_from)} on.")
+        print_line(f"The key {answer.kid} is published and signs from {when(answer.signs_from)} on.")
 
     run(main)

@@ -6,13 +6,14 @@ from typing import Annotated
 
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
+from apportion_client import naming
+from apportion_client.pages import lines_of
+from apportion_client.services import Services
 
-from apportion_cli import naming
-from apportion_cli.client import Services, run
 from apportion_cli.display import counted, money, number, show_table
 from apportion_cli.labels import PROJECT_CHARS, Labels
 from apportion_cli.options import AccountOption, OrgOption, PrefixOption
-from apportion_cli.paging import lines_of
+from apportion_cli.run import run
 
 
 def lines(

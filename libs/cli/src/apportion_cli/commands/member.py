@@ -6,14 +6,15 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_client import naming
+from apportion_client.pages import every
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services, run
-from apportion_cli.display import counted, say, show_table
+from apportion_cli.display import counted, print_line, show_table
 from apportion_cli.members import ROLES, Role, role_word
 from apportion_cli.options import OwnOrgOption, PrefixOption
-from apportion_cli.paging import every
+from apportion_cli.run import run
 
 app = typer.Typer(help="Who belongs to an organisation, and as what.", no_args_is_help=True)
 
@@ -47,7 +48,7 @@ def role(
 
     async def main(services: Services) -> None:
         member = (await services.identity.SetMemberRole(request, timeout=CALL_TIMEOUT_S)).member
-        say(f"{member.email} is {role_word(member)} now.")
+        print_line(f"{member.email} is {role_word(member)} now.")
 
     run(main)
 
@@ -61,6 +62,6 @@ def remove(user: UserArgument, org: OwnOrgOption, prefix: PrefixOption = "") -> 
 
     async def main(services: Services) -> None:
         await services.identity.RemoveMember(request, timeout=CALL_TIMEOUT_S)
-        say(f"{user} is no member any more.")
+        print_line(f"{user} is no member any more.")
 
     run(main)

@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.client import CALL_TIMEOUT_S, Services, run
 from apportion_cli.display import counted, show_facts, show_table, when
+from apportion_cli.run import run
 
 EMPTY = "(none)"
 """Shown for a list of nothing."""

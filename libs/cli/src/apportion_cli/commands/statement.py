@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
+from apportion_client import naming
+from apportion_client.services import CALL_TIMEOUT_S, Services
 
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services, run
 from apportion_cli.display import money, show_table
+from apportion_cli.run import run
 
 
 def statement(

@@ -2,39 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion_client.drain import backlog_of, pipeline_status, wait_until_drained
+from apportion_client.services import Services
 
-from apportion_cli.client import CALL_TIMEOUT_S, Services, fail, patiently, run
-from apportion_cli.display import progress, say, show_table
-
-POLL_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What is under way: messages not stored, batches not rated, batches not posted."""
-
-    stored: int
-    rated: int
-    posted: int
-
-    def __str__(self) -> str:
-        return f"to store {self.stored:,} messages, to rate {self.rated:,} batches, to post {self.posted:,}"
-
-
-def backlog_of(answer: metering.GetPipelineStatusResponse) -> Backlog:
-    """The backlog of all lanes."""
-    return Backlog(
-        sum(max(lane.stream_last_seq - lane.stream_seq, 0) for lane in answer.lanes),
-        sum(lane.batch_seq - lane.rated_batch_seq for lane in answer.lanes),
-        sum(lane.batch_seq - lane.posted_batch_seq for lane in answer.lanes),
-    )
+from apportion_cli.display import print_line, progress, show_table
+from apportion_cli.run import fail, run
 
 
 def status(
@@ -46,7 +22,7 @@ def status(
 
 
 async def _status(services: Services, wait_s: int, lanes: bool) -> None:
-    answer = await _wait(services, wait_s) if wait_s else await _ask(services)
+    answer = await _wait(services, wait_s) if wait_s else await pipeline_status(services, print_line)
     if lanes:
         rows = [
             (
@@ -62,30 +38,23 @@ async def _status(services: Services, wait_s: int, lanes: bool) -> None:
         ]
         columns = (">lane", ">stored to", ">stream at", ">batches", ">rated", ">posted", "stopped")
         show_table("Lanes", columns, rows)
-    say(f"events stored: {answer.event_count:,}")
-    say("stream flushes before it acknowledges: " + ("yes" if answer.stream_durable else "NOT KNOWN"))
+    print_line(f"events stored: {answer.event_count:,}")
+    print_line("stream flushes before it acknowledges: " + ("yes" if answer.stream_durable else "NOT KNOWN"))
     for reason, count in sorted(answer.open_dead_letters.items()):
-        say(f"open dead letters, {reason}: {count:,}")
+        print_line(f"open dead letters, {reason}: {count:,}")
     for lane in answer.lanes:
         if lane.stopped_reason:
-            say(f"lane {lane.lane} has stopped: {lane.stopped_reason}", "red")
-    say("drained" if answer.drained else f"under way: {backlog_of(answer)}")
+            print_line(f"lane {lane.lane} has stopped: {lane.stopped_reason}", "red")
+    print_line("drained" if answer.drained else f"under way: {backlog_of(answer)}")
     if wait_s and not answer.drained:
         fail(f"Not everything is through after {wait_s} s.")
 
 
 async def _wait(services: Services, wait_s: int) -> metering.GetPipelineStatusResponse:
-    deadline = time.monotonic() + wait_s
     with progress("wait", None, "looks") as bar:
-        while True:
-            answer = await _ask(services)
-            if answer.drained or time.monotonic() > deadline:
-                return answer
-            bar.say(f"{answer.event_count:,} events stored; {backlog_of(answer)}")
+
+        def show(answer: metering.GetPipelineStatusResponse) -> None:
+            bar.show_note(f"{answer.event_count:,} events stored; {backlog_of(answer)}")
             bar.advance(1)
-            await asyncio.sleep(POLL_S)
 
-
-async def _ask(services: Services) -> metering.GetPipelineStatusResponse:
-    request = metering.GetPipelineStatusRequest()
-    return await patiently(lambda: services.metering.GetPipelineStatus(request, timeout=CALL_TIMEOUT_S), say)
+        return await wait_until_drained(services, wait_s, show, print_line)

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
+from apportion_client.failures import retry_until_available
+from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.client import CALL_TIMEOUT_S, Services, errors, patiently, run
 from apportion_cli.display import money, show_table
 from apportion_cli.labels import Labels
+from apportion_cli.run import errors, run
 
 
 def sweep(week: Annotated[list[str], typer.Argument(help="ISO 8601 weeks in their order, such as 2013-W01.")]) -> None:
@@ -26,7 +28,9 @@ async def _sweeps(services: Services, weeks: list[str]) -> None:
 
 async def _sweep(services: Services, week: str, labels: Labels) -> None:
     request = ledger.RunSweepRequest(week=week, request_id=f"sweep:{uuid7()}")
-    answer = await patiently(lambda: services.ledger.RunSweep(request, timeout=CALL_TIMEOUT_S), errors.print)
+    answer = await retry_until_available(
+        lambda: services.ledger.RunSweep(request, timeout=CALL_TIMEOUT_S), errors.print
+    )
     await labels.learn(partner_ids=[result.partner_id for result in answer.results])
     rows = [
         (labels[result.partner_id], result.currency, money(result.balance), money(result.paid), result.carried_reason)

@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion_client import naming
+from apportion_client.services import CALL_TIMEOUT_S, Services
 
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services, errors, run
 from apportion_cli.display import when
 from apportion_cli.options import OrgOption, PrefixOption
+from apportion_cli.run import errors, fail, run
 from apportion_cli.secret_input import read_secret
-from apportion_cli.stack.commands import DataOption
-from apportion_cli.stack.commands import token as mint
-from apportion_cli.stack.credentials import TOKEN_LIFE_S
 
 app = typer.Typer(
     help="Access tokens: signed by the local stack's key where no command is named, or from identity.",
     invoke_without_command=True,
 )
+
+LOCAL: Final = "apportion.local"
+"""The entry points by which the local stack, where it is installed, does what no service does."""
+TOKEN_LIFE_S: Final = 900
+"""Life of a token for trying things out."""
 
 NonceOption = Annotated[str, typer.Option(help="The nonce that the sign-in was begun with, if any.")]
 
@@ -33,11 +37,16 @@ def local(
     sub: Annotated[str, typer.Option("--sub", help="Whom the token speaks for.")] = "user:local",
     ttl_s: Annotated[int, typer.Option("--ttl-s", min=1, max=86_400, help="Its life in seconds.")] = TOKEN_LIFE_S,
     amr: Annotated[list[str] | None, typer.Option("--amr", help="How its holder signed in (RFC 8176).")] = None,
-    data: DataOption = None,
+    data: Annotated[Path | None, typer.Option("--data", help="The local stack's folder.")] = None,
 ) -> None:
     """Print a token signed by the local stack's key, for trying things out; or ask identity for one by a command."""
-    if context.invoked_subcommand is None:
-        mint(org, role, sub, ttl_s, amr, data)
+    if context.invoked_subcommand is not None:
+        return
+    found = entry_points(group=LOCAL, name="token")
+    if not found:
+        fail("The local stack is not installed here; 'apportion token issue' and 'exchange' ask identity for a token.")
+    for entry in found:
+        entry.load()(org, role, sub, ttl_s, amr, data)
 
 
 @app.command()

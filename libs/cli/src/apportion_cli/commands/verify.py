@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from apportion_client.services import Services
 
 from apportion_cli import scenario
-from apportion_cli.client import Services, fail, run
-from apportion_cli.display import progress, say
+from apportion_cli.display import print_line, progress
 from apportion_cli.ingest.events import RowRejected
 from apportion_cli.ingest.rows import FileProblem, Row, read_rows
 from apportion_cli.options import PrefixOption
+from apportion_cli.run import fail, run
 from apportion_cli.verify.collect import Collected, collect, names_of
 from apportion_cli.verify.expected import expected_figures
 from apportion_cli.verify.figures import compare
@@ -50,7 +51,7 @@ def verify(
     count, wrong = show(compare(expected, found), brief=brief)
     if wrong:
         fail(f"{wrong:,} of {count:,} figures differ.")
-    say(f"All {count:,} figures are right.", "bold green")
+    print_line(f"All {count:,} figures are right.", "bold green")
 
 
 async def _collect(services: Services, content: dict[str, Any], rows: list[Row], prefix: str) -> Collected:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple, Protocol
 
 from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion_client import naming
 from apportion_common.ids import lane_of
 
-from apportion_cli import naming
 from apportion_cli.ingest.events import RowRejected
 from apportion_cli.ingest.rows import Row
 

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion_client import naming
 from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, parse_scaled
 from apportion_common.errors import ApportionError
 from apportion_common.ids import format_uuid, parse_uuid_bytes
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from apportion_cli import naming
 from apportion_cli.ingest.rows import FileProblem, Row
 
 CACHED_VALUES: Final = 200_000

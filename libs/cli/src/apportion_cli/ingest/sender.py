@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion_client.failures import retry_until_available
+from apportion_client.services import CALL_TIMEOUT_S, Services
 
-from apportion_cli.client import CALL_TIMEOUT_S, Services, patiently
 from apportion_cli.display import Bar
 from apportion_cli.ingest.batches import WORKERS, Batch, Batcher, Rejection
 from apportion_cli.ingest.checkpoint import Checkpoint
@@ -67,7 +68,9 @@ async def send(
 
     async def work(queue: asyncio.Queue[Batch | None]) -> None:
         while (batch := await queue.get()) is not None:
-            answer = await patiently(_call(services, batch), lambda problem: bar.say(f"waiting: {problem}"))
+            answer = await retry_until_available(
+                _call(services, batch), lambda problem: bar.show_note(f"waiting: {problem}")
+            )
             batcher.acknowledged(batch)
             tally.count(batch, answer)
             batcher.rejections.extend(

@@ -1,1 +1,1 @@
-"""The comparison of a scenario's expected figures with what the services say, figure by figure."""
+"""The comparison of a scenario's expected figures with what the services print_line, figure by figure."""

@@ -11,12 +11,12 @@ import grpc
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
+from apportion_client import naming
+from apportion_client.pages import dead_letters_of, invoices_of, lines_of, settlements_of
+from apportion_client.services import CALL_TIMEOUT_S, Services
 
-from apportion_cli import naming
-from apportion_cli.client import CALL_TIMEOUT_S, Services
 from apportion_cli.display import Bar
 from apportion_cli.ingest.rows import Row
-from apportion_cli.paging import dead_letters_of, invoices_of, lines_of, settlements_of
 from apportion_cli.verify.file_rows import Key
 
 STATUSES_A_CALL: Final = 1_000
@@ -97,12 +97,12 @@ async def collect(services: Services, names: Names, rows: list[Row], period: str
             answer = await services.ledger.GetDigest(request, timeout=CALL_TIMEOUT_S)
         return list(answer.gross)
 
-    bar.say("events")
+    bar.show_note("events")
     answers = await asyncio.gather(*(statuses(code, chunk) for code, chunk in _chunks(rows)))
     known = [(key, status) for answer in answers for key, status in answer if status.state in _ACCEPTED]
-    bar.say("lines")
+    bar.show_note("lines")
     found_lines = await asyncio.gather(*(lines(org_id) for org_id in org_ids))
-    bar.say("sums, partners, invoices")
+    bar.show_note("sums, partners, invoices")
     sums = await asyncio.gather(*(gross(org_id) for org_id in org_ids))
     return Collected(
         names=names,

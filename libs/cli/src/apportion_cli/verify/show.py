@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from rich.text import Text
 
-from apportion_cli.display import console, say
+from apportion_cli.display import console, print_line
 from apportion_cli.verify.figures import ABSENT, Compared
 
 NAME_WIDTH = 56
@@ -23,7 +23,7 @@ def show(compared: Iterable[Compared], *, brief: bool = False) -> tuple[int, int
         right = sum(figure.same for figure in figures)
         totals[True] += right
         totals[False] += len(figures) - right
-        say(
+        print_line(
             f"{section}: {right:,} of {len(figures):,} figures are right",
             "bold" if right == len(figures) else "bold red",
         )

@@ -9,8 +9,6 @@ import base64
 import hashlib
 import ipaddress
 import json
-import os
-import tempfile
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import jwt
+from apportion_common.files import write_file
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -41,19 +40,6 @@ class ServerCertificate:
 
     certificate_file: Path
     key_file: Path
-
-
-def write_file(file: Path, content: bytes, mode: int) -> None:
-    """Write a file whole or not at all, with that mode from its first moment on."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-        Path(name).chmod(mode)
-        Path(name).replace(file)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
 
 
 def _private_pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey) -> bytes:

@@ -14,22 +14,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from apportion_dev.local.process import process_exists, tail
-
-from apportion_cli.stack.console import LogFollower, readable
-from apportion_cli.stack.credentials import TOKEN_LIFE_S, mint_local_token
-from apportion_cli.stack.foreground import run_command, run_stack
-from apportion_cli.stack.guide import guide
-from apportion_cli.stack.layout import (
+from apportion_client.local_stack import (
     READY,
-    Layout,
     StackError,
     StackState,
     find_data_folder,
     running_state,
     running_supervisor,
 )
-from apportion_cli.stack.options import StackOptions
+
+from apportion_dev.local.process import process_exists, tail
+from apportion_dev.stack.console import LogFollower, readable
+from apportion_dev.stack.credentials import TOKEN_LIFE_S, mint_local_token
+from apportion_dev.stack.foreground import run_command, run_stack
+from apportion_dev.stack.guide import guide
+from apportion_dev.stack.layout import Layout
+from apportion_dev.stack.options import StackOptions
 
 UP_TIMEOUT_S = 420
 DOWN_TIMEOUT_S = 90
@@ -53,7 +53,7 @@ def _say(text: str) -> None:
 
 
 def _ready(layout: Layout) -> StackState | None:
-    state = running_state(layout)
+    state = running_state(layout.root)
     return state if state is not None and state.phase == READY else None
 
 
@@ -61,11 +61,11 @@ def _ready(layout: Layout) -> StackState | None:
 def up(data: DataOption = None) -> None:
     """Start the stack in the background, wait until it is ready, and say how to use it; fine when it is up."""
     layout = _layout(data)
-    daemon = None if running_supervisor(layout) is not None else start_daemon(layout)
+    daemon = None if running_supervisor(layout.root) is not None else start_daemon(layout)
     deadline = time.monotonic() + UP_TIMEOUT_S
     while (state := _ready(layout)) is None:
-        ended = running_supervisor(layout) is None if daemon is None else daemon.poll() is not None
-        if ended and running_supervisor(layout) is None:
+        ended = running_supervisor(layout.root) is None if daemon is None else daemon.poll() is not None
+        if ended and running_supervisor(layout.root) is None:
             _say(f"The stack did not come up. The end of {layout.log_file(SUPERVISOR)}:")
             _say(tail(layout.log_file(SUPERVISOR), LOG_LINES))
             raise typer.Exit(1)
@@ -79,7 +79,7 @@ def up(data: DataOption = None) -> None:
 def start_daemon(layout: Layout, command: Sequence[str] | None = None) -> subprocess.Popen[bytes]:
     """Start the stack's supervisor as a session of its own, which goes on when this process has ended."""
     layout.make()
-    default = [sys.executable, "-m", "apportion_cli.stack.foreground", str(layout.root)]
+    default = [sys.executable, "-m", "apportion_dev.stack.foreground", str(layout.root)]
     descriptor = os.open(layout.log_file(SUPERVISOR), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         return subprocess.Popen(
@@ -97,7 +97,7 @@ def start_daemon(layout: Layout, command: Sequence[str] | None = None) -> subpro
 def down(data: DataOption = None) -> None:
     """End the stack and everything it started; fine when none is up."""
     layout = _layout(data)
-    pid = running_supervisor(layout)
+    pid = running_supervisor(layout.root)
     if pid is None:
         typer.echo(f"No stack is up in {layout.root}.")
         return
@@ -107,7 +107,7 @@ def down(data: DataOption = None) -> None:
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + DOWN_TIMEOUT_S
     # The lock is let go a moment before the process is gone.
-    while running_supervisor(layout) is not None or process_exists(pid):
+    while running_supervisor(layout.root) is not None or process_exists(pid):
         if time.monotonic() > deadline:
             # Its children die with it.
             os.kill(pid, signal.SIGKILL)
@@ -159,7 +159,7 @@ def execute(context: typer.Context, data: DataOption = None) -> None:
 def status(data: DataOption = None) -> None:
     """Say whether the stack is up and what runs where; exit code 1 when it is not ready."""
     layout = _layout(data)
-    state = running_state(layout)
+    state = running_state(layout.root)
     if state is None:
         typer.echo(f"No stack is up in {layout.root}.")
         raise typer.Exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apportion_cli.stack.console import LogFollower, readable
+from apportion_dev.stack.console import LogFollower, readable
 
 
 def test_a_json_line_becomes_time_level_event_and_the_rest() -> None:

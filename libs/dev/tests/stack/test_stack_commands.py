@@ -12,16 +12,18 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import apportion_cli
+import apportion_migrate
 import pytest
-from apportion_cli.stack.layout import READY, SERVICES, Layout, StackState, running_state, running_supervisor
+from apportion_client.local_stack import READY, StackState, running_state, running_supervisor
+from apportion_client.settings import SERVICES
 from apportion_dev.local.process import process_exists
+from apportion_dev.stack.layout import Layout
 
 pytestmark = pytest.mark.stack
 
 FAKE = Path(__file__).with_name("fake_service.py")
 WAIT_S = 60
-CLI = [sys.executable, "-c", "from apportion_cli.stack.commands import app; app()"]
+CLI = [sys.executable, "-c", "from apportion_dev.stack.commands import app; app()"]
 
 
 @pytest.fixture
@@ -38,11 +40,11 @@ def folder() -> Iterator[Path]:
             f"import runpy, sys\nsys.argv = ['fake', '{service}']\nrunpy.run_path({str(FAKE)!r}, run_name='__main__')\n"
         )
         (package / "__main__.py").write_text(main, encoding="utf-8")
-    overlay = packages / "apportion_cli"
+    overlay = packages / "apportion_migrate"
     overlay.mkdir()
-    real = str(Path(apportion_cli.__file__).parent)
+    real = str(Path(apportion_migrate.__file__).parent)
     (overlay / "__init__.py").write_text(f"__path__.append({real!r})\n", encoding="utf-8")
-    (overlay / "migrate.py").write_text("print('migrated')\n", encoding="utf-8")
+    (overlay / "command.py").write_text("print('migrated')\n", encoding="utf-8")
     yield path
     down = subprocess.run([*CLI, "down"], env=environment(path), check=False, capture_output=True, text=True)
     assert down.returncode == 0, down.stderr
@@ -79,11 +81,11 @@ def until(condition: Callable[[], bool]) -> None:
 
 def wait_ready(layout: Layout) -> StackState:
     def ready() -> bool:
-        found = running_state(layout)
+        found = running_state(layout.root)
         return found is not None and found.phase == READY
 
     until(ready)
-    state = running_state(layout)
+    state = running_state(layout.root)
     assert state is not None
     return state
 
@@ -135,7 +137,7 @@ def test_a_daemon_whose_service_dies_ends_everything_and_logs_why(folder: Path) 
     layout = Layout(folder / "data")
     state = wait_ready(layout)
     os.kill(state.pids["pricing"], signal.SIGKILL)
-    until(lambda: running_supervisor(layout) is None)
+    until(lambda: running_supervisor(layout.root) is None)
     until(lambda: none_left(state))
     assert "pricing died (signal 9)" in layout.log_file("supervisor").read_text(encoding="utf-8")
 
@@ -173,16 +175,16 @@ def test_run_can_be_interrupted_while_it_starts(folder: Path) -> None:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    until(lambda: running_state(layout) is not None)
+    until(lambda: running_state(layout.root) is not None)
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=WAIT_S)
     assert running.returncode == 0
-    assert running_supervisor(layout) is None
+    assert running_supervisor(layout.root) is None
 
 
 def test_exec_gives_the_commands_exit_code_and_environment_and_leaves_nothing(folder: Path) -> None:
     program = (
-        "import os, sys, pathlib; from apportion_cli.stack.layout import client_settings as c; s = c();"
+        "import os, sys, pathlib; from apportion_client.settings import client_settings as c; s = c();"
         "print(os.environ['APPORTION_LOCAL_DIR'], s.token_file.exists(), s.ca_file.exists(), len(s.addresses));"
         "sys.exit(5)"
     )
@@ -199,7 +201,7 @@ def test_exec_in_a_named_folder_keeps_its_data_and_reports_a_missing_command(fol
     assert done.returncode == 1
     assert "no-such-command-here cannot be run" in done.stderr
     assert (folder / "kept" / "postgres" / "data" / "PG_VERSION").exists()
-    assert running_supervisor(Layout(folder / "kept")) is None
+    assert running_supervisor(folder / "kept") is None
 
 
 def test_a_killed_exec_takes_its_command_with_it(folder: Path) -> None:

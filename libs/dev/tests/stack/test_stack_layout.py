@@ -6,21 +6,17 @@ import os
 from pathlib import Path
 
 import pytest
-from apportion_cli.stack.layout import (
+from apportion_client.local_stack import (
     READY,
-    SERVICES,
     STARTING,
-    Layout,
-    StackLock,
     StackNotUpError,
-    StackRunningError,
     StackState,
-    client_environment,
-    client_settings,
     find_data_folder,
     running_state,
     running_supervisor,
 )
+from apportion_client.settings import SERVICES, client_environment, client_settings
+from apportion_dev.stack.layout import Layout, StackLock, StackRunningError
 
 
 def ready_layout(folder: Path, phase: str = READY) -> tuple[Layout, StackLock]:
@@ -81,14 +77,14 @@ def test_a_stack_that_starts_was_killed_or_never_was_is_not_up(tmp_path: Path) -
     # A killed supervisor leaves its state and loses its lock.
     lock.release()
     assert layout.state_file.exists()
-    assert running_supervisor(layout) is None
+    assert running_supervisor(layout.root) is None
     with pytest.raises(StackNotUpError):
         client_settings(given)
 
 
 def test_only_one_stack_holds_a_folder(tmp_path: Path) -> None:
     layout, lock = ready_layout(tmp_path)
-    assert running_supervisor(layout) == os.getpid()
+    assert running_supervisor(layout.root) == os.getpid()
     with pytest.raises(StackRunningError, match="Another stack"):
         StackLock(layout).acquire()
     lock.release()
@@ -101,9 +97,9 @@ def test_only_one_stack_holds_a_folder(tmp_path: Path) -> None:
 
 def test_the_environment_for_commands_leads_back_to_the_same_settings(tmp_path: Path) -> None:
     layout, lock = ready_layout(tmp_path)
-    state = running_state(layout)
+    state = running_state(layout.root)
     assert state is not None
-    environment = client_environment(layout, state)
+    environment = client_environment(layout.root, state)
     assert client_settings(environment) == client_settings({"APPORTION_LOCAL_DIR": str(tmp_path)})
     lock.release()
 

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from apportion_client.settings import CA_FILE_SETTING, SERVICES, address_setting
 from apportion_common.flags import all_open
+
 from apportion_dev.local.nats import LocalNats
 from apportion_dev.local.postgres import LocalPostgres
-
-from apportion_cli.stack.credentials import TOKEN_AUDIENCE, TOKEN_ISSUER, Passwords, StackKeys
-from apportion_cli.stack.layout import CA_FILE_SETTING, SERVICES, Layout, address_setting
+from apportion_dev.stack.credentials import TOKEN_AUDIENCE, TOKEN_ISSUER, Passwords, StackKeys
+from apportion_dev.stack.layout import Layout
 
 # What any program may need of the machine; the rest of the user's environment is none of a service's business.
 PASSED_ON = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONPATH", "VIRTUAL_ENV", "COVERAGE_PROCESS_START")

@@ -1,6 +1,6 @@
 """Runs a stack in this process until it is told to end: under `run`, under `exec`, and as the daemon of `up`.
 
-`python -m apportion_cli.stack.foreground FOLDER` is that daemon.
+`python -m apportion_dev.stack.foreground FOLDER` is that daemon.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from apportion_dev.local.process import GUARD
+from apportion_client.local_stack import StackError
+from apportion_client.settings import client_environment
 
-from apportion_cli.stack.layout import Layout, StackError, client_environment
-from apportion_cli.stack.options import StackOptions
-from apportion_cli.stack.supervisor import LocalStack
+from apportion_dev.local.process import GUARD
+from apportion_dev.stack.layout import Layout
+from apportion_dev.stack.options import StackOptions
+from apportion_dev.stack.supervisor import LocalStack
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 COMMAND_POLL_S = 0.1
@@ -82,7 +84,7 @@ def run_command(layout: Layout, options: StackOptions, command: Sequence[str], *
     with ended_by_signals():
         try:
             stack.start()
-            environment = os.environ | client_environment(layout, stack.state())
+            environment = os.environ | client_environment(layout.root, stack.state())
             return _wait(stack, command, environment)
         except EndedBySignal as ended:
             options.say(f"{ended} Stopping everything.")

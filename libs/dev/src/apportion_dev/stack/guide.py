@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from apportion_client.local_stack import DATA_FOLDER_NAME, DATA_FOLDER_SETTING, StackState
 from apportion_common.flags import FLAGS
 
-from apportion_cli.stack.credentials import TOKEN_LIFE_S
-from apportion_cli.stack.environment import CLAIM_MAIL_DOMAIN
-from apportion_cli.stack.layout import DATA_FOLDER_NAME, DATA_FOLDER_SETTING, Layout, StackState
+from apportion_dev.stack.credentials import TOKEN_LIFE_S
+from apportion_dev.stack.environment import CLAIM_MAIL_DOMAIN
+from apportion_dev.stack.layout import Layout
 
 _SNIPPET = """\
 import pathlib

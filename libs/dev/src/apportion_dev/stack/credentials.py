@@ -9,20 +9,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from apportion_client.local_stack import StackNotUpError
+from apportion_client.settings import SERVICES
 from apportion_common.clock import Clock, SystemClock
-from apportion_dev.local.keys import (
-    LocalCa,
-    ServerCertificate,
-    TokenSigningKey,
-    mint_token,
-    write_file,
-    write_jwks,
-)
+from apportion_common.files import write_file
+
+from apportion_dev.local.keys import LocalCa, ServerCertificate, TokenSigningKey, mint_token, write_jwks
 from apportion_dev.local.ports import LOOPBACK
 from apportion_dev.local.postgres import RolePasswords
 from apportion_dev.local.postgres_files import new_password
-
-from apportion_cli.stack.layout import OPERATOR, SERVICES, Layout, StackNotUpError
+from apportion_dev.stack.layout import OPERATOR, Layout
 
 TOKEN_ISSUER = "https://identity.apportion.local"  # noqa: S105 - a public name
 TOKEN_AUDIENCE = "apportion"  # noqa: S105 - a public name

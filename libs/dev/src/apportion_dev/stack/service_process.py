@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from apportion_client.local_stack import StackError
+
 from apportion_dev.local.ports import PortReservation, reserve_port
 from apportion_dev.local.process import ChildProcess, ChildSpec
-
-from apportion_cli.stack.environment import ProcessPlace
-from apportion_cli.stack.layout import Layout, StackError
-from apportion_cli.stack.readiness import is_ready
+from apportion_dev.stack.environment import ProcessPlace
+from apportion_dev.stack.layout import Layout
+from apportion_dev.stack.readiness import is_ready
 
 READY_TIMEOUT_S = 60
 READY_POLL_S = 0.1

@@ -16,12 +16,14 @@ from pathlib import Path
 import jwt
 import psycopg
 import pytest
-from apportion_cli.stack.layout import SERVICES, Layout, StackError, StackState, running_supervisor
-from apportion_cli.stack.options import StackOptions
-from apportion_cli.stack.readiness import is_ready
-from apportion_cli.stack.supervisor import LocalStack
+from apportion_client.local_stack import StackError, StackState, running_supervisor
+from apportion_client.settings import SERVICES
 from apportion_common.clock import FixedClock
 from apportion_dev.local.process import process_exists
+from apportion_dev.stack.layout import Layout
+from apportion_dev.stack.options import StackOptions
+from apportion_dev.stack.readiness import is_ready
+from apportion_dev.stack.supervisor import LocalStack
 
 pytestmark = pytest.mark.stack
 
@@ -186,7 +188,7 @@ def test_a_second_stack_runs_beside_the_first_and_starts_again_on_its_data(stack
             ours, theirs = set(second.addresses.values()), set(stack.addresses.values())
             assert not ours & theirs
         second = LocalStack(Layout(folder), options())
-    assert running_supervisor(Layout(folder)) is None
+    assert running_supervisor(folder) is None
     with pytest.raises(StackError, match="Another stack"):
         LocalStack(stack.layout, options()).start()
     assert is_ready(stack.addresses["orgs"], stack.keys.ca.certificate_file)
@@ -226,7 +228,7 @@ def test_a_service_that_never_gets_ready_and_a_failing_migration_leave_nothing_b
         assert not stack.postgres.alive
         assert not stack.nats.alive
         assert not any(process.alive for process in stack.processes.values())
-        assert running_supervisor(Layout(folder)) is None
+        assert running_supervisor(folder) is None
 
 
 def test_tokens_are_renewed_as_time_goes_by(folder: Path) -> None:

@@ -10,7 +10,7 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 
-from apportion_cli.client import CALL_TIMEOUT_S, Services
+from apportion_client.services import CALL_TIMEOUT_S, Services
 
 PAGE_SIZE = 1_000
 

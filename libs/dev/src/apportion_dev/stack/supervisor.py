@@ -18,25 +18,18 @@ from functools import partial
 from types import TracebackType
 from typing import Self, TypeVar
 
+from apportion_client.local_stack import READY, STARTING, StackError, StackState
+from apportion_client.settings import SERVICES
 from apportion_common.flags import FLAGS
+
 from apportion_dev.local.nats import LocalNats
 from apportion_dev.local.postgres import LocalPostgres
 from apportion_dev.local.process import ChildProcess, ChildSpec
-
-from apportion_cli.stack import environment as env
-from apportion_cli.stack.credentials import TOKEN_REFRESH_S, Passwords, StackKeys, mint, write_tokens
-from apportion_cli.stack.layout import (
-    OPERATOR,
-    READY,
-    SERVICES,
-    STARTING,
-    Layout,
-    StackError,
-    StackLock,
-    StackState,
-)
-from apportion_cli.stack.options import StackOptions
-from apportion_cli.stack.service_process import LOG_TAIL_LINES, ServiceProcess
+from apportion_dev.stack import environment as env
+from apportion_dev.stack.credentials import TOKEN_REFRESH_S, Passwords, StackKeys, mint, write_tokens
+from apportion_dev.stack.layout import OPERATOR, Layout, StackLock
+from apportion_dev.stack.options import StackOptions
+from apportion_dev.stack.service_process import LOG_TAIL_LINES, ServiceProcess
 
 WATCH_S = 0.2
 RESTART_PAUSE_S = 0.5

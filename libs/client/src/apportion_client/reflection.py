@@ -11,7 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from apportion_cli.client import CALL_TIMEOUT_S
+from apportion_client.services import CALL_TIMEOUT_S
 
 
 class MethodUnknown(LookupError):

@@ -1,0 +1,50 @@
+"""Running a command against the services, and one way to show an error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import grpc
+import typer
+from apportion_client.failures import describe
+from apportion_client.local_stack import StackNotUpError
+from apportion_client.services import Services, connected
+from rich.console import Console
+
+T = TypeVar("T")
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+
+
+def run(main: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
+    """Run a command against the services; an error ends it with one clear message and exit code 1."""
+
+    async def whole() -> T:
+        async with connected() as services:
+            return await main(services)
+
+    try:
+        return asyncio.run(whole())
+    except StackNotUpError as error:
+        fail(str(error))
+    except grpc.aio.AioRpcError as error:
+        fail(describe(error))
+    except OSError as error:
+        fail(f"{error.filename or 'A file'} cannot be read or written: {error.strerror}.")
+
+
+def fail(message: str) -> NoReturn:
+    """Say what is wrong and end with exit code 1."""
+    errors.print(message, style="red")
+    raise typer.Exit(1)
+
+
+def read_file(file: Path) -> bytes:
+    """What a file of the user's holds; one that cannot be read ends the command with exit code 1."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        fail(f"{file} cannot be read: {error.strerror}.")

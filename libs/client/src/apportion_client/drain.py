@@ -1,0 +1,85 @@
+"""How far the pipeline is: what is under way, and waiting until nothing is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from apportion.ledger.v1 import ledger_service_pb2 as ledger
+from apportion.metering.v1 import metering_service_pb2 as metering
+
+from apportion_client.failures import retry_until_available
+from apportion_client.services import CALL_TIMEOUT_S, Services
+
+POLL_S: Final = 0.25
+"""Pause between two looks at the pipeline."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What is under way: messages not stored, batches not rated, batches not posted."""
+
+    stored: int
+    rated: int
+    posted: int
+
+    def __str__(self) -> str:
+        return f"to store {self.stored:,} messages, to rate {self.rated:,} batches, to post {self.posted:,}"
+
+
+def backlog_of(answer: metering.GetPipelineStatusResponse) -> Backlog:
+    """Return the backlog of all lanes."""
+    return Backlog(
+        sum(max(lane.stream_last_seq - lane.stream_seq, 0) for lane in answer.lanes),
+        sum(lane.batch_seq - lane.rated_batch_seq for lane in answer.lanes),
+        sum(lane.batch_seq - lane.posted_batch_seq for lane in answer.lanes),
+    )
+
+
+async def pipeline_status(services: Services, on_wait: Callable[[str], None]) -> metering.GetPipelineStatusResponse:
+    """Return the state of the lanes; while metering cannot be reached, say so through `on_wait` and retry."""
+    request = metering.GetPipelineStatusRequest()
+    return await retry_until_available(
+        lambda: services.metering.GetPipelineStatus(request, timeout=CALL_TIMEOUT_S), on_wait
+    )
+
+
+async def wait_until_drained(
+    services: Services,
+    timeout_s: float,
+    on_status: Callable[[metering.GetPipelineStatusResponse], None],
+    on_wait: Callable[[str], None],
+) -> metering.GetPipelineStatusResponse:
+    """Wait until everything that was sent is stored, rated and posted; return the last state, drained or not."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        answer = await pipeline_status(services, on_wait)
+        if answer.drained or time.monotonic() > deadline:
+            return answer
+        on_status(answer)
+        await asyncio.sleep(POLL_S)
+
+
+async def is_closed(services: Services, period: str, org_ids: Sequence[str] = ()) -> bool:
+    """Return whether a month's close has reached the ledger: for the organisations, or for all where none is named."""
+    request = ledger.FixWatermarkRequest(period=period)
+    answer = await retry_until_available(
+        lambda: services.ledger.FixWatermark(request, timeout=CALL_TIMEOUT_S), lambda _: None
+    )
+    return answer.period_closed or (bool(org_ids) and set(org_ids) <= set(answer.closed_org_ids))
+
+
+async def wait_until_closed(
+    services: Services, period: str, org_ids: Sequence[str], timeout_s: float, on_wait: Callable[[], None]
+) -> bool:
+    """Wait until a month's close has reached the ledger; return whether it has within the time."""
+    deadline = time.monotonic() + timeout_s
+    while not await is_closed(services, period, org_ids):
+        if time.monotonic() > deadline:
+            return False
+        on_wait()
+        await asyncio.sleep(POLL_S)
+    return True
