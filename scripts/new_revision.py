@@ -9,13 +9,48 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from typing import Final
 
-from alembic.script import ScriptDirectory
 from apportion_common.clock import SystemClock
-from apportion_migrate.plan import PLAN_FILE, Plan, PlanError, find_root, load_plan
+from apportion_migrate.plan import Plan, PlanError, load_plan, package_folder
 
-NAME = re.compile(r"[a-z][a-z0-9_]{2,60}")
-NUMBERED = re.compile(r"\d{8}_(\d+)_")
+NAME: Final = re.compile(r"[a-z][a-z0-9_]{2,60}")
+NUMBERED: Final = re.compile(r"\d{8}_(\d+)_")
+SCAFFOLD: Final = '''"""{title}.
+
+Why:        …
+Lock class: …
+Reversible: …
+Pre-flight: …
+Test:       …
+"""
+
+from __future__ import annotations
+
+from apportion_migrate.revision import RevisionNotes
+
+revision = "{revision}"
+down_revision = "{down_revision}"
+branch_labels = None
+depends_on = None
+
+NOTES = RevisionNotes(
+    why="…",
+    phase="expand",
+    lock_class="none",
+    reversible=True,
+    checks=(),
+    test="…",
+)
+
+
+def upgrade() -> None:
+    """Go to this revision: by `op`, and by what `apportion_migrate.ops` has for it."""
+
+
+def downgrade() -> None:
+    """Go back to the one before it."""
+'''
 
 
 def new_revision(plan: Plan, service: str, name: str, day: str) -> Path:
@@ -27,18 +62,16 @@ def new_revision(plan: Plan, service: str, name: str, day: str) -> Path:
     plan.check()
     numbers = [int(found.group(1)) for step in plan.steps if (found := NUMBERED.match(step.revision))]
     revision = f"{day}_{max(numbers, default=0) + 1:02}_{name}"
-    script = ScriptDirectory.from_config(plan.alembic_config(service))
+    steps = plan.steps_of(service)
     title = name.replace("_", " ").capitalize()
-    made = script.generate_revision(revision, f"{title}.", head="head")
-    if made is None:
-        raise PlanError(f"Alembic made no file for {revision}.")
-    baseline = next(step.revision for step in plan.steps if step.service == service)
-    lines = ("", "[[step]]", f'title = "{title}"', f'service = "{service}"', f'baseline = "{baseline}"')
-    file = plan.root / PLAN_FILE
-    text = file.read_text(encoding="utf-8").rstrip("\n")
-    file.write_text("\n".join((text, *lines, f'revision = "{revision}"', "")), encoding="utf-8")
-    load_plan(plan.root).check()
-    return Path(made.path)
+    file = package_folder(service) / "migrations" / "versions" / f"{revision}.py"
+    text = SCAFFOLD.format(title=title, revision=revision, down_revision=steps[-1].revision)
+    file.write_text(text, encoding="utf-8")
+    step = ("", "[[step]]", f'title = "{title}"', f'service = "{service}"', f'baseline = "{steps[0].revision}"')
+    before = plan.file.read_text(encoding="utf-8").rstrip("\n")
+    plan.file.write_text("\n".join((before, *step, f'revision = "{revision}"', "")), encoding="utf-8")
+    load_plan(plan.file).check()
+    return file
 
 
 def main() -> int:
@@ -46,13 +79,12 @@ def main() -> int:
     parser.add_argument("--service", required=True)
     parser.add_argument("--name", required=True)
     arguments = parser.parse_args()
-    plan = load_plan(find_root())
     try:
-        made = new_revision(plan, arguments.service, arguments.name, f"{SystemClock().now():%Y%m%d}")
+        made = new_revision(load_plan(), arguments.service, arguments.name, f"{SystemClock().now():%Y%m%d}")
     except PlanError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"{made.relative_to(plan.root)}: fill in what is marked with …, then `make migration-checksums`.")
+    print(f"{made}: fill in what is marked with …, then `make migration-checksums`.")
     return 0
 
 

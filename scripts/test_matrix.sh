@@ -5,7 +5,7 @@
 #   test_matrix.sh oldest    the gates, the locks and the building blocks, on the oldest: a part of `make test`
 set -eu
 cd "$(dirname "$0")/.."
-common=libs/common/tests/migrations
+common=libs/migrate/tests/migrations
 models=tests/architecture/test_migrations_match_models.py
 found=$(.venv/bin/python -m apportion_dev.testing.versions)
 case "${1:-all}" in

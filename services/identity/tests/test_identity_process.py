@@ -20,9 +20,9 @@ import pytest_asyncio
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from apportion_common.clock import SystemClock
+from apportion_common.files import write_file
 from apportion_common.flags import all_open
 from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
-from apportion_common.files import write_file
 from apportion_dev.local.ports import reserve_port
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.plugin import MakeServiceDatabase

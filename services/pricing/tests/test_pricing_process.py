@@ -22,11 +22,11 @@ from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion.pricing.v1.pricing_service_pb2_grpc import PricingServiceStub
 from apportion_common.clock import SystemClock
+from apportion_common.files import write_file
 from apportion_common.flags import PREFIX, all_open
 from apportion_common.ids import event_id, lane_of, parse_uuid_bytes
 from apportion_common.protos import pack_int, timestamp_to_us, unpack_int, us_to_timestamp, uuid_text
 from apportion_dev.local.keys import LocalCa, ServerCertificate, TokenSigningKey, mint_token, write_jwks
-from apportion_common.files import write_file
 from apportion_dev.local.ports import reserve_port
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_dev.testing.plugin import MakeServiceDatabase

@@ -14,13 +14,12 @@ from typing import Any
 from apportion_migrate import data
 from apportion_migrate.data import ChunkResult, DataProgress, Throttle
 from apportion_migrate.environment import migration_engine, psycopg_url
-from data_worlds import ROOT
 from sqlalchemy import Connection
 
 
 def main(url: str, place: str, nth: int, chunk_rows: int) -> None:
     """Run, and die."""
-    (migration,) = data.load_migrations(ROOT, "identity")
+    (migration,) = data.load_migrations("identity")
     migration.chunk_rows = chunk_rows
     passed = 0
     work = migration.chunk

@@ -19,7 +19,7 @@ from apportion_dev.local.postgres_binaries import find_postgres
 from apportion_dev.testing.databases import DatabaseFactory
 from apportion_migrate import data
 from apportion_migrate.data import ChunkResult, DataMigration, DataMigrationError, DataProgress, Throttle
-from data_worlds import INVITATIONS, ROOT, Legacy, count_touches, legacy_world
+from data_worlds import INVITATIONS, Legacy, count_touches, legacy_world
 from psycopg import errors
 from sqlalchemy import Connection
 
@@ -114,7 +114,7 @@ def test_a_dry_run_counts_and_is_given_no_transaction_id(invitations: Legacy) ->
 
 def test_a_migration_waits_for_its_revision(database_factory: DatabaseFactory) -> None:
     database = database_factory.blank("identity")
-    (migration,) = data.load_migrations(ROOT, "identity")
+    (migration,) = data.load_migrations("identity")
     engine = data_engine(database.owner_url)
     with pytest.raises(DataMigrationError, match="20250920_01_domain_claims_email, which identity has not reached"):
         data.run(engine, migration)

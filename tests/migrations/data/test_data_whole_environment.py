@@ -20,7 +20,7 @@ from apportion_migrate.data import Throttle
 from apportion_migrate.environment import migration_engine, psycopg_url
 from apportion_migrate.plan import load_plan
 from apportion_orgs.store.hierarchy import StoredHierarchy
-from data_worlds import INVITATIONS, ROOT
+from data_worlds import INVITATIONS
 from legacy_worlds import legacy_world
 
 PATIENCE_S = 120
@@ -46,7 +46,7 @@ def test_an_upgrade_with_every_feature_closed_leaves_no_row_behind_and_seeds_non
 ) -> None:
     made = {service: database_factory.blank(service) for service in SERVICES}
     environ = {f"{service.upper()}_MIGRATION_DATABASE_URL": one.owner_url for service, one in made.items()}
-    conductor.up(load_plan(ROOT), report=lambda _: None, environ=environ)
+    conductor.up(load_plan(), report=lambda _: None, environ=environ)
     said = migrate(environ, "seed")
     assert {line["event"] for line in said} == {"closed"}
     assert {line["flag"] for line in said} == {"domain_claims", "por_ledger", "entitlements"}
@@ -111,9 +111,9 @@ def test_data_migrations_and_seeds_work_in_a_schema_of_the_service(database_fact
     with psycopg.connect(url) as session:
         session.execute(INVITATIONS, (50,))
     command.upgrade(config, "head")
-    (migration,) = data.load_migrations(ROOT, "identity")
+    (migration,) = data.load_migrations("identity")
     assert data.run(engine, migration, throttle=Throttle(pause_ms=0)).standing.rows_done == 45
-    (file,) = seeds.load_files(ROOT, "identity")
+    (file,) = seeds.load_files("identity")
     assert {row.outcome for row in seeds.load(engine, file)} == {"added"}
     assert {row.outcome for row in seeds.load(engine, file)} == {"same"}
     assert fetch_all(url, "SELECT count(*) FROM of_identity.global_setting") == [(2,)]

@@ -1,4 +1,4 @@
-"""Databases at the predecessor of each revision of the plan."""
+"""Databases at the predecessor of each revision of the plan, empty or with rows that came the same way."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import Callable
 import pytest
 from alembic import command
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
-from apportion_migrate.plan import Plan, Step, find_root, load_plan
+from apportion_migrate.plan import Plan, Step, load_plan
 
-PLAN = load_plan(find_root({}))
+PLAN = load_plan()
+
+Fill = Callable[[ServiceDatabase, str], None]
+"""Puts rows into a database that stands at a revision."""
 
 
 @pytest.fixture(scope="session")
@@ -26,20 +29,23 @@ def step(request: pytest.FixtureRequest) -> Step:
 
 
 @pytest.fixture
-def before(
-    database_factory: DatabaseFactory, plan: Plan, step: Step
-) -> Callable[[Callable[[ServiceDatabase], None] | None], ServiceDatabase]:
-    """Gives databases at the step's predecessor, each a copy of the first; the argument fills the first."""
+def before(database_factory: DatabaseFactory, plan: Plan, step: Step) -> Callable[[Fill | None], ServiceDatabase]:
+    """Return databases at the step's predecessor, each a copy of the first.
+
+    The first goes there revision by revision; what it is called with may put rows in at each, which the later ones
+    then find: so rows have the shape that their table has at the step.
+    """
     made: list[ServiceDatabase] = []
 
-    def new(fill: Callable[[ServiceDatabase], None] | None = None) -> ServiceDatabase:
+    def new(fill: Fill | None = None) -> ServiceDatabase:
         if not made:
             template = database_factory.blank(step.service)
-            previous = plan.revision_of(step).down_revision
-            if previous is not None:
-                command.upgrade(database_factory.alembic_config(template), str(previous))
-            if fill is not None:
-                fill(template)
+            for earlier in plan.steps_of(step.service):
+                if earlier == step:
+                    break
+                command.upgrade(database_factory.alembic_config(template), earlier.revision)
+                if fill is not None:
+                    fill(template, earlier.revision)
             made.append(template)
         return database_factory.copy(made[0])
 

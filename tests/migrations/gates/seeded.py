@@ -1,4 +1,8 @@
-"""Rows for the tables that stood before the plan: sound ones, so that nothing but their number is in the way."""
+"""Rows for the tables of each revision: sound ones, so that nothing but their number is in the way.
+
+The rows of a baseline stay through the revisions after it, as an operator's would, and so follow the schema. A revision
+that makes a table gets statements of its own here, so that the gates of later ones find rows in it.
+"""
 
 # ruff: noqa: ISC004 (statements that begin with their verb are told apart well enough)
 from __future__ import annotations
@@ -6,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 import psycopg
+from apportion_dev.testing.databases import ServiceDatabase
 
 ROWS: Final = 20_000
 """Enough for a scan under a strong lock, a rewrite or an index to show; little enough for every run."""
@@ -15,7 +20,7 @@ CATALOG_ROWS: Final = 200
 """Of a catalog, which no operator lets grow."""
 
 SEEDS: Final = {
-    "identity": (
+    "identity_baseline": (
         "INSERT INTO app_user (user_id, email)"
         " SELECT md5('user' || n)::uuid, 'user' || n || '@example.com' FROM {many}",
         "INSERT INTO membership (org_id, user_id, role, status)"
@@ -28,7 +33,7 @@ SEEDS: Final = {
         "INSERT INTO domain_claim (claim_id, org_id, domain, status)"
         " SELECT md5('claim' || n)::uuid, md5('org' || n)::uuid, 'd' || n || '.example', 'pending' FROM {many}",
     ),
-    "ledger": (
+    "ledger_baseline": (
         "INSERT INTO partner (partner_id, name, payout_currency)"
         " SELECT md5('partner' || n)::uuid, 'Partner ' || n, 'AUD' FROM {many}",
         "INSERT INTO commission_rate (rate_id, partner_tier, match_kind, match_value, pct, effective_at)"
@@ -37,17 +42,17 @@ SEEDS: Final = {
         " SELECT md5('por' || n)::uuid, 'org', md5('org' || n)::uuid, md5('partner' || n)::uuid, '2025-01-01Z'"
         " FROM {some}",
     ),
-    "pricing": (
+    "pricing_baseline": (
         "INSERT INTO product_sku (sku, type, unit) SELECT 'sku-' || n, 'action', 'call' FROM {few}",
         "INSERT INTO plan (plan_id, name, currency) SELECT md5('plan' || n)::uuid, 'Plan ' || n, 'AUD' FROM {few}",
         "INSERT INTO plan_sku (plan_id, sku, overage_price)"
         " SELECT md5('plan' || 1 + n % 100)::uuid, 'sku-' || 1 + n / 100, 1 FROM {many} WHERE n / 100 < 200",
     ),
-    "metering": (
+    "metering_baseline": (
         "INSERT INTO metering_event (event_id, org_id, sku, quantity, event_time, request_id)"
         " SELECT md5('event' || n)::uuid, md5('org' || n % 100)::uuid, 'sku-1', 1, '2025-01-01Z', 'r' || n FROM {many}",
     ),
-    "orgs": (
+    "orgs_baseline": (
         "INSERT INTO organization (org_id, legal_name, org_slug)"
         " SELECT md5('org' || n)::uuid, 'Org ' || n, 'org-' || n FROM {many}",
         "INSERT INTO billing_account (billing_account_id, owner_org_id, name, currency)"
@@ -59,13 +64,13 @@ SEEDS: Final = {
         " SELECT md5('org' || n)::uuid, md5('org' || n)::uuid, 0 FROM {many}",
     ),
 }
-"""The statements by service; the tables are those of its baseline."""
+"""The statements by the revision after which they run."""
 
 
-def seed(owner_url: str, service: str) -> None:
-    """Fill the tables of a service's baseline."""
-    with psycopg.connect(owner_url, autocommit=True) as connection:
-        for statement in SEEDS[service]:
+def seed(database: ServiceDatabase, revision: str) -> None:
+    """Fill the tables of a database that stands at a revision."""
+    with psycopg.connect(database.owner_url, autocommit=True) as connection:
+        for statement in SEEDS.get(revision, ()):
             many, some, few = (f"generate_series(1, {rows}) AS n" for rows in (ROWS, SOME_ROWS, CATALOG_ROWS))
             connection.execute(statement.format(many=many, some=some, few=few).encode())
         connection.execute("ANALYZE")

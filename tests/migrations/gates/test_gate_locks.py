@@ -18,20 +18,14 @@ def test_locks_are_short_and_no_more_than_declared(
     database_factory: DatabaseFactory,
     plan: Plan,
     step: Step,
-    before: Callable[[Callable[[ServiceDatabase], None]], ServiceDatabase],
+    before: Callable[[Callable[[ServiceDatabase, str], None]], ServiceDatabase],
 ) -> None:
     notes = notes_of(plan.revision_of(step))
     assert notes is not None
-    baseline = plan.revision_of(step).down_revision is None
-
-    def fill(database: ServiceDatabase) -> None:
-        if not baseline:
-            seed(database.owner_url, step.service)
-
     traces: list[Trace] = []
     problems: list[str] = []
     for _ in range(ATTEMPTS):
-        database = before(fill)
+        database = before(seed)
         traces.append(trace_locks(database, database_factory.alembic_config(database), step.revision))
         database_factory.drop(database.name)
         problems = shortest(traces).problems(notes.lock_class)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
-from pathlib import Path
-
 import psycopg
 import pytest
 from apportion_common.settings import SERVICES
 from apportion_dev.testing.databases import DatabaseFactory
 from apportion_migrate import conductor
-from apportion_migrate.lint import lint
-from apportion_migrate.plan import BASE, PLAN_FILE, Plan, PlanError, load_plan
+from apportion_migrate.plan import BASE, Plan
 from apportion_migrate.statements import revision_statements
 from apportion_migrate.steps import Progress
 
@@ -68,39 +63,3 @@ def test_baselines_that_stand_without_a_version_are_adopted(plan: Plan, environ:
     expected = [("adopted" if step in baselines.values() else "applied", step.revision) for step in plan.steps]
     assert kinds(heard) == expected
     assert conductor.status(plan, environ).complete
-
-
-@pytest.fixture
-def checkout(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    """A copy of everything that a revision is made of."""
-    (tmp_path / PLAN_FILE.parent).mkdir()
-    shutil.copy(plan.root / PLAN_FILE, tmp_path / PLAN_FILE)
-    for service in plan.services:
-        folder = Path("services") / service
-        shutil.copytree(plan.root / folder / "migrations", tmp_path / folder / "migrations")
-        shutil.copy(plan.root / folder / "alembic.ini", tmp_path / folder / "alembic.ini")
-    monkeypatch.syspath_prepend(str(plan.root / "scripts"))
-    return load_plan(tmp_path)
-
-
-def test_a_new_revision_has_its_place_and_is_refused_until_it_is_filled_in(checkout: Plan) -> None:
-    from new_revision import new_revision
-
-    made = new_revision(checkout, "orgs", "add_region", "20261122")
-    grown = load_plan(checkout.root)
-    grown.check()
-    assert made.name == "20261122_06_add_region.py"
-    assert grown.steps[-1].revision == "20261122_06_add_region"
-    found = [complaint for complaint in lint(grown) if complaint.revision == grown.steps[-1].revision]
-    assert [complaint.message for complaint in found] == ["The scaffold's gaps are still to be filled."]
-    sys.modules.pop("new_revision")
-
-
-@pytest.mark.parametrize(("service", "name"), [("billing", "add_region"), ("orgs", "Add Region"), ("orgs", "x")])
-def test_a_new_revision_of_no_service_or_no_name_is_refused(checkout: Plan, service: str, name: str) -> None:
-    from new_revision import new_revision
-
-    with pytest.raises(PlanError):
-        new_revision(checkout, service, name, "20261122")
-    assert len(load_plan(checkout.root).steps) == len(checkout.steps)
-    sys.modules.pop("new_revision")

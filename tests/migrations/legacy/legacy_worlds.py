@@ -496,7 +496,7 @@ class LegacyWorld:
     @property
     def plan(self) -> Plan:
         """The plan's steps of these services, as a plan of their own."""
-        plan = load_plan(ROOT)
+        plan = load_plan()
         steps = [step for step in plan.steps if step.service in self.databases]
         return replace(plan, steps=tuple(replace(step, number=number) for number, step in enumerate(steps, start=1)))
 

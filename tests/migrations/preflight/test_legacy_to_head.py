@@ -15,7 +15,7 @@ from apportion_migrate.errors import IrreversibleError
 from apportion_migrate.plan import load_plan
 from apportion_migrate.preflight import pending_checks, preflight
 from apportion_migrate.resolve import resolve
-from legacy_worlds import CONFLICTS, ROOT, TABLES, LegacyWorld, legacy_schemas, legacy_world
+from legacy_worlds import CONFLICTS, TABLES, LegacyWorld, legacy_schemas, legacy_world
 
 NEVER_BROKEN = {
     "identity": {"uq_domain_claim_token_hash", "ck_domain_claim_wildcard", "ck_domain_claim_token_hash",
@@ -122,15 +122,13 @@ def test_every_constraint_that_rows_of_before_could_break_has_its_check(
     before = _rules(world, service)
     up(world)
     added = _rules(world, service) - before
-    guarded = {
-        name for check in pending_checks(load_plan(ROOT), service, f"{service}_baseline") for name in check.guards
-    }
+    guarded = {name for check in pending_checks(load_plan(), service, f"{service}_baseline") for name in check.guards}
     assert added - guarded == NEVER_BROKEN[service]
     world.drop(database_factory)
 
 
 def test_no_two_checks_and_no_fix_without_a_check_have_one_name() -> None:
-    plan = load_plan(ROOT)
+    plan = load_plan()
     for service in SERVICES:
         names = [check.name for check in pending_checks(plan, service, None)]
         assert len(names) == len(set(names)) > 0

@@ -13,14 +13,17 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from apportion_common.settings import SERVICES
 from apportion_dev.testing.databases import DatabaseFactory
 from apportion_migrate.command import preflight_commands
 from apportion_migrate.command.main import app
+from apportion_migrate.plan import load_plan
 from apportion_migrate.preflight import preflight
 from legacy_worlds import CONFLICTS, LegacyWorld, legacy_world, named
 from rich.console import Console
 from typer.testing import CliRunner
 
+STEPS = len(load_plan().steps)
 TABLE_WIDTH = 200
 TERMINAL_WIDTH = 160
 PATIENCE_S = 120
@@ -126,15 +129,15 @@ def test_a_person_is_told_the_command_that_mends_and_that_all_is_done_and_what_i
     assert (code, seen.splitlines()[-1]) == (0, "Nothing was to be changed.")
     assert at_a_terminal(world.environ, "resolve", "duplicate-domains", "--apply", "--expect", "3")[0] == 0
     code, seen = at_a_terminal(world.environ, "status")
-    assert (code, seen.splitlines()[-1]) == (0, "5 of 10 steps done, 0 amiss")
+    assert (code, seen.splitlines()[-1]) == (0, f"{len(SERVICES)} of {STEPS} steps done, 0 amiss")
     waiting = (
         "rows to be brought along yet: invitation_addresses, plan_defaults, event_keys, org_roots"
         "  (apportion-migrate data run)"
     )
     code, seen = at_a_terminal(world.environ, "up")
-    assert (code, seen.splitlines()[-2:]) == (0, ["done: 10 of 10 steps, and all is sound", waiting])
+    assert (code, seen.splitlines()[-2:]) == (0, [f"done: {STEPS} of {STEPS} steps, and all is sound", waiting])
     code, seen = at_a_terminal(world.environ, "status")
-    assert (code, seen.splitlines()[-2:]) == (0, ["10 of 10 steps done, 0 amiss", waiting])
+    assert (code, seen.splitlines()[-2:]) == (0, [f"{STEPS} of {STEPS} steps done, 0 amiss", waiting])
     code, lines = run(world, "status")
     assert lines[-1]["data_waiting"] == ["invitation_addresses", "plan_defaults", "event_keys", "org_roots"]
     assert run(world, "data", "run", "event_keys", "--pause-ms", "0")[0] == 0

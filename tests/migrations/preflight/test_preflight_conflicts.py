@@ -20,7 +20,7 @@ from apportion_migrate.preflight import (
     run_checks,
 )
 from apportion_migrate.resolve import ResolveError, fixes, resolve
-from legacy_worlds import CONFLICTS, ROOT, Conflict, LegacyWorld, legacy_world, named
+from legacy_worlds import CONFLICTS, Conflict, LegacyWorld, legacy_world, named
 
 NEXT_TRANSACTION = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
 """The transaction id that the server would give next."""
@@ -167,7 +167,7 @@ def test_an_audit_entry_of_a_fix_tells_the_row_without_what_is_personal(database
 
 
 def test_every_check_that_names_a_command_names_one_that_is_there(identity: LegacyWorld) -> None:
-    plan = load_plan(ROOT)
+    plan = load_plan()
     known = fixes(plan)
     named_by = {
         (service, check.resolve, check.name)

@@ -19,6 +19,7 @@ from apportion_common.flags import all_open
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
 from apportion_migrate import seeds
 from apportion_migrate.environment import migration_engine, psycopg_url
+from apportion_migrate.plan import package_folder
 from apportion_migrate.seeds import SeedError, SeedFile
 from apportion_pricing.app.plans import PlanUseCases
 from apportion_pricing.store.catalog import CatalogTables
@@ -76,7 +77,7 @@ def seed(databases: dict[str, ServiceDatabase], environ: dict[str, str], *argume
 
 
 def file_of(service: str) -> SeedFile:
-    (file,) = seeds.load_files(ROOT, service)
+    (file,) = seeds.load_files(service)
     return file
 
 
@@ -87,7 +88,7 @@ def outcomes(engine: Engine, file: SeedFile, **options: Any) -> dict[str, str]:
 def changed_file(tmp_path: Path, service: str, *replacements: tuple[str, str]) -> SeedFile:
     """A service's file as a later release might have it."""
     original = file_of(service)
-    content = (ROOT / "services" / service / "seeds" / original.name).read_text(encoding="utf-8")
+    content = (package_folder(service) / "seeds" / original.name).read_text(encoding="utf-8")
     for before, after in replacements:
         assert content.count(before) >= 1
         content = content.replace(before, after)

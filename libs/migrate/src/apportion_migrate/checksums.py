@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from apportion_migrate.statements import revision_statements
 
 MANIFEST_FILE: Final = Path("deploy/migration-checksums.json")
 CHECKSUM_TABLE: Final = "alembic_version_checksum"
+MAIN_BRANCHES: Final = ("origin/main", "main")
 
 CREATE_CHECKSUM_TABLE: Final = f"""
 CREATE TABLE IF NOT EXISTS {CHECKSUM_TABLE} (
@@ -90,8 +92,20 @@ def load_manifest(root: Path) -> Manifest:
     file = root / MANIFEST_FILE
     if not file.is_file():
         return {}
-    document = json.loads(file.read_text(encoding="utf-8"))
-    return {service: dict(revisions) for service, revisions in document.items()}
+    return _manifest(file.read_text(encoding="utf-8"))
+
+
+def merged_manifest(root: Path) -> Manifest:
+    """Return the checksums that main has where this checkout left it; empty outside of a repository.
+
+    On main itself that is its last commit but one: what was let in once is never another revision again.
+    """
+    main = next((name for name in MAIN_BRANCHES if _git(root, "rev-parse", "--verify", "--quiet", name)), "HEAD")
+    base = _git(root, "merge-base", "HEAD", main)
+    if base and base == _git(root, "rev-parse", "HEAD"):
+        base = _git(root, "rev-parse", "--verify", "--quiet", "HEAD~1")
+    text = _git(root, "show", f"{base}:{MANIFEST_FILE}") if base else ""
+    return _manifest(text) if text else {}
 
 
 def changed(before: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:
@@ -102,6 +116,19 @@ def changed(before: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[s
         for revision, text in revisions.items()
         if now.get(service, {}).get(revision) != text
     ]
+
+
+def _manifest(text: str) -> Manifest:
+    return {service: dict(revisions) for service, revisions in json.loads(text).items()}
+
+
+def _git(root: Path, *arguments: str) -> str:
+    """Return what git says of a checkout; empty where it has nothing to say or is not there."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except OSError:
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
 
 
 def _plain(statement: str) -> str:

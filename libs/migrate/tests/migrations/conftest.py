@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
 from migration_toys import TOYS, Toy, make_toy
+
+
+@pytest.fixture(autouse=True)
+def toys_leave_the_path() -> Iterator[None]:
+    """Take the packages of a test's toys off the path of imports again."""
+    before = sys.path[:]
+    yield
+    sys.path[:] = before
 
 
 @pytest.fixture

@@ -1,13 +1,15 @@
-"""A checkout of its own with two toy services of two revisions each, on databases of their own."""
+"""A plan of its own with two toy services of two revisions each, in packages and on databases of their own."""
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from apportion_migrate.plan import Plan, load_plan
+from apportion_migrate.plan import PLAN_SETTING, Plan, load_plan
 
 TOYS = ("alpha", "beta")
 
@@ -40,15 +42,16 @@ NOTES = {
     "phase": "expand",
     "lock_class": "exclusive-short",
     "reversible": True,
-    "test": "deploy/migration-plan.toml",
+    "test": "plan.toml",
 }
 NOTE = "op.execute(\"INSERT INTO step_log SELECT '{}', pg_backend_pid(), current_setting('lock_timeout')\")"
 
 
 @dataclass(frozen=True)
 class Toy:
-    """A checkout with toy services, and the environment that leads to their databases."""
+    """Toy services below a folder, and the environment that leads to their plan, packages and databases."""
 
+    root: Path
     plan: Plan
     environ: dict[str, str]
     app_url: Callable[[str], str]
@@ -59,13 +62,18 @@ class Toy:
 
     def rewrite(self, service: str, upgrade: str, downgrade: str = "pass", **notes: object) -> None:
         """Give the service's second revision another body, and what it says of itself."""
-        write_revision(self.plan.root, service, f"{service}_2", f"{service}_1", upgrade, downgrade, **notes)
+        write_revision(self.root, service, f"{service}_2", f"{service}_1", upgrade, downgrade, **notes)
+
+
+def migrations_of(root: Path, service: str) -> Path:
+    """Return the folder of a toy's migrations."""
+    return root / f"apportion_{service}" / "migrations"
 
 
 def write_revision(
     root: Path, service: str, revision: str, down: str | None, upgrade: str, downgrade: str, **notes: object
 ) -> None:
-    file = root / "services" / service / "migrations" / "versions" / f"{revision}.py"
+    file = migrations_of(root, service) / "versions" / f"{revision}.py"
     said = {**NOTES, **notes}
     shown = ", ".join(f"{name}={value if name == 'checks' else repr(value)}" for name, value in said.items())
     text = REVISION.format(revision=revision, down=down, upgrade=upgrade, downgrade=downgrade, notes=shown)
@@ -73,19 +81,25 @@ def write_revision(
 
 
 def make_toy(root: Path, owner_url: Callable[[str], str], app_url: Callable[[str], str]) -> Toy:
-    """Write the checkout; the revisions note in `step_log` that they ran, and with which lock time-out."""
+    """Write plan and packages, and put these on the path of imports.
+
+    The revisions note in `step_log` that they ran, and with which lock time-out.
+    """
     plan = ""
     for service in TOYS:
-        folder = root / "services" / service
-        (folder / "migrations" / "versions").mkdir(parents=True)
-        (folder / "alembic.ini").write_text("[alembic]\nscript_location = %(here)s/migrations\npath_separator = os\n")
-        (folder / "migrations" / "env.py").write_text(ENV.format(service=service))
+        folder = migrations_of(root, service)
+        (folder / "versions").mkdir(parents=True)
+        (folder.parent / "__init__.py").touch()
+        (folder / "env.py").write_text(ENV.format(service=service))
         first, second = f"{service}_1", f"{service}_2"
         create = 'op.execute("CREATE TABLE step_log (step text, backend int, lock_timeout text)"); '
         write_revision(root, service, first, None, create + NOTE.format(first), 'op.execute("DROP TABLE step_log")')
         write_revision(root, service, second, first, NOTE.format(second), "pass")
         plan += f'[[step]]\ntitle = "{service}"\nservice = "{service}"\nbaseline = "{first}"\nrevision = "{second}"\n'
-    (root / "deploy").mkdir()
-    (root / "deploy" / "migration-plan.toml").write_text(plan)
+    file = root / "plan.toml"
+    file.write_text(plan)
+    sys.path.insert(0, str(root))
+    importlib.invalidate_caches()
     environ = {f"{service.upper()}_MIGRATION_DATABASE_URL": owner_url(service) for service in TOYS}
-    return Toy(load_plan(root), environ, app_url)
+    environ |= {PLAN_SETTING: str(file), "PYTHONPATH": str(root)}
+    return Toy(root, load_plan(file), environ, app_url)

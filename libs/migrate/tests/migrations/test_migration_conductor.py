@@ -166,7 +166,7 @@ def test_the_sql_of_the_plan_needs_no_database(toy: Toy) -> None:
 
 
 def test_the_command_exits_75_and_names_the_holder_when_another_run_keeps_the_lock(toy: Toy) -> None:
-    environ = {**os.environ, **toy.environ, "APPORTION_ROOT": str(toy.plan.root)}
+    environ = {**os.environ, **toy.environ}
     command = [sys.executable, "-m", "apportion_migrate.command", "up", "--lock-wait-s", "0"]
     with toy.connect("alpha") as holder:
         holder.execute("SET application_name = 'someone else'")
@@ -178,7 +178,7 @@ def test_the_command_exits_75_and_names_the_holder_when_another_run_keeps_the_lo
 
 def test_the_lock_of_a_killed_run_is_free_only_when_its_statement_is_over(toy: Toy) -> None:
     toy.rewrite("alpha", 'op.execute("SELECT pg_sleep(3)")')
-    environ = {**os.environ, **toy.environ, "APPORTION_ROOT": str(toy.plan.root)}
+    environ = {**os.environ, **toy.environ}
     command = [sys.executable, "-m", "apportion_migrate.command", "up"]
     killed = subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True)
     assert killed.stdout is not None

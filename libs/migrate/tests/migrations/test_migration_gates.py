@@ -73,7 +73,7 @@ def config(toy: Toy, database: ServiceDatabase | None = None):
 
 def complaints(toy: Toy, upgrade: str, downgrade: str = "op.execute('DROP TABLE extra')", **notes: object) -> list[str]:
     toy.rewrite("alpha", upgrade, downgrade, **notes)
-    return [complaint.rule for complaint in lint(toy.plan) if complaint.revision == "alpha_2"]
+    return [complaint.rule for complaint in lint(toy.plan, toy.root) if complaint.revision == "alpha_2"]
 
 
 # --- the SQL
@@ -159,9 +159,9 @@ def test_notes_that_are_missing_empty_or_untrue_are_named(toy: Toy) -> None:
     assert complaints(toy, CREATE, "pass") == ["notes"]
     assert complaints(toy, CREATE, why="…") == ["notes"]
     assert complaints(toy, CREATE, test="tests/nowhere.py") == ["notes"]
-    file = toy.plan.root / "services/alpha/migrations/versions/alpha_2.py"
+    file = toy.root / "apportion_alpha/migrations/versions/alpha_2.py"
     file.write_text(file.read_text().replace("NOTES = ", "NOTED = "))
-    assert "notes" in [complaint.rule for complaint in lint(toy.plan)]
+    assert "notes" in [complaint.rule for complaint in lint(toy.plan, toy.root)]
 
 
 # --- what was let in once
@@ -176,7 +176,7 @@ def test_a_changed_revision_and_one_that_is_gone_are_named(toy: Toy) -> None:
 
 def test_white_space_and_comments_in_python_are_no_change(toy: Toy) -> None:
     before = checksums(toy.plan.script("alpha"), "alpha")
-    file = toy.plan.root / "services/alpha/migrations/versions/alpha_1.py"
+    file = toy.root / "apportion_alpha/migrations/versions/alpha_1.py"
     file.write_text(file.read_text().replace("CREATE TABLE step_log (", "CREATE  TABLE\\n step_log (") + "\n# more\n")
     assert checksums(toy.plan.script("alpha"), "alpha") == before
 
@@ -255,7 +255,7 @@ def stand(toy: Toy, database: ServiceDatabase, check: Callable[..., None]) -> st
 def test_two_heads_are_named(toy: Toy, database_factory: DatabaseFactory) -> None:
     database = database_factory.blank("alpha")
     assert stand(toy, database, tests.test_single_head_revision) == ""
-    write_revision(toy.plan.root, "alpha", "alpha_x", "alpha_1", "pass", "pass")
+    write_revision(toy.root, "alpha", "alpha_x", "alpha_1", "pass", "pass")
     said = stand(toy, database, tests.test_single_head_revision)
     assert "Expected 1 head revision, found 2" in said
     assert "alpha_2" in said
@@ -290,7 +290,7 @@ def test_a_way_back_that_does_not_lead_up_again_is_named(
 
 def test_a_column_that_only_a_model_has_is_named(toy: Toy, database_factory: DatabaseFactory) -> None:
     table = "Table('step_log', models, Column('step', Text), Column('backend', Integer), Column('lock_timeout', Text)"
-    file = toy.plan.root / "services/alpha/migrations/env.py"
+    file = toy.root / "apportion_alpha/migrations/env.py"
     text = file.read_text().replace("import MetaData", "import Column, Integer, MetaData, Table, Text")
     text = text.replace("run(MetaData()", "models = MetaData()\n{}\nrun(models")
     for more, named in (("", ""), (", Column('more', Text)", "op.add_column('step_log', sa.Column('more'")):
@@ -401,6 +401,6 @@ def test_of_several_runs_the_shortest_lock_counts_and_the_strongest_and_every_re
 
 
 def test_a_branch_is_refused_by_the_plan(toy: Toy) -> None:
-    write_revision(toy.plan.root, "alpha", "alpha_x", "alpha_1", "pass", "pass")
+    write_revision(toy.root, "alpha", "alpha_x", "alpha_1", "pass", "pass")
     with pytest.raises(PlanError, match="no one line"):
-        lint(toy.plan)
+        lint(toy.plan, toy.root)

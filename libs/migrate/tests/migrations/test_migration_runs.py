@@ -58,7 +58,7 @@ def versions(toy: Toy) -> dict[str, str | None]:
 
 
 def command(toy: Toy, *words: str) -> subprocess.Popen[str]:
-    environ = {**os.environ, **toy.environ, "APPORTION_ROOT": str(toy.plan.root)}
+    environ = {**os.environ, **toy.environ}
     return subprocess.Popen(
         [sys.executable, "-m", "apportion_migrate.command", *words], env=environ, stdout=subprocess.PIPE, text=True
     )
@@ -435,6 +435,6 @@ def _until(connection: psycopg.Connection[tuple[object, ...]], query: str, count
 
 
 def test_a_third_revision_waits_for_its_turn_in_the_plan(toy: Toy) -> None:
-    write_revision(toy.plan.root, "beta", "beta_3", "beta_2", "pass", "pass")
+    write_revision(toy.root, "beta", "beta_3", "beta_2", "pass", "pass")
     with pytest.raises(PlanError, match="beta_3"):
         up(toy)

@@ -12,8 +12,8 @@ from apportion_dev.local.postgres_binaries import BINARY_FOLDER_SETTING
 from apportion_dev.testing import servers, versions
 from apportion_dev.testing.servers import PackagedPostgres, choose_postgres
 from apportion_dev.testing.versions import FOLDERS_SETTING, describe_oldest, find_version
-from apportion_migrate.plan import find_root
 
+ROOT = Path(__file__).resolve().parents[4]
 SCRIPT = Path("scripts/test_matrix.sh")
 
 
@@ -77,7 +77,7 @@ def test_named_programs_are_used_although_containers_are_to_be_had(
 def matrix(folder: Path, found: str, *arguments: str) -> tuple[int, list[str]]:
     """Exit code and lines of the script where these versions are found; tests fail on 16 and say on what they ran."""
     (folder / SCRIPT.parent).mkdir()
-    shutil.copy(find_root({}) / SCRIPT, folder / SCRIPT)
+    shutil.copy(ROOT / SCRIPT, folder / SCRIPT)
     (folder / ".venv/bin").mkdir(parents=True)
     write_program(folder / ".venv/bin/python", f"printf '{found}'")
     ran = 'echo "ran on $APPORTION_POSTGRES_BIN${APPORTION_TEST_POSTGRES_ADMIN_URL:-}"'
