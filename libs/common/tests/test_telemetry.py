@@ -1,4 +1,4 @@
-"""Spans in files, their redaction, and the metrics listener."""
+"""Spans in files, their redaction, and the registration of metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from apportion_common.db.engine import make_engine
-from apportion_common.metrics import MetricsServer, counter, gauge, split_address
+from apportion_common.metrics import counter, gauge, split_address
 from apportion_common.telemetry.export import JsonLinesExporter
 from apportion_common.telemetry.sql import trace_statements
 from apportion_common.telemetry.tracing import (
@@ -96,36 +96,6 @@ def test_a_traceparent_carries_a_trace_and_rubbish_carries_none() -> None:
     for rubbish in ("", "00-0-0-01", "nonsense", known[:-3]):
         assert not trace.get_current_span(context_from_traceparent(rubbish)).get_span_context().is_valid
     assert current_traceparent() == ""
-
-
-async def ask(port: int, request: bytes) -> tuple[str, str]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
-    head, _, body = (await reader.read()).decode().partition("\r\n\r\n")
-    writer.close()
-    await writer.wait_closed()
-    return head.split("\r\n")[0], body
-
-
-def get(path: str) -> bytes:
-    return f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
-
-
-async def test_metrics_and_probes_are_served_over_http() -> None:
-    ready = False
-    counter("toy_things_total", "Things.", ["kind"]).labels("round").inc(3)
-    async with MetricsServer("127.0.0.1:0", lambda: ready) as server:
-        assert await ask(server.port, get("/livez")) == ("HTTP/1.1 200 OK", "live\n")
-        assert (await ask(server.port, get("/readyz")))[0] == "HTTP/1.1 503 Service Unavailable"
-        ready = True
-        assert (await ask(server.port, get("/readyz?verbose")))[0] == "HTTP/1.1 200 OK"
-        status, body = await ask(server.port, get("/metrics"))
-        assert status == "HTTP/1.1 200 OK"
-        assert 'toy_things_total{kind="round"} 3.0' in body
-        assert (await ask(server.port, get("/secrets")))[0] == "HTTP/1.1 404 Not Found"
-        assert (await ask(server.port, b"POST /metrics HTTP/1.1\r\n\r\n"))[0] == "HTTP/1.1 405 Method Not Allowed"
-        assert (await ask(server.port, b"rubbish\r\n\r\n"))[0] == "HTTP/1.1 405 Method Not Allowed"
-        assert await ask(server.port, b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\n\r\n") == ("", "")
 
 
 def test_a_metric_is_made_once_and_keeps_its_kind() -> None:
