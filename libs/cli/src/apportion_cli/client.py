@@ -18,6 +18,7 @@ from apportion.ledger.v1 import ledger_service_pb2_grpc
 from apportion.metering.v1 import metering_service_pb2_grpc
 from apportion.orgs.v1 import orgs_service_pb2_grpc
 from apportion.pricing.v1 import pricing_service_pb2_grpc
+from apportion_common.backoff import Backoff
 from apportion_common.grpc.client import Channels
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
@@ -31,7 +32,7 @@ CALL_TIMEOUT_S = 60.0
 """Deadline of one call; intake has its own."""
 RETRY_FIRST_S = 0.2
 RETRY_LAST_S = 5.0
-"""Pause between attempts at a service that cannot be reached."""
+"""Longest pause between attempts at a service that cannot be reached."""
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
@@ -137,7 +138,8 @@ def _span(length: timedelta) -> str:
 
 async def patiently(call: Callable[[], Awaitable[T]], waiting: Callable[[str], None]) -> T:
     """Repeat a call that may be sent again for as long as its service cannot be reached; say so through `waiting`."""
-    pause_s = RETRY_FIRST_S
+    backoff = Backoff(RETRY_FIRST_S, RETRY_LAST_S)
+    failures = 0
     while True:
         try:
             return await call()
@@ -145,5 +147,5 @@ async def patiently(call: Callable[[], Awaitable[T]], waiting: Callable[[str], N
             if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
                 raise
             waiting(describe(error).splitlines()[0])
-        await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, RETRY_LAST_S)
+        failures += 1
+        await backoff.wait(failures)

@@ -25,9 +25,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sqlalchemy.dialects.postgresql import insert
 
 from apportion_common import failpoints
+from apportion_common.backoff import Backoff, until_stopped
 from apportion_common.bus import metrics
 from apportion_common.bus.envelope import open_envelope
-from apportion_common.bus.pacing import backoff_ms, pause
 from apportion_common.bus.publish import Outgoing, publish_one
 from apportion_common.db.faults import classify
 from apportion_common.db.unit_of_work import SHARED, Database, Transaction
@@ -47,7 +47,10 @@ FETCH_GRACE_S: Final = 4
 """Longest that a fetch may overrun; then it counts as lost."""
 MAX_DELIVERIES: Final = 5
 """Tries before an error of the data makes a dead letter."""
-PAUSED_POLL_MS: Final = 500
+PAUSED_POLL_S: Final = 0.5
+RETRY_FIRST_S: Final = 0.2
+RETRY_MAX_S: Final = 30
+"""Longest wait before a message is delivered again, and before a lost server is asked again."""
 MAX_FAILURE_TEXT: Final = 200
 UNBOUNDED: Final = -1
 
@@ -55,6 +58,7 @@ _POINTS: Final = ("after_execute", "after_commit", "before_ack")
 _TRACER: Final = trace.get_tracer("apportion_common.bus")
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _INBOX: Final = SHARED.inbox
+_REDELIVERY: Final = Backoff(RETRY_FIRST_S, RETRY_MAX_S)
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +122,7 @@ class DurableConsumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; waits out lost servers. Raises only what the code itself did wrong."""
         failures = 0
+        backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S, sleep=until_stopped(stop))
         while not stop.is_set():
             subscription: JetStreamContext.PullSubscription | None = None
             try:
@@ -129,7 +134,7 @@ class DurableConsumer:
                     raise
                 failures += 1
                 _log.warning("Consumer %s waits: %s: %s", self.name, type(error).__name__, error)
-                await pause(stop, backoff_ms(failures))
+                await backoff.wait(failures)
             finally:
                 if subscription is not None:
                     await _unsubscribe(subscription)
@@ -155,7 +160,7 @@ class DurableConsumer:
     async def _consume(self, subscription: JetStreamContext.PullSubscription, stop: asyncio.Event) -> None:
         while not stop.is_set():
             if self._paused():
-                await pause(stop, PAUSED_POLL_MS)
+                await until_stopped(stop)(PAUSED_POLL_S)
                 continue
             try:
                 async with asyncio.timeout(FETCH_TIMEOUT_S + FETCH_GRACE_S):
@@ -231,7 +236,7 @@ class DurableConsumer:
                 await self._bury(message, seq, error)
                 return
         metrics.RETRIED.labels(self.name, fault).inc()
-        await message.nak(delay=backoff_ms(deliveries) / 1_000)
+        await message.nak(delay=_REDELIVERY.delay_s(deliveries))
 
     async def _bury(self, message: Msg, seq: int, error: Exception) -> None:
         """Publish the message as a dead letter; only when that is acknowledged is it ended."""
