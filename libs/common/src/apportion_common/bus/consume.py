@@ -33,6 +33,12 @@ from apportion_common.db.faults import classify
 from apportion_common.db.unit_of_work import SHARED, Database, Transaction
 from apportion_common.errors import ApportionError, InvalidArgument
 from apportion_common.redaction import redact_text
+from apportion_common.telemetry.conventions import (
+    MESSAGING_CONSUMER_GROUP_NAME,
+    MESSAGING_DESTINATION_NAME,
+    MESSAGING_MESSAGE_ID,
+    PROCESSING,
+)
 
 Handler = Callable[[Transaction, EventEnvelope], Awaitable[None]]
 
@@ -180,7 +186,7 @@ class DurableConsumer:
         seq = meta.sequence.stream
         try:
             async with asyncio.timeout(self._limits.handler_timeout_s):
-                await self._handle(message.data)
+                await self._handle(message)
         except Exception as error:
             await self._failure(message, seq, error)
             return
@@ -188,15 +194,20 @@ class DurableConsumer:
         failpoints.hit(f"consumer.{self.name}.before_ack", seq=seq)
         await message.ack()
 
-    async def _handle(self, data: bytes) -> None:
+    async def _handle(self, message: Msg) -> None:
         """Have the effect and remember it, in one transaction; neither when it was had before."""
-        envelope = open_envelope(data)
+        envelope = open_envelope(message.data)
         parent = _PROPAGATOR.extract({"traceparent": envelope.traceparent})
         with _TRACER.start_as_current_span(
-            f"consume {envelope.type}",
+            f"process {message.subject}",
             context=parent,
             kind=trace.SpanKind.CONSUMER,
-            attributes={"messaging.system": "nats", "messaging.consumer.group.name": self.name},
+            attributes={
+                **PROCESSING,
+                MESSAGING_DESTINATION_NAME: message.subject,
+                MESSAGING_CONSUMER_GROUP_NAME: self.name,
+                MESSAGING_MESSAGE_ID: envelope.id,
+            },
         ):
             fresh = await self._database.run(lambda tx: self._effect(tx, envelope))
         failpoints.hit(f"consumer.{self.name}.after_commit", event_id=envelope.id)
