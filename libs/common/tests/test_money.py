@@ -45,9 +45,9 @@ def test_every_currency_is_three_capitals() -> None:
 def test_the_table_is_the_standards_own_but_for_what_nobody_is_billed_in() -> None:
     """The package holds the table that the standard's maintenance agency publishes.
 
-    Left out on purpose: what the standard gives no minor unit (metals, bond market units, the units of account of the IMF, of ALBA and of the African
-    Development Bank, the codes for testing and for no currency), because no amount of it can be cut
-    to what is paid; and the Arab Accounting Dinar, in which central banks settle among one another and nobody pays.
+    Left out on purpose: what the standard gives no minor unit (metals, bond market units, the units of account of the
+    IMF, of ALBA and of the African Development Bank, the codes for testing and for no currency), because no amount of
+    it can be cut to what is paid; and the Arab Accounting Dinar, in which central banks settle and nobody pays.
     """
     published = {currency.code: currency.exponent for currency in iso4217.Currency}
     without_minor_unit = {code for code, decimals in published.items() if decimals is None}
