@@ -116,6 +116,9 @@ async def assert_traced(system: System, call: Call) -> list[Span]:
     server = one(mine, name=INGEST, kind="SERVER")
     assert server["parent_span_id"] == call.span_id
     assert server["service"] == "metering"
+    assert server["attributes"]["rpc.system.name"] == "grpc"
+    assert server["attributes"]["rpc.method"] == INGEST.removeprefix("/")
+    assert server["attributes"]["rpc.response.status_code"] == "OK"
     path = [server]
     for name in PATH:
         before = path[-1]
@@ -132,6 +135,10 @@ async def assert_traced(system: System, call: Call) -> list[Span]:
         [batch_identity] = linked(span)
         batch = one(spans, trace_id=batch_identity[0], span_id=batch_identity[1])
         assert batch["name"] == f"{name}.batch"
+        for of_messages in (span, batch):
+            assert of_messages["attributes"]["messaging.system"] == "nats"
+            assert of_messages["attributes"]["messaging.operation.type"] == "process"
+            assert of_messages["attributes"]["messaging.destination.partition.id"] == str(line.lane)
         assert batch["trace_id"] != call.trace_id
         assert identity(before) in linked(batch)
     write = path[1]

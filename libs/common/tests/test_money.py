@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import iso4217
 import pytest
 from apportion_common.errors import ApportionError, InvalidArgument
 from apportion_common.money import (
@@ -39,6 +40,26 @@ def test_an_unknown_currency_is_refused(currency: str) -> None:
 def test_every_currency_is_three_capitals() -> None:
     assert all(len(c) == 3 and c.isascii() and c.isupper() for c in MINOR_UNITS)
     assert len(MINOR_UNITS) > 150
+
+
+def test_the_table_is_the_standards_own_but_for_what_nobody_is_billed_in() -> None:
+    """The package holds the table that the standard's maintenance agency publishes.
+
+    Left out on purpose: what the standard gives no minor unit (metals, bond market units, the units of account of the
+    IMF, of ALBA and of the African Development Bank, the codes for testing and for no currency), because no amount of
+    it can be cut to what is paid; and the Arab Accounting Dinar, in which central banks settle and nobody pays.
+    """
+    published = {currency.code: currency.exponent for currency in iso4217.Currency}
+    without_minor_unit = {code for code, decimals in published.items() if decimals is None}
+    unit_of_central_banks = {"XAD"}
+    assert without_minor_unit == {
+        *("XAG", "XAU", "XPD", "XPT"),
+        *("XBA", "XBB", "XBC", "XBD"),
+        *("XDR", "XSU", "XUA"),
+        *("XTS", "XXX"),
+    }
+    left_out = without_minor_unit | unit_of_central_banks
+    assert {code: decimals for code, decimals in published.items() if code not in left_out} == MINOR_UNITS
 
 
 @given(AMOUNTS, CURRENCIES)

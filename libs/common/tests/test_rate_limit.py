@@ -107,6 +107,16 @@ def test_a_key_whose_bucket_is_full_again_gives_its_place_to_a_newcomer() -> Non
     assert not is_let_through(limit, "f")
 
 
+def test_the_place_of_the_newcomers_shared_bucket_never_becomes_a_key_s_own() -> None:
+    clock = FixedClock(NOON)
+    limit = make(clock, capacity=1, refill_per_s=1, max_keys=1)
+    for _ in range(3):
+        assert is_let_through(limit, "a")
+        assert is_let_through(limit, "b")  # The shared bucket's only one.
+        assert not is_let_through(limit, "c")
+        clock.advance(timedelta(seconds=2))
+
+
 @pytest.mark.parametrize(("capacity", "refill_per_s", "max_keys"), [(0, 1.0, 1), (1, 0.0, 1), (1, 1.0, 0)])
 def test_a_limit_that_could_never_let_anybody_through_is_refused(
     capacity: int, refill_per_s: float, max_keys: int

@@ -105,7 +105,7 @@ class Toy:
     async def http(self, path: str) -> str:
         host, port = self.environment["METRICS_LISTEN"].split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"GET {path} HTTP/1.1\r\n\r\n".encode())
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         answer = (await reader.read()).decode()
         writer.close()
         return answer

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
 
 import grpc
+from apportion_common.backoff import Backoff
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 T = TypeVar("T")
 
 RETRY_FIRST_S = 0.2
-RETRY_LAST_S = 5.0
+RETRY_MAX_S = 5.0
 """Pause between attempts at a service that cannot be reached."""
 UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
@@ -54,15 +54,16 @@ def _span(length: timedelta) -> str:
     return " ".join([*([f"{hours} h"] if hours else []), *([f"{minutes} min"] if minutes else [])])
 
 
-async def retry_until_available(call: Callable[[], Awaitable[T]], waiting: Callable[[str], None]) -> T:
-    """Repeat a call that may be sent again for as long as its service cannot be reached; say so through `waiting`."""
-    pause_s = RETRY_FIRST_S
+async def retry_until_available(call: Callable[[], Awaitable[T]], on_wait: Callable[[str], None]) -> T:
+    """Repeat a call that may be sent again for as long as its service cannot be reached; say so through `on_wait`."""
+    backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S)
+    failures = 0
     while True:
         try:
             return await call()
         except grpc.aio.AioRpcError as error:
             if error.code() not in UNREACHABLE:
                 raise
-            waiting(describe(error).splitlines()[0])
-        await asyncio.sleep(pause_s)
-        pause_s = min(pause_s * 2, RETRY_LAST_S)
+            on_wait(describe(error).splitlines()[0])
+        failures += 1
+        await backoff.wait(failures)

@@ -11,6 +11,7 @@ import nats.errors
 import psycopg
 import sqlalchemy.exc
 
+from apportion_common.backoff import Backoff
 from apportion_common.errors import ResourceExhausted, Unavailable
 
 Fault = Literal["infrastructure", "data"]
@@ -32,8 +33,9 @@ INFRASTRUCTURE_STATES: Final = frozenset(
 CONFLICT_STATES: Final = frozenset({"40001", "40P01"})
 """Serialisation failure and deadlock: the transaction may be run again at once."""
 CONFLICT_TRIES: Final = 5
-CONFLICT_PAUSE_MS: Final = 10
-"""Pause before the second try; doubled for each later one."""
+CONFLICT_FIRST_S: Final = 0.02
+CONFLICT_MAX_S: Final = 0.2
+"""Longest pause before a transaction is run again: two that met each other shall not meet again."""
 
 _MESSAGE_FAULTS: Final = (nats.errors.MaxPayloadError, nats.errors.BadSubjectError, nats.errors.BadHeaderError)
 _ANSWERED: Final = frozenset(
@@ -106,11 +108,12 @@ async def retry_conflicts(work: Callable[[], Awaitable[T]]) -> T:
 
     `work` opens its own transaction and has no effect outside it. The last error is raised as it came.
     """
+    backoff = Backoff(CONFLICT_FIRST_S, CONFLICT_MAX_S)
     for attempt in range(CONFLICT_TRIES):
         try:
             return await work()
         except (sqlalchemy.exc.DBAPIError, psycopg.Error) as error:
             if attempt + 1 == CONFLICT_TRIES or not is_conflict(error):
                 raise
-            await asyncio.sleep((CONFLICT_PAUSE_MS << attempt) / 1_000)
+            await backoff.wait(attempt + 1)
     raise AssertionError("The last try either returns or raises.")

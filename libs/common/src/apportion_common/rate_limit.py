@@ -10,9 +10,10 @@ and on load needs; what must be exact (a daily cap) is counted in the database i
 from __future__ import annotations
 
 import math
-from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final
+
+from cachetools import TTLCache
 
 from apportion_common.clock import Clock
 from apportion_common.errors import ResourceExhausted
@@ -40,10 +41,13 @@ class RateLimit:
         self.name = name
         self._capacity = capacity
         self._refill_per_us = refill_per_s / _US_PER_S
-        self._full_after_us = math.ceil(capacity / self._refill_per_us)
         self._clock = clock
         self._max_keys = max_keys
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        # A bucket that nobody used for as long as it takes to fill is like none. The place beyond the keys' own is the
+        # overflow's, so that the cache never has to evict a bucket that is not full.
+        self._buckets: TTLCache[str, _Bucket, int] = TTLCache(
+            max_keys + 1, ttl=math.ceil(capacity / self._refill_per_us), timer=clock.now_us
+        )
 
     def take(self, key: str, *, reason: str) -> None:
         """Take one try of `key`.
@@ -68,27 +72,22 @@ class RateLimit:
         return key in self._buckets and self._bucket(key).left < _ONE
 
     def _bucket(self, key: str) -> _Bucket:
-        """The key's bucket, refilled up to now and the most recently used."""
+        """The key's bucket, refilled up to now."""
         now_us = self._clock.now_us()
         bucket = self._buckets.get(key)
-        if bucket is None and key != OVERFLOW and not self._has_room(now_us):
-            return self._bucket(OVERFLOW)
         if bucket is None:
-            bucket = self._buckets[key] = _Bucket(float(self._capacity), now_us)
+            if key != OVERFLOW and not self._has_room():
+                return self._bucket(OVERFLOW)
+            bucket = _Bucket(float(self._capacity), now_us)
         else:
-            self._buckets.move_to_end(key)
             # A clock set back refills nothing, and counts from where it stands now.
             passed_us = max(now_us - bucket.at_us, 0)
             bucket.left = min(bucket.left + passed_us * self._refill_per_us, float(self._capacity))
             bucket.at_us = now_us
+        self._buckets[key] = bucket  # Again, if it was there: its time begins now.
         return bucket
 
-    def _has_room(self, now_us: int) -> bool:
-        """Whether one more key has a place, after forgetting the longest unused one if its bucket is full by now."""
-        if len(self._buckets) < self._max_keys:
-            return True
-        key, oldest = next(iter(self._buckets.items()))
-        if now_us - oldest.at_us < self._full_after_us:
-            return False
-        del self._buckets[key]
-        return True
+    def _has_room(self) -> bool:
+        """Whether one more key has a place, after forgetting those whose buckets are full by now."""
+        self._buckets.expire()
+        return len(self._buckets) - (OVERFLOW in self._buckets) < self._max_keys

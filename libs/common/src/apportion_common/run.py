@@ -33,7 +33,7 @@ from apportion_common.grpc.client import Channels
 from apportion_common.grpc.key_source import KeySource, keys_of_identity
 from apportion_common.grpc.server import Registration, RunningServer, start_server
 from apportion_common.logs import configure_logs, get_logger
-from apportion_common.metrics import MetricsServer
+from apportion_common.metrics_server import MetricsServer
 from apportion_common.settings import ServiceSettings
 from apportion_common.tasks import cancel_and_wait
 from apportion_common.telemetry.sql import trace_statements

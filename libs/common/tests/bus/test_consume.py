@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from apportion.common.v1.event_pb2 import EventEnvelope
-from apportion_common.bus import metrics
+from apportion_common.bus import consume, metrics
 from apportion_common.bus.connection import connect
 from apportion_common.bus.consume import ConsumerLimits, DurableConsumer
 from apportion_common.bus.relay import OutboxRelay
@@ -22,6 +22,9 @@ from apportion_dev.testing.plugin import BlankDatabase
 from apportion_dev.testing.servers import NatsAccess
 from bus_world import SERVICE, publish, run_until_killed, until
 from nats.aio.client import Client
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import Counter
 
 NAME = "ledger_things"
@@ -278,3 +281,25 @@ async def test_a_consumer_that_was_deleted_is_made_again(
         second = await relay(database, nats_connection, 2)
         await until(seen(place, 4))
     assert effects(place) == first + second
+
+
+@pytest.mark.usefixtures("streams")
+async def test_a_span_says_which_message_of_what_was_processed_by_whom(
+    place: ServiceDatabase, database: Database, nats_connection: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider, exporter = TracerProvider(), InMemorySpanExporter()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(consume, "_TRACER", provider.get_tracer("test"))
+    [event_id] = await relay(database, nats_connection, 1)
+    async with consuming(database, nats_connection):
+        await until(seen(place, 1))
+    (span,) = exporter.get_finished_spans()
+    assert span.name == "process facts.ledger.thing.made"
+    assert dict(span.attributes or {}) == {
+        "messaging.system": "nats",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": "facts.ledger.thing.made",
+        "messaging.consumer.group.name": NAME,
+        "messaging.message.id": event_id,
+    }

@@ -22,6 +22,7 @@ from apportion_common.logs import configure_logs
 from apportion_dev.testing.plugin import BlankDatabase
 from grpc_world import ORG, TOY, Toy, World, bearer, log_lines, refused, toy_call, toy_registration
 from opentelemetry.trace import StatusCode
+from prometheus_client import REGISTRY
 
 ORGS = "apportion.orgs.v1.OrgsService"
 METERING = "apportion.metering.v1.MeteringService"
@@ -347,6 +348,23 @@ async def test_a_span_says_how_its_call_ended(world: World) -> None:
         assert SECRET not in str(span.status.description)
         assert SECRET not in str([dict(event.attributes) for event in span.events])
     assert world.spans(f"/{TOY}/Anyone")[0].status.status_code is StatusCode.ERROR
+
+
+async def test_a_calls_latency_has_an_exemplar_with_the_trace_that_its_span_belongs_to(world: World) -> None:
+    async def answers(request: Any, context: Any) -> Any:
+        return Toy()
+
+    async with world.serving([toy_registration(Anyone=answers)], [TOY]) as served:
+        await toy_call(served.channel, "Anyone")(Toy(), metadata=bearer(world.token()))
+    (span,) = world.spans(f"/{TOY}/Anyone")
+    found = [
+        sample.exemplar.labels
+        for metric in REGISTRY.collect()
+        if metric.name == "grpc_server_handling_seconds"
+        for sample in metric.samples
+        if sample.exemplar is not None and sample.labels["grpc_method"] == "Anyone"
+    ]
+    assert {"trace_id": f"{span.context.trace_id:032x}"} in found
 
 
 async def test_an_answer_turns_back_into_the_typed_error(world: World) -> None:

@@ -25,14 +25,20 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from sqlalchemy.dialects.postgresql import insert
 
 from apportion_common import failpoints
+from apportion_common.backoff import Backoff, until_stopped
 from apportion_common.bus import metrics
-from apportion_common.bus.pacing import backoff_ms, pause
 from apportion_common.bus.publish import Outgoing, publish_one
 from apportion_common.db.unit_of_work import SHARED, Database, Transaction
 from apportion_common.envelope import open_envelope
 from apportion_common.errors import ApportionError, InvalidArgument
 from apportion_common.faults import classify
 from apportion_common.redaction import redact_text
+from apportion_common.telemetry.conventions import (
+    MESSAGING_CONSUMER_GROUP_NAME,
+    MESSAGING_DESTINATION_NAME,
+    MESSAGING_MESSAGE_ID,
+    PROCESSING,
+)
 
 Handler = Callable[[Transaction, EventEnvelope], Awaitable[None]]
 
@@ -47,7 +53,10 @@ FETCH_GRACE_S: Final = 4
 """Longest that a fetch may overrun; then it counts as lost."""
 MAX_DELIVERIES: Final = 5
 """Tries before an error of the data makes a dead letter."""
-PAUSED_POLL_MS: Final = 500
+PAUSED_POLL_S: Final = 0.5
+RETRY_FIRST_S: Final = 0.2
+RETRY_MAX_S: Final = 30
+"""Longest wait before a message is delivered again, and before a lost server is asked again."""
 MAX_FAILURE_TEXT: Final = 200
 UNBOUNDED: Final = -1
 
@@ -55,6 +64,7 @@ _POINTS: Final = ("after_execute", "after_commit", "before_ack")
 _TRACER: Final = trace.get_tracer("apportion_common.bus")
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _INBOX: Final = SHARED.inbox
+_REDELIVERY: Final = Backoff(RETRY_FIRST_S, RETRY_MAX_S)
 
 _log = logging.getLogger(__name__)
 
@@ -118,6 +128,7 @@ class DurableConsumer:
     async def run(self, stop: asyncio.Event) -> None:
         """Consume until `stop` is set; waits out lost servers. Raises only what the code itself did wrong."""
         failures = 0
+        backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S, sleep=until_stopped(stop))
         while not stop.is_set():
             subscription: JetStreamContext.PullSubscription | None = None
             try:
@@ -129,7 +140,7 @@ class DurableConsumer:
                     raise
                 failures += 1
                 _log.warning("Consumer %s waits: %s: %s", self.name, type(error).__name__, error)
-                await pause(stop, backoff_ms(failures))
+                await backoff.wait(failures)
             finally:
                 if subscription is not None:
                     await _unsubscribe(subscription)
@@ -155,7 +166,7 @@ class DurableConsumer:
     async def _consume(self, subscription: JetStreamContext.PullSubscription, stop: asyncio.Event) -> None:
         while not stop.is_set():
             if self._paused():
-                await pause(stop, PAUSED_POLL_MS)
+                await until_stopped(stop)(PAUSED_POLL_S)
                 continue
             try:
                 async with asyncio.timeout(FETCH_TIMEOUT_S + FETCH_GRACE_S):
@@ -175,7 +186,7 @@ class DurableConsumer:
         seq = meta.sequence.stream
         try:
             async with asyncio.timeout(self._limits.handler_timeout_s):
-                await self._handle(message.data)
+                await self._handle(message)
         except Exception as error:
             await self._failure(message, seq, error)
             return
@@ -183,15 +194,20 @@ class DurableConsumer:
         failpoints.hit(f"consumer.{self.name}.before_ack", seq=seq)
         await message.ack()
 
-    async def _handle(self, data: bytes) -> None:
+    async def _handle(self, message: Msg) -> None:
         """Have the effect and remember it, in one transaction; neither when it was had before."""
-        envelope = open_envelope(data)
+        envelope = open_envelope(message.data)
         parent = _PROPAGATOR.extract({"traceparent": envelope.traceparent})
         with _TRACER.start_as_current_span(
-            f"consume {envelope.type}",
+            f"process {message.subject}",
             context=parent,
             kind=trace.SpanKind.CONSUMER,
-            attributes={"messaging.system": "nats", "messaging.consumer.group.name": self.name},
+            attributes={
+                **PROCESSING,
+                MESSAGING_DESTINATION_NAME: message.subject,
+                MESSAGING_CONSUMER_GROUP_NAME: self.name,
+                MESSAGING_MESSAGE_ID: envelope.id,
+            },
         ):
             fresh = await self._database.run(lambda tx: self._effect(tx, envelope))
         failpoints.hit(f"consumer.{self.name}.after_commit", event_id=envelope.id)
@@ -231,7 +247,7 @@ class DurableConsumer:
                 await self._bury(message, seq, error)
                 return
         metrics.RETRIED.labels(self.name, fault).inc()
-        await message.nak(delay=backoff_ms(deliveries) / 1_000)
+        await message.nak(delay=_REDELIVERY.delay_s(deliveries))
 
     async def _bury(self, message: Msg, seq: int, error: Exception) -> None:
         """Publish the message as a dead letter; only when that is acknowledged is it ended."""

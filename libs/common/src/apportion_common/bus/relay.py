@@ -19,8 +19,8 @@ from nats.aio.client import Client
 from sqlalchemy import Row, text
 
 from apportion_common import failpoints
+from apportion_common.backoff import Backoff, until_stopped
 from apportion_common.bus import metrics
-from apportion_common.bus.pacing import backoff_ms, pause
 from apportion_common.bus.publish import Outgoing, publish_all
 from apportion_common.db.idempotency import purge_request_records
 from apportion_common.db.unit_of_work import Database, Transaction
@@ -30,7 +30,9 @@ from apportion_common.settings import SERVICES
 BATCH_ROWS: Final = 200
 BUSY_POLL_MS: Final = 20
 IDLE_POLL_MS: Final = 500
-MAX_BACKOFF_MS: Final = 5_000
+RETRY_FIRST_S: Final = 0.2
+RETRY_MAX_S: Final = 5
+"""Longest wait for a database or a stream that is away."""
 PUBLISHED_RETENTION_HOURS: Final = 24
 PURGE_ROWS: Final = 1_000
 """Most rows that one purge deletes."""
@@ -69,6 +71,8 @@ class OutboxRelay:
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set; waits out lost databases and streams, raises anything else."""
         failures = 0
+        sleep = until_stopped(stop)
+        backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S)
         wait_ms = BUSY_POLL_MS
         purge_in_ms = 0
         while not stop.is_set():
@@ -84,12 +88,12 @@ class OutboxRelay:
                 found, published = 1, 0
             if found and not published:
                 failures += 1
-                wait_ms = backoff_ms(failures, last_ms=MAX_BACKOFF_MS)
+                wait_ms = round(backoff.delay_s(failures) * 1_000)
             else:
                 failures = 0
                 wait_ms = self._next_wait_ms(found, published, wait_ms)
             purge_in_ms -= max(wait_ms, 1)
-            await pause(stop, wait_ms)
+            await sleep(wait_ms / 1_000)
 
     async def relay_once(self) -> tuple[int, int]:
         """Publish one batch; gives how many rows were taken and how many of them were published."""

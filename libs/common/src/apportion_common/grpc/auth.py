@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any, Final
 from uuid import UUID
 
 import jwt
+from cachetools import TLRUCache
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from apportion_common.caller import Caller
@@ -84,7 +84,9 @@ class TokenVerifier:
         self._keys = load_jwks(jwks_file)
         self._sources: list[KeySource] = []
         self._revisions: tuple[int, ...] = ()
-        self._verified: OrderedDict[bytes, VerifiedToken] = OrderedDict()
+        self._verified: TLRUCache[bytes, VerifiedToken, int] = TLRUCache(
+            limits.MAX_CACHED_TOKENS, ttu=lambda _key, token, _now_s: _ends_at_s(token.expires_at_s), timer=self._now_s
+        )
 
     def trust(self, source: KeySource) -> None:
         """Believe the keys of a source too, where the file and earlier sources do not know a key id."""
@@ -116,20 +118,14 @@ class TokenVerifier:
             raise _token_invalid()
         self._reload_when_changed()
         self._forget_when_sources_changed()
-        now_s = self.clock.now_us() // 1_000_000
         key = hashlib.sha256(token.encode("utf-8", "surrogateescape")).digest()
         known = self._verified.get(key)
         if known is None:
-            known = self._check(token, now_s)
-            self._verified[key] = known
-            if len(self._verified) > limits.MAX_CACHED_TOKENS:
-                self._verified.popitem(last=False)
-        elif now_s >= known.expires_at_s + limits.TOKEN_LEEWAY_S:
-            del self._verified[key]
-            raise _token_expired()
-        else:
-            self._verified.move_to_end(key)
+            known = self._verified[key] = self._check(token, self._now_s())
         return known
+
+    def _now_s(self) -> int:
+        return self.clock.now_us() // 1_000_000
 
     def _check(self, token: str, now_s: int) -> VerifiedToken:
         try:
@@ -156,7 +152,7 @@ class TokenVerifier:
         except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
             raise _token_invalid() from None
         expires_at_s = _seconds(claims["exp"])
-        if now_s >= expires_at_s + limits.TOKEN_LEEWAY_S:
+        if now_s >= _ends_at_s(expires_at_s):
             raise _token_expired()
         if max(_seconds(claims["iat"]), _seconds(claims.get("nbf", 0))) > now_s + limits.TOKEN_LEEWAY_S:
             raise _token_invalid()
@@ -197,6 +193,11 @@ def _stamp(file: Path) -> _Stamp:
     """What changes whenever the file is written anew."""
     found = os.stat(file)
     return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _ends_at_s(expires_at_s: int) -> int:
+    """Return the second from which on a token is good no longer."""
+    return expires_at_s + limits.TOKEN_LEEWAY_S
 
 
 def _seconds(value: object) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -18,6 +17,7 @@ import grpc
 from opentelemetry import trace
 from opentelemetry.instrumentation.grpc import aio_client_interceptors
 
+from apportion_common.backoff import Backoff
 from apportion_common.caller import current_call
 from apportion_common.grpc import limits
 
@@ -193,13 +193,14 @@ async def retrying(call: Callable[..., Any], request: Any, timeout_s: float) -> 
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + timeout_s
-    pause_ms = RETRY_FIRST_PAUSE_MS
+    backoff = Backoff(RETRY_FIRST_PAUSE_MS / 1_000, RETRY_MAX_PAUSE_MS / 1_000)
+    failures = 0
     while True:
         try:
             return await call(request, timeout=max(deadline - loop.time(), MIN_TRY_S))
         except grpc.aio.AioRpcError as error:
-            pause_s = pause_ms * random.uniform(0.5, 1.0) / 1000
+            failures += 1
+            pause_s = backoff.delay_s(failures)
             if error.code() is not grpc.StatusCode.UNAVAILABLE or loop.time() + pause_s + MIN_TRY_S >= deadline:
                 raise
-        await asyncio.sleep(pause_s)
-        pause_ms = min(pause_ms * 2, RETRY_MAX_PAUSE_MS)
+        await backoff.sleep(pause_s)

@@ -12,7 +12,6 @@ of the process, however many calls carry them, and no call waits longer than a s
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Awaitable, Callable, Mapping
 
@@ -21,6 +20,7 @@ from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from apportion_common.backoff import Backoff, until_stopped
 from apportion_common.grpc import limits
 from apportion_common.grpc.jwks import parse_jwks
 from apportion_common.logs import get_logger
@@ -87,11 +87,18 @@ class KeySource:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep the keys current until `stop` is set; a failure is tried again sooner than the next poll."""
+        failures = 0
+        sleep = until_stopped(stop)
+        retry_max_s = min(limits.KEY_RETRY_MAX_S, self._poll_s)
+        backoff = Backoff(min(limits.KEY_RETRY_FIRST_S, retry_max_s), retry_max_s, sleep=sleep)
         while not stop.is_set():
-            pause_s = self._poll_s if await self.refresh() else min(limits.KEY_RETRY_S, self._poll_s)
-            with contextlib.suppress(TimeoutError):
+            if await self.refresh():
+                failures = 0
                 # Processes that started together do not go on asking together.
-                await asyncio.wait_for(stop.wait(), pause_s * random.uniform(0.8, 1.0))
+                await sleep(self._poll_s * random.uniform(0.8, 1.0))
+            else:
+                failures += 1
+                await backoff.wait(failures)
 
     def _refresh_task(self) -> asyncio.Task[bool]:
         """The one request that is under way."""

@@ -32,8 +32,9 @@ MAX_ROLES: Final = 32
 
 KEY_POLL_S: Final = 30
 """Between two looks at the keys that identity publishes; a new one is published three times as long before it signs."""
-KEY_RETRY_S: Final = 2
-"""After a look that failed."""
+KEY_RETRY_FIRST_S: Final = 2
+KEY_RETRY_MAX_S: Final = 8
+"""Longest wait after a look that failed."""
 KEY_FETCH_TIMEOUT_S: Final = 5
 KEY_ASK_PAUSE_S: Final = 1
 """Between two requests that tokens with unknown key ids cause, however many such tokens come."""

@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from nats.aio.client import Client
 
 from apportion_common import failpoints
+from apportion_common.backoff import Backoff
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.faults import classify
 from apportion_common.lanes import limits, metrics
@@ -63,6 +64,7 @@ class OwnedLane(Generic[T]):
         self._position = LanePosition(held.lane, held.batch_seq, held.next_entry_seq)
         self._cursor = held.stream_seq
         self._data_failures = 0
+        self._backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
         self._most_messages = limits.BUFFERED_MESSAGES
         self._stopping = False
         self._out_subject = f"{output.subject}.{held.lane}" if output else ""
@@ -258,7 +260,7 @@ class OwnedLane(Generic[T]):
             return
         self._data_failures += 1
         if self._data_failures < limits.DATA_ATTEMPTS:
-            await asyncio.sleep(limits.RETRY_FIRST_S)
+            await self._backoff.wait(self._data_failures)
             return
         message = messages[0]
         async with self._database.transaction() as tx:

@@ -42,10 +42,10 @@ RENEWALS_PER_LEASE: int = 3
 """Renewals within one lease."""
 
 RETRY_FIRST_S: float = 0.2
-"""First pause after an infrastructure failure; doubled up to RETRY_LAST_S."""
+"""Bound of the pause after a first failure; doubled up to RETRY_LAST_S."""
 
 RETRY_LAST_S: float = 10.0
-"""Longest pause between attempts; they never end."""
+"""Longest pause between attempts; after an infrastructure failure they never end."""
 
 DATA_ATTEMPTS: int = 3
 """Attempts at a message that fails for a reason of its own before it is set aside."""

@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.js.client import JetStreamContext
 
 from apportion_common import failpoints
+from apportion_common.backoff import Backoff
 from apportion_common.lanes import limits, metrics
 from apportion_common.lanes.errors import LaneStopped
 from apportion_common.lanes.model import LaneOutput
@@ -128,7 +129,8 @@ class LanePublisher:
 
     async def run(self) -> None:
         """Publish for ever, in order; infrastructure failures are retried without end."""
-        pause = limits.RETRY_FIRST_S
+        failures = 0
+        backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
         while True:
             if not self._queue:
                 self._offered.clear()
@@ -138,13 +140,13 @@ class LanePublisher:
                 continue
             try:
                 await self._publish(self._queue[0])
-                pause = limits.RETRY_FIRST_S
+                failures = 0
             except (TimeoutError, nats.errors.Error, OSError) as error:
                 # Unknown whether it arrived: ask the stream before anything is sent again.
                 log.warning("lane.publish.retry", role=self._role, lane=self._lane, error=type(error).__name__)
                 self._subject_seq = None
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, limits.RETRY_LAST_S)
+                failures += 1
+                await backoff.wait(failures)
 
     async def _publish(self, output: LaneOutput) -> None:
         if self._subject_seq is None:

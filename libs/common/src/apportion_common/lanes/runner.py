@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 from nats.aio.client import Client
 
 from apportion_common import failpoints
+from apportion_common.backoff import Backoff
 from apportion_common.db.unit_of_work import Database
 from apportion_common.faults import classify
 from apportion_common.lanes import limits, metrics
@@ -80,7 +81,8 @@ class LaneRunner(Generic[T]):
         self._commits = asyncio.Semaphore(limits.COMMITS_AT_ONCE)
         self._owned: dict[int, OwnedLane[T]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._pauses: dict[int, float] = {}
+        self._backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
+        self._failures: dict[int, int] = {}
         self._not_before: dict[int, float] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -114,7 +116,7 @@ class LaneRunner(Generic[T]):
 
     async def _create_rows(self, stop: asyncio.Event) -> None:
         """Create the role's lane rows, waiting for the database as long as it takes."""
-        pause = limits.RETRY_FIRST_S
+        failures = 0
         while True:
             try:
                 return await self._store.create(self._lanes)
@@ -122,8 +124,8 @@ class LaneRunner(Generic[T]):
                 if classify(error) != "infrastructure" or stop.is_set():
                     raise
                 log.warning("lane.rows.retry", role=self._role, error=type(error).__name__)
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, limits.RETRY_LAST_S)
+                failures += 1
+                await self._backoff.wait(failures)
 
     async def _pause(self) -> None:
         """Let every lane go, and no longer count as a worker: others may be open where this one is closed."""
@@ -196,7 +198,7 @@ class LaneRunner(Generic[T]):
                 log.warning("lane.retry", role=self._role, lane=number, error=f"{type(error).__name__}: {error}"[:300])
             self._back_off(number, started)
         else:
-            self._pauses.pop(number, None)
+            self._failures.pop(number, None)
             with contextlib.suppress(Exception):
                 await self._store.release(number, epoch, lane.publisher.published_batch_seq if lane.publisher else 0)
         finally:
@@ -206,10 +208,9 @@ class LaneRunner(Generic[T]):
     def _back_off(self, number: int, started: float) -> None:
         """Wait longer before a lane that fails again at once is taken again."""
         now = asyncio.get_running_loop().time()
-        before = self._pauses.get(number, 0.0) if now - started < limits.RETRY_LAST_S else 0.0
-        pause = min(max(before * 2, limits.RETRY_FIRST_S), limits.RETRY_LAST_S)
-        self._pauses[number] = pause
-        self._not_before[number] = now + pause
+        before = self._failures.get(number, 0) if now - started < limits.RETRY_LAST_S else 0
+        self._failures[number] = before + 1
+        self._not_before[number] = now + self._backoff.delay_s(before + 1)
 
     async def _renew_for_ever(self) -> None:
         purged_at = asyncio.get_running_loop().time()

@@ -16,6 +16,7 @@ from opentelemetry import trace
 from opentelemetry.trace import Link, Span, SpanKind
 from opentelemetry.util.types import AttributeValue
 
+from apportion_common.telemetry.conventions import MESSAGING_DESTINATION_PARTITION_ID, PROCESSING
 from apportion_common.telemetry.tracing import context_from_traceparent, traceparent_of, tracer
 
 
@@ -27,7 +28,9 @@ class BatchTraces(AbstractContextManager["BatchTraces"]):
     ) -> None:
         self._tracer = tracer(__name__)
         self._name = name
-        self._attributes = attributes
+        # A lane is a partition, by the conventions' word.
+        partition = {MESSAGING_DESTINATION_PARTITION_ID: str(attributes["lane"])} if "lane" in attributes else {}
+        self._attributes: dict[str, AttributeValue] = {**PROCESSING, **partition, **attributes}
         self._incoming = incoming
         self._children: dict[str, Span] = {}
         self._batch: Span | None = None

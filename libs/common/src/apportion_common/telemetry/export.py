@@ -14,8 +14,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.trace import Status
 
 from apportion_common.redaction import REDACTED, is_sensitive_key, redact_text
+from apportion_common.telemetry.conventions import DB_QUERY_TEXT, with_current_names
 
-_STATEMENT: Final = "db.statement"
 _ABORTED: Final = "AbortError"
 """How grpc ends a call that was refused; the span's status says so already."""
 
@@ -28,7 +28,7 @@ def redact_attribute(key: str, value: Any) -> Any:
         return REDACTED
     if isinstance(value, str):
         # Of statements there are few, and they are long: each is looked through once.
-        return _redact_statement(value) if key == _STATEMENT else redact_text(value)
+        return _redact_statement(value) if key == DB_QUERY_TEXT else redact_text(value)
     if isinstance(value, tuple | list):
         return [redact_text(item) if isinstance(item, str) else item for item in value]
     return REDACTED
@@ -38,7 +38,10 @@ _redact_statement: Final = lru_cache(maxsize=1_024)(redact_text)
 
 
 def redact_span(span: ReadableSpan) -> ReadableSpan:
-    """A copy of the span whose attributes, events and status text hold nothing that must not be written down."""
+    """A copy of the span whose attributes, events and status text hold nothing that must not be written down.
+
+    Its attributes have the conventions' current names.
+    """
     events = [
         Event(
             event.name,
@@ -48,13 +51,14 @@ def redact_span(span: ReadableSpan) -> ReadableSpan:
         for event in span.events
         if not str((event.attributes or {}).get("exception.type", "")).endswith(_ABORTED)
     ]
+    attributes = {key: redact_attribute(key, value) for key, value in (span.attributes or {}).items()}
     description = span.status.description
     return ReadableSpan(
         name=redact_text(span.name),
         context=span.context,
         parent=span.parent,
         resource=span.resource,
-        attributes={key: redact_attribute(key, value) for key, value in (span.attributes or {}).items()},
+        attributes=with_current_names(attributes),
         events=events,
         links=span.links,
         kind=span.kind,

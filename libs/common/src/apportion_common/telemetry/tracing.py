@@ -115,3 +115,9 @@ def current_trace_id() -> str:
     """The current trace's id, 32 hexadecimal digits; an empty text outside any trace."""
     context = trace.get_current_span().get_span_context()
     return f"{context.trace_id:032x}" if context.is_valid else ""
+
+
+def exemplar_of(span: Span) -> dict[str, str] | None:
+    """Return the labels of an exemplar that leads to the span's trace; None when nobody will find that trace."""
+    context = span.get_span_context()
+    return {"trace_id": f"{context.trace_id:032x}"} if context.is_valid and context.trace_flags.sampled else None

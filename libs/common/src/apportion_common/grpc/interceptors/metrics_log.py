@@ -12,12 +12,14 @@ from typing import Any, Final
 
 import grpc
 import structlog
+from opentelemetry import trace
 
 from apportion_common.caller import CallInfo, current_call, enter_call
 from apportion_common.grpc import limits
 from apportion_common.grpc.interceptors.base import Call, CallInterceptor
 from apportion_common.logs import get_logger
 from apportion_common.metrics import counter, histogram
+from apportion_common.telemetry.tracing import exemplar_of
 
 log = get_logger("apportion.access")
 
@@ -48,6 +50,7 @@ class MetricsLogInterceptor(CallInterceptor):
         structlog.contextvars.bind_contextvars(request_id=info.request_id)
         STARTED.labels(*labels).inc()
         peer = context.peer()  # No longer known once the call has ended.
+        span = trace.get_current_span()
         started = time.perf_counter()
         code = grpc.StatusCode.UNKNOWN
         try:
@@ -62,7 +65,7 @@ class MetricsLogInterceptor(CallInterceptor):
         finally:
             duration_s = time.perf_counter() - started
             HANDLED.labels(*labels, _CODE_LABELS[code]).inc()
-            HANDLING.labels(*labels).observe(duration_s)
+            HANDLING.labels(*labels).observe(duration_s, exemplar_of(span))
             (log.error if code in _OUR_FAULT else log.info)(
                 "rpc",
                 method=method.full_name,
