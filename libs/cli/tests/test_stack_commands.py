@@ -20,7 +20,7 @@ from apportion_common.local.process import process_exists
 pytestmark = pytest.mark.stack
 
 FAKE = Path(__file__).with_name("fake_service.py")
-WAIT_S = 60
+WAIT_S = 120
 CLI = [sys.executable, "-c", "from apportion_cli.stack.commands import app; app()"]
 
 

@@ -26,7 +26,7 @@ from apportion_common.local.process import process_exists
 pytestmark = pytest.mark.stack
 
 FAKE = Path(__file__).with_name("fake_service.py")
-WAIT_S = 20
+WAIT_S = 60
 MIGRATE = [sys.executable, "-c", "import os; print(*sorted(n for n in os.environ if n.endswith('_URL')))"]
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
