@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -16,6 +17,8 @@ from pathlib import Path
 import jwt
 import psycopg
 import pytest
+from apportion_cli.stack import supervisor
+from apportion_cli.stack.foreground import EndedBySignal, ended_by_signals, run_stack
 from apportion_cli.stack.layout import SERVICES, Layout, StackError, StackState, running_supervisor
 from apportion_cli.stack.options import StackOptions
 from apportion_cli.stack.readiness import is_ready
@@ -241,3 +244,34 @@ def test_tokens_are_renewed_as_time_goes_by(folder: Path) -> None:
         token = running.layout.token_file("operator").read_text(encoding="ascii")
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] == int((START + timedelta(seconds=301 + 900)).timestamp())
+
+
+def test_a_signal_in_the_moment_in_which_the_stack_gets_ready_ends_it_in_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(threading.Thread):
+        """A signal comes before the thread has begun to run."""
+
+        def start(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def ready(stack: LocalStack) -> None:
+        monkeypatch.setattr(supervisor.threading, "Thread", Interrupted)
+
+    monkeypatch.setattr(LocalStack, "_wait_ready", ready)
+    assert run_stack(Layout(folder), options()) == 0
+    assert running_supervisor(Layout(folder)) is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_whose_exception_was_swallowed_is_not_lost() -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with ended_by_signals() as ending:
+        ending.check()
+        Finalized()
+        assert ending.number == signal.SIGTERM
+        with pytest.raises(EndedBySignal):
+            ending.check()
