@@ -7,9 +7,20 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # As in apportion_cli: tests start servers from processes that have called by grpc.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+# How fast an example is says nothing on a busy machine; a failure prints what reproduces it.
+settings.register_profile(
+    "apportion",
+    deadline=None,
+    print_blob=True,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("apportion")
 
 pytest_plugins = ["apportion_dev.testing.plugin"]
 

@@ -22,4 +22,15 @@ if ! "$found" -c 'import venv, ensurepip' 2>/dev/null; then
 fi
 echo "Making $venv with $($found --version) ..."
 "$found" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$uv_version"
+install_uv() {
+  "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@" "uv==$uv_version"
+}
+install_uv && exit 0
+# Unless it is told, pip before 24.2 does not trust the authorities that only the system's store knows.
+for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/cert.pem; do
+  [ -r "$bundle" ] || continue
+  echo "Trying once more with the system's certificates in $bundle ..." >&2
+  install_uv --cert "$bundle"
+  exit
+done
+exit 1

@@ -67,7 +67,7 @@ async def test_spans_are_written_while_the_process_runs(tmp_path: Path) -> None:
     file = tmp_path / "toy.jsonl"
     provider = make_provider("toy", "worker-1", [JsonLinesExporter(file, "toy")])
     provider.get_tracer("test").start_span("alone").end()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not file.read_text():  # noqa: ASYNC110 - the exporter's thread tells nobody
             await asyncio.sleep(0.05)
     provider.shutdown()

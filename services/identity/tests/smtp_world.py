@@ -20,7 +20,7 @@ CLAIM_DOMAIN = "claims.example.net"
 RECIPIENT = f"claim-{'a' * 52}@{CLAIM_DOMAIN}"
 SENDER = "ada@example.com"
 HOSTNAME = "mx.example.net"
-WAIT_S = 10
+WAIT_S = 60
 VERIFIED = Verdict(proved=True, reason="VERIFIED", explanation="The claim is verified.")
 
 

@@ -17,7 +17,7 @@ from apportion_identity.limits import DNS_RETRY_AFTER_S
 from apportion_identity.rpc.inspection_rpcs import InspectionRpcs
 from apportion_identity.store.dns import DnsResolver
 from apportion_identity.store.suffixes import PackagedSuffixes
-from loopback_dns import LoopbackDns
+from loopback_dns import ANSWERED_WITHIN_S, LoopbackDns
 from mail_maker import FakeDns, Signer
 from protovalidate import validate
 
@@ -39,7 +39,9 @@ class SharedMail:
 class Rpcs(InspectionRpcs):
     def __init__(self, dns: LoopbackDns, capacity: int = 1_000) -> None:
         clock = FixedClock(datetime(2026, 3, 2, tzinfo=UTC))
-        self._inspect_domain = InspectDomain(DnsResolver([dns.server], 0.6, clock), SUFFIXES, SharedMail())
+        self._inspect_domain = InspectDomain(
+            DnsResolver([dns.server], ANSWERED_WITHIN_S, clock), SUFFIXES, SharedMail()
+        )
         self._inspection_rate = RateLimit("inspections", capacity, 1 / 60, clock, 100)
 
 

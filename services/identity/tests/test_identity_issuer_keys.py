@@ -17,14 +17,14 @@ from apportion_common.clock import FixedClock, SystemClock
 from apportion_common.errors import Unavailable
 from apportion_dev.local.keys import LocalCa
 from apportion_identity.app.ports.access import OidcIssuer
-from apportion_identity.limits import ISSUER_ANSWER_BYTES_MAX, ISSUER_KEYS_FRESH_S, ISSUER_WAITERS_MAX
-from apportion_identity.store import issuer_keys
+from apportion_identity.limits import ISSUER_ANSWER_BYTES_MAX, ISSUER_KEYS_FRESH_S, ISSUER_TIMEOUT_S, ISSUER_WAITERS_MAX
 from apportion_identity.store.issuer_keys import FetchedIssuerKeys, fetch_bytes, parse_issuer_keys
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
 
-PATIENCE_S = 20
+PATIENCE_S = 60
+DRIPS = 10
 OK = b"HTTP/1.1 200 OK\r\n"
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -132,13 +132,23 @@ async def test_an_issuer_is_asked_for_the_very_address_that_is_configured() -> N
 @pytest.mark.parametrize(
     "begun", [b"HTTP/1.1 200 O", OK, OK + b"Content-Length: 9000\r\n\r\n"], ids=["line", "head", "body"]
 )
-async def test_an_issuer_that_answers_byte_by_byte_is_hung_up_on(monkeypatch: pytest.MonkeyPatch, begun: bytes) -> None:
-    monkeypatch.setattr(issuer_keys, "ISSUER_TIMEOUT_S", 0.2)
-    hung_up = asyncio.Event()
+async def test_an_issuer_that_answers_byte_by_byte_is_hung_up_on(begun: bytes) -> None:
+    hung_up, limits = asyncio.Event(), []
+
+    def limit(seconds: float) -> asyncio.Timeout:
+        assert seconds == ISSUER_TIMEOUT_S
+        limits.append(asyncio.timeout(None))
+        return limits[-1]
 
     async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(begun)
         gone = asyncio.create_task(reader.read())
+        for _ in range(DRIPS):
+            writer.write(b"H")
+            await asyncio.wait({gone}, timeout=0.01)
+        assert not gone.done()
+        # The time is over while bytes still come.
+        limits[0].reschedule(asyncio.get_running_loop().time())
         while not gone.done():
             writer.write(b"H")
             await asyncio.wait({gone}, timeout=0.01)
@@ -148,7 +158,7 @@ async def test_an_issuer_that_answers_byte_by_byte_is_hung_up_on(monkeypatch: py
 
     async with serving(drip) as address:
         with pytest.raises(TimeoutError):
-            await fetch_bytes(address)
+            await fetch_bytes(address, limit)
         async with asyncio.timeout(PATIENCE_S):
             await hung_up.wait()
 

@@ -41,7 +41,7 @@ from apportion_identity.store.conflicts import StoredConflicts
 from apportion_identity.store.dns import DnsResolver
 from apportion_identity.store.settings import StoredSettings
 from apportion_identity.store.suffixes import PackagedSuffixes
-from loopback_dns import LoopbackDns
+from loopback_dns import ANSWERED_WITHIN_S, LoopbackDns
 from mail_cases import Case, Verdict
 from mail_maker import Signer
 
@@ -69,7 +69,7 @@ class World:
         self.dns = dns
         self._stored = StoredClaims()
         self._rpcs = VerificationRpcs()
-        resolver = DnsResolver([dns.server], 0.6, self.clock)
+        resolver = DnsResolver([dns.server], ANSWERED_WITHIN_S, self.clock)
         self._rpcs._verification = Verification(
             self.database,
             self._stored,

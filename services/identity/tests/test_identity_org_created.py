@@ -22,7 +22,7 @@ from nats.aio.client import Client
 from people_world import OPERATOR, World, org_id, user_id
 
 ADA = "ada@acme.example"
-WAIT_S = 30
+WAIT_S = 60
 
 
 @pytest.fixture

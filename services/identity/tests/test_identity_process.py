@@ -30,8 +30,8 @@ from apportion_dev.testing.servers import NatsAccess
 
 ISSUER = "https://identity.test"
 AUDIENCE = "apportion"
-START_TIMEOUT_S = 30
-CALL_TIMEOUT_S = 10
+START_TIMEOUT_S = 120
+CALL_TIMEOUT_S = 60
 
 
 @dataclass

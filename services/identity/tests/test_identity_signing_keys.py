@@ -199,7 +199,7 @@ async def test_the_job_goes_on_after_a_failure(world: World, monkeypatch: pytest
                 stop.set()
             raise OSError("The database is away.")
 
-    await asyncio.wait_for(KeyKeeper(Breaks()).run(stop), 20)  # type: ignore[arg-type]
+    await asyncio.wait_for(KeyKeeper(Breaks()).run(stop), 60)  # type: ignore[arg-type]
     assert looks == 3
 
 

@@ -22,6 +22,8 @@ from apportion_ledger.wiring import SERVICE_NAME, build
 from ledger_case import LedgerCase, settings_of
 from nats.aio.client import Client
 
+PATIENCE_S = 60
+POLL_S = 0.05
 CLOSED_S = 1.5
 """Longer than a payout worker and a lane runner wait between two looks."""
 
@@ -51,23 +53,22 @@ async def publish(client: Client, batches: Sequence[pricing_lane_pb2.RatedBatch]
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something outside this process holds, at most 30 seconds."""
-    for _ in range(600):
-        if holds():
-            return
-        await asyncio.sleep(0.05)
-    raise TimeoutError
+    """Wait until something outside this process holds, at most PATIENCE_S."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens in a server
+            await asyncio.sleep(POLL_S)
 
 
 async def receipts(client: Client, count: int) -> list[lane_pb2.PostedBatch]:
     """The first receipts on the stream, as soon as they are there."""
     js = client.jetstream()
-    for _ in range(600):
-        info = await js.stream_info(OUTPUT.stream)
-        if info.state.messages >= count:
-            break
-        await asyncio.sleep(0.05)
-    found = [await js.get_msg(OUTPUT.stream, entry_seq) for entry_seq in range(1, info.state.last_seq + 1)]
+    async with asyncio.timeout(PATIENCE_S):
+        while True:
+            info = await js.stream_info(OUTPUT.stream)
+            if info.state.messages >= count:
+                break
+            await asyncio.sleep(POLL_S)
+    found = [await js.get_msg(OUTPUT.stream, seq) for seq in range(1, info.state.last_seq + 1)]
     return [lane_pb2.PostedBatch.FromString(message.data or b"") for message in found]
 
 

@@ -19,6 +19,7 @@ from apportion_common.errors import Unavailable
 from apportion_common.ids import entry_id
 from apportion_common.protos import pack_int
 from apportion_ledger.app.append import ChargeAppender
+from apportion_ledger.app.ports import BalanceKey
 from apportion_ledger.app.post import UNREADABLE_BATCH_SEQ, LinePoster
 from apportion_ledger.app.terms import TermsCache
 from apportion_ledger.limits import APPEND_ATTEMPTS_MAX
@@ -28,6 +29,13 @@ from apportion_ledger.store.periods import PeriodTable
 from apportion_ledger.store.terms import TermsTable
 from ledger_case import CONTEXT, UNIT, LedgerCase, money, scaled, timestamp
 from sqlalchemy import exc
+
+PATIENCE_S = 60
+"""For what is sure to come; only a failure takes that long."""
+POLL_S = 0.01
+BACKENDS_THAT_WAIT = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
 
 GOLD_SMS = {"kind": pb.MATCH_KIND_SKU, "value": "ACT-SMS"}
 
@@ -296,3 +304,25 @@ async def test_lanes_that_share_partners_book_every_line(ledger: LedgerCase) -> 
         statement = (await ledger.statement(partner))["AUD"]
         assert money(statement.paid_real_time) == money(statement.earned) == statement.line_count * scaled("6")
     assert not await ledger.breaches()
+
+
+async def test_who_waits_for_a_balance_to_be_opened_holds_no_other_balance_meanwhile(ledger: LedgerCase) -> None:
+    early, late = sorted([((await ledger.partner()).bytes, "AUD") for _ in range(2)])
+    balances = BalanceTable()
+
+    async def both() -> dict[BalanceKey, int]:
+        async with ledger.database.transaction() as tx:
+            return await balances.lock(tx, [early, late])
+
+    async with ledger.database.transaction() as tx:
+        await balances.lock(tx, [late])
+    async with ledger.database.transaction() as tx:
+        await balances.lock(tx, [early])
+        waiting = asyncio.create_task(both())
+        async with asyncio.timeout(PATIENCE_S):
+            while ledger.as_app(BACKENDS_THAT_WAIT) != [(1,)]:
+                assert not waiting.done()
+                await asyncio.sleep(POLL_S)
+        await balances.lock(tx, [late])
+        assert not waiting.done()
+    assert await waiting == {early: 0, late: 0}

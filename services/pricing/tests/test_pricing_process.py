@@ -38,7 +38,7 @@ from nats.js.errors import NotFoundError
 from pricing_support import DECEMBER, JANUARY, UNIT, Orgs, at, id_of, per_unit, request_id, text_of
 
 ISSUER, AUDIENCE = "https://identity.test", "apportion"
-START_S, STOP_S, PATIENCE_S, CALL_S = 60, 40, 60, 10
+START_S, STOP_S, PATIENCE_S, CALL_S = 120, 60, 60, 60
 OUTAGE_S = 2
 REASONS = ("FEATURE_DISABLED", "VALIDATION_FAILED", "NOT_IMPLEMENTED")
 LANE = lane_of(id_of("AA"))

@@ -20,8 +20,8 @@ from apportion_dev.testing.servers import NatsAccess
 from nats.aio.client import Client
 
 SERVICE = "ledger"
-PROCESS_TIMEOUT_S = 60
-WAIT_S = 30
+PROCESS_TIMEOUT_S = 120
+WAIT_S = 60
 POLL_S = 0.05
 
 _PRELUDE = """

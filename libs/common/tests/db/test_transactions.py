@@ -26,6 +26,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+PATIENCE_S = 60
+
 
 @pytest.fixture
 def place(floor_database: BlankDatabase) -> ServiceDatabase:
@@ -300,8 +302,10 @@ async def test_errors_are_the_datas_or_the_surroundings_fault(place: ServiceData
     idle = Database(make_engine(place.app_url, "floor", 1, idle_in_transaction_timeout_ms=50), "floor", SystemClock())
 
     async def pause(tx: Transaction) -> None:
-        await tx.execute("SELECT 1")
-        await asyncio.sleep(0.4)
+        (own,) = (await tx.execute("SELECT pg_backend_pid()")).one()
+        async with asyncio.timeout(PATIENCE_S):
+            while fetch_all(place.owner_url, f"SELECT 1 FROM pg_stat_activity WHERE pid = {own}"):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
         await tx.execute("SELECT 1")
 
     with pytest.raises(DBAPIError) as paused:

@@ -18,7 +18,7 @@ from apportion_common.grpc.server import start_server
 from apportion_dev.local.keys import TokenSigningKey
 from grpc_world import TOY, Served, Toy, World, bearer, refused, toy_call, toy_registration
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 class Publisher:

@@ -24,6 +24,7 @@ from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import REGISTRY
 
+PATIENCE_S = 60
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -57,7 +58,7 @@ async def test_a_watcher_hears_of_every_change_and_does_not_hold_up_the_end(worl
         heard = [(await watch.read()).status]
         await served.running.set_ready(True)
         heard.append((await watch.read()).status)
-        await asyncio.wait_for(served.running.stop(grace_s=60), 10)
+        await asyncio.wait_for(served.running.stop(grace_s=2 * PATIENCE_S), PATIENCE_S)
         heard.append((await watch.read()).status)
         assert heard == [NOT_SERVING, SERVING, NOT_SERVING]
         assert await watch.read() is grpc.aio.EOF
@@ -156,13 +157,13 @@ async def test_a_call_in_progress_ends_before_the_server_does(world: World) -> N
 
     async with world.serving([toy_registration(Public=slow)], [TOY]) as served:
         call = asyncio.ensure_future(_answer(toy_call(served.channel, "Public")(Toy())))
-        await asyncio.wait_for(begun.wait(), 5)
-        stopping = asyncio.create_task(served.running.stop(grace_s=30))
+        await asyncio.wait_for(begun.wait(), PATIENCE_S)
+        stopping = asyncio.create_task(served.running.stop(grace_s=2 * PATIENCE_S))
         await asyncio.sleep(0)
         assert not stopping.done()
         go_on.set()
         assert (await call).count == 7
-        await asyncio.wait_for(stopping, 10)
+        await asyncio.wait_for(stopping, PATIENCE_S)
 
 
 async def _answer(call: Any) -> Any:

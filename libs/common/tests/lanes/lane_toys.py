@@ -134,6 +134,10 @@ def runner(
     )
 
 
+PATIENCE_S = 60.0
+"""For what is sure to come; only a failure takes that long."""
+
+
 @contextlib.asynccontextmanager
 async def running(lane_runner: LaneRunner[Numbers]) -> AsyncIterator[asyncio.Task[None]]:
     """Run a runner for the length of a block and stop it as a service would."""
@@ -143,7 +147,7 @@ async def running(lane_runner: LaneRunner[Numbers]) -> AsyncIterator[asyncio.Tas
         yield task
     finally:
         stop.set()
-        await asyncio.wait_for(task, 20)
+        await asyncio.wait_for(task, PATIENCE_S)
 
 
 async def applied(database: Database, lane: int) -> list[int]:
@@ -158,7 +162,7 @@ async def applied(database: Database, lane: int) -> list[int]:
     return [row.value for row in rows]
 
 
-async def until(condition: object, seconds: float = 20.0) -> None:
+async def until(condition: object, seconds: float = PATIENCE_S) -> None:
     """Wait until an async condition holds; fail loudly when it never does."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not await condition():  # type: ignore[operator]

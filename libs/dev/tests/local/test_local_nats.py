@@ -20,6 +20,7 @@ from apportion_common.clock import SystemClock
 from apportion_dev.local.keys import LocalCa
 from apportion_dev.local.nats import LocalNats, NatsError, find_nats_server
 
+WAIT_S = 60
 pytestmark = pytest.mark.servers
 
 USERS = {"operator": "a-password", "ledger": 'quo"ted\\'}
@@ -78,7 +79,7 @@ def run(work: Coroutine[Any, Any, Any]) -> Any:
 
 
 def jetstream_page(server: LocalNats) -> dict[str, Any]:
-    connection = http.client.HTTPConnection(server.monitor_url.removeprefix("http://"), timeout=5)
+    connection = http.client.HTTPConnection(server.monitor_url.removeprefix("http://"), timeout=WAIT_S)
     connection.request("GET", "/jsz?config=1")
     page: dict[str, Any] = json.loads(connection.getresponse().read())
     connection.close()
@@ -140,7 +141,7 @@ def test_a_server_that_ends_by_itself_has_died(running: tuple[LocalNats, ssl.SSL
     assert not server.died
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WAIT_S
     while server.alive and time.monotonic() < deadline:
         time.sleep(0.02)
     assert server.died

@@ -20,6 +20,7 @@ from apportion_dev.local.postgres import LocalPostgres, PostgresError, RolePassw
 from apportion_dev.local.postgres_binaries import PostgresNotFoundError, find_postgres
 from apportion_dev.local.process import process_exists
 
+WAIT_S = 60
 pytestmark = pytest.mark.servers
 
 PASSWORDS = RolePasswords(owner="own/er:?", app="a p@p")
@@ -51,7 +52,7 @@ def kill_the_postmaster_alone(server: LocalPostgres) -> None:
     """As an accident does, behind the back of the object that started it."""
     assert server.pid is not None
     os.kill(server.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + WAIT_S
     while server.alive and time.monotonic() < deadline:
         time.sleep(0.02)
 

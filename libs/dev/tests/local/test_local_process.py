@@ -40,7 +40,7 @@ elif mode == "raise":
 """
 
 
-def child(folder: Path, program: str, grace_s: int = 5) -> ChildProcess:
+def child(folder: Path, program: str, grace_s: int = WAIT_S) -> ChildProcess:
     return ChildProcess(ChildSpec("child", [sys.executable, "-c", program], {}, folder / "child.log", grace_s=grace_s))
 
 

@@ -22,7 +22,7 @@ from apportion_dev.stack.layout import Layout
 pytestmark = pytest.mark.stack
 
 FAKE = Path(__file__).with_name("fake_service.py")
-WAIT_S = 60
+WAIT_S = 120
 CLI = [sys.executable, "-c", "from apportion_dev.stack.commands import app; app()"]
 
 
@@ -60,10 +60,10 @@ def environment(folder: Path, **more: str) -> dict[str, str]:
     }
 
 
-def cli(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def cli(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*CLI, *arguments],
-        env=environment(folder),
+        env=environment(folder, **more),
         check=False,
         capture_output=True,
         text=True,
@@ -120,6 +120,48 @@ def test_up_is_idempotent_guides_and_shows_no_secret_and_down_ends_everything(fo
     assert none_left(state)
     assert cli(folder, "down").returncode == 0
     assert cli(folder, "status").returncode == 1
+
+
+@pytest.mark.parametrize("mode", [0o711, 0o700], ids=["a folder that all can enter", "a private folder"])
+def test_nothing_is_left_in_the_temporary_folder_and_the_data_stays(folder: Path, mode: int) -> None:
+    temporary, home = folder / "temporary", folder / "home"
+    temporary.mkdir(mode=0o755)
+    home.mkdir(mode=mode)
+    places = {"TMPDIR": str(temporary), "APPORTION_LOCAL_DIR": str(home / "data")}
+    made: set[int] = set()
+    for _ in range(2):
+        try:
+            up = cli(folder, "up", **places)
+            assert up.returncode == 0, up.stderr
+        finally:
+            assert cli(folder, "down", **places).returncode == 0
+        assert list(temporary.iterdir()) == []
+        made.add((home / "data" / "postgres" / "data" / "PG_VERSION").stat().st_mtime_ns)
+    assert len(made) == 1, "The second life has the data of the first."
+    done = cli(folder, "exec", "--", "true", TMPDIR=str(temporary))
+    assert done.returncode == 0, done.stderr
+    assert list(temporary.iterdir()) == []
+
+
+def test_up_says_what_it_waits_for_and_no_longer_than_the_setting_allows(folder: Path) -> None:
+    slow = folder / "packages" / "apportion_orgs" / "__main__.py"
+    served = slow.read_text(encoding="utf-8")
+    slow.write_text("import time\ntime.sleep(600)\n", encoding="utf-8")
+    late = cli(folder, "up", APPORTION_READY_TIMEOUT_S="8")
+    assert late.returncode == 1
+    assert "Still waiting for" in late.stderr
+    assert "orgs was not ready within 8 s (APPORTION_READY_TIMEOUT_S)" in late.stderr
+    slow.write_text(served, encoding="utf-8")
+    up = cli(folder, "up")
+    assert (up.returncode, "Waiting until identity, " in up.stderr) == (0, True)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "soon"])
+def test_a_wrong_time_to_get_ready_is_refused(folder: Path, text: str) -> None:
+    for command in (["up"], ["run"], ["exec", "--", "true"]):
+        refused = cli(folder, *command, APPORTION_READY_TIMEOUT_S=text)
+        assert refused.returncode == 2
+        assert "APPORTION_READY_TIMEOUT_S must be a whole number of seconds above zero" in refused.stderr
 
 
 def test_nothing_survives_a_killed_supervisor_and_up_starts_again(folder: Path) -> None:

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ from apportion_client.local_stack import StackError, StackState, running_supervi
 from apportion_client.settings import SERVICES
 from apportion_common.clock import FixedClock
 from apportion_dev.local.process import process_exists
+from apportion_dev.stack import supervisor
+from apportion_dev.stack.foreground import EndedBySignal, ended_by_signals, run_stack
 from apportion_dev.stack.layout import Layout
 from apportion_dev.stack.options import StackOptions
 from apportion_dev.stack.readiness import is_ready
@@ -28,7 +31,7 @@ from apportion_dev.stack.supervisor import LocalStack
 pytestmark = pytest.mark.stack
 
 FAKE = Path(__file__).with_name("fake_service.py")
-WAIT_S = 20
+WAIT_S = 60
 MIGRATE = [sys.executable, "-c", "import os; print(*sorted(n for n in os.environ if n.endswith('_URL')))"]
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -243,3 +246,34 @@ def test_tokens_are_renewed_as_time_goes_by(folder: Path) -> None:
         token = running.layout.token_file("operator").read_text(encoding="ascii")
     claims = jwt.decode(token, options={"verify_signature": False})
     assert claims["exp"] == int((START + timedelta(seconds=301 + 900)).timestamp())
+
+
+def test_a_signal_in_the_moment_in_which_the_stack_gets_ready_ends_it_in_order(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(threading.Thread):
+        """A signal comes before the thread has begun to run."""
+
+        def start(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    def ready(stack: LocalStack) -> None:
+        monkeypatch.setattr(supervisor.threading, "Thread", Interrupted)
+
+    monkeypatch.setattr(LocalStack, "_wait_ready", ready)
+    assert run_stack(Layout(folder), options()) == 0
+    assert running_supervisor(folder) is None
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_whose_exception_was_swallowed_is_not_lost() -> None:
+    class Finalized:
+        def __del__(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    with ended_by_signals() as ending:
+        ending.check()
+        Finalized()
+        assert ending.number == signal.SIGTERM
+        with pytest.raises(EndedBySignal):
+            ending.check()

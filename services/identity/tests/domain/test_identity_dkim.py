@@ -85,7 +85,7 @@ def test_any_byte_changed_under_simple_refuses_the_message(signer: Signer) -> No
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_byte_added_or_taken_under_simple_refuses_the_message(data: st.DataObject) -> None:
     raw = ED25519.sign(make_message(), "simple/simple")
     # White space within b= is no part of what is signed (RFC 6376, section 3.5), so it begins behind the signature.
@@ -124,7 +124,7 @@ PLAIN = "".join(f"{name}: {' '.join(parts)}\r\n" for name, parts in WORDS.items(
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_changes_of_white_space_and_case_survive_under_relaxed(data: st.DataObject) -> None:
     signed = ED25519.sign(PLAIN + b"\r\nHello, we\r\nclaim it.\r\n", "relaxed/relaxed")
     signature = signed[: signed.index(b"From:")]
@@ -136,7 +136,7 @@ def test_changes_of_white_space_and_case_survive_under_relaxed(data: st.DataObje
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_under_relaxed_exactly_what_survives_canonicalization_verifies(data: st.DataObject) -> None:
     original = PLAIN + b"\r\nHello, we\r\nclaim  it.\r\n"
     signed = ED25519.sign(original, "relaxed/relaxed")
@@ -173,7 +173,7 @@ def readable(message: bytes) -> bool:
 
 
 @given(st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_dkimpy_takes_whatever_proves_a_domain(data: st.DataObject) -> None:
     signer = data.draw(st.sampled_from([ED25519, RSA]))
     canonicalization = data.draw(
@@ -188,7 +188,6 @@ def test_dkimpy_takes_whatever_proves_a_domain(data: st.DataObject) -> None:
         assert dkimpy.verify(ended(mutant), dnsfunc=lambda name, timeout=5: signer.record())
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=120))
 @example(b" v=1; b=" + b";" * 50)
 @example(b" b==; b")
@@ -210,7 +209,6 @@ TAGS = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(TAGS)
 def test_no_row_of_tags_breaks_the_reading(tags: list[tuple[str, str]]) -> None:
     text = ";".join(f" {name}={value}" for name, value in tags).encode()

@@ -9,7 +9,7 @@ from apportion_identity.domain.mail.message import Field, Message, canonical_bod
 from apportion_identity.domain.mail.types import Refusal
 from apportion_identity.limits import HEADER_LINE_BYTES_MAX, HEADERS_MAX, MESSAGE_BYTES_MAX, SIGNATURES_MAX
 from dkim.canonicalization import Relaxed, Simple
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 
@@ -96,7 +96,6 @@ def test_the_body_may_have_any_bytes_but_nul() -> None:
 PIECES = st.lists(st.sampled_from([b" ", b"\t", b"\r\n", b"a", b"b c", b"  ", b" \t", b"\xff"])).map(b"".join)
 
 
-@settings(deadline=None)
 @given(PIECES)
 @example(b"")
 @example(b" ")
@@ -108,7 +107,6 @@ def test_canonical_bodies_are_those_of_dkimpy(body: bytes) -> None:
     assert canonical_body(body, "relaxed") == Relaxed.canonicalize_body(ended)
 
 
-@settings(deadline=None)
 @given(PIECES)
 def test_canonical_bodies_are_canonical_already(body: bytes) -> None:
     for canonicalization in ("simple", "relaxed"):
@@ -116,7 +114,6 @@ def test_canonical_bodies_are_canonical_already(body: bytes) -> None:
         assert canonical_body(once, canonicalization) == once
 
 
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([b" ", b"\t", b"\r\n ", b"a", b"B", b"\r\n\t"])).map(b"".join))
 def test_canonical_fields_are_those_of_dkimpy(value: bytes) -> None:
     field = Field(b"x-name", b"X-Name", value + b"\r\n")

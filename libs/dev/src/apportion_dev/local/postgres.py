@@ -2,7 +2,8 @@
 
 The server keeps its data in `<folder>/data`. As root its processes run as an unprivileged account; where that
 account could not reach the folder (a private parent), data and programs lie in a folder of their own below the
-system's temporary directory, named after the path. The packaged programs have no TLS: loopback and SCRAM.
+system's temporary directory, named after the path, while the server runs. The packaged programs have no TLS: loopback
+and SCRAM.
 """
 
 from __future__ import annotations
@@ -77,10 +78,14 @@ class LocalPostgres:
         log_file: Path | None = None,
         binaries: PostgresBinaries | None = None,
         settings: dict[str, str] | None = None,
+        keeps_template: bool = True,
     ) -> None:
-        """Plan a server that keeps everything in `folder`; `settings` are added to (and win over) SETTINGS."""
+        """Plan a server that keeps everything in `folder`; `settings` are added to (and win over) SETTINGS.
+
+        `keeps_template` leaves a template of the data in the system's temporary folder, for the next server's sake.
+        """
         self.binaries = find_postgres() if binaries is None else binaries
-        self.files = PostgresFiles(folder, self.binaries)
+        self.files = PostgresFiles(folder, self.binaries, keeps_template=keeps_template)
         self._settings = {**SETTINGS, **(settings or {})}
         self._log_file = folder / "postgres.log" if log_file is None else log_file
         self._reservation: PortReservation | None = None
@@ -174,18 +179,24 @@ class LocalPostgres:
             self.start()
 
     def close(self) -> None:
-        """Stop the server and give its port back."""
+        """Stop the server, take its data home and give its port back."""
         with self._lock:
-            self.stop()
-            if self._reservation is not None:
-                self._reservation.close()
-                self._reservation = None
+            self._release()
+            if not self.alive:
+                self.files.store()
 
     def destroy(self) -> None:
         """Stop the server and delete its data, wherever that lies."""
         with self._lock:
-            self.close()
+            self._release()
             self.files.remove()
+
+    def _release(self) -> None:
+        """Stop the server and give its port back."""
+        self.stop()
+        if self._reservation is not None:
+            self._reservation.close()
+            self._reservation = None
 
     def create_role_and_database(self, name: str, owner_role: str, app_role: str, passwords: RolePasswords) -> None:
         """Make a database with its owner (for migrations) and its application role (for running); repeatable.

@@ -1,7 +1,8 @@
 """The files of a local PostgreSQL: where its data and programs lie, and how the data is first made.
 
 Making a data folder with initdb takes a good part of a second, so it is done once per version and kept as a
-template that is copied for each server. Data and programs come into place by a rename: they are whole or absent.
+template that is copied for each server, unless nothing may be left behind. Data and programs come into place by a
+rename: they are whole or absent.
 """
 
 from __future__ import annotations
@@ -50,16 +51,21 @@ def new_password() -> str:
 class PostgresFiles:
     """The layout of one server's files, fit for the account that its processes run as."""
 
-    def __init__(self, folder: Path, binaries: PostgresBinaries) -> None:
-        """Settle where things lie; makes `folder` if need be, and reads nothing else."""
+    def __init__(self, folder: Path, binaries: PostgresBinaries, *, keeps_template: bool = True) -> None:
+        """Settle where things lie; makes `folder` if need be, and reads nothing else.
+
+        `keeps_template` leaves the template in the system's temporary folder for the next server; without it
+        nothing is left there.
+        """
         self.account: Account | None = drop_account()
         self.folder = folder.resolve()
         self._binaries = binaries
+        self._keeps_template = keeps_template
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o711 if self.account else 0o700)
         if self.account is None or others_can_enter(self.folder):
             self.base = self.folder
         else:
-            self.base = own_temporary_folder(f"apportion-postgres-{path_hash(self.folder)}", 0o711)
+            self.base = self._outer_base()
         self.data = self.base / "data"
 
     @property
@@ -85,6 +91,10 @@ class PostgresFiles:
 
     def prepare(self) -> None:
         """Lay out the programs, and the data when there is none yet; raises PostgresFilesError."""
+        if self.base != self.folder:
+            self._outer_base()
+            if not self.data.exists() and self._stored_data.exists():
+                self._move(self._stored_data, self.data)
         if self._reachable_programs() is None:
             self._move_programs()
         if (self.data / "PG_VERSION").exists():
@@ -100,11 +110,43 @@ class PostgresFiles:
             self.base.chmod(0o711 if self.account else 0o700)
         self._make_data()
 
+    def store(self) -> None:
+        """Take the data of an ended server home into `folder`, and leave nothing in the temporary folder."""
+        if self.base == self.folder:
+            return
+        if self.data.exists():
+            self._move(self.data, self._stored_data)
+        shutil.rmtree(self.base, ignore_errors=True)
+
     def remove(self) -> None:
         """Delete everything of this server."""
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.base != self.folder:
             shutil.rmtree(self.base, ignore_errors=True)
+
+    @property
+    def _stored_data(self) -> Path:
+        """Where the data lies while no server runs."""
+        return self.folder / "data"
+
+    def _outer_base(self) -> Path:
+        """Make (or find) the folder that the account can reach when it cannot reach `folder`."""
+        return own_temporary_folder(f"apportion-postgres-{path_hash(self.folder)}", 0o711)
+
+    @staticmethod
+    def _move(source: Path, target: Path) -> None:
+        """Move a data folder with its owner, also to another file system; it is whole there or not there."""
+        shutil.rmtree(target, ignore_errors=True)
+        try:
+            source.rename(target)
+        except OSError:
+            fresh = target.with_name(f"{target.name}.new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            subprocess.run(["cp", "-a", str(source), str(fresh)], check=True, timeout=PROGRAM_TIMEOUT_S)
+            # The copy must be on the disk before the original goes.
+            os.sync()
+            fresh.rename(target)
+            shutil.rmtree(source)
 
     def _reachable_programs(self) -> Path | None:
         """The programs where they are, when the account can run them there."""
@@ -164,13 +206,16 @@ class PostgresFiles:
             os.chown(folder, self.account.uid, self.account.gid)
 
     def _make_data(self) -> None:
-        """Copy the template, give the superuser this server's password, flush, and put it in place."""
-        template = self._template()
+        """Copy the template or make the data afresh, give the superuser its password, flush, and put it in place."""
+        template = self._template() if self._keeps_template else None
         fresh = self.base / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         self._give(fresh)
-        self._run(["cp", "-Rp", f"{template}/.", str(fresh)])
+        if template is None:
+            self._initdb(fresh)
+        else:
+            self._run(["cp", "-Rp", f"{template}/.", str(fresh)])
         # The single-user server needs no login, and standard input shows in no process list and no log.
         statement = f"ALTER ROLE {ADMIN_ROLE} PASSWORD '{self.admin_password()}';\n"
         self._run(

@@ -31,7 +31,8 @@ from apportion_dev.stack.guide import guide
 from apportion_dev.stack.layout import Layout
 from apportion_dev.stack.options import StackOptions
 
-UP_TIMEOUT_S = 420
+SERVERS_UP_TIMEOUT_S = 420
+"""For PostgreSQL, NATS and the migrations; what services may take to get ready comes on top."""
 DOWN_TIMEOUT_S = 90
 POLL_S = 0.1
 LOG_LINES = 50
@@ -52,6 +53,15 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def _options(*, restart: bool = False) -> StackOptions:
+    """Return the options of a stack as its settings have them; a wrong setting ends the command."""
+    try:
+        return StackOptions(restart=restart)
+    except StackError as error:
+        _say(str(error))
+        raise typer.Exit(2) from None
+
+
 def _ready(layout: Layout) -> StackState | None:
     state = running_state(layout.root)
     return state if state is not None and state.phase == READY else None
@@ -59,10 +69,15 @@ def _ready(layout: Layout) -> StackState | None:
 
 @app.command()
 def up(data: DataOption = None) -> None:
-    """Start the stack in the background, wait until it is ready, and say how to use it; fine when it is up."""
+    """Start the stack in the background, wait until it is ready, and say how to use it; fine when it is up.
+
+    A service may take 180 seconds to get ready, or as many as APPORTION_READY_TIMEOUT_S says.
+    """
     layout = _layout(data)
+    timeout_s = SERVERS_UP_TIMEOUT_S + _options().ready_timeout_s
     daemon = None if running_supervisor(layout.root) is not None else start_daemon(layout)
-    deadline = time.monotonic() + UP_TIMEOUT_S
+    progress = LogFollower(layout.logs, _say, only=SUPERVISOR)
+    deadline = time.monotonic() + timeout_s
     while (state := _ready(layout)) is None:
         ended = running_supervisor(layout.root) is None if daemon is None else daemon.poll() is not None
         if ended and running_supervisor(layout.root) is None:
@@ -70,9 +85,11 @@ def up(data: DataOption = None) -> None:
             _say(tail(layout.log_file(SUPERVISOR), LOG_LINES))
             raise typer.Exit(1)
         if time.monotonic() > deadline:
-            _say(f"The stack was not ready within {UP_TIMEOUT_S} s; 'apportion stack logs' shows why.")
+            _say(f"The stack was not ready within {timeout_s} s; 'apportion stack logs' shows why.")
             raise typer.Exit(1)
+        progress.step()
         time.sleep(POLL_S)
+    progress.step()
     typer.echo(guide(layout, state))
 
 
@@ -123,12 +140,12 @@ def run(
     restart: Annotated[bool, typer.Option(help="Restart what dies instead of ending everything.")] = False,
 ) -> None:
     """Run the stack here with its logs on the console, until Ctrl-C; everything it started ends with it."""
-    layout = _layout(data)
+    layout, options = _layout(data), _options(restart=restart)
     layout.make()
     follower = LogFollower(layout.logs)
     follower.start()
     try:
-        code = run_stack(layout, StackOptions(restart=restart))
+        code = run_stack(layout, options)
     finally:
         follower.stop()
     raise typer.Exit(code)
@@ -141,15 +158,16 @@ def execute(context: typer.Context, data: DataOption = None) -> None:
     if not command:
         _say("Name the command to run: apportion stack exec -- COMMAND.")
         raise typer.Exit(2)
+    options = _options()
     if data is not None:
-        raise typer.Exit(run_command(_layout(data), StackOptions(), command, keep_data=True))
+        raise typer.Exit(run_command(_layout(data), options, command, keep_data=True))
     folder = Path(tempfile.mkdtemp(prefix="apportion-"))
     # PostgreSQL runs as another account when this is root; what must stay private lies in private folders.
     folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
     layout = Layout(folder)
     code = 1
     try:
-        code = run_command(layout, StackOptions(), command, keep_data=False)
+        code = run_command(layout, options, command, keep_data=False)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     raise typer.Exit(code)

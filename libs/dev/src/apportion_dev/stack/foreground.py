@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -24,7 +25,7 @@ from apportion_dev.stack.options import StackOptions
 from apportion_dev.stack.supervisor import LocalStack
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-COMMAND_POLL_S = 0.1
+POLL_S = 0.1
 COMMAND_GRACE_S = 15
 
 EXIT_FAILED = 1
@@ -41,18 +42,36 @@ class EndedBySignal(BaseException):
         self.number = number
 
 
+@dataclass
+class Ending:
+    """Which signal asked this process to end, if one did.
+
+    What the handler raises is lost where the interpreter swallows it (in a finalizer or a callback of the garbage
+    collector), so whoever waits for long looks here as well.
+    """
+
+    number: int | None = None
+
+    def check(self) -> None:
+        """Raise EndedBySignal once a signal has come."""
+        if self.number is not None:
+            raise EndedBySignal(self.number)
+
+
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Iterator[Ending]:
     """Raise EndedBySignal on the first Ctrl-C, SIGTERM or SIGHUP; further ones do not disturb the ending."""
+    ending = Ending()
 
     def end(number: int, _frame: FrameType | None) -> None:
         for other in ENDING_SIGNALS:
             signal.signal(other, signal.SIG_IGN)
+        ending.number = number
         raise EndedBySignal(number)
 
     before = {number: signal.signal(number, end) for number in ENDING_SIGNALS}
     try:
-        yield
+        yield ending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -61,10 +80,11 @@ def ended_by_signals() -> Iterator[None]:
 def run_stack(layout: Layout, options: StackOptions) -> int:
     """Run a stack until a signal ends it; gives 0 for that, 1 when the stack failed."""
     stack = LocalStack(layout, options)
-    with ended_by_signals():
+    with ended_by_signals() as ending:
         try:
             stack.start()
-            stack.failed.wait()
+            while not stack.failed.wait(POLL_S):
+                ending.check()
         except EndedBySignal as ended:
             options.say(f"{ended} Stopping everything.")
         except StackError as error:
@@ -81,11 +101,11 @@ def run_command(layout: Layout, options: StackOptions, command: Sequence[str], *
     Without `keep_data` the data of the stack's servers is deleted at the end.
     """
     stack = LocalStack(layout, options)
-    with ended_by_signals():
+    with ended_by_signals() as ending:
         try:
             stack.start()
             environment = os.environ | client_environment(layout.root, stack.state())
-            return _wait(stack, command, environment)
+            return _wait(stack, command, environment, ending)
         except EndedBySignal as ended:
             options.say(f"{ended} Stopping everything.")
             return EXIT_SIGNAL_BASE + ended.number
@@ -96,7 +116,7 @@ def run_command(layout: Layout, options: StackOptions, command: Sequence[str], *
             stack.stop() if keep_data else stack.destroy()
 
 
-def _wait(stack: LocalStack, command: Sequence[str], environment: dict[str, str]) -> int:
+def _wait(stack: LocalStack, command: Sequence[str], environment: dict[str, str], ending: Ending) -> int:
     """Run the command to its end, or end it when the stack fails or a signal comes."""
     try:
         child = subprocess.Popen(
@@ -110,8 +130,9 @@ def _wait(stack: LocalStack, command: Sequence[str], environment: dict[str, str]
         raise StackError(f"{command[0]} cannot be run: {error.strerror}.") from None
     try:
         while not stack.failed.is_set():
+            ending.check()
             try:
-                code = child.wait(COMMAND_POLL_S)
+                code = child.wait(POLL_S)
             except subprocess.TimeoutExpired:
                 continue
             return code if code >= 0 else EXIT_SIGNAL_BASE - code

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from apportion_client.local_stack import StackError
 from apportion_common.clock import Clock, SystemClock
+
+READY_TIMEOUT_SETTING = "APPORTION_READY_TIMEOUT_S"
+READY_TIMEOUT_S = 180
+"""How long a service may take to answer as ready: many times what it takes, for machines that are slow or busy."""
 
 
 def default_service_command(service: str) -> Sequence[str]:
@@ -17,6 +23,19 @@ def default_service_command(service: str) -> Sequence[str]:
 def default_migrate_command() -> Sequence[str]:
     """The command that brings every database to the newest revision."""
     return [sys.executable, "-m", "apportion_migrate.command", "up"]
+
+
+def ready_timeout_s(environment: Mapping[str, str] | None = None) -> int:
+    """Return how long a service may take to get ready: APPORTION_READY_TIMEOUT_S, or READY_TIMEOUT_S.
+
+    Raises StackError when the setting is not a whole number of seconds above zero.
+    """
+    text = (os.environ if environment is None else environment).get(READY_TIMEOUT_SETTING, "").strip()
+    if not text:
+        return READY_TIMEOUT_S
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise StackError(f"{READY_TIMEOUT_SETTING} must be a whole number of seconds above zero, not {text!r}.")
+    return int(text)
 
 
 def say_to_stderr(line: str) -> None:
@@ -38,5 +57,6 @@ class StackOptions:
     service_command: Callable[[str], Sequence[str]] = default_service_command
     service_env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     nats_sync_always: bool = True
+    ready_timeout_s: int = field(default_factory=ready_timeout_s)
     say: Callable[[str], None] = say_to_stderr
     clock: Clock = field(default_factory=SystemClock)

@@ -13,9 +13,9 @@ from apportion_dev.local.ports import PortReservation, reserve_port
 from apportion_dev.local.process import ChildProcess, ChildSpec
 from apportion_dev.stack.environment import ProcessPlace
 from apportion_dev.stack.layout import Layout
+from apportion_dev.stack.options import READY_TIMEOUT_SETTING
 from apportion_dev.stack.readiness import is_ready
 
-READY_TIMEOUT_S = 60
 READY_POLL_S = 0.1
 STOP_GRACE_S = 20
 LOG_TAIL_LINES = 40
@@ -72,16 +72,18 @@ class ServiceProcess:
             )
             self.child.start()
 
-    def wait_ready(self, given_up: Callable[[], bool]) -> None:
+    def wait_ready(self, timeout_s: int, given_up: Callable[[], bool]) -> None:
         """Wait until the process answers as ready; raises StackError with the tail of its log when it does not."""
-        deadline = time.monotonic() + READY_TIMEOUT_S
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline and not given_up():
             if not self.alive:
                 raise StackError(self.report("ended before it was ready"))
             if is_ready(self.grpc.address, self.layout.tls / "ca.pem"):
                 return
             time.sleep(READY_POLL_S)
-        raise StackError(self.report(f"was not ready within {READY_TIMEOUT_S} s"))
+        if given_up():
+            raise StackError(self.report("was still starting when the stack was ended"))
+        raise StackError(self.report(f"was not ready within {timeout_s} s ({READY_TIMEOUT_SETTING})"))
 
     def expect_life(self) -> None:
         """From now on the process has died when it ends."""

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -34,6 +34,7 @@ from apportion_dev.stack.service_process import LOG_TAIL_LINES, ServiceProcess
 WATCH_S = 0.2
 RESTART_PAUSE_S = 0.5
 MIGRATION_TIMEOUT_S = 300
+PROGRESS_S = 5
 WATCH_END_TIMEOUT_S = 90
 
 Part = TypeVar("Part")
@@ -171,7 +172,7 @@ class LocalStack:
         process = self._process(name)
         self._spawn(process, extra_env or {})
         try:
-            process.wait_ready(self._ending.is_set)
+            process.wait_ready(self.options.ready_timeout_s, self._ending.is_set)
         except StackError:
             process.end()
             raise
@@ -225,7 +226,7 @@ class LocalStack:
         now = self.options.clock.now()
         self._passwords = Passwords.create_or_load(layout)
         self._keys = StackKeys.create_or_load(layout, now)
-        self._postgres = LocalPostgres(layout.postgres, log_file=layout.log_file("postgres"))
+        self._postgres = LocalPostgres(layout.postgres, log_file=layout.log_file("postgres"), keeps_template=False)
         self._nats = LocalNats(
             layout.nats,
             users=self._passwords.nats,
@@ -249,25 +250,42 @@ class LocalStack:
         for process in self.processes.values():
             self._spawn(process, {})
             process.expect_life()
+        self._wait_ready()
+        self._phase = READY
+        self._write_state()
+        watcher = threading.Thread(target=self._watch, name="stack-watch", daemon=True)
+        watcher.start()
+        # Kept once it runs: a signal may end the stack inside of `start`, and what was not started cannot be joined.
+        self._watcher = watcher
+        say("The local stack is ready.")
+
+    def _wait_ready(self) -> None:
+        """Wait until every service is ready, and say for which ones whenever nothing has happened for a while."""
+        timeout_s = self.options.ready_timeout_s
+        self.options.say(f"Waiting until {', '.join(self.processes)} are ready, for at most {timeout_s} s ...")
         with ThreadPoolExecutor(len(self.processes)) as waiters:
-            waits = [waiters.submit(process.wait_ready, self._ending.is_set) for process in self.processes.values()]
+            waiting = {
+                waiters.submit(process.wait_ready, timeout_s, self._ending.is_set): name
+                for name, process in self.processes.items()
+            }
             try:
-                for waited in as_completed(waits):
-                    waited.result()
+                while waiting:
+                    ready, _ = wait(waiting, timeout=PROGRESS_S, return_when=FIRST_COMPLETED)
+                    for waited in ready:
+                        waited.result()
+                        del waiting[waited]
+                    if not ready:
+                        self.options.say(f"Still waiting for {', '.join(waiting.values())} ...")
             except BaseException:
                 # The others must not go on waiting for what is about to be stopped.
                 self._ending.set()
                 raise
-        self._phase = READY
-        self._write_state()
-        self._watcher = threading.Thread(target=self._watch, name="stack-watch", daemon=True)
-        self._watcher.start()
-        say("The local stack is ready.")
 
     def _migrate(self) -> None:
         """Bring the databases up to date by the migration command; raises StackError with the tail of its log."""
         if self.options.migrate_command is None:
             return
+        self.options.say("Bringing the databases up to date ...")
         log_file = self.layout.log_file("migrate")
         runner = ChildProcess(
             ChildSpec(

@@ -228,7 +228,7 @@ def _algorithms(public_key: object) -> frozenset[str]:
     return frozenset()
 
 
-async def fetch_bytes(uri: str) -> bytes:
+async def fetch_bytes(uri: str, limit: Callable[[float], asyncio.Timeout] = asyncio.timeout) -> bytes:
     """The bytes behind an address, within ISSUER_TIMEOUT_S for all of it and ISSUER_ANSWER_BYTES_MAX.
 
     No thread waits for them: when its time is over, an answer that comes byte by byte holds nothing. Neither a proxy
@@ -237,7 +237,7 @@ async def fetch_bytes(uri: str) -> bytes:
     """
     try:
         async with (
-            asyncio.timeout(ISSUER_TIMEOUT_S),
+            limit(ISSUER_TIMEOUT_S),
             aiohttp.ClientSession(headers=_HEADERS, trust_env=False) as session,
             session.get(URL(uri, encoded=True), allow_redirects=False, ssl=ssl.create_default_context()) as answer,
         ):

@@ -74,12 +74,13 @@ class BalanceTable:
 
         Everyone who pays a partner or books its lines takes these locks, always in this order.
         """
-        found = await self._locked(tx, keys)
-        missing = [key for key in keys if key not in found]
-        if missing:
-            await tx.execute(_OPEN, _key_arrays(missing))
-            found |= await self._locked(tx, missing)
-        return found
+        arrays = _key_arrays(keys)
+        # All rows are opened before any is locked. Were a missing row opened while others are locked, two could wait
+        # for each other: one that locked a later row and opens an earlier one, and one that opened the earlier row
+        # and locks the later.
+        await tx.execute(_OPEN, arrays)
+        rows = await tx.execute(_LOCK, arrays)
+        return {(row.partner_id.bytes, row.currency): int(row.balance) for row in rows}
 
     async def apply(
         self, tx: Transaction, days: Mapping[tuple[bytes, str, int], DayTotal], payouts: Sequence[RealTimePayout]
@@ -120,10 +121,6 @@ class BalanceTable:
                     "entries": [UUID(bytes=payout.entry_id) for payout in payouts],
                 },
             )
-
-    async def _locked(self, tx: Transaction, keys: Sequence[BalanceKey]) -> dict[BalanceKey, int]:
-        rows = await tx.execute(_LOCK, _key_arrays(keys))
-        return {(row.partner_id.bytes, row.currency): int(row.balance) for row in rows}
 
 
 def _key_arrays(keys: Sequence[BalanceKey]) -> dict[str, object]:
