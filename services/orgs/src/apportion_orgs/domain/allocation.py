@@ -61,7 +61,7 @@ class AccountAllocation:
 
 
 def check_percent(allocation: Allocation, percent: str | None) -> int | None:
-    """The percent of a mapping as a scaled int: 0 to 100 with at most 4 decimals for split, none for the others.
+    """Return the percent of a mapping as a scaled int: 0 to 100 with at most 4 decimals for split, none for the others.
 
     Raises InvalidArgument ALLOCATION_PERCENT_MISSING, ALLOCATION_PERCENT_UNEXPECTED, OutOfRange PERCENT_OUT_OF_RANGE.
     """
@@ -78,7 +78,7 @@ def check_percent(allocation: Allocation, percent: str | None) -> int | None:
 
 
 def allocate(owner_id: bytes, currency: str, usages: Sequence[OrgUsage]) -> AccountAllocation:
-    """The invoice total of an account and period, and who pays what of it.
+    """Return the invoice total of an account and period, and who pays what of it.
 
     `usages` has the orgs that have lines, in declared order (of their mapping rows). Of a split part the owner pays
     round(part x percent), half away from zero, the org the rest: the payers together pay exactly the total. The owner

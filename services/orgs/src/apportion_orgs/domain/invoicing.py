@@ -33,7 +33,7 @@ class LineSum:
 
     @property
     def key(self) -> tuple[bytes, str, bytes, str, bytes, bool]:
-        """What an invoice tells apart; the order of its lines within an org."""
+        """Return what an invoice tells apart; the order of its lines within an org."""
         return (
             self.org_id,
             self.sku,
@@ -69,7 +69,7 @@ def draw_invoice(
     rows: Sequence[MappingRow],
     sums: Sequence[LineSum],
 ) -> InvoiceContent:
-    """The content of an account's invoice up to an instant, from the ledger's sums.
+    """Return the content of an account's invoice up to an instant, from the ledger's sums.
 
     `rows` are the account's mapping rows in declared order. An org's allocation is that of its last row to the account
     before `until_us`. Of an org's part each line shows its amount by largest remainder, so shown lines add up to shown
@@ -97,7 +97,7 @@ def draw_invoice(
 
 
 def _merged(sums: Sequence[LineSum]) -> list[LineSum]:
-    """One sum per key, sorted by it: what differs only in the mapping row is one line of an invoice."""
+    """Return one sum per key, sorted by it: what differs only in the mapping row is one line of an invoice."""
     merged: list[LineSum] = []
     for one in sorted(sums, key=lambda s: (s.key, s.currency)):
         if merged and (merged[-1].key, merged[-1].currency) == (one.key, one.currency):
