@@ -120,9 +120,9 @@ class FakeLedger:
 class OrgsHarness:
     """Calls RPCs as a service and operator; every call has a request id of its own unless the test names one."""
 
-    def __init__(self, place: ServiceDatabase) -> None:
-        self.place = place
-        self.database: Database = place.database()
+    def __init__(self, service_database: ServiceDatabase) -> None:
+        self.service_database = service_database
+        self.database: Database = service_database.database()
         self.ledger = FakeLedger()
         self.rpcs: OrgsServicer = make_parts(self.database, self.ledger).servicer
         self._count = itertools.count(1)
@@ -183,7 +183,7 @@ class OrgsHarness:
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What the owner of the database sees."""
-        return fetch_all(self.place.owner_url, query, parameters)
+        return fetch_all(self.service_database.owner_url, query, parameters)
 
 
 def mapping(

@@ -264,11 +264,11 @@ async def test_a_number_is_given_back_when_finalising_fails(harness: OrgsHarness
     await group(harness, "a")
     harness.ledger.closed.add(PERIOD)
     draft = await harness.generate("group")
-    async with harness.place.owner_engine.begin() as connection:
+    async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("ALTER TABLE rounding_entry RENAME TO rounding_entry_gone")
     with pytest.raises(Exception, match="rounding_entry"):
         await harness.finalize(draft)
-    async with harness.place.owner_engine.begin() as connection:
+    async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("ALTER TABLE rounding_entry_gone RENAME TO rounding_entry")
     assert (await harness.finalize(draft)).number.endswith("-000001")
 
@@ -280,7 +280,7 @@ async def test_the_database_prevents_a_change_of_a_final_invoice(harness: OrgsHa
     final = await harness.finalize(await harness.generate("group"))
     for statement in TAMPERING:
         with pytest.raises(Exception, match=r"stays as it is|contents stay|never changed or deleted"):
-            async with harness.place.owner_engine.begin() as connection:
+            async with harness.service_database.owner_engine.begin() as connection:
                 await connection.exec_driver_sql(statement)
     assert (await harness.call("GetInvoice", pb.GetInvoiceRequest(invoice_id=final.invoice_id))).invoice == final
 
@@ -290,11 +290,11 @@ async def test_the_database_lets_no_number_go_to_an_invoice_that_does_not_add_up
     harness.ledger.closed.add(PERIOD)
     harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     await harness.generate("group")
-    async with harness.place.owner_engine.begin() as connection:
+    async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("UPDATE invoice_line SET amount = amount + 1")
     numbered = "state = 'final', sequence = 1, number = 'x', finalized_by = 'x', finalized_at = now()"
     with pytest.raises(Exception, match="does not add up"):
-        async with harness.place.owner_engine.begin() as connection:
+        async with harness.service_database.owner_engine.begin() as connection:
             await connection.exec_driver_sql(f"UPDATE invoice SET {numbered}")
 
 
@@ -302,7 +302,7 @@ async def test_a_final_invoice_may_still_be_paid_or_voided(harness: OrgsHarness)
     await group(harness, "a")
     harness.ledger.closed.add(PERIOD)
     await harness.finalize(await harness.generate("group"))
-    async with harness.place.owner_engine.begin() as connection:
+    async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("UPDATE invoice SET state = 'paid'")
 
 

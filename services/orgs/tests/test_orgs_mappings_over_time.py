@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from uuid import UUID
 
 import pytest
 from apportion.orgs.v1 import orgs_service_pb2 as pb
+from apportion_orgs.domain.allocation import Allocation
+from apportion_orgs.domain.mappings import MappingRow
 from google.protobuf.timestamp_pb2 import Timestamp
-from orgs_harness import OrgsHarness, account_id, mapping, org_id, timestamp
+from orgs_harness import OrgsHarness, account_id, mapping, org_id, timestamp, us
+
+from tests.oracles.orgs_mappings import MappingIndex
 
 WRONG: tuple[tuple[dict[str, object], str], ...] = (
     ({"org_id": org_id("nobody")}, "ORG_NOT_FOUND"),
@@ -56,6 +62,25 @@ async def test_a_mapping_holds_from_its_own_instant_until_the_next_one(harness: 
     assert first.valid_until == timestamp("2013-01-15T00:00:00.000001Z")
     assert second.valid_from == timestamp("2013-01-15T00:00:00.000001Z")
     assert not second.HasField("valid_until")
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_what_is_resolved_is_what_a_plain_index_of_the_mappings_returns(harness: OrgsHarness, seed: int) -> None:
+    await group(harness)
+    chance = random.Random(seed)
+    days = [f"2013-{month:02d}-01T00:00:00Z" for month in range(1, 13)]
+    rows: list[MappingRow] = []
+    for day in chance.sample(days, 6):
+        made = await harness.map_org("shop", chance.choice(["one", "two"]), day)
+        shop, account = UUID(org_id("shop")).bytes, UUID(made.mapping.billing_account_id).bytes
+        rows.append(MappingRow(b"", shop, account, Allocation.ABSORB, None, us(day), made.revision))
+    for revision in {rows[0].revision, rows[3].revision, rows[-1].revision}:
+        index = MappingIndex(rows, known_revision=revision)
+        found = (await harness.resolve(*(("shop", day) for day in days), as_of=revision)).results
+        expected = [index.in_force(UUID(org_id("shop")).bytes, us(day)) for day in days]
+        assert [UUID(one.billing_account_id).bytes if one.mapped else None for one in found] == [
+            None if row is None else row.account_id for row in expected
+        ]
 
 
 async def test_an_unknown_organisation_is_told_from_one_without_a_mapping(harness: OrgsHarness) -> None:
@@ -190,5 +215,5 @@ async def test_the_database_prevents_a_change_of_a_mapping(harness: OrgsHarness)
     await group(harness)
     for statement in ("UPDATE org_billing_mapping SET percent = NULL", "DELETE FROM org_billing_mapping"):
         with pytest.raises(Exception, match="never changed or deleted"):
-            async with harness.place.owner_engine.begin() as connection:
+            async with harness.service_database.owner_engine.begin() as connection:
                 await connection.exec_driver_sql(statement)

@@ -18,14 +18,8 @@ from apportion_orgs import errors
 from apportion_orgs.app.events import invoice_head_to_message
 from apportion_orgs.app.invoice_drawings import InvoiceDrawings, fitting
 from apportion_orgs.domain.billing_accounts import BillingAccount
-from apportion_orgs.domain.invoices import (
-    DRAFT,
-    DrawnInvoice,
-    Invoice,
-    InvoiceHead,
-    basis_of,
-    check_orgs_closed,
-)
+from apportion_orgs.domain.invoice_order import basis_of, check_orgs_closed, draft_to_finalize, draft_to_replace
+from apportion_orgs.domain.invoices import DrawnInvoice, Invoice, InvoiceHead
 from apportion_orgs.store.billing_accounts import BillingAccountStore
 from apportion_orgs.store.invoices import InvoiceStore
 from apportion_orgs.store.mappings import MappingStore
@@ -70,10 +64,7 @@ class Invoices:
             period = parse_period(period_key)
             locked = await self._lock(tx, account_id)
             drawn = await self._fitting(tx.connection, drawn, locked, period)
-            of_period = [head for head in locked.invoices if head.period == period.key]
-            if not drawn.content.lines and any(head.state != DRAFT for head in of_period):
-                raise errors.nothing_to_invoice(period.key)
-            draft = next((head for head in of_period if head.state == DRAFT), None)
+            draft = draft_to_replace(drawn, locked.invoices)
             invoice_id = uuid7() if draft is None else draft.invoice_id
             await self._invoices.write_draft(tx, invoice_id, drawn, is_new=draft is None)
             invoice = await self._load(tx.connection, invoice_id)
@@ -100,7 +91,7 @@ class Invoices:
             if found is None:
                 raise errors.invoice_not_found()
             locked = await self._lock(tx, found.account_id)
-            account, draft = locked.account, _draft_to_finalize(invoice_id, locked.invoices)
+            account, draft = locked.account, draft_to_finalize(invoice_id, locked.invoices)
             drawn = await self._fitting(tx.connection, drawn, locked, parse_period(draft.period))
             await self._check_closed(tx.connection, drawn)
             await self._invoices.write_draft(tx, invoice_id, drawn, is_new=False)
@@ -151,14 +142,3 @@ class Invoices:
         if invoice is None:
             raise errors.invoice_not_found()
         return invoice
-
-
-def _draft_to_finalize(invoice_id: UUID, invoices: Sequence[InvoiceHead]) -> InvoiceHead:
-    """Return the draft with the id. Raises FailedPrecondition INVOICE_NOT_DRAFT, EARLIER_DRAFT."""
-    draft = next((head for head in invoices if head.invoice_id == invoice_id), None)
-    if draft is None or draft.state != DRAFT:
-        raise errors.invoice_not_draft("void" if draft is None else draft.state)
-    earlier = [head.period for head in invoices if head.state == DRAFT and head.period < draft.period]
-    if earlier:
-        raise errors.earlier_draft(min(earlier))
-    return draft

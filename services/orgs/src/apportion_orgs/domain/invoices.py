@@ -1,4 +1,4 @@
-"""Invoices as use cases and stores pass them, and what one invoice of an account follows on."""
+"""Invoices as use cases and stores pass them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,9 @@ from uuid import UUID
 
 from apportion_common.periods import Period
 
-from apportion_orgs import errors
 from apportion_orgs.domain.allocation import Allocation
 from apportion_orgs.domain.billing_accounts import BillingAccount
 from apportion_orgs.domain.invoicing import InvoiceContent
-from apportion_orgs.domain.mappings import MappingRow, orgs_mapped_within
 
 DRAFT: Final = "draft"
 
@@ -118,48 +116,3 @@ class DrawnInvoice:
     basis: InvoiceBasis
     watermark: Watermark
     content: InvoiceContent
-
-
-def preceding_invoice(period: Period, others: Sequence[InvoiceHead]) -> InvoiceHead | None:
-    """Return what the invoice of a period follows on: the last final one, or the draft of an earlier period after it.
-
-    Invoices of an account follow one another in time, so that what all earlier ones hold is what the last one ends
-    with: everything below its watermark and before its end. So there is none for a period before the last final one
-    (FailedPrecondition PERIOD_INVOICED). A draft before this one only shapes the preview: this one cannot be finalised
-    before it.
-    """
-    final = [head for head in others if head.state != DRAFT]
-    last = max(final, key=lambda head: (head.period, head.watermark), default=None)
-    if last is not None and last.period > period.key:
-        raise errors.period_invoiced(last.period)
-    before = [head for head in others if head.state == DRAFT and head.period < period.key]
-    if last is not None:
-        before = [head for head in before if head.period > last.period] + [last]
-    return max(before, key=lambda head: head.period, default=None)
-
-
-def basis_of(
-    account: BillingAccount, period: Period, others: Sequence[InvoiceHead], last_declared: int
-) -> InvoiceBasis:
-    """Return what the invoice of a period is drawn on, beside the account's other invoices that are not void.
-
-    Raises FailedPrecondition PERIOD_INVOICED.
-    """
-    previous = preceding_invoice(period, others)
-    if previous is None:
-        return InvoiceBasis(account, period, None, 0, 0, last_declared)
-    previous_id = None if previous.state == DRAFT else previous.invoice_id
-    return InvoiceBasis(account, period, previous_id, previous.watermark, previous.until_us, last_declared)
-
-
-def check_orgs_closed(drawn: DrawnInvoice, rows: Sequence[MappingRow]) -> None:
-    """Raise FailedPrecondition PERIOD_OPEN unless every org of the account has closed the period by itself.
-
-    These are the orgs that are billed, and those that are on the account at some instant of the period; `rows` has
-    every mapping row of the orgs that are ever on it.
-    """
-    period, account = drawn.basis.period, drawn.basis.account
-    orgs = orgs_mapped_within(rows, account.account_id.bytes, period.start_us, period.end_us)
-    orgs |= {part.usage.org_id for part in drawn.content.allocation.parts}
-    if not orgs or not orgs <= drawn.watermark.closed_org_ids:
-        raise errors.period_open(period.key)
