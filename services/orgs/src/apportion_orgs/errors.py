@@ -1,4 +1,4 @@
-"""The errors of orgs, beside those of its rules about percents, mappings and depth."""
+"""Every error that orgs raises, with its stable reason."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from apportion_common.errors import (
     Unavailable,
 )
 
-from apportion_orgs.limits import INVOICE_LINES_MAX, TREE_ORGS_MAX
+from apportion_orgs.limits import INVOICE_LINES_MAX, TREE_LEVELS_MAX, TREE_ORGS_MAX
 
 
 def org_not_found(field: str = "org_id") -> NotFound:
@@ -50,6 +50,11 @@ def not_a_root() -> FailedPrecondition:
     )
 
 
+def depth_exceeded() -> FailedPrecondition:
+    """Return the error for a tree that would be too deep."""
+    return FailedPrecondition("DEPTH_EXCEEDED", f"The tree would be more than {TREE_LEVELS_MAX} levels deep.")
+
+
 def hierarchy_busy() -> Unavailable:
     """Return the error for trees that changed under the writer again and again."""
     return Unavailable("HIERARCHY_BUSY", "The tree is being moved; send the same call again.", retry_after_s=1)
@@ -79,6 +84,30 @@ def mapping_exists() -> AlreadyExists:
     return AlreadyExists(
         "MAPPING_EXISTS", "The organisation has a mapping from this instant already.", field="effective_at"
     )
+
+
+def allocation_not_period_start() -> FailedPrecondition:
+    """Return the error for a mapping that changes an account's allocation in the middle of a period."""
+    return FailedPrecondition(
+        "ALLOCATION_NOT_PERIOD_START",
+        "Within one billing account the allocation of an org changes only at the start of a period.",
+        field="effective_at",
+    )
+
+
+def percent_unexpected(allocation: str) -> InvalidArgument:
+    """Return the error for a percent of an allocation that has none."""
+    return InvalidArgument("ALLOCATION_PERCENT_UNEXPECTED", f"The allocation {allocation} has no percent.")
+
+
+def percent_missing() -> InvalidArgument:
+    """Return the error for a split without a percent."""
+    return InvalidArgument("ALLOCATION_PERCENT_MISSING", "A split names the owner's percent.")
+
+
+def percent_out_of_range() -> OutOfRange:
+    """Return the error for a percent that is none of a whole."""
+    return OutOfRange("PERCENT_OUT_OF_RANGE", "A percentage lies between 0 and 100.")
 
 
 def revision_unknown(newest: int) -> OutOfRange:
@@ -122,6 +151,18 @@ def earlier_draft(period: str) -> FailedPrecondition:
     """Return the error for a draft before which an earlier period's is finalised: it takes its lines."""
     return FailedPrecondition(
         "EARLIER_DRAFT", f"The draft of {period} is finalised first: it comes before in the account.", period=period
+    )
+
+
+def currency_mismatch(currency: str) -> FailedPrecondition:
+    """Return the error for lines in another currency than their account's."""
+    return FailedPrecondition("CURRENCY_MISMATCH", f"The account is in {currency}; some of its lines are not.")
+
+
+def mapping_missing() -> FailedPrecondition:
+    """Return the error for lines of an org that is not on the account before the invoice's end."""
+    return FailedPrecondition(
+        "MAPPING_MISSING", "The ledger has lines of an org that was never on the account, or not yet."
     )
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from apportion_common.errors import FailedPrecondition
-
+from apportion_orgs.errors import depth_exceeded
 from apportion_orgs.limits import TREE_LEVELS_MAX
 
 
@@ -13,4 +12,4 @@ def check_depth(depth: int, height: int) -> None:
     It has `height` levels, and its top would be `depth` levels below the root.
     """
     if depth + height > TREE_LEVELS_MAX:
-        raise FailedPrecondition("DEPTH_EXCEEDED", f"The tree would be more than {TREE_LEVELS_MAX} levels deep.")
+        raise depth_exceeded()

@@ -10,10 +10,10 @@ from uuid import UUID
 
 from apportion_common.periods import Period
 
-from apportion_orgs import errors
 from apportion_orgs.domain.billing_accounts import BillingAccount
 from apportion_orgs.domain.invoices import DRAFT, DrawnInvoice, InvoiceBasis, InvoiceHead
 from apportion_orgs.domain.mappings import MappingRow, orgs_mapped_within
+from apportion_orgs.errors import earlier_draft, invoice_not_draft, nothing_to_invoice, period_invoiced, period_open
 
 
 def preceding_invoice(period: Period, invoices: Sequence[InvoiceHead]) -> InvoiceHead | None:
@@ -27,7 +27,7 @@ def preceding_invoice(period: Period, invoices: Sequence[InvoiceHead]) -> Invoic
     final = [head for head in invoices if head.state != DRAFT]
     last = max(final, key=lambda head: (head.period, head.watermark), default=None)
     if last is not None and last.period > period.key:
-        raise errors.period_invoiced(last.period)
+        raise period_invoiced(last.period)
     before = [head for head in invoices if head.state == DRAFT and head.period < period.key]
     if last is not None:
         before = [head for head in before if head.period > last.period] + [last]
@@ -55,7 +55,7 @@ def draft_to_replace(drawn: DrawnInvoice, invoices: Sequence[InvoiceHead]) -> In
     """
     of_period = [head for head in invoices if head.period == drawn.basis.period.key]
     if not drawn.content.lines and any(head.state != DRAFT for head in of_period):
-        raise errors.nothing_to_invoice(drawn.basis.period.key)
+        raise nothing_to_invoice(drawn.basis.period.key)
     return next((head for head in of_period if head.state == DRAFT), None)
 
 
@@ -63,10 +63,10 @@ def draft_to_finalize(invoice_id: UUID, invoices: Sequence[InvoiceHead]) -> Invo
     """Return the draft with the id. Raises FailedPrecondition INVOICE_NOT_DRAFT, EARLIER_DRAFT."""
     draft = next((head for head in invoices if head.invoice_id == invoice_id), None)
     if draft is None or draft.state != DRAFT:
-        raise errors.invoice_not_draft("void" if draft is None else draft.state)
+        raise invoice_not_draft("void" if draft is None else draft.state)
     earlier = [head.period for head in invoices if head.state == DRAFT and head.period < draft.period]
     if earlier:
-        raise errors.earlier_draft(min(earlier))
+        raise earlier_draft(min(earlier))
     return draft
 
 
@@ -80,4 +80,4 @@ def check_orgs_closed(drawn: DrawnInvoice, rows: Sequence[MappingRow]) -> None:
     orgs = orgs_mapped_within(rows, account.account_id.bytes, period.start_us, period.end_us)
     orgs |= {part.usage.org_id for part in drawn.content.allocation.parts}
     if not orgs or not orgs <= drawn.watermark.closed_org_ids:
-        raise errors.period_open(period.key)
+        raise period_open(period.key)

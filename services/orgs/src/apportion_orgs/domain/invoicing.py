@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from apportion_common.decimals import AMOUNT, QUANTITY, check_scaled
-from apportion_common.errors import FailedPrecondition
 from apportion_common.money import minor_unit
 
 from apportion_orgs.domain.allocation import AccountAllocation, OrgUsage, allocate
 from apportion_orgs.domain.apportionment import apportion_to
 from apportion_orgs.domain.mappings import MappingRow, declared_order, last_rows_before
+from apportion_orgs.errors import currency_mismatch, mapping_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,11 @@ def draw_invoice(
     """
     lines = _merged(sums)
     if any(line.currency != currency for line in lines):
-        raise FailedPrecondition("CURRENCY_MISMATCH", f"The account is in {currency}; some of its lines are not.")
+        raise currency_mismatch(currency)
     by_org = {org: list(held) for org, held in groupby(lines, key=lambda line: line.org_id)}
     order = [org for org in declared_order(rows, account_id) if org in by_org]
     if len(order) != len(by_org):
-        raise FailedPrecondition("MAPPING_MISSING", "The ledger has lines of an org that was never on the account.")
+        raise mapping_missing()
     terms = last_rows_before(rows, account_id, until_us)
     usages = [_usage(org, terms.get(org), by_org[org]) for org in order]
     allocation = allocate(owner_id, currency, usages)
@@ -116,6 +116,6 @@ def _merged(sums: Sequence[LineSum]) -> list[LineSum]:
 
 def _usage(org_id: bytes, row: MappingRow | None, lines: Sequence[LineSum]) -> OrgUsage:
     if row is None:
-        raise FailedPrecondition("MAPPING_MISSING", "The ledger has lines of an org from before it was on the account.")
+        raise mapping_missing()
     total = check_scaled(sum(line.gross for line in lines), AMOUNT)
     return OrgUsage(org_id, total, row.allocation, row.percent)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
-from apportion_common.errors import FailedPrecondition
 from apportion_common.periods import period_of
 
 from apportion_orgs.domain.allocation import Allocation
+from apportion_orgs.errors import allocation_not_period_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +90,7 @@ def check_allocation(rows: Sequence[MappingRow], new: MappingRow) -> None:
     for held in periods.values():
         terms = {(row.allocation, row.percent) for row in held if row.account_id == new.account_id}
         if new in held and len(terms) > 1:
-            raise FailedPrecondition(
-                "ALLOCATION_NOT_PERIOD_START",
-                "Within one billing account the allocation of an org changes only at the start of a period.",
-                field="effective_at",
-            )
+            raise allocation_not_period_start()
 
 
 def orgs_mapped_within(rows: Sequence[MappingRow], account_id: bytes, start_us: int, until_us: int) -> set[bytes]:
