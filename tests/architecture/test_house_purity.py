@@ -7,6 +7,7 @@ The import contracts say what it must not import; this says what it may.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 
@@ -96,8 +97,8 @@ def _imports(source: Source) -> Iterator[tuple[str, ast.stmt]]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
             yield from ((name.name, node) for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module == "apportion_common":
-            yield from ((f"apportion_common.{name.name}", node) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and re.fullmatch(r"apportion_[a-z]+", node.module or ""):
+            yield from ((f"{node.module}.{name.name}", node) for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ".", node
 

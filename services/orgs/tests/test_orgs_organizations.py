@@ -124,3 +124,20 @@ async def test_an_account_needs_an_owner_and_a_known_currency_and_keeps_its_id(h
     assert (await harness.rejected("CreateBillingAccount", currency)).reason == "CURRENCY_UNKNOWN"
     missing = pb.GetBillingAccountRequest(billing_account_id=account_id("none"))
     assert (await harness.rejected("GetBillingAccount", missing)).reason == "BILLING_ACCOUNT_NOT_FOUND"
+
+
+async def test_an_account_is_audited_with_what_it_is(harness: OrgsHarness) -> None:
+    await harness.root("acme")
+    await harness.account("group", "acme")
+    query = AuditQuery(resource=f"billing_account/{account_id('group')}")
+    (entry,) = (await harness.call("ListAudit", pb.ListAuditRequest(query=query))).entries
+    assert (entry.action, entry.org_id, dict(entry.after)) == (
+        "billing_account.create",
+        org_id("acme"),
+        {
+            "billing_account_id": account_id("group"),
+            "owner_org_id": org_id("acme"),
+            "name": "group",
+            "currency": "AUD",
+        },
+    )
