@@ -1,4 +1,5 @@
-"""Rules are pure: `domain/` imports the standard library, the floor's money, id and error types, and itself.
+"""Rules are pure: `domain/` imports the standard library, the base's money, time, id and error types, the service's
+limits and errors, and itself.
 
 The import contracts say what it must not import; this says what it may.
 """
@@ -6,6 +7,7 @@ The import contracts say what it must not import; this says what it may.
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 
@@ -13,7 +15,7 @@ import pytest
 from apportion_common.settings import SERVICES
 from house import COMMON, Source, dotted, expect_none, package, sources
 
-FLOOR = {f"apportion_common.{name}" for name in ("money", "decimals", "ids", "errors")}
+FLOOR = {f"apportion_common.{name}" for name in ("money", "decimals", "ids", "errors", "instants", "periods")}
 OUTSIDE_WORLD = {
     "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",
     "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "queue",
@@ -26,14 +28,25 @@ PURE_LIBRARIES = {"identity": {"cryptography", "idna", "nacl", "spf"}}
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_services_rules_import_pure_code_only(service: str) -> None:
     own = f"apportion_{service}.domain"
-    limits = f"apportion_{service}.limits"
+    beside = {own, f"apportion_{service}.limits", f"apportion_{service}.errors"}
     libraries = PURE_LIBRARIES.get(service, set())
     expect_none(
         f"{source.at(node)}: {module}"
         for source in sources(package(service) / "domain")
         for module, node in _imports(source)
-        if not (module in {own, limits} or module.startswith(f"{own}.") or module in FLOOR or _is_pure_standard(module))
+        if not (module in beside or module.startswith(f"{own}.") or module in FLOOR or _is_pure_standard(module))
         and module.partition(".")[0] not in libraries
+    )
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_errors_know_limits_and_the_tree_of_errors_only(service: str) -> None:
+    """So rules may raise them."""
+    expect_none(
+        f"{source.at(node)}: {module}"
+        for source in sources(*package(service).glob("errors.py"))
+        for module, node in _imports(source)
+        if not (module == f"apportion_{service}.limits" or module in FLOOR or _is_pure_standard(module))
     )
 
 
@@ -84,8 +97,8 @@ def _imports(source: Source) -> Iterator[tuple[str, ast.stmt]]:
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Import):
             yield from ((name.name, node) for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module == "apportion_common":
-            yield from ((f"apportion_common.{name.name}", node) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and re.fullmatch(r"apportion_[a-z]+", node.module or ""):
+            yield from ((f"{node.module}.{name.name}", node) for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield node.module or ".", node
 

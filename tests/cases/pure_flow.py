@@ -15,18 +15,22 @@ from pathlib import Path
 from uuid import UUID
 
 from apportion_common.ids import EVENT_NAMESPACE, charge_id, event_id, uuid5_bytes
+from apportion_common.periods import parse_period
 from apportion_ledger.domain.attribution import Attribution, AttributionBook
 from apportion_ledger.domain.digest import line_content, line_hash
 from apportion_ledger.domain.payouts import PayoutState, real_time_payout, sweep_payout
 from apportion_ledger.domain.split import split
 from apportion_ledger.domain.weeks import parse_week
 from apportion_metering.domain.intake import CheckedEvent, ReadableEvent, Rejected, check_readable
-from apportion_orgs.domain.allocation import AccountAllocation, OrgUsage, allocate
-from apportion_orgs.domain.mappings import MappingBook, MappingRow, declared_order
+from apportion_orgs.domain.allocation import AccountAllocation
+from apportion_orgs.domain.invoicing import LineSum, draw_invoice
+from apportion_orgs.domain.mappings import MappingRow
 from apportion_pricing.domain.periods import period_of
 from apportion_pricing.domain.rating import Refusal, step
 from apportion_pricing.domain.terms import TermsRows
 from apportion_pricing.domain.terms_book import TermsBook
+
+from tests.oracles.orgs_mappings import MappingIndex
 
 
 def id_of(name: str) -> bytes:
@@ -109,7 +113,7 @@ class Flow:
         self.run = Run()
         self._orgs = {id_of(org) for org in world.orgs}
         self._terms = TermsBook(world.terms)
-        self._mappings = MappingBook(world.mappings)
+        self._mappings = MappingIndex(world.mappings)
         self._seen: dict[tuple[bytes, str], bytes] = {}
         self._positions: defaultdict[tuple[bytes, str, str], int] = defaultdict(int)
         self._balances: defaultdict[tuple[bytes, str], int] = defaultdict(int)
@@ -232,17 +236,17 @@ def statements(world: World, lines: Sequence[Line], weeks: Sequence[str]) -> dic
 
 def invoices(world: World, lines: Sequence[Line], period: str) -> dict[str, AccountAllocation]:
     """Per billing account the allocation of its invoice for the period."""
-    sums: defaultdict[tuple[bytes, bytes], int] = defaultdict(int)
+    grosses: defaultdict[bytes, defaultdict[tuple[bytes, str, str], list[int]]] = defaultdict(lambda: defaultdict(list))
     for line in lines:
         if line.period == period:
-            sums[line.account_id, line.event.org_id] += line.gross
+            grosses[line.account_id][line.event.org_id, line.event.sku, line.currency].append(line.gross)
     result = {}
     for name, account in world.accounts.items():
-        rows = {row.org_id: row for row in world.mappings if row.account_id == id_of(name)}
-        usages = [
-            OrgUsage(org, sums[id_of(name), org], rows[org].allocation, rows[org].percent)
-            for org in declared_order(world.mappings, id_of(name))
-            if (id_of(name), org) in sums
+        sums = [
+            LineSum(org, None, sku, "usage", currency, None, False, len(gross), 0, sum(gross), 0)
+            for (org, sku, currency), gross in grosses[id_of(name)].items()
         ]
-        result[name] = allocate(id_of(account.owner), account.currency, usages)
+        until_us = parse_period(period).end_us
+        content = draw_invoice(id_of(account.owner), id_of(name), account.currency, until_us, world.mappings, sums)
+        result[name] = content.allocation
     return result

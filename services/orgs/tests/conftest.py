@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import pytest
 from apportion_dev.testing.databases import ServiceDatabase
-from orgs_world import World
+from orgs_harness import OrgsHarness
 
 
 @pytest.fixture
-def world(service_database: Callable[[str], ServiceDatabase]) -> World:
+def harness(service_database: Callable[[str], ServiceDatabase]) -> OrgsHarness:
     """The RPCs of orgs on an empty database, beside a ledger without lines."""
-    return World(service_database("orgs"))
+    return OrgsHarness(service_database("orgs"))

@@ -14,12 +14,12 @@ from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.decimals import AMOUNT, QUANTITY, parse_scaled
 from apportion_common.errors import FailedPrecondition
-from apportion_orgs.app import invoices as invoices_module
-from apportion_orgs.app.ports import Watermark
+from apportion_orgs.app import invoice_drawings
+from apportion_orgs.domain.invoices import Watermark
 from apportion_orgs.limits import INVOICE_ROUNDS_MAX
-from apportion_orgs.wiring import make_servicer
+from apportion_orgs.wiring import make_parts
 from google.type.money_pb2 import Money
-from orgs_world import FakeLedger, World, account_id, org_id
+from orgs_harness import FakeLedger, OrgsHarness, account_id, org_id
 
 SCENARIO = Path(__file__).parents[3] / "tests" / "data" / "hard-month" / "scenario.json"
 UNIT = 10**9
@@ -51,13 +51,13 @@ def decimal(money: Money) -> Decimal:
     return Decimal(money.units) + Decimal(money.nanos).scaleb(-9)
 
 
-async def group(world: World, *orgs: str) -> None:
+async def group(harness: OrgsHarness, *orgs: str) -> None:
     """The account "group" of "owner", to which the orgs are mapped from the start of 2013 on."""
-    await world.root("owner")
-    await world.account("group", "owner")
+    await harness.root("owner")
+    await harness.account("group", "owner")
     for name in orgs:
-        await world.root(name)
-        await world.map_org(name, "group", "2013-01-01T00:00:00Z")
+        await harness.root(name)
+        await harness.map_org(name, "group", "2013-01-01T00:00:00Z")
 
 
 @pytest.fixture(scope="module")
@@ -66,15 +66,15 @@ def scenario() -> dict[str, Any]:
     return loaded
 
 
-async def apply_terms(world: World, scenario: dict[str, Any]) -> None:
+async def apply_terms(harness: OrgsHarness, scenario: dict[str, Any]) -> None:
     """Make the hard month's organisations, accounts and mappings, and post its sums to the ledger."""
     owners = {account["owner"] for account in scenario["billing_accounts"].values()}
     for name in sorted({*scenario["orgs"], *owners}):
-        await world.root(name)
+        await harness.root(name)
     for name, account in scenario["billing_accounts"].items():
-        await world.account(name, account["owner"], account["currency"])
+        await harness.account(name, account["owner"], account["currency"])
     for row in scenario["mappings"]:
-        await world.map_org(row["org"], row["account"], row["effective_at"], row["allocation"], row["percent"])
+        await harness.map_org(row["org"], row["account"], row["effective_at"], row["allocation"], row["percent"])
     by_org: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for sums in scenario["expected"]["by_org_sku"]:
         if sums["period"] == PERIOD:
@@ -85,24 +85,24 @@ async def apply_terms(world: World, scenario: dict[str, Any]) -> None:
             total = amount(part["ledger_total"])
             if sum(amount(sums["gross"]) for sums in held) != total:
                 # The organisation changed its account within the month: its sums per SKU are not per account.
-                world.ledger.post(name, part["org"], "2013-01-20T00:00:00Z", total, currency=currency)
+                harness.ledger.post(name, part["org"], "2013-01-20T00:00:00Z", total, currency=currency)
                 continue
             for sums in held:
                 more = {"sku": sums["sku"], "line_count": sums["lines"], "currency": currency}
                 quantity = parse_scaled(sums["quantity"], QUANTITY)
                 gross = amount(sums["gross"])
-                world.ledger.post(name, part["org"], "2013-01-20T00:00:00Z", gross, quantity=quantity, **more)
+                harness.ledger.post(name, part["org"], "2013-01-20T00:00:00Z", gross, quantity=quantity, **more)
 
 
-async def test_the_hard_month_gives_every_accounts_figures(world: World, scenario: dict[str, Any]) -> None:
-    await apply_terms(world, scenario)
-    world.ledger.closed.add(PERIOD)
+async def test_the_hard_month_returns_every_accounts_figures(harness: OrgsHarness, scenario: dict[str, Any]) -> None:
+    await apply_terms(harness, scenario)
+    harness.ledger.closed.add(PERIOD)
     assert len(scenario["expected"]["accounts"]) == 10
     name_of = {
         org_id(name): name for name in (*scenario["orgs"], *(a["owner"] for a in scenario["billing_accounts"].values()))
     }
     for account, expected in scenario["expected"]["accounts"].items():
-        invoice = await world.finalize(await world.generate(account))
+        invoice = await harness.finalize(await harness.generate(account))
         assert (invoice.currency, Decimal(invoice.ledger_total.value)) == (
             expected["currency"],
             Decimal(expected["ledger_total"]),
@@ -140,232 +140,232 @@ async def test_the_hard_month_gives_every_accounts_figures(world: World, scenari
             lines = [line for line in invoice.lines if line.org_id == part.org_id]
             assert sum(decimal(line.amount) for line in lines) == decimal(part.part)
             assert sum(Decimal(line.gross.value) for line in lines) == Decimal(part.ledger_total.value)
-    booked = world.rows("SELECT count(*), sum(amount) FROM rounding_entry")
+    booked = harness.rows("SELECT count(*), sum(amount) FROM rounding_entry")
     differences = [Decimal(a["rounding_difference"]) for a in scenario["expected"]["accounts"].values()]
     assert booked == [(10, sum(differences))]
 
 
-async def test_a_draft_drawn_again_at_the_same_watermark_has_the_same_content(world: World) -> None:
-    await group(world, "a", "b")
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", 3 * UNIT + 5_000_000)
-    world.ledger.post("group", "b", "2013-01-06T00:00:00Z", 2 * UNIT + 5_000_000, sku="VAL-BAG")
-    first = await world.generate("group")
+async def test_a_draft_drawn_again_at_the_same_watermark_has_the_same_content(harness: OrgsHarness) -> None:
+    await group(harness, "a", "b")
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", 3 * UNIT + 5_000_000)
+    harness.ledger.post("group", "b", "2013-01-06T00:00:00Z", 2 * UNIT + 5_000_000, sku="VAL-BAG")
+    first = await harness.generate("group")
     assert first.state == pb.INVOICE_STATE_DRAFT
-    assert await world.generate("group") == first
-    world.ledger.post("group", "b", "2013-01-07T00:00:00Z", UNIT)
-    third = await world.generate("group")
+    assert await harness.generate("group") == first
+    harness.ledger.post("group", "b", "2013-01-07T00:00:00Z", UNIT)
+    third = await harness.generate("group")
     assert third.invoice_id == first.invoice_id
     assert decimal(third.total) == decimal(first.total) + 1
-    assert (await world.call("GetInvoice", pb.GetInvoiceRequest(invoice_id=first.invoice_id))).invoice == third
-    assert world.rows("SELECT count(*) FROM invoice") == [(1,)]
+    assert (await harness.call("GetInvoice", pb.GetInvoiceRequest(invoice_id=first.invoice_id))).invoice == third
+    assert harness.rows("SELECT count(*) FROM invoice") == [(1,)]
 
 
-async def test_a_repeated_request_gives_the_first_draft_without_asking_the_ledger(world: World) -> None:
-    await group(world, "a")
+async def test_a_repeated_request_returns_the_first_draft_without_calling_the_ledger(harness: OrgsHarness) -> None:
+    await group(harness, "a")
     request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD, request_id="once")
-    first = await world.call("GenerateInvoice", request)
-    asked = world.ledger.asked
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    assert await world.call("GenerateInvoice", request) == first
-    assert world.ledger.asked == asked
+    first = await harness.call("GenerateInvoice", request)
+    calls = harness.ledger.calls
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    assert await harness.call("GenerateInvoice", request) == first
+    assert harness.ledger.calls == calls
 
 
-async def test_an_invoice_is_not_finalised_while_the_period_is_open(world: World) -> None:
-    await group(world, "a", "b")
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    draft = await world.generate("group")
+async def test_an_invoice_is_not_finalised_while_the_period_is_open(harness: OrgsHarness) -> None:
+    await group(harness, "a", "b")
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    draft = await harness.generate("group")
     request = pb.FinalizeInvoiceRequest(invoice_id=draft.invoice_id)
-    assert (await world.refused("FinalizeInvoice", request)).reason == "PERIOD_OPEN"
-    world.ledger.closed_orgs[PERIOD] = {"a"}
-    assert (await world.refused("FinalizeInvoice", request)).reason == "PERIOD_OPEN"
-    world.ledger.closed_orgs[PERIOD] = {"a", "b"}
-    assert (await world.finalize(draft)).state == pb.INVOICE_STATE_FINAL
+    assert (await harness.rejected("FinalizeInvoice", request)).reason == "PERIOD_OPEN"
+    harness.ledger.closed_orgs[PERIOD] = {"a"}
+    assert (await harness.rejected("FinalizeInvoice", request)).reason == "PERIOD_OPEN"
+    harness.ledger.closed_orgs[PERIOD] = {"a", "b"}
+    assert (await harness.finalize(draft)).state == pb.INVOICE_STATE_FINAL
     again = pb.FinalizeInvoiceRequest(invoice_id=draft.invoice_id)
-    assert (await world.refused("FinalizeInvoice", again)).reason == "INVOICE_NOT_DRAFT"
-    assert (await world.refused("FinalizeInvoice", pb.FinalizeInvoiceRequest(invoice_id=org_id("x")))).reason == (
+    assert (await harness.rejected("FinalizeInvoice", again)).reason == "INVOICE_NOT_DRAFT"
+    assert (await harness.rejected("FinalizeInvoice", pb.FinalizeInvoiceRequest(invoice_id=org_id("x")))).reason == (
         "INVOICE_NOT_FOUND"
     )
 
 
-async def test_finalising_takes_the_lines_that_came_after_the_draft(world: World) -> None:
-    await group(world, "a")
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    draft = await world.generate("group")
-    world.ledger.post("group", "a", "2013-01-31T23:59:59.999999Z", UNIT)
-    world.ledger.post("group", "a", "2013-02-01T00:00:00Z", 50 * UNIT)
-    world.ledger.closed.add(PERIOD)
-    final = await world.finalize(draft)
+async def test_finalising_takes_the_lines_that_came_after_the_draft(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    draft = await harness.generate("group")
+    harness.ledger.post("group", "a", "2013-01-31T23:59:59.999999Z", UNIT)
+    harness.ledger.post("group", "a", "2013-02-01T00:00:00Z", 50 * UNIT)
+    harness.ledger.closed.add(PERIOD)
+    final = await harness.finalize(draft)
     assert decimal(final.total) == 2
     assert final.watermark > draft.watermark
 
 
-async def test_the_next_invoice_takes_only_what_came_later(world: World) -> None:
-    await group(world, "a")
-    world.ledger.closed |= {PERIOD, "2013-02"}
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    world.ledger.post("group", "a", "2013-02-05T00:00:00Z", 5 * UNIT)
-    first = await world.finalize(await world.generate("group"))
-    refused = await world.refused(
+async def test_the_next_invoice_takes_only_what_came_later(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.closed |= {PERIOD, "2013-02"}
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    harness.ledger.post("group", "a", "2013-02-05T00:00:00Z", 5 * UNIT)
+    first = await harness.finalize(await harness.generate("group"))
+    rejected = await harness.rejected(
         "GenerateInvoice", pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
     )
-    assert refused.reason == "NOTHING_TO_INVOICE"
-    world.ledger.post("group", "a", "2013-01-06T00:00:00Z", 20 * UNIT, kind="adjustment")
-    second = await world.finalize(await world.generate("group"))
+    assert rejected.reason == "NOTHING_TO_INVOICE"
+    harness.ledger.post("group", "a", "2013-01-06T00:00:00Z", 20 * UNIT, kind="adjustment")
+    second = await harness.finalize(await harness.generate("group"))
     assert [decimal(i.total) for i in (first, second)] == [1, 20]
     assert second.lines[0].kind == pb.LINE_KIND_NAME_ADJUSTMENT
-    world.ledger.post("group", "a", "2013-01-07T00:00:00Z", -3 * UNIT, kind="reversal")
-    third = await world.finalize(await world.generate("group", "2013-02"))
+    harness.ledger.post("group", "a", "2013-01-07T00:00:00Z", -3 * UNIT, kind="reversal")
+    third = await harness.finalize(await harness.generate("group", "2013-02"))
     assert decimal(third.total) == 2
     back = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
-    assert (await world.refused("GenerateInvoice", back)).reason == "PERIOD_INVOICED"
-    totals = world.rows("SELECT sum(ledger_total) FROM invoice WHERE state = 'final'")
-    assert totals == [(Decimal(sum(line.sums.gross for line in world.ledger.lines)).scaleb(-9),)]
+    assert (await harness.rejected("GenerateInvoice", back)).reason == "PERIOD_INVOICED"
+    totals = harness.rows("SELECT sum(ledger_total) FROM invoice WHERE state = 'final'")
+    assert totals == [(Decimal(sum(line.sums.gross for line in harness.ledger.lines)).scaleb(-9),)]
 
 
-async def test_drafts_of_an_account_are_finalised_in_their_order_and_share_no_line(world: World) -> None:
-    await group(world, "a")
-    world.ledger.closed |= {PERIOD, "2013-02"}
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    world.ledger.post("group", "a", "2013-02-05T00:00:00Z", 5 * UNIT)
-    january, february = await world.generate("group"), await world.generate("group", "2013-02")
+async def test_drafts_of_an_account_are_finalised_in_their_order_and_share_no_line(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.closed |= {PERIOD, "2013-02"}
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    harness.ledger.post("group", "a", "2013-02-05T00:00:00Z", 5 * UNIT)
+    january, february = await harness.generate("group"), await harness.generate("group", "2013-02")
     assert [decimal(i.total) for i in (january, february)] == [1, 5]
-    refused = await world.refused("FinalizeInvoice", pb.FinalizeInvoiceRequest(invoice_id=february.invoice_id))
-    assert refused.reason == "EARLIER_DRAFT"
-    finals = [await world.finalize(january), await world.finalize(february)]
+    rejected = await harness.rejected("FinalizeInvoice", pb.FinalizeInvoiceRequest(invoice_id=february.invoice_id))
+    assert rejected.reason == "EARLIER_DRAFT"
+    finals = [await harness.finalize(january), await harness.finalize(february)]
     assert [decimal(i.total) for i in finals] == [1, 5]
 
 
-async def test_numbers_have_no_gaps_whatever_is_finalised_at_once(world: World) -> None:
-    await group(world, "a")
-    await world.account("second", "owner")
+async def test_numbers_have_no_gaps_whatever_is_finalised_at_once(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    await harness.account("second", "owner")
     periods = [f"2013-{month:02d}" for month in range(1, 7)]
-    world.ledger.closed |= set(periods)
-    drafts = [await world.generate(account, period) for period in periods for account in ("group", "second")]
+    harness.ledger.closed |= set(periods)
+    drafts = [await harness.generate(account, period) for period in periods for account in ("group", "second")]
 
     async def finalise_until_done(draft: pb.Invoice) -> None:
         while True:
             try:
-                await world.finalize(draft)
+                await harness.finalize(draft)
                 return
-            except FailedPrecondition as refused:
-                if refused.reason != "EARLIER_DRAFT":
+            except FailedPrecondition as rejected:
+                if rejected.reason != "EARLIER_DRAFT":
                     raise
                 await asyncio.sleep(0.02)
 
     await asyncio.gather(*(finalise_until_done(draft) for draft in drafts))
-    numbers = world.rows(
+    numbers = harness.rows(
         "SELECT array_agg(sequence ORDER BY period), count(DISTINCT number) FROM invoice GROUP BY billing_account_id"
     )
     assert numbers == [([1, 2, 3, 4, 5, 6], 6)] * 2
-    assert world.rows("SELECT count(DISTINCT number) FROM invoice") == [(12,)]
+    assert harness.rows("SELECT count(DISTINCT number) FROM invoice") == [(12,)]
 
 
-async def test_a_number_is_given_back_when_finalising_fails(world: World) -> None:
-    await group(world, "a")
-    world.ledger.closed.add(PERIOD)
-    draft = await world.generate("group")
-    async with world.place.owner_engine.begin() as connection:
+async def test_a_number_is_given_back_when_finalising_fails(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.closed.add(PERIOD)
+    draft = await harness.generate("group")
+    async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("ALTER TABLE rounding_entry RENAME TO rounding_entry_gone")
     with pytest.raises(Exception, match="rounding_entry"):
-        await world.finalize(draft)
-    async with world.place.owner_engine.begin() as connection:
+        await harness.finalize(draft)
+    async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("ALTER TABLE rounding_entry_gone RENAME TO rounding_entry")
-    assert (await world.finalize(draft)).number.endswith("-000001")
+    assert (await harness.finalize(draft)).number.endswith("-000001")
 
 
-async def test_the_database_refuses_to_change_a_final_invoice(world: World) -> None:
-    await group(world, "a")
-    world.ledger.closed.add(PERIOD)
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    final = await world.finalize(await world.generate("group"))
+async def test_the_database_prevents_a_change_of_a_final_invoice(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.closed.add(PERIOD)
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    final = await harness.finalize(await harness.generate("group"))
     for statement in TAMPERING:
         with pytest.raises(Exception, match=r"stays as it is|contents stay|never changed or deleted"):
-            async with world.place.owner_engine.begin() as connection:
+            async with harness.service_database.owner_engine.begin() as connection:
                 await connection.exec_driver_sql(statement)
-    assert (await world.call("GetInvoice", pb.GetInvoiceRequest(invoice_id=final.invoice_id))).invoice == final
+    assert (await harness.call("GetInvoice", pb.GetInvoiceRequest(invoice_id=final.invoice_id))).invoice == final
 
 
-async def test_the_database_gives_no_number_to_an_invoice_that_does_not_add_up(world: World) -> None:
-    await group(world, "a")
-    world.ledger.closed.add(PERIOD)
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    await world.generate("group")
-    async with world.place.owner_engine.begin() as connection:
+async def test_the_database_lets_no_number_go_to_an_invoice_that_does_not_add_up(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.closed.add(PERIOD)
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    await harness.generate("group")
+    async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("UPDATE invoice_line SET amount = amount + 1")
     numbered = "state = 'final', sequence = 1, number = 'x', finalized_by = 'x', finalized_at = now()"
     with pytest.raises(Exception, match="does not add up"):
-        async with world.place.owner_engine.begin() as connection:
+        async with harness.service_database.owner_engine.begin() as connection:
             await connection.exec_driver_sql(f"UPDATE invoice SET {numbered}")
 
 
-async def test_a_final_invoice_may_still_be_paid_or_voided(world: World) -> None:
-    await group(world, "a")
-    world.ledger.closed.add(PERIOD)
-    await world.finalize(await world.generate("group"))
-    async with world.place.owner_engine.begin() as connection:
+async def test_a_final_invoice_may_still_be_paid_or_voided(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.closed.add(PERIOD)
+    await harness.finalize(await harness.generate("group"))
+    async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("UPDATE invoice SET state = 'paid'")
 
 
-async def test_a_line_in_another_currency_stops_the_invoice(world: World) -> None:
-    await group(world, "a")
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT, currency="JPY")
+async def test_a_line_in_another_currency_stops_the_invoice(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT, currency="JPY")
     request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
-    assert (await world.refused("GenerateInvoice", request)).reason == "CURRENCY_MISMATCH"
+    assert (await harness.rejected("GenerateInvoice", request)).reason == "CURRENCY_MISMATCH"
     unknown = pb.GenerateInvoiceRequest(billing_account_id=account_id("none"), period=PERIOD)
-    assert (await world.refused("GenerateInvoice", unknown)).reason == "BILLING_ACCOUNT_NOT_FOUND"
+    assert (await harness.rejected("GenerateInvoice", unknown)).reason == "BILLING_ACCOUNT_NOT_FOUND"
 
 
 async def test_an_invoice_of_more_lines_than_one_may_have_is_not_drafted(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    harness: OrgsHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await group(world, "a")
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT, sku="VAL-BAG")
+    await group(harness, "a")
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT, sku="VAL-BAG")
     request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
-    monkeypatch.setattr(invoices_module, "INVOICE_LINES_MAX", 1)
-    assert (await world.refused("GenerateInvoice", request)).reason == "INVOICE_TOO_LARGE"
-    assert world.rows("SELECT count(*) FROM invoice") == [(0,)]
-    monkeypatch.setattr(invoices_module, "INVOICE_LINES_MAX", 2)
-    assert len((await world.generate("group")).lines) == 2
+    monkeypatch.setattr(invoice_drawings, "INVOICE_LINES_MAX", 1)
+    assert (await harness.rejected("GenerateInvoice", request)).reason == "INVOICE_TOO_LARGE"
+    assert harness.rows("SELECT count(*) FROM invoice") == [(0,)]
+    monkeypatch.setattr(invoice_drawings, "INVOICE_LINES_MAX", 2)
+    assert len((await harness.generate("group")).lines) == 2
 
 
-async def test_an_invoice_whose_account_changes_at_every_drawing_is_to_be_asked_for_again(world: World) -> None:
+async def test_an_invoice_whose_account_changes_at_every_drawing_is_to_be_requested_again(harness: OrgsHarness) -> None:
     class Overtaken(FakeLedger):
         async def fix_watermark(self, period: str) -> Watermark:
-            if self.asked < INVOICE_ROUNDS_MAX:
-                name = f"late{self.asked}"
-                await world.root(name)
-                await world.map_org(name, "group", "2013-01-01T00:00:00Z")
+            if self.calls < INVOICE_ROUNDS_MAX:
+                name = f"late{self.calls}"
+                await harness.root(name)
+                await harness.map_org(name, "group", "2013-01-01T00:00:00Z")
             return await super().fix_watermark(period)
 
-    await group(world, "a")
+    await group(harness, "a")
     ledger = Overtaken()
-    world.rpcs = make_servicer(world.database, ledger)
+    harness.rpcs = make_parts(harness.database, ledger).servicer
     ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
-    refused = await world.refused("GenerateInvoice", request)
-    assert (refused.reason, refused.retry_after_s) == ("INVOICE_BUSY", 1)
-    assert ledger.asked == INVOICE_ROUNDS_MAX
-    assert world.rows("SELECT count(*) FROM invoice") == [(0,)]
-    assert decimal((await world.call("GenerateInvoice", request)).invoice.total) == 1
+    rejected = await harness.rejected("GenerateInvoice", request)
+    assert (rejected.reason, rejected.retry_after_s) == ("INVOICE_BUSY", 1)
+    assert ledger.calls == INVOICE_ROUNDS_MAX
+    assert harness.rows("SELECT count(*) FROM invoice") == [(0,)]
+    assert decimal((await harness.call("GenerateInvoice", request)).invoice.total) == 1
 
 
-async def test_a_final_invoice_is_announced_and_audited_and_listed(world: World) -> None:
-    await group(world, "a")
-    world.ledger.closed.add(PERIOD)
-    world.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    final = await world.finalize(await world.generate("group"))
-    ((payload,),) = world.rows("SELECT payload FROM outbox WHERE subject = 'events.orgs.invoice.finalized'")
+async def test_a_final_invoice_is_announced_and_audited_and_listed(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.closed.add(PERIOD)
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    final = await harness.finalize(await harness.generate("group"))
+    ((payload,),) = harness.rows("SELECT payload FROM outbox WHERE subject = 'events.orgs.invoice.finalized'")
     announced = pb.Invoice()
     assert EventEnvelope.FromString(bytes(payload)).payload.Unpack(announced)
     assert (announced.number, announced.total, len(announced.lines)) == (final.number, final.total, 0)
-    actions = world.rows("SELECT action FROM audit_entry WHERE resource LIKE 'invoice/%%' ORDER BY at")
+    actions = harness.rows("SELECT action FROM audit_entry WHERE resource LIKE 'invoice/%%' ORDER BY at")
     assert actions == [("invoice.generate",), ("invoice.finalize",)]
     assert [d.number for d in final.documents] == [f"{final.number}-1"]
     for request in (
         pb.ListInvoicesRequest(billing_account_id=account_id("group")),
         pb.ListInvoicesRequest(period=PERIOD, page_size=1),
     ):
-        listed = (await world.call("ListInvoices", request)).invoices
+        listed = (await harness.call("ListInvoices", request)).invoices
         assert [(i.number, len(i.lines)) for i in listed] == [(final.number, 0)]
-    assert not (await world.call("ListInvoices", pb.ListInvoicesRequest(period="2013-02"))).invoices
+    assert not (await harness.call("ListInvoices", pb.ListInvoicesRequest(period="2013-02"))).invoices

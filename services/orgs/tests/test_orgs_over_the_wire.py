@@ -20,7 +20,7 @@ from apportion_common.grpc.server import start_server
 from apportion_common.grpc.status import reason_of
 from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
 from apportion_orgs.wiring import SERVICE_NAME
-from orgs_world import World, org_id, timestamp
+from orgs_harness import OrgsHarness, org_id, timestamp
 
 if TYPE_CHECKING:
     from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceAsyncStub
@@ -48,7 +48,7 @@ class Wire:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def wire(world: World, tmp_path: Path) -> AsyncIterator[Wire]:
+async def wire(harness: OrgsHarness, tmp_path: Path) -> AsyncIterator[Wire]:
     now = datetime.now(UTC)
     ca = LocalCa.create_or_load(tmp_path / "ca", now)
     certificate = ca.issue_server_certificate(["localhost", "127.0.0.1"], now, "orgs")
@@ -60,7 +60,7 @@ async def wire(world: World, tmp_path: Path) -> AsyncIterator[Wire]:
 
     server = await start_server(
         ServerSettings(certificate.certificate_file, certificate.key_file),
-        [lambda server: add_servicer(world.rpcs, server)],
+        [lambda server: add_servicer(harness.rpcs, server)],
         [SERVICE_NAME],
         verifier=TokenVerifier(tmp_path / "jwks.json", ISSUER, AUDIENCE, SystemClock()),
     )
@@ -88,8 +88,8 @@ async def test_an_organisation_is_made_and_read_by_its_own_users_only(wire: Wire
     assert user.value.code() is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_pricing_resolves_accounts_as_a_service(wire: Wire, world: World) -> None:
-    await world.root("acme")
+async def test_pricing_resolves_accounts_as_a_service(wire: Wire, harness: OrgsHarness) -> None:
+    await harness.root("acme")
     at = timestamp("2013-01-05T00:00:00Z")
     request = pb.ResolveBillingAccountsRequest(items=[pb.OrgInstant(org_id=org_id("acme"), at=at)])
     answer = await wire.stub.ResolveBillingAccounts(request, metadata=wire.as_role("service"))
@@ -99,7 +99,7 @@ async def test_pricing_resolves_accounts_as_a_service(wire: Wire, world: World) 
     ).revision == 1
 
 
-async def test_malformed_requests_are_refused_before_anything_happens(wire: Wire, world: World) -> None:
+async def test_malformed_requests_are_rejected_before_anything_happens(wire: Wire, harness: OrgsHarness) -> None:
     operator = wire.as_role("operator")
     for request in (
         pb.CreateOrgRequest(legal_name="A", slug="Not A Slug", request_id="1"),
@@ -107,19 +107,19 @@ async def test_malformed_requests_are_refused_before_anything_happens(wire: Wire
         pb.CreateOrgRequest(org_id="x", legal_name="A", slug="a", request_id="1"),
         pb.CreateOrgRequest(legal_name="A", slug="a", billing_email="nobody", request_id="1"),
     ):
-        with pytest.raises(grpc.aio.AioRpcError) as refused:
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
             await wire.stub.CreateOrg(request, metadata=operator)
-        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert reason_of(refused.value) == "VALIDATION_FAILED"
+        assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert reason_of(rejected.value) == "VALIDATION_FAILED"
     items = [pb.OrgInstant(org_id=org_id("a"), at=timestamp("2013-01-05T00:00:00Z"))] * 1_001
     with pytest.raises(grpc.aio.AioRpcError) as many:
         await wire.stub.ResolveBillingAccounts(pb.ResolveBillingAccountsRequest(items=items), metadata=operator)
     assert many.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert world.rows("SELECT count(*) FROM organization") == [(0,)]
+    assert harness.rows("SELECT count(*) FROM organization") == [(0,)]
 
 
 async def test_what_is_not_built_says_so(wire: Wire) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
+    with pytest.raises(grpc.aio.AioRpcError) as rejected:
         await wire.stub.MoveOrg(pb.MoveOrgRequest(), metadata=wire.as_role("operator"))
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert reason_of(refused.value) == "NOT_IMPLEMENTED"
+    assert rejected.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert reason_of(rejected.value) == "NOT_IMPLEMENTED"

@@ -12,7 +12,7 @@ from apportion_common.db.unit_of_work import Database
 from apportion_dev.testing.databases import DatabaseFactory
 from apportion_migrate import data
 from apportion_migrate.data import Throttle
-from apportion_orgs.store.hierarchy import StoredHierarchy
+from apportion_orgs.store.hierarchy import HierarchyStore
 from data_worlds import Legacy, legacy_world
 
 AT_ONCE = Throttle(pause_ms=0)
@@ -71,7 +71,7 @@ async def test_every_organisation_of_before_gets_its_closure_and_every_root_its_
 
     database = Database(orgs.database.engine, "orgs", SystemClock())
     async with database.read() as connection:
-        assert await StoredHierarchy().differences(connection, 10) == [], "The closure is what the pointers imply."
+        assert await HierarchyStore().differences(connection, 10) == [], "The closure is what the pointers imply."
     await orgs.database.close()
     assert orgs.ask("SELECT count(*) FROM org_hierarchy") == 10 + 10 * 2 + 10 * 3
 

@@ -19,7 +19,7 @@ from apportion_migrate import conductor, data, seeds
 from apportion_migrate.data import Throttle
 from apportion_migrate.environment import migration_engine, psycopg_url
 from apportion_migrate.plan import load_plan
-from apportion_orgs.store.hierarchy import StoredHierarchy
+from apportion_orgs.store.hierarchy import HierarchyStore
 from data_worlds import INVITATIONS
 from legacy_worlds import legacy_world
 
@@ -93,7 +93,7 @@ async def test_rows_of_a_legacy_environment_are_brought_along_by_one_command(dat
     assert world.rows("orgs", defaults) == [("migration", 15), ("migration:org_roots", 5)]
     orgs = world.databases["orgs"]
     async with Database(orgs.engine, "orgs", SystemClock()).read() as connection:
-        assert await StoredHierarchy().differences(connection, 10) == []
+        assert await HierarchyStore().differences(connection, 10) == []
     await orgs.close()
     world.drop(database_factory)
 

@@ -14,7 +14,7 @@ from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion_common.caller import Caller, acting_as
 from apportion_common.clock import SystemClock
 from apportion_common.db import engine as engine_module
-from apportion_common.db.audit_query import list_audit
+from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.engine import make_engine, normalise_url
 from apportion_common.db.unit_of_work import MAX_MESSAGE_BYTES, SHARED, Database, Transaction
 from apportion_common.envelope import unpack
@@ -217,25 +217,25 @@ async def test_audit_entries_are_listed_newest_first_page_by_page(database: Data
             )
     seen: list[str] = []
     query = AuditQuery(page_size=3)
-    async with database.read() as connection:
-        while True:
-            entries, query.page_token = await list_audit(connection, SHARED, query)
-            seen += [entry.resource for entry in entries]
-            if not query.page_token:
-                break
-        assert seen == [f"thing/{number}" for number in reversed(range(7))]
-        entries, token = await list_audit(connection, SHARED, AuditQuery(org_id=str(org_id)))
-        assert [entry.after["n"] for entry in entries] == [5, 3, 1]
-        assert token == ""
-        entries, _ = await list_audit(connection, SHARED, AuditQuery(resource="thing/4"))
-        assert [entry.resource for entry in entries] == ["thing/4"]
-        for bad in ("x", "AAAA", "é", "A" * 33, "_" * 32):
-            with pytest.raises(InvalidArgument) as refused:
-                await list_audit(connection, SHARED, AuditQuery(page_token=bad))
-            assert refused.value.reason == "PAGE_TOKEN_MALFORMED"
+    trail = AuditTrail(database, SHARED)
+    while True:
+        entries, query.page_token = await trail.page(query)
+        seen += [entry.resource for entry in entries]
+        if not query.page_token:
+            break
+    assert seen == [f"thing/{number}" for number in reversed(range(7))]
+    entries, token = await trail.page(AuditQuery(org_id=str(org_id)))
+    assert [entry.after["n"] for entry in entries] == [5, 3, 1]
+    assert token == ""
+    entries, _ = await trail.page(AuditQuery(resource="thing/4"))
+    assert [entry.resource for entry in entries] == ["thing/4"]
+    for bad in ("x", "AAAA", "é", "A" * 33, "_" * 32):
         with pytest.raises(InvalidArgument) as refused:
-            await list_audit(connection, SHARED, AuditQuery(page_size=1_001))
-        assert refused.value.reason == "PAGE_SIZE_INVALID"
+            await trail.page(AuditQuery(page_token=bad))
+        assert refused.value.reason == "PAGE_TOKEN_MALFORMED"
+    with pytest.raises(InvalidArgument) as refused:
+        await trail.page(AuditQuery(page_size=1_001))
+    assert refused.value.reason == "PAGE_SIZE_INVALID"
 
 
 async def test_an_announcement_is_an_envelope_in_the_outbox(place: ServiceDatabase, database: Database) -> None:

@@ -1,4 +1,4 @@
-"""What of orgs stands behind which feature flag; docs/flags.md shows all services' tables."""
+"""What of orgs is behind which feature flag; docs/flags.md shows all services' tables."""
 
 from __future__ import annotations
 
@@ -52,4 +52,4 @@ FLAGS: Final = FlagTable(
         "ListAudit",
     ),
 )
-"""Organisations were there before the plan; and each has its default account, which rating asks for."""
+"""Organisations existed before these features; and each has its default account, which rating asks for."""

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+TREE_LEVELS_MAX: Final = 32
+"""Levels below the root that an organisation may be at."""
 TREE_ORGS_MAX: Final = 10_000
-"""Organisations that GetTree gives; of a larger tree ListDescendants gives pages."""
+"""Organisations that GetTree returns; of a larger tree ListDescendants returns pages."""
 HIERARCHY_EXAMPLES_MAX: Final = 20
 """Wrong pairs that CheckHierarchy names."""
 HIERARCHY_CHECK_TIMEOUT_S: Final = 60
-"""Time that the database gets for CheckHierarchy; a hundred thousand organisations take about 3."""
+"""Time that the database has for CheckHierarchy; a hundred thousand organisations take about 3."""
 ROOT_LOCK_ROUNDS_MAX: Final = 5
 """How often a tree may be moved away under a writer before it gives up."""
-RESOLVE_ITEMS_MAX: Final = 1_000
-NAME_CHARS_MAX: Final = 200
 
 INVOICE_LINES_MAX: Final = 50_000
 """Lines of one invoice, after subtotals: an answer with that many is about 9 MiB, and a server sends 16 at most."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import grpc
 from apportion.orgs.v1 import orgs_service_pb2 as pb
@@ -13,49 +13,55 @@ from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
+from apportion_orgs.adapters.grpc_ledger import GrpcLedger
 from apportion_orgs.app.billing_accounts import BillingAccounts
-from apportion_orgs.app.hierarchy import Hierarchy
+from apportion_orgs.app.edges import LedgerClient
+from apportion_orgs.app.hierarchies import Hierarchies
+from apportion_orgs.app.invoice_drawings import InvoiceDrawings
 from apportion_orgs.app.invoices import Invoices
 from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.app.organizations import Organizations
-from apportion_orgs.app.ports import LedgerPort
-from apportion_orgs.app.resolve import ResolveAccounts
 from apportion_orgs.flags import FLAGS
-from apportion_orgs.rpc.ledger_client import GrpcLedger
-from apportion_orgs.rpc.servicer import OrgsServicer, UseCases
-from apportion_orgs.store.billing_accounts import StoredAccounts
-from apportion_orgs.store.hierarchy import StoredHierarchy
-from apportion_orgs.store.invoices import StoredInvoices
-from apportion_orgs.store.mappings import StoredMappings
-from apportion_orgs.store.organizations import StoredOrgs
+from apportion_orgs.rpc.servicer import OrgsServicer
+from apportion_orgs.store.billing_accounts import BillingAccountStore
+from apportion_orgs.store.hierarchy import HierarchyStore
+from apportion_orgs.store.invoices import InvoiceStore
+from apportion_orgs.store.mappings import MappingStore
+from apportion_orgs.store.organizations import OrganizationStore
 from apportion_orgs.store.tables import shared
 
 SERVICE_NAME: Final = pb.DESCRIPTOR.services_by_name["OrgsService"].full_name
 
 
-def make_servicer(database: Database, ledger: LedgerPort) -> OrgsServicer:
-    """The RPCs on a database, with what a ledger says."""
-    orgs, accounts, mappings = StoredOrgs(), StoredAccounts(), StoredMappings()
-    hierarchy = Hierarchy(orgs, StoredHierarchy())
-    use_cases = UseCases(
-        organizations=Organizations(orgs, hierarchy, accounts, mappings),
-        hierarchy=hierarchy,
-        billing_accounts=BillingAccounts(orgs, accounts),
-        mappings=Mappings(orgs, accounts, mappings),
-        resolve=ResolveAccounts(database, mappings),
-        invoices=Invoices(database, accounts, mappings, StoredInvoices(), ledger),
+class Parts(NamedTuple):
+    """What the service is made of, without the process around it."""
+
+    servicer: OrgsServicer
+
+
+def make_parts(database: Database, ledger: LedgerClient) -> Parts:
+    """Join the use cases with the stores and a ledger."""
+    orgs, hierarchy = OrganizationStore(), HierarchyStore()
+    accounts, mappings = BillingAccountStore(), MappingStore()
+    drawings = InvoiceDrawings(database, mappings, ledger)
+    servicer = OrgsServicer(
+        organizations=Organizations(database, orgs, hierarchy, accounts, mappings),
+        hierarchies=Hierarchies(database, orgs, hierarchy),
+        billing_accounts=BillingAccounts(database, orgs, accounts),
+        mappings=Mappings(database, orgs, accounts, mappings),
+        invoices=Invoices(database, accounts, mappings, InvoiceStore(), drawings),
         audit=AuditTrail(database, shared),
     )
-    return OrgsServicer(database, use_cases)
+    return Parts(servicer)
 
 
 async def build(runtime: Runtime) -> None:
     """Give the runtime what orgs serves and does beside. Raises ValueError when LEDGER_ADDRESS is not set."""
     ledger = GrpcLedger(runtime.channels.channel(runtime.settings.address_of("ledger")))
-    servicer = make_servicer(runtime.database, ledger)
+    parts = make_parts(runtime.database, ledger)
 
     def register(server: grpc.aio.Server) -> None:
-        add_OrgsServiceServicer_to_server(servicer, server)
+        add_OrgsServiceServicer_to_server(parts.servicer, server)
 
     await ensure_streams(runtime.js, (EVENTS,))
     runtime.serve(register, SERVICE_NAME)

@@ -86,9 +86,9 @@ def test_all_payers_together_pay_exactly_the_total(usages: list[OrgUsage], curre
 def test_a_percent_belongs_to_a_split_and_lies_within_a_hundred(
     allocation: Allocation, percent: str | None, reason: str
 ) -> None:
-    with pytest.raises(ApportionError) as refused:
+    with pytest.raises(ApportionError) as rejected:
         check_percent(allocation, percent)
-    assert refused.value.reason == reason
+    assert rejected.value.reason == reason
 
 
 def test_a_percent_is_read_exactly() -> None:
@@ -96,7 +96,7 @@ def test_a_percent_is_read_exactly() -> None:
     assert check_percent(Allocation.CHARGEBACK, None) is None
 
 
-def test_a_split_without_a_percent_is_refused() -> None:
-    with pytest.raises(ApportionError) as refused:
+def test_a_split_without_a_percent_is_rejected() -> None:
+    with pytest.raises(ApportionError) as rejected:
         allocate(OWNER, "AUD", [OrgUsage(A, UNIT, Allocation.SPLIT)])
-    assert refused.value.reason == "ALLOCATION_PERCENT_MISSING"
+    assert rejected.value.reason == "ALLOCATION_PERCENT_MISSING"

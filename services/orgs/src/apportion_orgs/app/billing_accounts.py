@@ -2,59 +2,88 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from apportion_common.db.head import current_revision, next_revision
-from apportion_common.db.unit_of_work import Transaction
+from apportion_common.db.idempotency import Mutation, run_mutation
+from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.money import minor_unit
+from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_orgs import errors
-from apportion_orgs.app.messages import account_message
-from apportion_orgs.app.ports import AccountRecord, AccountStore, OrgStore
+from apportion_orgs.domain.billing_accounts import BillingAccount
+from apportion_orgs.store.billing_accounts import BillingAccountStore
+from apportion_orgs.store.organizations import OrganizationStore
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+class CreatedAccount(NamedTuple):
+    """A billing account, and the revision that it is known from."""
+
+    account: BillingAccount
+    revision: int
 
 
 class BillingAccounts:
     """The accounts that organisations can be billed on."""
 
-    def __init__(self, orgs: OrgStore, accounts: AccountStore) -> None:
+    def __init__(self, database: Database, orgs: OrganizationStore, accounts: BillingAccountStore) -> None:
         """Work on these stores."""
+        self._database = database
         self._orgs = orgs
         self._accounts = accounts
 
-    async def create(self, tx: Transaction, account: AccountRecord) -> tuple[AccountRecord, int]:
-        """Add an account; gives it and its revision. An id that the very same account has already changes nothing.
+    async def create(self, mutation: Mutation[CreatedAccount, Answer], account: BillingAccount) -> Answer:
+        """Add an account; return it and its revision. An id that the very same account has already changes nothing.
 
         Raises InvalidArgument CURRENCY_UNKNOWN, NotFound ORG_NOT_FOUND, AlreadyExists BILLING_ACCOUNT_EXISTS.
         """
-        minor_unit(account.currency)
-        if await self._orgs.find(tx.connection, account.owner_org_id) is None:
-            raise errors.org_not_found("owner_org_id")
-        if await self._same_account(tx.connection, account):
-            return account, await current_revision(tx.connection, share=False)
-        revision = await next_revision(tx)
-        if not await self._accounts.add(tx, account, revision):
-            # Somebody else was faster: now it is seen who it is.
-            await self._same_account(tx.connection, account)
-            return account, revision
-        await tx.audit(
-            "billing_account.create",
-            f"billing_account/{account.account_id}",
-            org_id=account.owner_org_id,
-            after=account_message(account),
-        )
-        return account, revision
 
-    async def get(self, connection: AsyncConnection, account_id: UUID) -> AccountRecord:
-        """The account with the id. Raises NotFound BILLING_ACCOUNT_NOT_FOUND."""
-        account = await self._accounts.find(connection, account_id)
+        async def work(tx: Transaction) -> CreatedAccount:
+            minor_unit(account.currency)
+            if await self._orgs.find(tx.connection, account.owner_org_id) is None:
+                raise errors.org_not_found("owner_org_id")
+            if await self._is_there(tx.connection, account):
+                return CreatedAccount(account, await current_revision(tx.connection, share=False))
+            revision = await next_revision(tx)
+            if not await self._accounts.add(tx, account, revision):
+                # Somebody else was faster: now it is seen who it is.
+                await self._is_there(tx.connection, account)
+                return CreatedAccount(account, revision)
+            await tx.audit(
+                "billing_account.create",
+                f"billing_account/{account.account_id}",
+                org_id=account.owner_org_id,
+                after=_audited(account),
+            )
+            return CreatedAccount(account, revision)
+
+        return await run_mutation(self._database, mutation, work)
+
+    async def get(self, account_id: UUID) -> BillingAccount:
+        """Return the account with the id. Raises NotFound BILLING_ACCOUNT_NOT_FOUND."""
+        async with self._database.read() as connection:
+            account = await self._accounts.find(connection, account_id)
         if account is None:
             raise errors.billing_account_not_found()
         return account
 
-    async def _same_account(self, connection: AsyncConnection, account: AccountRecord) -> bool:
-        """Whether the very same account is there; raises when its id belongs to another."""
+    async def _is_there(self, connection: AsyncConnection, account: BillingAccount) -> bool:
+        """Return whether the very same account is there; raise when its id belongs to another."""
         found = await self._accounts.find(connection, account.account_id)
         if found is not None and found != account:
             raise errors.billing_account_exists()
         return found is not None
+
+
+def _audited(account: BillingAccount) -> dict[str, object]:
+    """Return what an audit row says of an account."""
+    return {
+        "billing_account_id": account.account_id,
+        "owner_org_id": account.owner_org_id,
+        "name": account.name,
+        "currency": account.currency,
+    }

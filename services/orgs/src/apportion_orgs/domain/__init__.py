@@ -1,0 +1,1 @@
+"""The rules, and the values that they take."""

@@ -8,10 +8,10 @@ from enum import StrEnum
 from typing import Final
 
 from apportion_common.decimals import PERCENT, PERCENT_PLACES, parse_scaled, round_half_away_to_multiple
-from apportion_common.errors import InvalidArgument, OutOfRange
 from apportion_common.money import minor_unit
 
 from apportion_orgs.domain.apportionment import apportion
+from apportion_orgs.errors import percent_missing, percent_out_of_range, percent_unexpected
 
 FULL_PERCENT: Final = 100 * 10**PERCENT_PLACES
 """100 % as a scaled int at 4 places."""
@@ -61,24 +61,24 @@ class AccountAllocation:
 
 
 def check_percent(allocation: Allocation, percent: str | None) -> int | None:
-    """The percent of a mapping as a scaled int: 0 to 100 with at most 4 decimals for split, none for the others.
+    """Return the percent of a mapping as a scaled int: 0 to 100 with at most 4 decimals for split, none for the others.
 
     Raises InvalidArgument ALLOCATION_PERCENT_MISSING, ALLOCATION_PERCENT_UNEXPECTED, OutOfRange PERCENT_OUT_OF_RANGE.
     """
     if allocation is not Allocation.SPLIT:
         if percent is not None:
-            raise InvalidArgument("ALLOCATION_PERCENT_UNEXPECTED", f"The allocation {allocation} has no percent.")
+            raise percent_unexpected(allocation)
         return None
     if percent is None:
-        raise InvalidArgument("ALLOCATION_PERCENT_MISSING", "A split names the owner's percent.")
+        raise percent_missing()
     scaled = parse_scaled(percent, PERCENT)
     if not 0 <= scaled <= FULL_PERCENT:
-        raise OutOfRange("PERCENT_OUT_OF_RANGE", "A percentage lies between 0 and 100.")
+        raise percent_out_of_range()
     return scaled
 
 
 def allocate(owner_id: bytes, currency: str, usages: Sequence[OrgUsage]) -> AccountAllocation:
-    """The invoice total of an account and period, and who pays what of it.
+    """Return the invoice total of an account and period, and who pays what of it.
 
     `usages` has the orgs that have lines, in declared order (of their mapping rows). Of a split part the owner pays
     round(part x percent), half away from zero, the org the rest: the payers together pay exactly the total. The owner
@@ -92,7 +92,7 @@ def allocate(owner_id: bytes, currency: str, usages: Sequence[OrgUsage]) -> Acco
         owner_pays = part
         if usage.allocation is Allocation.SPLIT:
             if usage.percent is None:
-                raise InvalidArgument("ALLOCATION_PERCENT_MISSING", "A split names the owner's percent.")
+                raise percent_missing()
             # Rounded once: part x percent is exact in millionths of an amount's last place, and so is the minor unit.
             owner_pays = round_half_away_to_multiple(part * usage.percent, unit * FULL_PERCENT) // FULL_PERCENT
         parts.append(OrgPart(usage, part, owner_pays, part - owner_pays))

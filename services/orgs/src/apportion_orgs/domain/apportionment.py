@@ -8,7 +8,7 @@ from apportion_common.decimals import round_half_away_to_multiple
 
 
 def apportion(amounts: Sequence[int], unit: int) -> tuple[int, list[int]]:
-    """The rounded total of `amounts` and their parts, which sum to it exactly.
+    """Return the rounded total of `amounts` and their parts, which sum to it exactly.
 
     Amounts are scaled ints at 9 places, in declared order; `unit` is one minor unit at 9 places. The total is the sum,
     rounded once, half away from zero. Each part is its amount cut towards zero to whole units; the missing units go to
@@ -20,7 +20,7 @@ def apportion(amounts: Sequence[int], unit: int) -> tuple[int, list[int]]:
 
 
 def apportion_to(total: int, amounts: Sequence[int], unit: int) -> list[int]:
-    """The parts of `amounts` that sum to a given total of whole units, by the same rule.
+    """Return the parts of `amounts` that sum to a given total of whole units, by the same rule.
 
     The total is less than one unit away from the sum of the amounts: an invoice's total, or an org's part of it.
     """

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 from apportion_common.decimals import AMOUNT, QUANTITY, check_scaled
-from apportion_common.errors import FailedPrecondition
 from apportion_common.money import minor_unit
 
 from apportion_orgs.domain.allocation import AccountAllocation, OrgUsage, allocate
 from apportion_orgs.domain.apportionment import apportion_to
 from apportion_orgs.domain.mappings import MappingRow, declared_order, last_rows_before
+from apportion_orgs.errors import currency_mismatch, mapping_missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class LineSum:
 
     @property
     def key(self) -> tuple[bytes, str, bytes, str, bytes, bool]:
-        """What an invoice tells apart; the order of its lines within an org."""
+        """Return what an invoice tells apart; the order of its lines within an org."""
         return (
             self.org_id,
             self.sku,
@@ -69,7 +69,7 @@ def draw_invoice(
     rows: Sequence[MappingRow],
     sums: Sequence[LineSum],
 ) -> InvoiceContent:
-    """The content of an account's invoice up to an instant, from the ledger's sums.
+    """Return the content of an account's invoice up to an instant, from the ledger's sums.
 
     `rows` are the account's mapping rows in declared order. An org's allocation is that of its last row to the account
     before `until_us`. Of an org's part each line shows its amount by largest remainder, so shown lines add up to shown
@@ -77,11 +77,11 @@ def draw_invoice(
     """
     lines = _merged(sums)
     if any(line.currency != currency for line in lines):
-        raise FailedPrecondition("CURRENCY_MISMATCH", f"The account is in {currency}; some of its lines are not.")
+        raise currency_mismatch(currency)
     by_org = {org: list(held) for org, held in groupby(lines, key=lambda line: line.org_id)}
     order = [org for org in declared_order(rows, account_id) if org in by_org]
     if len(order) != len(by_org):
-        raise FailedPrecondition("MAPPING_MISSING", "The ledger has lines of an org that was never on the account.")
+        raise mapping_missing()
     terms = last_rows_before(rows, account_id, until_us)
     usages = [_usage(org, terms.get(org), by_org[org]) for org in order]
     allocation = allocate(owner_id, currency, usages)
@@ -97,7 +97,7 @@ def draw_invoice(
 
 
 def _merged(sums: Sequence[LineSum]) -> list[LineSum]:
-    """One sum per key, sorted by it: what differs only in the mapping row is one line of an invoice."""
+    """Return one sum per key, sorted by it: what differs only in the mapping row is one line of an invoice."""
     merged: list[LineSum] = []
     for one in sorted(sums, key=lambda s: (s.key, s.currency)):
         if merged and (merged[-1].key, merged[-1].currency) == (one.key, one.currency):
@@ -116,6 +116,6 @@ def _merged(sums: Sequence[LineSum]) -> list[LineSum]:
 
 def _usage(org_id: bytes, row: MappingRow | None, lines: Sequence[LineSum]) -> OrgUsage:
     if row is None:
-        raise FailedPrecondition("MAPPING_MISSING", "The ledger has lines of an org from before it was on the account.")
+        raise mapping_missing()
     total = check_scaled(sum(line.gross for line in lines), AMOUNT)
     return OrgUsage(org_id, total, row.allocation, row.percent)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
 
-from apportion_common.errors import FailedPrecondition
+from apportion_common.periods import period_of
 
 from apportion_orgs.domain.allocation import Allocation
-from apportion_orgs.domain.periods import period_of
+from apportion_orgs.errors import allocation_not_period_start
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,37 +29,55 @@ class MappingRow:
     revision: int = 0
 
 
-class MappingBook:
-    """The mappings under one revision, answered from memory. Immutable: a new revision is a new book."""
+@dataclass(frozen=True, slots=True)
+class BillingMapping:
+    """A mapping as it is stored; `percent` is scaled by 4 places."""
 
-    def __init__(self, rows: Sequence[MappingRow], known_revision: int | None = None) -> None:
-        known = [row for row in rows if known_revision is None or row.revision <= known_revision]
-        self._rows: dict[bytes, list[MappingRow]] = {}
-        for row in sorted(known, key=lambda row: (row.effective_at_us, row.revision)):
-            self._rows.setdefault(row.org_id, []).append(row)
-        self._instants = {org: [row.effective_at_us for row in rows] for org, rows in self._rows.items()}
+    mapping_id: UUID
+    org_id: UUID
+    account_id: UUID
+    allocation: Allocation
+    percent: int | None
+    effective_at_us: int
+    revision: int
+    declared_order: int
 
-    def in_force(self, org_id: bytes, at_us: int) -> MappingRow | None:
-        """The org's mapping at an instant (in microseconds since 1970); a row holds at its own. None before any."""
-        instants = self._instants.get(org_id)
-        if instants is None:
-            return None
-        index = bisect_right(instants, at_us)
-        return self._rows[org_id][index - 1] if index else None
+    def row(self) -> MappingRow:
+        """Return the row as the rules take it."""
+        return MappingRow(
+            self.mapping_id.bytes,
+            self.org_id.bytes,
+            self.account_id.bytes,
+            self.allocation,
+            self.percent,
+            self.effective_at_us,
+            self.revision,
+        )
+
+
+class ResolvedAccount(NamedTuple):
+    """The answer for one (organisation, instant); ids as text, instants in microseconds, None for open ends."""
+
+    org_known: bool
+    mapping_id: str | None
+    account_id: str | None
+    currency: str | None
+    valid_from_us: int | None
+    valid_until_us: int | None
 
 
 def declared_order(rows: Sequence[MappingRow], account_id: bytes) -> list[bytes]:
-    """The orgs of an account in the order in which their first mapping rows to it were written: ties go by it."""
+    """Return the orgs of an account by when their first mapping rows to it were written; ties go by this order."""
     ordered = sorted(enumerate(rows), key=lambda pair: (pair[1].revision, pair[0]))
     return list(dict.fromkeys(row.org_id for _, row in ordered if row.account_id == account_id))
 
 
 def check_allocation(rows: Sequence[MappingRow], new: MappingRow) -> None:
-    """Lets an org get the row `new` beside its `rows`, or refuses it (spec 08 choice 14).
+    """Raise FailedPrecondition ALLOCATION_NOT_PERIOD_START unless an org may get the row `new` beside its `rows`.
 
-    Within one account an org has one allocation and percent a period, so that its part of an invoice has one rule. A
-    row in a period's middle may move it to another account, or repeat the terms that it has there already. Raises
-    FailedPrecondition ALLOCATION_NOT_PERIOD_START.
+    Within one account an org has one allocation and percent a period, so that its part of an invoice has one rule
+    (spec 08 choice 14). A row in a period's middle may move it to another account, or repeat the terms that it has
+    there already.
     """
     ordered = sorted((*rows, new), key=lambda row: row.effective_at_us)
     periods: dict[int, list[MappingRow]] = {}
@@ -71,15 +90,11 @@ def check_allocation(rows: Sequence[MappingRow], new: MappingRow) -> None:
     for held in periods.values():
         terms = {(row.allocation, row.percent) for row in held if row.account_id == new.account_id}
         if new in held and len(terms) > 1:
-            raise FailedPrecondition(
-                "ALLOCATION_NOT_PERIOD_START",
-                "Within one billing account the allocation of an org changes only at the start of a period.",
-                field="effective_at",
-            )
+            raise allocation_not_period_start()
 
 
 def orgs_mapped_within(rows: Sequence[MappingRow], account_id: bytes, start_us: int, until_us: int) -> set[bytes]:
-    """The orgs that are on an account at some instant of a half-open interval; `rows` has all rows of its orgs."""
+    """Return the orgs on an account at some instant of a half-open interval; `rows` has all rows of its orgs."""
     mapped: set[bytes] = set()
     by_org: dict[bytes, list[MappingRow]] = {}
     for row in sorted(rows, key=lambda row: row.effective_at_us):
@@ -94,7 +109,7 @@ def orgs_mapped_within(rows: Sequence[MappingRow], account_id: bytes, start_us: 
 
 
 def last_rows_before(rows: Sequence[MappingRow], account_id: bytes, until_us: int) -> dict[bytes, MappingRow]:
-    """Each org's last row to an account that takes effect before an instant: its terms on an invoice up to there."""
+    """Return each org's last row to an account before an instant: its terms on an invoice up to there."""
     last: dict[bytes, MappingRow] = {}
     for row in sorted(rows, key=lambda row: row.effective_at_us):
         if row.account_id == account_id and row.effective_at_us < until_us:

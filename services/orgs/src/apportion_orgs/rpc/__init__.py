@@ -1,0 +1,1 @@
+"""The contract's methods: messages in, use case, messages out."""

@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from apportion.orgs.v1 import orgs_service_pb2 as pb
-from apportion_common.db.unit_of_work import Database
+from apportion_common.db.audit_query import AuditTrail
 
 from apportion_orgs.app.billing_accounts import BillingAccounts
-from apportion_orgs.app.hierarchy import Hierarchy
+from apportion_orgs.app.hierarchies import Hierarchies
 from apportion_orgs.app.invoices import Invoices
 from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.app.organizations import Organizations
-from apportion_orgs.app.ports import AuditTrail
-from apportion_orgs.app.resolve import ResolveAccounts
-from apportion_orgs.rpc.billing_rpcs import BillingRpcs
-from apportion_orgs.rpc.invoice_rpcs import InvoiceRpcs
-from apportion_orgs.rpc.organization_rpcs import OrganizationRpcs
+from apportion_orgs.rpc.billing_accounts import BillingAccountRpcs
+from apportion_orgs.rpc.hierarchies import HierarchyRpcs
+from apportion_orgs.rpc.invoices import InvoiceRpcs
+from apportion_orgs.rpc.mappings import MappingRpcs
+from apportion_orgs.rpc.organizations import OrganizationRpcs
 
 
-@dataclass(frozen=True, slots=True)
-class UseCases:
-    """What the RPCs do."""
-
-    organizations: Organizations
-    hierarchy: Hierarchy
-    billing_accounts: BillingAccounts
-    mappings: Mappings
-    resolve: ResolveAccounts
-    invoices: Invoices
-    audit: AuditTrail
-
-
-class OrgsServicer(OrganizationRpcs, BillingRpcs, InvoiceRpcs):
+class OrgsServicer(OrganizationRpcs, HierarchyRpcs, BillingAccountRpcs, MappingRpcs, InvoiceRpcs):
     """The RPCs of orgs that are built."""
 
-    def __init__(self, database: Database, use_cases: UseCases) -> None:
-        """Answer from these use cases, each call in its own transaction."""
-        self._database = database
-        self._organizations = use_cases.organizations
-        self._hierarchy = use_cases.hierarchy
-        self._billing_accounts = use_cases.billing_accounts
-        self._mappings = use_cases.mappings
-        self._resolve = use_cases.resolve
-        self._invoices = use_cases.invoices
-        self._audit = use_cases.audit
+    def __init__(
+        self,
+        *,
+        organizations: Organizations,
+        hierarchies: Hierarchies,
+        billing_accounts: BillingAccounts,
+        mappings: Mappings,
+        invoices: Invoices,
+        audit: AuditTrail,
+    ) -> None:
+        """Answer by these use cases."""
+        self.organizations = organizations
+        self.hierarchies = hierarchies
+        self.billing_accounts = billing_accounts
+        self.mappings = mappings
+        self.invoices = invoices
+        self.audit = audit
 
     async def ListAudit(self, request: pb.ListAuditRequest, context: Any) -> pb.ListAuditResponse:
         """List this service's audit entries, newest first."""
-        entries, token = await self._audit.page(request.query)
+        entries, token = await self.audit.page(request.query)
         return pb.ListAuditResponse(entries=entries, next_page_token=token)

@@ -10,8 +10,8 @@ from apportion_common.db.unit_of_work import Transaction
 from sqlalchemy import Select, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_orgs.app.ports import OrgAt
-from apportion_orgs.limits import HIERARCHY_CHECK_TIMEOUT_S
+from apportion_orgs.domain.organizations import OrgAtDepth
+from apportion_orgs.limits import HIERARCHY_CHECK_TIMEOUT_S, TREE_LEVELS_MAX
 from apportion_orgs.store.organizations import ORG_COLUMNS, org_of
 from apportion_orgs.store.tables import org_hierarchy, organization
 
@@ -46,40 +46,40 @@ _DIFFERENCES: Final = text(
         UNION ALL
         SELECT o.parent_org_id, i.descendant_org_id, i.depth + 1
         FROM implied AS i JOIN organization AS o ON o.org_id = i.ancestor_org_id
-        WHERE o.parent_org_id IS NOT NULL AND i.depth <= 32
+        WHERE o.parent_org_id IS NOT NULL AND i.depth <= :levels
     )
     SELECT ancestor_org_id, descendant_org_id FROM (
         (TABLE implied EXCEPT SELECT ancestor_org_id, descendant_org_id, depth FROM org_hierarchy)
         UNION ALL
         (SELECT ancestor_org_id, descendant_org_id, depth FROM org_hierarchy EXCEPT TABLE implied)
     ) AS wrong
-    GROUP BY ancestor_org_id, descendant_org_id ORDER BY ancestor_org_id, descendant_org_id LIMIT :most
+    GROUP BY ancestor_org_id, descendant_org_id ORDER BY ancestor_org_id, descendant_org_id LIMIT :limit
     """
 )
 
 
-class StoredHierarchy:
+class HierarchyStore:
     """The closure in the database."""
 
     async def root_of(self, connection: AsyncConnection, org_id: UUID) -> UUID | None:
-        """The root of the organisation's tree; None when there is no such organisation."""
+        """Return the root of the organisation's tree; None when there is no such organisation."""
         root: UUID | None = (await connection.execute(_ROOT, {"org": org_id})).scalar_one_or_none()
         return root
 
     async def lock_root(self, tx: Transaction, root: UUID, *, shared: bool) -> None:
-        """Hold a tree until the transaction ends: shared to add a leaf, else alone."""
+        """Lock a tree until the transaction ends: shared to add a leaf, else exclusively."""
         await tx.execute(_LOCK_SHARED if shared else _LOCK, {"root": str(root)})
 
     async def depth(self, connection: AsyncConnection, org_id: UUID) -> int:
-        """Levels above the organisation."""
+        """Return how many levels are above the organisation."""
         return int((await connection.execute(_DEPTH, {"org": org_id})).scalar_one())
 
     async def height(self, connection: AsyncConnection, org_id: UUID) -> int:
-        """Levels below the organisation."""
+        """Return how many levels are below the organisation."""
         return int((await connection.execute(_HEIGHT, {"org": org_id})).scalar_one())
 
     async def is_ancestor(self, connection: AsyncConnection, ancestor: UUID, descendant: UUID) -> bool:
-        """Whether the first is above the second, or is it."""
+        """Return whether the first is above the second, or is it."""
         found = await connection.execute(_IS_ANCESTOR, {"ancestor": ancestor, "descendant": descendant})
         return bool(found.scalar_one())
 
@@ -91,8 +91,8 @@ class StoredHierarchy:
         """Add the closure rows between a tree and the ancestors that it gets."""
         await tx.execute(_ATTACH, {"root": root, "parent": parent_org_id})
 
-    async def ancestors(self, connection: AsyncConnection, org_id: UUID) -> Sequence[OrgAt]:
-        """What is above, nearest first."""
+    async def ancestors(self, connection: AsyncConnection, org_id: UUID) -> Sequence[OrgAtDepth]:
+        """Return what is above, nearest first."""
         statement = (
             select(*ORG_COLUMNS, org_hierarchy.c.depth)
             .join(org_hierarchy, org_hierarchy.c.ancestor_org_id == organization.c.org_id)
@@ -101,28 +101,28 @@ class StoredHierarchy:
         )
         return await _read(connection, statement)
 
-    async def subtree(self, connection: AsyncConnection, org_id: UUID, most: int) -> Sequence[OrgAt]:
-        """The organisation and what is below it, by depth and slug, at most so many."""
-        return await _read(connection, _below(org_id).limit(most))
+    async def subtree(self, connection: AsyncConnection, org_id: UUID, limit: int) -> Sequence[OrgAtDepth]:
+        """Return the organisation and what is below it, by depth and slug."""
+        return await _read(connection, _below(org_id).limit(limit))
 
     async def descendants(
-        self, connection: AsyncConnection, org_id: UUID, after: tuple[int, str] | None, most: int
-    ) -> Sequence[OrgAt]:
-        """What is below, by depth and slug, after a place."""
-        statement = _below(org_id).where(org_hierarchy.c.depth > 0).limit(most)
+        self, connection: AsyncConnection, org_id: UUID, after: tuple[int, str] | None, limit: int
+    ) -> Sequence[OrgAtDepth]:
+        """Return what is below, by depth and slug, after a cursor."""
+        statement = _below(org_id).where(org_hierarchy.c.depth > 0).limit(limit)
         if after is not None:
             statement = statement.where(tuple_(org_hierarchy.c.depth, organization.c.org_slug) > tuple_(*after))
         return await _read(connection, statement)
 
-    async def differences(self, connection: AsyncConnection, most: int) -> Sequence[tuple[UUID, UUID]]:
-        """Pairs (ancestor, descendant) in which the closure differs from the parent pointers."""
+    async def differences(self, connection: AsyncConnection, limit: int) -> Sequence[tuple[UUID, UUID]]:
+        """Return the pairs (ancestor, descendant) in which the closure differs from the parent pointers."""
         await connection.execute(select(func.set_config("statement_timeout", f"{HIERARCHY_CHECK_TIMEOUT_S}s", True)))
-        rows = await connection.execute(_DIFFERENCES, {"most": most})
+        rows = await connection.execute(_DIFFERENCES, {"limit": limit, "levels": TREE_LEVELS_MAX})
         return [(ancestor, descendant) for ancestor, descendant in rows]
 
 
 def _below(org_id: UUID) -> Select[*tuple[Any, ...]]:
-    """An organisation and all below it, by depth and slug."""
+    """Select an organisation and all below it, by depth and slug."""
     return (
         select(*ORG_COLUMNS, org_hierarchy.c.depth)
         .join(org_hierarchy, org_hierarchy.c.descendant_org_id == organization.c.org_id)
@@ -131,5 +131,5 @@ def _below(org_id: UUID) -> Select[*tuple[Any, ...]]:
     )
 
 
-async def _read(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> list[OrgAt]:
-    return [OrgAt(org_of(row), row.depth) for row in await connection.execute(statement)]
+async def _read(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> list[OrgAtDepth]:
+    return [OrgAtDepth(org_of(row), row.depth) for row in await connection.execute(statement)]

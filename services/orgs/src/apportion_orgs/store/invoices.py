@@ -17,29 +17,25 @@ from apportion_common.db.copy import (
     pack_text,
     pack_uuid,
 )
+from apportion_common.db.scaled import amount_of_scaled, scaled_of_amount, scaled_of_percent
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.decimals import AMOUNT_PLACES, PERCENT_PLACES
+from apportion_common.instants import datetime_of_us, us_of_datetime
 from sqlalchemy import Row, Select, delete, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_orgs.app.ports import (
+from apportion_orgs.domain.allocation import Allocation
+from apportion_orgs.domain.invoices import (
+    DRAFT,
     DrawnInvoice,
+    Invoice,
     InvoiceDocument,
     InvoiceHead,
     InvoiceLine,
     InvoicePart,
-    InvoiceRecord,
 )
-from apportion_orgs.domain.allocation import Allocation
 from apportion_orgs.domain.invoicing import InvoiceContent
 from apportion_orgs.store.tables import invoice, invoice_document, invoice_line, invoice_part
-from apportion_orgs.store.values import (
-    amount_of_scaled,
-    datetime_of_us,
-    scaled_of_amount,
-    scaled_of_percent,
-    us_of_datetime,
-)
 
 _PARTS: Final = BinaryCopy(
     "invoice_part",
@@ -76,16 +72,16 @@ _BOOK_ROUNDING: Final = text(
 )
 
 
-class StoredInvoices:
+class InvoiceStore:
     """Invoices in the database."""
 
     async def head(self, connection: AsyncConnection, invoice_id: UUID) -> InvoiceHead | None:
-        """The invoice without what is on it."""
+        """Return the invoice without what is on it."""
         row = (await connection.execute(_heads().where(invoice.c.invoice_id == invoice_id))).first()
         return None if row is None else _head(row)
 
-    async def load(self, connection: AsyncConnection, invoice_id: UUID) -> InvoiceRecord | None:
-        """The invoice with what is on it."""
+    async def load(self, connection: AsyncConnection, invoice_id: UUID) -> Invoice | None:
+        """Return the invoice with what is on it."""
         head = await self.head(connection, invoice_id)
         if head is None:
             return None
@@ -93,7 +89,7 @@ class StoredInvoices:
             (await connection.execute(select(table).where(table.c.invoice_id == invoice_id).order_by(table.c.position)))
             for table in (invoice_part, invoice_document, invoice_line)
         ]
-        return InvoiceRecord(
+        return Invoice(
             head,
             [_part(row) for row in parts],
             [_document(row) for row in documents],
@@ -101,10 +97,10 @@ class StoredInvoices:
         )
 
     async def page(
-        self, connection: AsyncConnection, account_id: UUID | None, period: str, after: UUID | None, most: int
+        self, connection: AsyncConnection, account_id: UUID | None, period: str, after: UUID | None, limit: int
     ) -> Sequence[InvoiceHead]:
-        """Invoices, oldest first, after a place."""
-        statement = _heads().limit(most)
+        """Return invoices, oldest first, after a cursor."""
+        statement = _heads().limit(limit)
         if account_id is not None:
             statement = statement.where(invoice.c.billing_account_id == account_id)
         if period:
@@ -114,12 +110,12 @@ class StoredInvoices:
         return [_head(row) for row in await connection.execute(statement)]
 
     async def of_account(self, connection: AsyncConnection, account_id: UUID) -> Sequence[InvoiceHead]:
-        """The account's invoices that are not void."""
+        """Return the account's invoices that are not void."""
         statement = _heads().where(invoice.c.billing_account_id == account_id, invoice.c.state != "void")
         return [_head(row) for row in await connection.execute(statement)]
 
     async def write_draft(self, tx: Transaction, invoice_id: UUID, drawn: DrawnInvoice, *, is_new: bool) -> None:
-        """Add a draft, or draw one up afresh in its place."""
+        """Add a draft, or write it again in its place."""
         content, basis = drawn.content, drawn.basis
         allocation = content.allocation
         values = {
@@ -137,7 +133,7 @@ class StoredInvoices:
                     invoice_id=invoice_id,
                     billing_account_id=basis.account.account_id,
                     period=basis.period.key,
-                    state="draft",
+                    state=DRAFT,
                     created_by=current_actor(tx.service).subject,
                     **values,
                 )
@@ -148,8 +144,8 @@ class StoredInvoices:
                 await tx.execute(delete(table).where(table.c.invoice_id == invoice_id))
         await _copy_content(tx, invoice_id, content)
 
-    async def finalize(self, tx: Transaction, invoice_id: UUID, account_id: UUID, finalized_by: str) -> str:
-        """Give a draft the account's next number, book its rounding, and fix it; gives the number."""
+    async def finalize(self, tx: Transaction, invoice_id: UUID, account_id: UUID, finalized_by: str) -> None:
+        """Give a draft the account's next number, book its rounding, and make it final."""
         account_no = (await tx.execute(_ACCOUNT_NO, {"account": account_id})).scalar_one()
         sequence = (await tx.execute(_NEXT_NUMBER, {"account": account_id})).scalar_one()
         number = f"{account_no:06d}-{sequence:06d}"
@@ -159,7 +155,6 @@ class StoredInvoices:
             {"invoice": invoice_id, "sequence": sequence, "number": number, "finalized_by": finalized_by},
         )
         await tx.execute(_BOOK_ROUNDING, {"invoice": invoice_id})
-        return number
 
 
 async def _copy_content(tx: Transaction, invoice_id: UUID, content: InvoiceContent) -> None:
@@ -229,7 +224,7 @@ def _heads() -> Select[*tuple[Any, ...]]:
         columns.ledger_total,
         columns.total,
         columns.rounding_difference,
-        columns.watermark,
+        columns.horizon,
         columns.until,
         columns.created_at,
         columns.finalized_at,

@@ -7,16 +7,16 @@ from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.actor import current_actor
+from apportion_common.db.scaled import percent_of_scaled, scaled_of_percent
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.ids import uuid7
+from apportion_common.instants import DAY_US, datetime_of_us, us_of_datetime
 from sqlalchemy import ColumnElement, Row, Select, func, insert, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_orgs.app.ports import MappingRecord, ResolvedAccount
 from apportion_orgs.domain.allocation import Allocation
-from apportion_orgs.domain.periods import DAY_US
+from apportion_orgs.domain.mappings import BillingMapping, ResolvedAccount
 from apportion_orgs.store.tables import org_billing_mapping
-from apportion_orgs.store.values import datetime_of_us, percent_of_scaled, scaled_of_percent, us_of_datetime
 
 # Per item one index probe each for the organisation, the mapping in force and the next one (LIMIT keeps the planner
 # from hashing whole tables); a row of a later revision is not known yet. Instants come as days and microseconds, which
@@ -58,24 +58,24 @@ _DECLARED: Final = (
 """The order in which mappings were declared, within an account and across."""
 
 
-class StoredMappings:
+class MappingStore:
     """Mappings in the database."""
 
-    async def of_org(self, connection: AsyncConnection, org_id: UUID) -> Sequence[MappingRecord]:
-        """Every mapping of an organisation."""
+    async def of_org(self, connection: AsyncConnection, org_id: UUID) -> Sequence[BillingMapping]:
+        """Return every mapping of an organisation."""
         return await _read(connection, _select().where(org_billing_mapping.c.org_id == org_id))
 
-    async def of_account(self, connection: AsyncConnection, account_id: UUID) -> Sequence[MappingRecord]:
-        """Every mapping to an account, in declared order."""
+    async def of_account(self, connection: AsyncConnection, account_id: UUID) -> Sequence[BillingMapping]:
+        """Return every mapping to an account, in declared order."""
         return await _read(connection, _select().where(_is_of(account_id)))
 
-    async def of_account_orgs(self, connection: AsyncConnection, account_id: UUID) -> Sequence[MappingRecord]:
-        """Every mapping, to whatever account, of every organisation that is ever on the account, in declared order."""
+    async def of_account_orgs(self, connection: AsyncConnection, account_id: UUID) -> Sequence[BillingMapping]:
+        """Return every mapping of every organisation that is ever on the account, to whatever account."""
         on_account = select(org_billing_mapping.c.org_id).where(_is_of(account_id)).scalar_subquery()
         return await _read(connection, _select().where(org_billing_mapping.c.org_id.in_(on_account)))
 
     async def last_declared(self, connection: AsyncConnection, account_id: UUID) -> int:
-        """Place of the account's last mapping in its declared order; it rises with each one. 0 for none."""
+        """Return the number of the account's last mapping in its declared order; it rises with each one. 0 for none."""
         last = select(func.coalesce(func.max(org_billing_mapping.c.declared_order), 0)).where(_is_of(account_id))
         return int((await connection.execute(last)).scalar_one())
 
@@ -88,10 +88,10 @@ class StoredMappings:
         percent: int | None,
         effective_at_us: int,
         revision: int,
-    ) -> MappingRecord:
-        """Add a mapping at the end of its account's declared order; the configuration's head is held."""
+    ) -> BillingMapping:
+        """Add a mapping at the end of its account's declared order; the configuration's revision is locked."""
         declared_order = await self.last_declared(tx.connection, account_id) + 1
-        mapping = MappingRecord(
+        mapping = BillingMapping(
             uuid7(), org_id, account_id, allocation, percent, effective_at_us, revision, declared_order
         )
         await tx.execute(
@@ -115,10 +115,10 @@ class StoredMappings:
         org_id: UUID | None,
         account_id: UUID | None,
         after: tuple[int, int, UUID] | None,
-        most: int,
-    ) -> Sequence[MappingRecord]:
-        """Mappings in declared order, after a place."""
-        statement = _select().limit(most)
+        limit: int,
+    ) -> Sequence[BillingMapping]:
+        """Return mappings in declared order, after a cursor."""
+        statement = _select().limit(limit)
         if org_id is not None:
             statement = statement.where(org_billing_mapping.c.org_id == org_id)
         if account_id is not None:
@@ -130,19 +130,22 @@ class StoredMappings:
     async def resolve(
         self, connection: AsyncConnection, needs: Sequence[tuple[str, int]], revision: int
     ) -> Sequence[ResolvedAccount]:
-        """The mapping of each organisation in force at its instant, as known under a revision, in the given order."""
-        places = [divmod(at_us, DAY_US) for _, at_us in needs]
+        """Return each organisation's mapping in force at its instant, as known under a revision, in the given order.
+
+        `needs` are ids, in text that has been checked, and instants in microseconds.
+        """
+        split = [divmod(at_us, DAY_US) for _, at_us in needs]
         parameters = {
             "org_ids": _array(org_id for org_id, _ in needs),
-            "days": _array(day for day, _ in places),
-            "rests_us": _array(rest_us for _, rest_us in places),
+            "days": _array(day for day, _ in split),
+            "rests_us": _array(rest_us for _, rest_us in split),
             "revision": revision,
         }
         return [ResolvedAccount(*row) for row in await connection.execute(_RESOLVE, parameters)]
 
 
 def _array(values: Iterable[object]) -> str:
-    """The text of an array of ids or integers, which need no quotes."""
+    """Return the text of an array of ids or integers, which need no quotes."""
     return f"{{{','.join(map(str, values))}}}"
 
 
@@ -164,12 +167,12 @@ def _select() -> Select[*tuple[Any, ...]]:
     ).order_by(*_DECLARED)
 
 
-async def _read(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> list[MappingRecord]:
+async def _read(connection: AsyncConnection, statement: Select[*tuple[Any, ...]]) -> list[BillingMapping]:
     return [_mapping(row) for row in await connection.execute(statement)]
 
 
-def _mapping(row: Row[*tuple[Any, ...]]) -> MappingRecord:
-    return MappingRecord(
+def _mapping(row: Row[*tuple[Any, ...]]) -> BillingMapping:
+    return BillingMapping(
         row.mapping_id,
         row.org_id,
         row.billing_account_id,

@@ -11,7 +11,7 @@ from sqlalchemy import Row, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_orgs.app.ports import OrgRecord
+from apportion_orgs.domain.organizations import Org
 from apportion_orgs.store.tables import organization
 
 ORG_COLUMNS: Final = (
@@ -26,9 +26,9 @@ ORG_COLUMNS: Final = (
 )
 
 
-def org_of(row: Row[*tuple[Any, ...]]) -> OrgRecord:
-    """The organisation of a row that has ORG_COLUMNS."""
-    return OrgRecord(
+def org_of(row: Row[*tuple[Any, ...]]) -> Org:
+    """Return the organisation of a row that has ORG_COLUMNS."""
+    return Org(
         row.org_id,
         row.legal_name,
         row.org_slug,
@@ -40,20 +40,20 @@ def org_of(row: Row[*tuple[Any, ...]]) -> OrgRecord:
     )
 
 
-class StoredOrgs:
+class OrganizationStore:
     """Organisations in the database."""
 
-    async def find(self, connection: AsyncConnection, org_id: UUID) -> OrgRecord | None:
-        """The organisation with the id."""
+    async def find(self, connection: AsyncConnection, org_id: UUID) -> Org | None:
+        """Return the organisation with the id."""
         row = (await connection.execute(select(*ORG_COLUMNS).where(organization.c.org_id == org_id))).first()
         return None if row is None else org_of(row)
 
     async def is_slug_taken(self, connection: AsyncConnection, slug: str) -> bool:
-        """Whether an organisation has the slug."""
+        """Return whether an organisation has the slug."""
         return bool((await connection.execute(select(exists().where(organization.c.org_slug == slug)))).scalar_one())
 
-    async def add(self, tx: Transaction, org: OrgRecord, revision: int) -> bool:
-        """Add an organisation; False when its id or slug was taken meanwhile."""
+    async def add(self, tx: Transaction, org: Org, revision: int) -> bool:
+        """Add an organisation; return False when its id or slug was taken meanwhile."""
         statement = (
             insert(organization)
             .values(

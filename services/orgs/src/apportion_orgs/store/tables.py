@@ -58,7 +58,7 @@ def _org(name: str = "org_id") -> Column[object]:
 
 
 def _terms() -> tuple[Column[object], ...]:
-    """Revision and author of a row of the configuration; rows of before the plan have revision 0."""
+    """Revision and author of a row of the configuration; rows from before revisions have revision 0."""
     return (
         Column("revision", BigInteger, nullable=False, server_default=ZERO),
         Column("created_by", Text, nullable=False, server_default=text("'migration'")),
@@ -229,7 +229,7 @@ invoice: Final = Table(
     Index("ix_invoice_billing_account_id", "billing_account_id", "invoice_id"),
     Index("ix_invoice_period", "period", "invoice_id"),
 )
-"""A draft is drawn up again in place; what has a number stays (triggers)."""
+"""A draft is drawn again in place; what has a number stays (triggers)."""
 
 invoice_part: Final = Table(
     "invoice_part",

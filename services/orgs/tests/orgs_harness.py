@@ -1,11 +1,11 @@
-"""A world for tests of orgs: its RPCs on a real database, and a ledger that holds what a test puts into it."""
+"""The bench for tests of orgs: its RPCs on a real database, and a ledger that holds what a test puts into it."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -14,14 +14,14 @@ from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.caller import Caller, acting_as
 from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import ApportionError
+from apportion_common.instants import us_of_datetime
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
-from apportion_orgs.app.ports import Watermark
+from apportion_orgs.domain.invoices import Watermark
 from apportion_orgs.domain.invoicing import LineSum
 from apportion_orgs.rpc.servicer import OrgsServicer
-from apportion_orgs.wiring import make_servicer
+from apportion_orgs.wiring import make_parts
 from google.protobuf.timestamp_pb2 import Timestamp
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 NAMES = UUID("7a6f1d5e-5d0e-4a57-9b1e-3a2b1c0d9e8f")
 CALLER = Caller("tester", frozenset({"service", "operator", "finance"}))
 
@@ -39,7 +39,7 @@ def instant(text: str) -> datetime:
 
 
 def us(text: str) -> int:
-    return (instant(text) - EPOCH) // timedelta(microseconds=1)
+    return us_of_datetime(instant(text))
 
 
 def timestamp(at: str) -> Timestamp:
@@ -50,7 +50,7 @@ def timestamp(at: str) -> Timestamp:
 
 @dataclass
 class FakeLine:
-    """A ledger line (or several of one key) that appeared at a place and belongs to an instant."""
+    """A ledger line (or several of one key) that appeared at a transaction and belongs to an instant."""
 
     account: str
     at_us: int
@@ -66,7 +66,7 @@ class FakeLedger:
     closed: set[str] = field(default_factory=set)
     closed_orgs: dict[str, set[str]] = field(default_factory=dict)
     watermark: int = 100
-    asked: int = 0
+    calls: int = 0
 
     def post(self, account: str, org: str, at: str, gross: int, **more: Any) -> None:
         """Post lines of an org (by their names) with an amount scaled by 9 places."""
@@ -88,7 +88,7 @@ class FakeLedger:
         self.lines.append(FakeLine(account_id(account), us(at), self.watermark - 1, sums))
 
     async def fix_watermark(self, period: str) -> Watermark:
-        self.asked += 1
+        self.calls += 1
         closed = frozenset(UUID(org_id(name)).bytes for name in self.closed_orgs.get(period, ()))
         return Watermark(self.watermark, period in self.closed, closed)
 
@@ -117,14 +117,14 @@ class FakeLedger:
         return list(sums.values())
 
 
-class World:
-    """Calls RPCs as a service and operator; every call has a request id of its own unless one is given."""
+class OrgsHarness:
+    """Calls RPCs as a service and operator; every call has a request id of its own unless the test names one."""
 
-    def __init__(self, place: ServiceDatabase) -> None:
-        self.place = place
-        self.database: Database = place.database()
+    def __init__(self, service_database: ServiceDatabase) -> None:
+        self.service_database = service_database
+        self.database: Database = service_database.database()
         self.ledger = FakeLedger()
-        self.rpcs: OrgsServicer = make_servicer(self.database, self.ledger)
+        self.rpcs: OrgsServicer = make_parts(self.database, self.ledger).servicer
         self._count = itertools.count(1)
 
     async def call(self, method: str, request: Any, *, rpcs: OrgsServicer | None = None) -> Any:
@@ -133,10 +133,10 @@ class World:
         with acting_as(CALLER):
             return await getattr(rpcs or self.rpcs, method)(request, None)
 
-    async def refused(self, method: str, request: Any) -> ApportionError:
-        with pytest.raises(ApportionError) as refusal:
+    async def rejected(self, method: str, request: Any) -> ApportionError:
+        with pytest.raises(ApportionError) as rejection:
             await self.call(method, request)
-        return refusal.value
+        return rejection.value
 
     async def root(self, name: str, **more: Any) -> pb.CreateOrgResponse:
         request = pb.CreateOrgRequest(org_id=org_id(name), legal_name=f"{name} Ltd", slug=name.lower(), **more)
@@ -183,7 +183,7 @@ class World:
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """What the owner of the database sees."""
-        return fetch_all(self.place.owner_url, query, parameters)
+        return fetch_all(self.service_database.owner_url, query, parameters)
 
 
 def mapping(

@@ -16,7 +16,7 @@ from apportion_common.ids import parse_uuid_bytes
 from apportion_common.protos import to_scaled, us_to_timestamp
 
 from apportion_orgs import errors
-from apportion_orgs.app.ports import Watermark
+from apportion_orgs.domain.invoices import Watermark
 from apportion_orgs.domain.invoicing import LineSum
 from apportion_orgs.limits import FIX_WATERMARK_TIMEOUT_S, SUMMARIZE_LINES_TIMEOUT_S
 
@@ -33,25 +33,25 @@ _KINDS: Final = {
 
 
 class GrpcLedger:
-    """Asks the ledger; both calls are reads and are tried again while it does not answer."""
+    """Calls the ledger; both calls are reads and are retried while it does not answer."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        """Ask over a channel."""
+        """Call over a channel."""
         self._stub = LedgerServiceStub(channel)
 
     async def fix_watermark(self, period: str) -> Watermark:
-        """Fix a watermark, and say whether the period is closed up to it. Raises Unavailable."""
+        """Fix a watermark, and return whether the period is closed up to it. Raises Unavailable."""
         request = pb.FixWatermarkRequest(period=period)
-        answer: pb.FixWatermarkResponse = await _ask(self._stub.FixWatermark, request, FIX_WATERMARK_TIMEOUT_S)
+        answer: pb.FixWatermarkResponse = await _call(self._stub.FixWatermark, request, FIX_WATERMARK_TIMEOUT_S)
         if answer.watermark <= 0:
-            raise errors.ledger_answer_unusable("its horizon is not above zero")
+            raise errors.ledger_answer_unusable("its watermark is not above zero")
         closed = frozenset(parse_uuid_bytes(org_id) for org_id in answer.closed_org_ids)
         return Watermark(answer.watermark, answer.period_closed, closed)
 
     async def summarize_lines(
         self, account_id: UUID, watermark: int, until_us: int, previous_watermark: int, previous_until_us: int
     ) -> Sequence[LineSum]:
-        """Sums of the account's lines that are on no invoice before. Raises Unavailable."""
+        """Return sums of the account's lines that are on no invoice before. Raises Unavailable."""
         request = pb.SummarizeLinesRequest(
             billing_account_id=str(account_id),
             watermark=watermark,
@@ -60,12 +60,12 @@ class GrpcLedger:
         )
         if previous_watermark:
             request.previous_until.CopyFrom(us_to_timestamp(previous_until_us))
-        answer: pb.SummarizeLinesResponse = await _ask(self._stub.SummarizeLines, request, SUMMARIZE_LINES_TIMEOUT_S)
+        answer: pb.SummarizeLinesResponse = await _call(self._stub.SummarizeLines, request, SUMMARIZE_LINES_TIMEOUT_S)
         return [_line_sum(line) for line in answer.sums]
 
 
-async def _ask(call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-    """The answer, or the refusal as our own typed error."""
+async def _call(call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
+    """Return the answer; raise the ledger's error as our own typed one."""
     try:
         return await retrying(call, request, timeout_s)
     except grpc.aio.AioRpcError as error:

@@ -1,4 +1,4 @@
-"""The ledger over gRPC, as invoices ask it."""
+"""The ledger over gRPC, as invoices call it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer, add_LedgerServiceServicer_to_server
 from apportion_common.errors import ApportionError, FailedPrecondition, Unavailable
 from apportion_common.grpc.status import abort
-from apportion_orgs.rpc.ledger_client import GrpcLedger
+from apportion_orgs.adapters.grpc_ledger import GrpcLedger
 from google.type.decimal_pb2 import Decimal
-from orgs_world import account_id, org_id
+from orgs_harness import account_id, org_id
 
 ACCOUNT = UUID(account_id("group"))
 
 
 class Ledger(LedgerServiceServicer):
-    """Answers what it is told to, after refusing so many times."""
+    """Answers what it is told to, after so many rejections."""
 
     def __init__(self) -> None:
         self.watermark = pb.FixWatermarkResponse(watermark=7, period_closed=True, closed_org_ids=[org_id("a")])
@@ -39,10 +39,10 @@ class Ledger(LedgerServiceServicer):
             )
         ]
         self.rejections: list[ApportionError] = []
-        self.asked: list[Any] = []
+        self.requests: list[Any] = []
 
     async def FixWatermark(self, request: pb.FixWatermarkRequest, context: Any) -> pb.FixWatermarkResponse:  # noqa: N802
-        self.asked.append(request)
+        self.requests.append(request)
         if self.rejections:
             await abort(context, self.rejections.pop(0))
         return self.watermark
@@ -50,7 +50,7 @@ class Ledger(LedgerServiceServicer):
     async def SummarizeLines(  # noqa: N802
         self, request: pb.SummarizeLinesRequest, context: Any
     ) -> pb.SummarizeLinesResponse:
-        self.asked.append(request)
+        self.requests.append(request)
         return pb.SummarizeLinesResponse(sums=self.sums)
 
 
@@ -77,24 +77,24 @@ async def test_a_watermark_and_sums_come_through_exactly(client: GrpcLedger, led
     (found,) = await client.summarize_lines(ACCOUNT, 7, 1_000_000, 5, 500_000)
     assert (found.org_id, found.project_id, found.partner_id) == (UUID(org_id("a")).bytes, None, None)
     assert (found.kind, found.line_count, found.quantity, found.gross) == ("reversal", 3, -1_500_000_000, -1)
-    asked = ledger.asked[-1]
-    assert (asked.watermark, asked.until.seconds, asked.previous_watermark) == (7, 1, 5)
-    assert asked.previous_until.nanos == 500_000_000
+    request = ledger.requests[-1]
+    assert (request.watermark, request.until.seconds, request.previous_watermark) == (7, 1, 5)
+    assert request.previous_until.nanos == 500_000_000
     await client.summarize_lines(ACCOUNT, 7, 1_000_000, 0, 0)
-    assert not ledger.asked[-1].HasField("previous_until")
+    assert not ledger.requests[-1].HasField("previous_until")
 
 
-async def test_a_busy_ledger_is_asked_again(client: GrpcLedger, ledger: Ledger) -> None:
+async def test_a_call_to_a_busy_ledger_is_retried(client: GrpcLedger, ledger: Ledger) -> None:
     ledger.rejections = [Unavailable("WATERMARK_BUSY", "Later."), Unavailable("WATERMARK_BUSY", "Later.")]
     assert (await client.fix_watermark("2013-01")).watermark == 7
-    assert len(ledger.asked) == 3
+    assert len(ledger.requests) == 3
 
 
-async def test_a_refusal_of_the_ledger_keeps_its_reason(client: GrpcLedger, ledger: Ledger) -> None:
+async def test_an_error_of_the_ledger_keeps_its_reason(client: GrpcLedger, ledger: Ledger) -> None:
     ledger.rejections = [FailedPrecondition("FEATURE_DISABLED", "Not now.")]
-    with pytest.raises(FailedPrecondition) as refused:
+    with pytest.raises(FailedPrecondition) as rejected:
         await client.fix_watermark("2013-01")
-    assert refused.value.reason == "FEATURE_DISABLED"
+    assert rejected.value.reason == "FEATURE_DISABLED"
 
 
 async def test_an_answer_that_the_contract_does_not_allow_is_not_used(client: GrpcLedger, ledger: Ledger) -> None:

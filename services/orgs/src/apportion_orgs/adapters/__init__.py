@@ -1,0 +1,1 @@
+"""What reaches outside of the service's own database."""

@@ -1,0 +1,27 @@
+"""What the use cases need of other services."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+from uuid import UUID
+
+from apportion_orgs.domain.invoices import Watermark
+from apportion_orgs.domain.invoicing import LineSum
+
+
+class LedgerClient(Protocol):
+    """The ledger, as invoices need it. Raises Unavailable when it does not answer."""
+
+    async def fix_watermark(self, period: str) -> Watermark:
+        """Fix a watermark, and return whether the period is closed up to it."""
+        ...
+
+    async def summarize_lines(
+        self, account_id: UUID, watermark: int, until_us: int, previous_watermark: int, previous_until_us: int
+    ) -> Sequence[LineSum]:
+        """Return sums of the account's lines below the watermark and before `until_us`.
+
+        Lines below the previous watermark and before the previous instant are left out: an invoice has them.
+        """
+        ...
