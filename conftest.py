@@ -11,7 +11,7 @@ import pytest
 # As in apportion_cli: tests start servers from processes that have called by grpc.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
-pytest_plugins = ["apportion_common.testing.plugin"]
+pytest_plugins = ["apportion_common.testing.plugin", "apportion_common.testing.observed"]
 
 ROOT = Path(__file__).resolve().parent
 MAIL_CASES = "../shared/cases/mail.json"
