@@ -173,7 +173,8 @@ def _watch_servicers() -> None:
 
 
 def _descendants(base: type) -> set[type]:
-    return {found for one in base.__subclasses__() for found in {one, *_descendants(one)}}
+    children: set[type] = set(base.__subclasses__())
+    return children.union(*map(_descendants, children))
 
 
 def _watch_methods(package: str, methods: dict[str, str], servicer: type) -> None:
@@ -224,7 +225,8 @@ def reasons_in(message: Message) -> Iterator[str]:
             if REASON.fullmatch(value):
                 yield value
         elif field.message_type is not None and _carries_reasons(field.message_type):
-            for one in [value] if isinstance(value, Message) else value:
+            messages: Iterable[Message] = [value] if isinstance(value, Message) else value
+            for one in messages:
                 yield from reasons_in(one)
 
 
