@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apportion_common.lanes import errors as lane_errors
-from apportion_common.testing.observed import RAISED, SERVICER, STOPPED, WIRE
+from apportion_common.testing.observed import RAISED, SERVER, SERVICER, STOPPED, WIRE
 from apportion_identity.app.judge_mail import TOO_MANY_QUESTIONS
 from apportion_identity.app.verification import OUTCOMES
 from apportion_identity.app.verification import REASONS as CLAIM_REASONS
@@ -307,7 +307,7 @@ def unseen(seen: Observed) -> list[str]:
     """Return what the code declares and nothing returned, but for the safety nets."""
     return [
         *(f"refusal {name}" for name in collect() if not seen.is_refusal(name) and name not in SAFETY_NETS),
-        *(f"verdict on a mail {name}" for name in mail_reasons() if not seen.carried(name, "identity")),
+        *(f"verdict on a mail {name}" for name in mail_reasons() if not seen.is_verdict(name)),
         *(f"dead letter {name}" for name in dead_letter_reasons() if not seen.carried(name, "metering")),
         *(f"stopped lane {name}" for name in stop_reasons() if not seen.seen_as(name, [STOPPED])),
     ]
@@ -324,9 +324,7 @@ def document(reasons: dict[str, Reason], seen: Observed) -> str:
             nets.append(f"{row} | {SAFETY_NETS[name]} |\n")
         elif seen.is_refusal(name):
             rows.append(f"{row} | {_seen_as(name, seen)} |\n")
-    mails = [
-        f"| `{name}` | {text} |\n" for name, text in sorted(mail_reasons().items()) if seen.carried(name, "identity")
-    ]
+    mails = [f"| `{name}` | {text} |\n" for name, text in sorted(mail_reasons().items()) if seen.is_verdict(name)]
     letters = [
         f"| `{name}` | {DEAD_LETTERS[name]} | {'yes' if again else 'no'} |\n"
         for name, again in dead_letter_reasons().items()
@@ -339,7 +337,7 @@ def document(reasons: dict[str, Reason], seen: Observed) -> str:
 
 def _seen_as(name: str, seen: Observed) -> str:
     """Return the strongest way in which a refusal was seen."""
-    if seen.seen_as(name, [WIRE]):
+    if seen.seen_as(name, [WIRE, SERVER]):
         return "answer"
     if seen.seen_as(name, [SERVICER]):
         return "servicer"

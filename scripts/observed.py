@@ -16,7 +16,9 @@ from typing import Any, Final
 from apportion_common.testing.observed import (
     DATA,
     FOLDER,
+    JUDGED,
     RAISED,
+    SERVER,
     SERVICER,
     STOPPED,
     WIRE,
@@ -28,7 +30,9 @@ from apportion_common.testing.observed import (
 ROOT: Final = Path(__file__).resolve().parent.parent
 EVIDENCE: Final = ROOT / ".pytest_cache" / "d" / FOLDER
 FILE: Final = ROOT / "docs" / "observed-answers.json"
-WAYS: Final = (WIRE, SERVICER, RAISED, STOPPED)
+WAYS: Final = (WIRE, SERVER, SERVICER, RAISED, JUDGED, STOPPED)
+SHARED: Final = "common:"
+"""How names of shared modules begin."""
 CALLER_LEFT: Final = "CANCELLED"
 """What a caller that goes away makes of a call; no answer of the service."""
 
@@ -65,7 +69,10 @@ class Observed:
     reasons: dict[str, SeenReason] = field(default_factory=dict)
 
     def add(self, facts: Iterable[Fact], raised_in: Mapping[str, set[str]]) -> None:
-        """Add evidence; an error counts as raised in the modules that declare its reason, `raised_in`, alone."""
+        """Add evidence; an error counts as raised in the modules that declare its reason, `raised_in`, alone.
+
+        What a server with a stand-in for a servicer refuses counts when the reason is one of the shared code.
+        """
         for kind, *what in sorted(facts):
             if kind in (WIRE, SERVICER):
                 method, status, reason = what
@@ -79,7 +86,10 @@ class Observed:
                 module, reason = what
                 if module_name(module) in raised_in.get(reason, ()):
                     self._way(reason, kind)
-            elif kind == STOPPED:
+            elif kind == SERVER:
+                if any(module.startswith(SHARED) for module in raised_in.get(what[0], ())):
+                    self._way(what[0], kind)
+            elif kind in (STOPPED, JUDGED):
                 self._way(what[0], kind)
 
     def _rpc(self, method: str) -> SeenRpc:
@@ -104,7 +114,11 @@ class Observed:
 
     def is_refusal(self, reason: str) -> bool:
         """Whether a call, or a single event in one, was refused with the reason, or code raised it."""
-        return self.seen_as(reason, (WIRE, SERVICER, RAISED)) or self.carried(reason, "metering")
+        return self.seen_as(reason, (WIRE, SERVER, SERVICER, RAISED)) or self.carried(reason, "metering")
+
+    def is_verdict(self, reason: str) -> bool:
+        """Whether a mail was answered, or judged, with the reason."""
+        return self.seen_as(reason, (JUDGED,)) or self.carried(reason, "identity")
 
     def keep(self, rpcs: Iterable[str], reasons: Iterable[str]) -> None:
         """Forget what is no longer in the contracts or the code."""

@@ -1,12 +1,13 @@
 """The pytest plugin that collects what the services really answer: RPCs, statuses and reasons, as evidence.
 
-Nothing in production knows of it. In the process of a test it looks at four places:
+Nothing in production knows of it. In the process of a test it looks at these places:
 
-- the access log's events (`wire`): what callers of an in-process server see, counted in the service's own tests, for
-  elsewhere the servicer behind it is a stand-in;
+- the access log's events (`wire`): what callers of an in-process server see, counted in the service's own tests;
+  elsewhere the servicer is a stand-in, and what counts is how the server around it refuses (`server`);
 - the servicers of the services (`servicer`): what a method returns or raises, called by a server or by a test;
-- reasons that travel in what a servicer returns (`data`): rejections, dead letters, verdicts on mails;
-- errors and stopped lanes that the product's code makes (`raised`, `stopped`), whoever catches them.
+- reasons that travel in what a servicer returns or a client receives (`data`): rejections, dead letters, verdicts;
+- errors and stopped lanes that the product's code makes (`raised`, `stopped`), whoever catches them, and values of the
+  classes that a service's tests name (`judged`, see `watch`).
 
 Of the processes that tests start it reads the log files below pytest's temporary folder when the session ends.
 
@@ -38,7 +39,8 @@ from apportion_common.settings import SERVICES
 
 FOLDER: Final = "observed"
 """Name of the folder in pytest's cache that the files of evidence lie in."""
-WIRE, SERVICER, DATA, RAISED, STOPPED = "wire", "servicer", "data", "raised", "stopped"
+WIRE, SERVER, SERVICER, DATA = "wire", "server", "servicer", "data"
+RAISED, STOPPED, JUDGED = "raised", "stopped", "judged"
 PASS_ON: Final = frozenset({__name__, errors.__name__, rate_limit.__name__})
 """Modules that make errors with the reasons that they are given: who gave it counts."""
 REASON: Final = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
@@ -68,8 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
     _Session.evidence = Path(cache.mkdir(FOLDER)) / f"{worker}.json"
     _watch_access_log()
     _watch_servicers()
-    _watch_constructor(ApportionError, RAISED)
-    _watch_constructor(LaneStopped, STOPPED)
+    _watch_clients()
+    watch(ApportionError, lambda error: [error.reason], RAISED)
+    watch(LaneStopped, lambda stopped: [stopped.reason], STOPPED)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -131,6 +134,13 @@ def service_of(method: str) -> str:
     return found[1] if found is not None else ""
 
 
+def is_real(method: str) -> bool:
+    """Return whether the service itself answers the method in the test in progress, and no stand-in for it."""
+    test = "" if _Session.test is None else _Session.test.as_posix()
+    service = service_of(method)
+    return bool(service) and any(place in test for place in (f"/services/{service}/", "/tests/e2e/"))
+
+
 class _AccessLog:
     """Stands before the access log and lets everything pass."""
 
@@ -147,10 +157,10 @@ class _AccessLog:
         return self._seen("error", event, values)
 
     def _seen(self, level: str, event: str, values: dict[str, Any]) -> Any:
-        method = values.get("method", "")
-        place = f"/services/{service_of(method)}/"
-        if event == "rpc" and _Session.test is not None and place in _Session.test.as_posix():
-            facts.add((WIRE, method, values["code"], values["reason"]))
+        if event == "rpc" and is_real(values["method"]):
+            facts.add((WIRE, values["method"], values["code"], values["reason"]))
+        elif event == "rpc" and values["reason"]:
+            facts.add((SERVER, values["reason"]))
         return getattr(self._log, level)(event, **values)
 
 
@@ -216,6 +226,30 @@ def _watched_stream(method: str, behaviour: Callable[..., Any]) -> Callable[...,
     return call
 
 
+def _watch_clients() -> None:
+    """Look at the messages that the test's own calls receive."""
+    channel = importlib.import_module("grpc.aio._channel").Channel
+    for kind in ("unary_unary", "unary_stream", "stream_unary", "stream_stream"):
+        setattr(channel, kind, _watched_client(getattr(channel, kind)))
+
+
+def _watched_client(make: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(make)
+    def made(
+        self: Any, method: str, request_serializer: Any = None, response_deserializer: Any = None, **more: Any
+    ) -> Any:
+        def read(raw: bytes) -> Any:
+            message = response_deserializer(raw)
+            if is_real(method):
+                facts.update((DATA, method, reason) for reason in reasons_in(message))
+            return message
+
+        watched = None if response_deserializer is None else read
+        return make(self, method, request_serializer, watched, **more)
+
+    return made
+
+
 def reasons_in(message: Message) -> Iterator[str]:
     """Return the stable reasons that a message carries in its fields named `reason`, at any depth."""
     if not _carries_reasons(message.DESCRIPTOR):
@@ -246,16 +280,17 @@ def _carries_reasons(message: Descriptor) -> bool:
     return False
 
 
-def _watch_constructor(kind: type, evidence: str) -> None:
-    """Note the reason of each error of the class that code of the product makes."""
+def watch(kind: type, reasons: Callable[[Any], Iterable[str]], evidence: str = JUDGED) -> None:
+    """Note the reasons of each instance of the class that code of the product makes."""
     make = kind.__init__  # type: ignore[misc]
 
     @functools.wraps(make)
-    def init(self: Any, reason: str, *args: Any, **kwargs: Any) -> None:
-        make(self, reason, *args, **kwargs)
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        make(self, *args, **kwargs)
         module = _maker()
         if module:
-            facts.add((evidence, module, reason) if evidence == RAISED else (evidence, reason))
+            source = (module,) if evidence == RAISED else ()
+            facts.update((evidence, *source, reason) for reason in reasons(self) if reason)
 
     kind.__init__ = init  # type: ignore[misc]
 
