@@ -79,8 +79,16 @@ MEANINGS = DECIMAL_MEANINGS | {
 }
 """Meanings of reasons whose messages differ from place to place."""
 
-SAFETY_NETS: dict[str, str] = {}
-"""Reasons that no test makes happen, and why the code keeps them."""
+SAFETY_NETS = {
+    "CLAIM_TRANSITION": "every use case looks at the claim's status before it changes it",
+    "ENTRY_TOO_LARGE": "the bounds of an event's fields keep every entry far below a message's size",
+    "ENVELOPE_TOO_LARGE": "the services' events are far smaller; a larger one must fail its transaction",
+    "INTEGER_EMPTY": "the writer of a lane's message always writes at least one byte",
+    "PAGE_SIZE_INVALID": "the contract's rule on page_size comes first",
+    "REQUEST_ID_REQUIRED": "the contract's rule on request_id comes first; no mutation may run without one",
+    "TIERS_MALFORMED": "what the contract or the service wrote has both parts as texts; other writers may not",
+}
+"""Reasons that no call is refused with as long as another check comes first, and that check."""
 
 HEAD = """\
 # Why a call is refused
@@ -104,9 +112,9 @@ that nothing returned has no place in the first table. In a meaning, `‹…›`
 NETS = """
 ## Safety nets
 
-The code can refuse with these too; no test makes them happen.
+The code can refuse with these too, but another check comes first: no call is known that is refused with them.
 
-| reason | status | meaning | raised in | why it is kept |
+| reason | status | meaning | raised in | what comes first |
 | --- | --- | --- | --- | --- |
 """
 
