@@ -83,6 +83,7 @@ SAFETY_NETS = {
     "CLAIM_TRANSITION": "every use case looks at the claim's status before it changes it",
     "ENTRY_TOO_LARGE": "the bounds of an event's fields keep every entry far below a message's size",
     "ENVELOPE_TOO_LARGE": "the services' events are far smaller; a larger one must fail its transaction",
+    "FROM_NOT_UTF8": "the header as a whole is refused before (`HEADER_NOT_UTF8`)",
     "INTEGER_EMPTY": "the writer of a lane's message always writes at least one byte",
     "PAGE_SIZE_INVALID": "the contract's rule on page_size comes first",
     "REQUEST_ID_REQUIRED": "the contract's rule on request_id comes first; no mutation may run without one",
@@ -314,7 +315,11 @@ def unseen(seen: Observed) -> list[str]:
     """Return what the code declares and nothing returned, but for the safety nets."""
     return [
         *(f"refusal {name}" for name in collect() if not seen.is_refusal(name) and name not in SAFETY_NETS),
-        *(f"verdict on a mail {name}" for name in mail_reasons() if not seen.is_verdict(name)),
+        *(
+            f"verdict on a mail {name}"
+            for name in mail_reasons()
+            if not seen.is_verdict(name) and name not in SAFETY_NETS
+        ),
         *(f"dead letter {name}" for name in dead_letter_reasons() if not seen.carried(name, "metering")),
         *(f"stopped lane {name}" for name in stop_reasons() if not seen.seen_as(name, [STOPPED])),
     ]
@@ -331,14 +336,19 @@ def document(reasons: dict[str, Reason], seen: Observed) -> str:
             nets.append(f"{row} | {SAFETY_NETS[name]} |\n")
         elif seen.is_refusal(name):
             rows.append(f"{row} | {_seen_as(name, seen)} |\n")
-    mails = [f"| `{name}` | {text} |\n" for name, text in sorted(mail_reasons().items()) if seen.is_verdict(name)]
+    mails = []
+    for name, text in sorted(mail_reasons().items()):
+        if name in SAFETY_NETS:
+            nets.append(f"| `{name}` | verdict on a mail | {text} | identity: domain/mail | {SAFETY_NETS[name]} |\n")
+        elif seen.is_verdict(name):
+            mails.append(f"| `{name}` | {text} |\n")
     letters = [
         f"| `{name}` | {DEAD_LETTERS[name]} | {'yes' if again else 'no'} |\n"
         for name, again in dead_letter_reasons().items()
         if seen.carried(name, "metering")
     ]
     stops = [f"| `{name}` | {meaning} |\n" for name, meaning in STOPS.items() if seen.seen_as(name, [STOPPED])]
-    parts = [(HEAD, rows), (NETS, nets), (MAILS, mails), (DEAD_LETTERS_HEAD, letters), (STOPS_HEAD, stops)]
+    parts = [(HEAD, rows), (NETS, sorted(nets)), (MAILS, mails), (DEAD_LETTERS_HEAD, letters), (STOPS_HEAD, stops)]
     return "".join(head + "".join(lines) for head, lines in parts if lines)
 
 

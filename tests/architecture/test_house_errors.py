@@ -59,7 +59,7 @@ def test_every_declared_reason_has_been_returned() -> None:
 
 
 def test_every_safety_net_is_declared() -> None:
-    expect_none(set(error_reasons.SAFETY_NETS) - set(error_reasons.collect()))
+    expect_none(set(error_reasons.SAFETY_NETS) - error_reasons.all_reasons())
 
 
 def test_no_rpc_or_reason_is_said_to_have_been_seen_that_is_no_longer_there() -> None:
