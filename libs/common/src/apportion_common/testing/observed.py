@@ -77,9 +77,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Remember which file the test in progress stands in."""
+    """Remember which file the test in progress stands in, and keep what it saw even if the session is killed."""
     _Session.test = item.path
-    return (yield)
+    known = len(facts)
+    try:
+        return (yield)
+    finally:
+        if _Session.evidence is not None and len(facts) > known:
+            add_evidence(_Session.evidence, facts)
 
 
 @pytest.fixture(scope="session", autouse=True)
