@@ -21,6 +21,7 @@ import functools
 import importlib
 import inspect
 import json
+import os
 import re
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
@@ -105,7 +106,9 @@ def add_evidence(file: Path, found: Iterable[Fact]) -> None:
     """Add facts to a file of evidence."""
     known = read_evidence(file) if file.exists() else set()
     lines = (json.dumps(fact) for fact in sorted({*known, *found}))
-    file.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+    written = file.with_suffix(f".{os.getpid()}")
+    written.write_text("[\n" + ",\n".join(lines) + "\n]\n", encoding="utf-8")
+    written.replace(file)  # Another run may be reading it.
 
 
 def read_evidence(file: Path) -> set[Fact]:
