@@ -320,7 +320,7 @@ def unseen(seen: Observed) -> list[str]:
             for name in mail_reasons()
             if not seen.is_verdict(name) and name not in SAFETY_NETS
         ),
-        *(f"dead letter {name}" for name in dead_letter_reasons() if not seen.carried(name, "metering")),
+        *(f"dead letter {name}" for name in dead_letter_reasons() if not seen.is_dead_letter(name)),
         *(f"stopped lane {name}" for name in stop_reasons() if not seen.seen_as(name, [STOPPED])),
     ]
 
@@ -345,7 +345,7 @@ def document(reasons: dict[str, Reason], seen: Observed) -> str:
     letters = [
         f"| `{name}` | {DEAD_LETTERS[name]} | {'yes' if again else 'no'} |\n"
         for name, again in dead_letter_reasons().items()
-        if seen.carried(name, "metering")
+        if seen.is_dead_letter(name)
     ]
     stops = [f"| `{name}` | {meaning} |\n" for name, meaning in STOPS.items() if seen.seen_as(name, [STOPPED])]
     parts = [(HEAD, rows), (NETS, sorted(nets)), (MAILS, mails), (DEAD_LETTERS_HEAD, letters), (STOPS_HEAD, stops)]

@@ -116,6 +116,10 @@ class Observed:
         """Whether a call, or a single event in one, was refused with the reason, or code raised it."""
         return self.seen_as(reason, (WIRE, SERVER, SERVICER, RAISED)) or self.carried(reason, "metering")
 
+    def is_dead_letter(self, reason: str) -> bool:
+        """Whether a dead letter with the reason was stored, or listed."""
+        return self.seen_as(reason, (JUDGED,)) or self.carried(reason, "metering")
+
     def is_verdict(self, reason: str) -> bool:
         """Whether a mail was answered, or judged, with the reason."""
         return self.seen_as(reason, (JUDGED,)) or self.carried(reason, "identity")

@@ -289,23 +289,37 @@ def _carries_reasons(message: Descriptor) -> bool:
 
 
 def watch(kind: type, reasons: Callable[[Any], Iterable[str]], evidence: str = JUDGED) -> None:
-    """Note the reasons of each instance of the class that code of the product makes."""
+    """Note the reasons of each instance of the class, also a named tuple, that code of the product makes."""
+
+    def note(made: Any) -> None:
+        module = _maker()
+        if module:
+            source = (module,) if evidence == RAISED else ()
+            facts.update((evidence, *source, reason) for reason in reasons(made) if reason)
+
+    if issubclass(kind, tuple):
+        create = kind.__new__
+
+        def new(*args: Any, **kwargs: Any) -> Any:
+            made = create(*args, **kwargs)
+            note(made)
+            return made
+
+        kind.__new__ = staticmethod(new)  # type: ignore[assignment]
+        return
     make = kind.__init__  # type: ignore[misc]
 
     @functools.wraps(make)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
-        module = _maker()
-        if module:
-            source = (module,) if evidence == RAISED else ()
-            facts.update((evidence, *source, reason) for reason in reasons(self) if reason)
+        note(self)
 
     kind.__init__ = init  # type: ignore[misc]
 
 
 def _maker() -> str:
     """Return the module of the product that makes an error just now; an empty text when a test does."""
-    frame = sys._getframe(2)
+    frame = sys._getframe(1)  # Frames of this module are passed over.
     while frame.f_back is not None and frame.f_globals.get("__name__") in PASS_ON:
         frame = frame.f_back
     module = str(frame.f_globals.get("__name__", ""))
