@@ -288,7 +288,7 @@ def _carries_reasons(message: Descriptor) -> bool:
     return False
 
 
-def watch(kind: type, reasons: Callable[[Any], Iterable[str]], evidence: str = JUDGED) -> None:
+def watch(kind: Any, reasons: Callable[[Any], Iterable[str]], evidence: str = JUDGED) -> None:
     """Note the reasons of each instance of the class, also a named tuple, that code of the product makes."""
 
     def note(made: Any) -> None:
@@ -305,16 +305,16 @@ def watch(kind: type, reasons: Callable[[Any], Iterable[str]], evidence: str = J
             note(made)
             return made
 
-        kind.__new__ = staticmethod(new)  # type: ignore[assignment]
+        kind.__new__ = staticmethod(new)
         return
-    make = kind.__init__  # type: ignore[misc]
+    make = kind.__init__
 
     @functools.wraps(make)
     def init(self: Any, *args: Any, **kwargs: Any) -> None:
         make(self, *args, **kwargs)
         note(self)
 
-    kind.__init__ = init  # type: ignore[misc]
+    kind.__init__ = init
 
 
 def _maker() -> str:
