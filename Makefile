@@ -45,9 +45,16 @@ test-fast: $(READY) ## unit tests: no server, under a minute
 
 .PHONY: test
 test: $(READY) ## every test: unit, integration, the demo's figures, kills
+	@$(PYTHON) -m scripts.observe clear
 	@$(PYTEST) $(APART) --ignore tests/e2e -m "not soak" libs services tests
 	@sh scripts/test_matrix.sh oldest
 	@$(PYTEST) -m "not soak" tests/e2e
+	@$(PYTHON) -m scripts.observe check
+
+.PHONY: observe
+observe: $(READY) ## write what the last test runs have seen into the documentation
+	@$(PYTHON) -m scripts.observe write
+	@$(MAKE) --no-print-directory docs
 
 .PHONY: check
 check: $(READY) ## format, lint, types, import contracts, contracts, house rules
@@ -66,8 +73,8 @@ gen: $(READY) ## generate the stubs from proto/
 
 .PHONY: docs
 docs: $(READY) ## write the generated parts of the documentation
-	@$(PYTHON) scripts/error_reasons.py
-	@$(PYTHON) scripts/status_table.py
+	@$(PYTHON) -m scripts.error_reasons
+	@$(PYTHON) -m scripts.status_table
 	@$(PYTHON) scripts/import_graph.py
 
 .PHONY: migrate

@@ -22,7 +22,7 @@ settings.register_profile(
 )
 settings.load_profile("apportion")
 
-pytest_plugins = ["apportion_dev.testing.plugin"]
+pytest_plugins = ["apportion_dev.testing.plugin", "apportion_dev.testing.observed"]
 
 ROOT = Path(__file__).resolve().parent
 MAIL_CASES = "../shared/cases/mail.json"

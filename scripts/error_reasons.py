@@ -1,6 +1,7 @@
-"""Write docs/errors.md: every reason that the code can refuse with, read from the code itself.
+"""Write docs/errors.md: the reasons that the code declares and that a test run has seen.
 
-`python scripts/error_reasons.py` writes the file; with `--check` it fails when the file is not what the code says.
+`python -m scripts.error_reasons` writes the file; with `--check` it fails when the file is not what the code and
+docs/observed-answers.json say. What is declared is read from the code itself, what was seen from that file.
 A reason is the first argument of an error of `apportion_common.errors`. It is a text, a constant of its module, or
 the attribute of a table of constants such as `DecimalKind`; anything else is refused here, so that no reason hides.
 """
@@ -9,20 +10,28 @@ from __future__ import annotations
 
 import argparse
 import ast
+import importlib
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from apportion_common.lanes import errors as lane_errors
+from apportion_dev.testing.observed import RAISED, SERVER, SERVICER, STOPPED, WIRE
 from apportion_identity.app.judge_mail import TOO_MANY_QUESTIONS
+from apportion_identity.app.verification import OUTCOMES
 from apportion_identity.app.verification import REASONS as CLAIM_REASONS
 from apportion_identity.domain.mail import evaluator, message
+
+from scripts import observed
+from scripts.observed import Observed
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "errors.md"
 CODE = ("libs/common/src", "services/*/src")
 # The tree of the errors themselves and rate limits pass on the reasons that they are given.
-PASS_ON = ("apportion_common/errors.py", "apportion_common/rate_limit.py")
+PASS_ON = ("apportion_common/errors.py", "apportion_common/rate_limit.py", "apportion_dev/testing/observed.py")
 RATE_LIMITED = "There were too many of these calls; try again later."
 ERRORS = ROOT / "libs" / "common" / "src" / "apportion_common" / "errors.py"
 
@@ -61,7 +70,6 @@ MEANINGS = DECIMAL_MEANINGS | {
     "METADATA_TOO_LARGE": "An event has too many labels, or labels of more than 1 KiB in all.",
     "MONEY_MALFORMED": "An amount of money has units and nanos that do not fit together.",
     "ORG_NOT_FOUND": "There is no organisation with that id.",
-    "OVERRIDE_MALFORMED": "An override of a plan's row is not of the form that it must have.",
     "PARITY_NOT_PROVED": "The engine goes live only on a parity proof, or by an override where the profile allows one.",
     "ROLE_REQUIRED": "The token has none of the roles that may call this.",
     "STREAM_UNAVAILABLE": "The stream did not acknowledge every message: none, some or all was taken. Send it again.",
@@ -71,6 +79,18 @@ MEANINGS = DECIMAL_MEANINGS | {
 }
 """Meanings of reasons whose messages differ from place to place."""
 
+SAFETY_NETS = {
+    "CLAIM_TRANSITION": "every use case looks at the claim's status before it changes it",
+    "ENTRY_TOO_LARGE": "the bounds of an event's fields keep every entry far below a message's size",
+    "ENVELOPE_TOO_LARGE": "the services' events are far smaller; a larger one must fail its transaction",
+    "FROM_NOT_UTF8": "the header as a whole is refused before (`HEADER_NOT_UTF8`)",
+    "INTEGER_EMPTY": "the writer of a lane's message always writes at least one byte",
+    "PAGE_SIZE_INVALID": "the contract's rule on page_size comes first",
+    "REQUEST_ID_REQUIRED": "the contract's rule on request_id comes first; no mutation may run without one",
+    "TIERS_MALFORMED": "what the contract or the service wrote has both parts as texts; other writers may not",
+}
+"""Reasons that no call is refused with as long as another check comes first, and that check."""
+
 HEAD = """\
 # Why a call is refused
 
@@ -78,50 +98,73 @@ Every refusal is a `google.rpc.Status` with an `ErrorInfo` of the domain `apport
 does not change; programs decide by the reason, people read the message. Fields at fault come as `BadRequest`, and what
 may work later as `RetryInfo`. The rejections of single events in `IngestEvents` use the same reasons.
 
-This page is written from the code by `make docs`. In a meaning, `‹…›` stands for what the message names.
+This page is written by `make docs` from the code and from [what a test run has seen](observed-answers.json): a reason
+that nothing returned has no place in the first table. In a meaning, `‹…›` stands for what the message names. Seen as:
 
-| reason | status | meaning | raised in |
-| --- | --- | --- | --- |
+- *answer*: a running server answered with it
+- *servicer*: a service's method refused with it, called without a server
+- *rejection*: `IngestEvents` rejected an event with it
+- *error*: the module raised it for another part of the code, which decides what comes of it
+
+| reason | status | meaning | raised in | seen as |
+| --- | --- | --- | --- | --- |
 """
 
-DEAD_LETTERS = """
+NETS = """
+## Safety nets
+
+The code can refuse with these too, but another check comes first: no call is known that is refused with them.
+
+| reason | status | meaning | raised in | what comes first |
+| --- | --- | --- | --- | --- |
+"""
+
+MAILS = """
+## What is answered to a mail
+
+`SubmitVerificationEmail` answers with one of these, and so does the mail gateway, after 250 where the mail counted and
+after 550 where it proves nothing. A reason that begins with DKIM may also stand with one of several signatures, of
+which another one counted.
+
+| reason | what the sender is told |
+| --- | --- |
+"""
+
+DEAD_LETTERS_HEAD = """
 ## Why an event becomes a dead letter
 
 The event was taken and its id is claimed; it is not charged until it is requeued (docs/runbook.md).
 
 | reason | meaning | can be requeued |
 | --- | --- | --- |
-| `UNKNOWN_ORG` | orgs knows no such organisation | yes |
-| `UNKNOWN_SKU` | the catalog has no such SKU | yes |
-| `NO_ENTITLEMENT` | the organisation has no plan at that time, or its plan has no row for the SKU | yes |
-| `PERIOD_CLOSED` | the month of the event is closed for the organisation | yes |
-| `EVENT_IN_FUTURE` | the event's time lies more than five minutes after its arrival | yes |
-| `CORRECTION_BELOW_ZERO` | a negative quantity is more than what was used in the period | yes |
-| `PAYLOAD_MISMATCH` | the id was used before with other content; the first stands | no |
-| `UNDECODABLE` | the message on the lane cannot be read | no |
-| `PROCESSING_FAILED` | the event fails alone, after retries, for a reason that no rule names | yes |
+"""
 
+DEAD_LETTERS = {
+    "UNKNOWN_ORG": "orgs knows no such organisation",
+    "UNKNOWN_SKU": "the catalog has no such SKU",
+    "NO_ENTITLEMENT": "the organisation has no plan at that time, or its plan has no row for the SKU",
+    "PERIOD_CLOSED": "the month of the event is closed for the organisation",
+    "EVENT_IN_FUTURE": "the event's time lies more than five minutes after its arrival",
+    "CORRECTION_BELOW_ZERO": "a negative quantity is more than what was used in the period",
+    "PAYLOAD_MISMATCH": "the id was used before with other content; the first stands",
+    "UNDECODABLE": "the message on the lane cannot be read",
+    "PROCESSING_FAILED": "the event fails alone, after retries, for a reason that no rule names",
+}
+
+STOPS_HEAD = """
 ## Why a lane stops
 
 A lane that cannot go on safely stops and waits for a person (docs/runbook.md).
 
 | reason | meaning |
 | --- | --- |
-| `STREAM_REWOUND` | the input stream was made anew, or ends before what the lane has committed |
-| `POS_GAP` | the batch after the last applied one is missing on the stream |
-| `OUTPUT_REWOUND` | the output stream ends before what the lane has published |
 """
 
-
-MAILS = """
-## Why a mail proves no domain
-
-`SubmitVerificationEmail` answers with one of these, and so does the mail gateway, after 550. A reason that begins with
-DKIM may also stand with one of several signatures, of which another one counted.
-
-| reason | what the sender is told |
-| --- | --- |
-"""
+STOPS = {
+    "STREAM_REWOUND": "the input stream was made anew, or ends before what the lane has committed",
+    "POS_GAP": "the batch after the last applied one is missing on the stream",
+    "OUTPUT_REWOUND": "the output stream ends before what the lane has published",
+}
 
 
 @dataclass
@@ -239,39 +282,97 @@ def _meaning(call: ast.Call, tree: ast.Module) -> str:
 
 
 def _module(path: Path) -> str:
-    """`ledger: app/sweep` of a service's module, `common: grpc/auth` of the floor's."""
+    """Return the module as `observed.module_name` does."""
     parts = path.with_suffix("").parts
     place = next(i for i, part in enumerate(parts) if part.startswith("apportion_"))
-    return f"{parts[place].removeprefix('apportion_')}: {'/'.join(parts[place + 1 :])}"
+    return observed.module_name(".".join(parts[place:]))
 
 
 def mail_reasons() -> dict[str, str]:
-    """Every reason for which a mail proves nothing, with its sentence."""
-    too_many = {TOO_MANY_QUESTIONS.reason: TOO_MANY_QUESTIONS.explanation}
-    return {**CLAIM_REASONS, **message.REASONS, **evaluator.REASONS, **too_many}
+    """Return every reason that a mail is answered with, and its sentence."""
+    counted = [verdict for _, verdict in OUTCOMES.values()]
+    others = {verdict.reason: verdict.explanation for verdict in (*counted, TOO_MANY_QUESTIONS)}
+    return {**CLAIM_REASONS, **message.REASONS, **evaluator.REASONS, **others}
 
 
-def document(reasons: dict[str, Reason]) -> str:
-    """The whole page."""
-    rows = []
+def dead_letter_reasons() -> dict[str, bool]:
+    """Return every reason of a dead letter, and whether it can be requeued."""
+    declared = importlib.import_module("apportion_metering.domain.dead_letters")
+    return {name: name not in declared.NEVER_REQUEUED for name in declared.REASONS}
+
+
+def stop_reasons() -> set[str]:
+    """Return every reason for which a lane stops."""
+    return set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", lane_errors.__doc__ or ""))
+
+
+def all_reasons() -> set[str]:
+    """Return everything that the code declares as a reason."""
+    return {*collect(), *mail_reasons(), *dead_letter_reasons(), *stop_reasons()}
+
+
+def unseen(seen: Observed) -> list[str]:
+    """Return what the code declares and nothing returned, but for the safety nets."""
+    return [
+        *(f"refusal {name}" for name in collect() if not seen.is_refusal(name) and name not in SAFETY_NETS),
+        *(
+            f"verdict on a mail {name}"
+            for name in mail_reasons()
+            if not seen.is_verdict(name) and name not in SAFETY_NETS
+        ),
+        *(f"dead letter {name}" for name in dead_letter_reasons() if not seen.is_dead_letter(name)),
+        *(f"stopped lane {name}" for name in stop_reasons() if not seen.seen_as(name, [STOPPED])),
+    ]
+
+
+def document(reasons: dict[str, Reason], seen: Observed) -> str:
+    """Return the whole page."""
+    rows, nets = [], []
     for name in sorted(reasons):
         reason = reasons[name]
         meaning = " ".join(MEANINGS.get(name, reason.meaning).split()).replace("|", "\\|")
-        where = ", ".join(sorted(reason.modules))
-        rows.append(f"| `{name}` | {', '.join(sorted(reason.statuses))} | {meaning} | {where} |\n")
-    mails = [f"| `{name}` | {text} |\n" for name, text in sorted(mail_reasons().items())]
-    return HEAD + "".join(rows) + MAILS + "".join(mails) + DEAD_LETTERS
+        row = f"| `{name}` | {', '.join(sorted(reason.statuses))} | {meaning} | {', '.join(sorted(reason.modules))}"
+        if name in SAFETY_NETS:
+            nets.append(f"{row} | {SAFETY_NETS[name]} |\n")
+        elif seen.is_refusal(name):
+            rows.append(f"{row} | {_seen_as(name, seen)} |\n")
+    mails = []
+    for name, text in sorted(mail_reasons().items()):
+        if name in SAFETY_NETS:
+            nets.append(f"| `{name}` | verdict on a mail | {text} | identity: domain/mail | {SAFETY_NETS[name]} |\n")
+        elif seen.is_verdict(name):
+            mails.append(f"| `{name}` | {text} |\n")
+    letters = [
+        f"| `{name}` | {DEAD_LETTERS[name]} | {'yes' if again else 'no'} |\n"
+        for name, again in dead_letter_reasons().items()
+        if seen.is_dead_letter(name)
+    ]
+    stops = [f"| `{name}` | {meaning} |\n" for name, meaning in STOPS.items() if seen.seen_as(name, [STOPPED])]
+    parts = [(HEAD, rows), (NETS, sorted(nets)), (MAILS, mails), (DEAD_LETTERS_HEAD, letters), (STOPS_HEAD, stops)]
+    return "".join(head + "".join(lines) for head, lines in parts if lines)
+
+
+def _seen_as(name: str, seen: Observed) -> str:
+    """Return the strongest way in which a refusal was seen."""
+    if seen.seen_as(name, [WIRE, SERVER]):
+        return "answer"
+    if seen.seen_as(name, [SERVICER]):
+        return "servicer"
+    if seen.carried(name, "metering"):
+        return "rejection"
+    assert seen.seen_as(name, [RAISED])
+    return "error"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail when docs/errors.md is not what the code says")
+    parser.add_argument("--check", action="store_true", help="fail when docs/errors.md is not up to date")
     args = parser.parse_args()
-    text = document(collect())
+    text = document(collect(), observed.load())
     if args.check:
         if DOCUMENT.exists() and DOCUMENT.read_text(encoding="utf-8") == text:
             return 0
-        print("docs/errors.md is not what the code says; run `make docs`.")
+        print("docs/errors.md is not up to date; run `make docs`.")
         return 1
     DOCUMENT.write_text(text, encoding="utf-8")
     return 0

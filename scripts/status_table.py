@@ -1,7 +1,8 @@
-"""Write the status table of README.md: every RPC of every service, whether it is built, and which tests exercise it.
+"""Write docs/status.md: every RPC of every service, who may call it, whether it is built, and what it answered.
 
-`python scripts/status_table.py` writes the table between its two marks; with `--check` it fails when the README says
-something else. Built means that the service's servicer overrides the method that answers UNIMPLEMENTED.
+`python -m scripts.status_table` writes the page; with `--check` it fails when the page says something else. Built means
+that the service's servicer overrides the method that answers UNIMPLEMENTED; what was answered is read from
+docs/observed-answers.json.
 """
 
 from __future__ import annotations
@@ -10,11 +11,9 @@ import argparse
 import importlib
 import inspect
 import pkgutil
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,10 +22,21 @@ from apportion.options.v1 import options_pb2
 from apportion_common.settings import SERVICES
 from google.protobuf.descriptor import ServiceDescriptor
 
+from scripts import observed
+from scripts.observed import Answers, Observed, SeenRpc
+
 ROOT = Path(__file__).resolve().parent.parent
-README = ROOT / "README.md"
-BEGIN, END = "<!-- status table: written by make docs -->\n", "<!-- end of status table -->\n"
-FILES_SHOWN = 2
+DOCUMENT = ROOT / "docs" / "status.md"
+
+HEAD = """\
+# Which RPCs there are, and what they answered
+
+This page is written by `make docs` from the contracts, the services and
+[what a test run has seen](observed-answers.json). *Over the wire* is what running servers answered; *without a server*
+is what a service's method returned or raised, whoever called it. The reasons behind the statuses are on the page of
+[errors](errors.md).
+
+"""
 
 WHO = {
     options_pb2.AUTH_LEVEL_PUBLIC: "anyone",
@@ -48,12 +58,16 @@ class Rpc:
     name: str
     who: str
     built: bool
-    tests: tuple[str, ...]
 
     @property
     def state(self) -> str:
         """As the table says it."""
         return "implemented" if self.built else "UNIMPLEMENTED"
+
+    @property
+    def key(self) -> str:
+        """As docs/observed-answers.json names it."""
+        return f"{self.service} {self.name}"
 
 
 def descriptor(service: str) -> ServiceDescriptor:
@@ -84,84 +98,55 @@ def _rpc_modules(service: str) -> Iterator[ModuleType]:
         yield importlib.import_module(found.name)
 
 
-@cache
-def _tests() -> dict[Path, str]:
-    """The text of every test and of what tests are made of; house rules and tests of the floor call no service."""
-    files = {
-        file for place in ("libs/cli/tests", "services/*/tests", "tests") for file in ROOT.glob(f"{place}/**/*.py")
-    }
-    ours = (file for file in sorted(files) if "architecture" not in file.parts)
-    return {file: file.read_text(encoding="utf-8") for file in ours}
-
-
-def exercised_by(service: str, name: str, *, unique: bool) -> tuple[str, ...]:
-    """Test files that call the RPC; a name that several services have counts in the service's own tests only."""
-    called = re.compile(rf"\b{name}\b(?!Request|Response)")
-    files = (
-        file
-        for file, text in _tests().items()
-        if called.search(text) and (unique or f"/services/{service}/" in file.as_posix())
-    )
-    return tuple(file.relative_to(ROOT).as_posix() for file in files)
-
-
 def rpcs() -> list[Rpc]:
-    """Every RPC, in the order of the contracts."""
-    names = [method.name for service in SERVICES for method in descriptor(service).methods]
+    """Return every RPC, in the order of the contracts."""
     rows = []
     for service in SERVICES:
         own = built(service)
         for method in descriptor(service).methods:
-            is_built = method.name in own
-            tests = exercised_by(service, method.name, unique=names.count(method.name) == 1) if is_built else ()
             extensions: Any = method.GetOptions().Extensions
             who = WHO[extensions[options_pb2.auth_level]]
-            rows.append(Rpc(service, method.name, who, is_built, tests))
+            rows.append(Rpc(service, method.name, who, method.name in own))
     return rows
 
 
-def table(rows: Sequence[Rpc]) -> str:
-    """The table in Markdown, with a count above it."""
+def unanswered(rows: Sequence[Rpc], seen: Observed) -> list[str]:
+    """Return the RPCs that are built and never answered as their caller wished."""
+    return [row.key for row in rows if row.built and not seen.rpcs.get(row.key, SeenRpc()).is_answered]
+
+
+def document(rows: Sequence[Rpc], seen: Observed) -> str:
+    """Return the whole page."""
     count = sum(row.built for row in rows)
     lines = [
         f"{count} of {len(rows)} RPCs are implemented; the others answer `UNIMPLEMENTED`, reason `NOT_IMPLEMENTED`.",
         "",
-        "| service | RPC | who may call | state | exercised by |",
-        "| --- | --- | --- | --- | --- |",
+        "| service | RPC | who may call | state | answered over the wire | without a server |",
+        "| --- | --- | --- | --- | --- | --- |",
     ]
-    lines += [f"| {row.service} | `{row.name}` | {row.who} | {row.state} | {_shown(row)} |" for row in rows]
-    return "\n".join(lines) + "\n"
+    for row in rows:
+        found = seen.rpcs.get(row.key, SeenRpc())
+        answers = f"{_shown(found.wire)} | {_shown(found.servicer)}"
+        lines.append(f"| {row.service} | `{row.name}` | {row.who} | {row.state} | {answers} |")
+    return HEAD + "\n".join(lines) + "\n"
 
 
-def _shown(row: Rpc) -> str:
-    if not row.built:
-        return ""
-    # The service's own tests say most about an RPC.
-    files = sorted(row.tests, key=lambda file: (f"services/{row.service}/" not in file, "/test_" not in file, file))
-    return ", ".join(f"[{Path(file).stem}]({file})" for file in files[:FILES_SHOWN]) or "no test of its own"
-
-
-def split(readme: str) -> tuple[str, str, str]:
-    """The README before, in and after the table. Raises ValueError when a mark is missing."""
-    before, begin, rest = readme.partition(BEGIN)
-    inside, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError("README.md lacks the marks of the status table.")
-    return before, inside, after
+def _shown(answers: Answers) -> str:
+    """Return the statuses, OK first."""
+    return ", ".join(sorted(answers, key=lambda status: (status != "OK", status)))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail when the README says something else")
+    parser.add_argument("--check", action="store_true", help="fail when docs/status.md is not up to date")
     args = parser.parse_args()
-    before, inside, after = split(README.read_text(encoding="utf-8"))
-    text = table(rpcs())
+    text = document(rpcs(), observed.load())
     if args.check:
-        if inside == text:
+        if DOCUMENT.exists() and DOCUMENT.read_text(encoding="utf-8") == text:
             return 0
-        print("README.md's status table is not what the services are; run `make docs`.")
+        print("docs/status.md is not up to date; run `make docs`.")
         return 1
-    README.write_text(before + BEGIN + text + END + after, encoding="utf-8")
+    DOCUMENT.write_text(text, encoding="utf-8")
     return 0
 
 

@@ -1,23 +1,24 @@
-"""Reasons are a vocabulary: listed, told apart by one status each, named in the contracts as they are, and tested."""
+"""Reasons are a vocabulary: listed, told apart by one status each, named in the contracts as they are, and returned.
+
+What was returned is told by docs/observed-answers.json, which `make observe` writes from what test runs have seen.
+"""
 
 from __future__ import annotations
 
-import importlib
+import json
 import re
-from pathlib import Path
 
-from apportion_common.lanes import errors as lane_errors
 from house import ROOT, expect_none
 
-from scripts import error_reasons
+from scripts import error_reasons, observed, status_table
 
 STATUSES = set(error_reasons.statuses().values()) | {"INTERNAL", "UNKNOWN"}
 UPPER_SNAKE = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
 WORD = re.compile(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b")
 
 
-def test_the_page_of_reasons_is_what_the_code_says() -> None:
-    text = error_reasons.document(error_reasons.collect())
+def test_the_page_of_reasons_is_what_the_code_says_and_a_test_run_has_seen() -> None:
+    text = error_reasons.document(error_reasons.collect(), observed.load())
     assert error_reasons.DOCUMENT.read_text(encoding="utf-8") == text, "Run `make docs`."
 
 
@@ -52,25 +53,27 @@ def test_every_reason_that_a_contract_names_is_raised() -> None:
     expect_none(found)
 
 
-def test_every_reason_is_asserted_in_a_test() -> None:
-    texts = "\n".join(file.read_text(encoding="utf-8") for file in _tests())
-    expect_none(name for name in error_reasons.collect() if not re.search(rf"\b{name}\b", texts))
+def test_every_declared_reason_has_been_returned() -> None:
+    """Write a test that makes it happen and run `make observe`; or delete the reason with its code."""
+    expect_none(error_reasons.unseen(observed.load()))
 
 
-def test_every_reason_for_which_a_mail_proves_nothing_is_asserted_in_a_test() -> None:
-    texts = "\n".join(file.read_text(encoding="utf-8") for file in _tests())
-    expect_none(name for name in error_reasons.mail_reasons() if not re.search(rf"\b{name}\b", texts))
+def test_every_safety_net_is_declared() -> None:
+    expect_none(set(error_reasons.SAFETY_NETS) - error_reasons.all_reasons())
+
+
+def test_no_rpc_or_reason_is_said_to_have_been_seen_that_is_no_longer_there() -> None:
+    seen = observed.load()
+    expect_none(set(seen.rpcs) - {row.key for row in status_table.rpcs()})
+    expect_none(set(seen.reasons) - error_reasons.all_reasons())
+
+
+def test_the_file_of_what_was_seen_is_written_in_one_way() -> None:
+    text = observed.FILE.read_text(encoding="utf-8")
+    assert observed.text_of(observed.load()) == text, "Run `make observe`."
+    assert json.loads(text)
 
 
 def test_every_reason_of_dead_letters_and_stopped_lanes_is_explained() -> None:
-    page = error_reasons.DEAD_LETTERS
-    letters = importlib.import_module("apportion_metering.domain.dead_letters").REASONS
-    assert set(re.findall(r"^\| `(\w+)` \|.*\|.*\|$", page.partition("## Why a lane")[0], re.MULTILINE)) == set(letters)
-    stopped = set(WORD.findall(lane_errors.__doc__ or ""))
-    assert set(re.findall(r"`(\w+)`", page.partition("## Why a lane")[2])) == stopped
-
-
-def _tests() -> list[Path]:
-    places = ("libs/*/tests", "services/*/tests", "tests")
-    files = {file for place in places for file in ROOT.glob(f"{place}/**/*.py")}
-    return sorted(file for file in files if "architecture" not in file.parts)
+    assert set(error_reasons.DEAD_LETTERS) == set(error_reasons.dead_letter_reasons())
+    assert set(error_reasons.STOPS) == error_reasons.stop_reasons()

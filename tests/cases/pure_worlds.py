@@ -19,6 +19,7 @@ from apportion_pricing.domain.rating import ChargeModel
 from apportion_pricing.domain.terms import (
     AssignmentRow,
     EntitlementRow,
+    Override,
     PlanRow,
     PlanSkuRow,
     SkuRow,
@@ -26,7 +27,6 @@ from apportion_pricing.domain.terms import (
     TermsRows,
 )
 from apportion_pricing.domain.tiers import parse_included, parse_price, parse_tiers
-from apportion_pricing.domain.validation import parse_overrides
 from pure_flow import Account, World, id_of
 
 ROOT = Path(__file__).parents[2]
@@ -158,18 +158,26 @@ def _entitlements(scenario: dict[str, Any]) -> list[EntitlementRow]:
     rows = []
     for revision, row in enumerate(scenario["entitlements"], start=1):
         kind, _, name = row["subject"].partition(":")
-        models = {sku: ChargeModel(r["charge_model"]) for sku, r in scenario["plans"][row["plan"]]["skus"].items()}
         rows.append(
             EntitlementRow(
                 SubjectKind(kind),
                 id_of(name),
                 id_of(row["plan"]),
-                parse_overrides(row["overrides"], models),
+                {sku: _override(values) for sku, values in row["overrides"].items()},
                 parse_time(row["effective_at"]),
                 revision,
             )
         )
     return rows
+
+
+def _override(values: dict[str, Any]) -> Override:
+    included, price, tiers = values.get("included_qty"), values.get("overage_price"), values.get("tiers")
+    return Override(
+        None if included is None else parse_included(included),
+        None if price is None else parse_price(price),
+        None if tiers is None else parse_tiers(tiers),
+    )
 
 
 def _mapping(number: int, org: str, account: str, row: dict[str, Any], effective_at: str) -> MappingRow:

@@ -1,1 +1,11 @@
 """What the identity service's tests share: with this file here, those in domain/ can import the helpers beside it."""
+
+from __future__ import annotations
+
+from apportion_dev.testing import observed
+from apportion_identity.domain.mail.types import DkimFinding, Judgement, Refusal
+
+# Why mails prove nothing is decided by pure rules, most of which are tested without an RPC around them.
+observed.watch(Refusal, lambda refusal: [refusal.reason])
+observed.watch(DkimFinding, lambda finding: [finding.reason])
+observed.watch(Judgement, lambda judgement: [judgement.refusal.reason] if judgement.refusal else [])

@@ -98,7 +98,9 @@ async def identity(
             "CLAIM_MAIL_DOMAIN": "claims.apportion.dev",
             "ORGS_ADDRESS": "localhost:1",
         }
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", "apportion_identity", "serve", env=environ)
+        command = (sys.executable, "-m", "apportion_identity", "serve")
+        with (tmp_path / "identity.log").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(*command, env=environ, stdout=log)
         credentials = grpc.ssl_channel_credentials(ca.certificate_file.read_bytes())
         async with grpc.aio.secure_channel(f"localhost:{port.port}", credentials) as channel:
             try:

@@ -7,9 +7,14 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import pytest
 import pytest_asyncio
 from apportion_dev.local.nats import LocalNats
+from apportion_dev.testing import observed
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
+from apportion_metering.app.ports import NewDeadLetter
 from metering_harness import Desk, Metering, metering_on, start_nats
+
+# Tests of the writer look at the rows that it stores, not at an RPC's list of them.
+observed.watch(NewDeadLetter, lambda letter: [letter.reason])
 
 
 @pytest_asyncio.fixture

@@ -21,6 +21,7 @@ from apportion_common.errors import (
     Unavailable,
 )
 from apportion_dev.testing.plugin import MakeServiceDatabase
+from apportion_pricing.domain.tiers import MAX_TIERS
 from apportion_pricing.settings import Settings
 from google.type.money_pb2 import Money
 from pricing_support import (
@@ -41,6 +42,7 @@ from pricing_support import (
     text_of,
 )
 
+LADDER_TOO_LONG = [(str(number), "1") for number in range(1, MAX_TIERS + 2)]
 PLAN, ACCOUNT, ORG = pb.VALUE_SOURCE_PLAN, pb.VALUE_SOURCE_BILLING_ACCOUNT, pb.VALUE_SOURCE_ORG
 
 
@@ -122,11 +124,16 @@ async def test_a_refused_change_uses_no_revision_and_leaves_no_audit_entry(shop:
         ([per_unit("OBJ-KM", "-0.01")], "PRICE_NEGATIVE", "rows[0].overage_price"),
         ([per_unit("OBJ-KM", "NaN")], "PRICE_MALFORMED", "rows[0].overage_price"),
         ([per_unit("OBJ-KM", "0.0000000000001")], "PRICE_TOO_PRECISE", "rows[0].overage_price"),
+        ([per_unit("OBJ-KM", "1e18")], "PRICE_OUT_OF_RANGE", "rows[0].overage_price"),
+        ([per_unit("OBJ-KM", "1", "many")], "QUANTITY_MALFORMED", "rows[0].included_qty"),
+        ([per_unit("OBJ-KM", "1", "0.0000000001")], "QUANTITY_TOO_PRECISE", "rows[0].included_qty"),
         ([per_unit("OBJ-KM", "1", "-1")], "INCLUDED_NEGATIVE", "rows[0].included_qty"),
         ([per_unit("OBJ-KM", "1", "1e400")], "QUANTITY_OUT_OF_RANGE", "rows[0].included_qty"),
         ([graduated("OBJ-KM", "1", ("20", "1"), ("10", "1"))], "TIERS_UNSORTED", "rows[0].tiers"),
         ([graduated("OBJ-KM", "1", ("10", "1"), ("10", "2"))], "TIERS_DUPLICATE", "rows[0].tiers"),
         ([graduated("OBJ-KM", "1", ("10", "-1"))], "PRICE_NEGATIVE", "rows[0].tiers"),
+        ([graduated("OBJ-KM", "1", ("0", "1"))], "TIERS_THRESHOLD_NOT_POSITIVE", "rows[0].tiers"),
+        ([graduated("OBJ-KM", "1", *LADDER_TOO_LONG)], "TIERS_TOO_MANY", "rows[0].tiers"),
     ],
 )
 async def test_a_plan_with_rows_that_cannot_be_is_refused(
@@ -187,6 +194,24 @@ async def test_a_plan_with_a_base_price_and_a_drawn_id_is_read_back(shop: World)
     with pytest.raises(InvalidArgument) as refused:
         await shop.rpc.CreatePlan(request, None)
     assert refused.value.reason == "BASE_PRICE_CURRENCY_DIFFERS"
+
+
+@pytest.mark.parametrize(
+    ("price", "reason"),
+    [
+        (Money(currency_code="AUD", units=1, nanos=-1), "MONEY_MALFORMED"),
+        (Money(currency_code="AUD", nanos=1_000_000_000), "MONEY_MALFORMED"),
+        (Money(currency_code="AUD", units=10**18), "AMOUNT_OUT_OF_RANGE"),
+        (Money(currency_code="AUX", units=1), "CURRENCY_UNKNOWN"),
+    ],
+)
+async def test_a_base_price_that_is_no_amount_of_money_is_refused(shop: World, price: Money, reason: str) -> None:
+    request = pb.CreatePlanRequest(
+        name="base", currency="AUD", base_price=price, effective_at=at(JANUARY), request_id=request_id()
+    )
+    with pytest.raises((InvalidArgument, OutOfRange)) as refused:
+        await shop.rpc.CreatePlan(request, None)
+    assert (refused.value.reason, refused.value.field) == (reason, "base_price")
 
 
 async def test_prices_change_within_a_period_and_everything_else_at_its_start(shop: World) -> None:

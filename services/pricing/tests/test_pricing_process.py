@@ -102,9 +102,9 @@ class House:
     @asynccontextmanager
     async def pricing(self) -> AsyncIterator[Any]:
         """Pricing while it runs, and its stub; it must drain at the end."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "apportion_pricing", "serve", env={**os.environ, **self.environ}
-        )
+        command = (sys.executable, "-m", "apportion_pricing", "serve")
+        with (self.folder / "pricing.log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(*command, env={**os.environ, **self.environ}, stdout=log)
         credentials = grpc.ssl_channel_credentials(self.authority)
         try:
             async with grpc.aio.secure_channel(self.pricing_address, credentials) as channel:

@@ -27,10 +27,11 @@ async def _row(database: Database, lane: int) -> dict[str, object]:
     async with database.read() as connection:
         row = (
             await connection.execute(
-                text("SELECT pos, stopped_reason FROM lane WHERE role = 'toy' AND lane = :lane"), {"lane": lane}
+                text("SELECT pos, out_pos, stopped_reason FROM lane WHERE role = 'toy' AND lane = :lane"),
+                {"lane": lane},
             )
         ).one_or_none()
-        return {"pos": None, "stopped_reason": None} if row is None else dict(row._mapping)
+        return {"pos": None, "out_pos": None, "stopped_reason": None} if row is None else dict(row._mapping)
 
 
 async def test_a_lane_keeps_the_order_of_its_stream_and_gives_places_without_gaps(
@@ -264,6 +265,27 @@ async def test_a_stream_that_was_made_anew_stops_the_lane(lanes: Database, nats_
 
         async def stopped() -> bool:
             return (await _row(lanes, 0))["stopped_reason"] == "STREAM_REWOUND"
+
+        await toys.until(stopped)
+    assert await toys.applied(lanes, 0) == [1]
+
+
+async def test_an_output_stream_that_ends_before_what_was_published_stops_the_lane(
+    lanes: Database, nats_connection: Client
+) -> None:
+    async with toys.running(toys.runner(lanes, nats_connection, toys.ToyProcessor(), lanes=1)):
+        await toys.send(nats_connection, 0, [1])
+
+        async def marked() -> bool:
+            return (await _row(lanes, 0))["out_pos"] == 1
+
+        await toys.until(marked)
+    assert await toys.published(nats_connection, 0) == [(1, [1])]
+    await nats_connection.jetstream().purge_stream("TOY_OUT")
+    async with toys.running(toys.runner(lanes, nats_connection, toys.ToyProcessor(), lanes=1)):
+
+        async def stopped() -> bool:
+            return (await _row(lanes, 0))["stopped_reason"] == "OUTPUT_REWOUND"
 
         await toys.until(stopped)
     assert await toys.applied(lanes, 0) == [1]

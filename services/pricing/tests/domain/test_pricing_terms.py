@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from apportion_pricing.domain.periods import parse_period
+from apportion_pricing.domain.periods import period_of
 from apportion_pricing.domain.rating import ChargeModel, Refusal
 from apportion_pricing.domain.terms import (
     AssignmentRow,
@@ -29,7 +29,7 @@ from hypothesis import strategies as st
 
 ORG, ACCOUNT, OTHER, PLAN, PLAN_B = (bytes([n]) * 16 for n in range(1, 6))
 SKU = "ACT-SMS"
-MONTH = parse_period("2013-01")
+MONTH = period_of(1_356_998_400_000_000)  # January 2013
 START = MONTH.start_us
 LADDER = Tiers((10, 20), (7, 6))
 

@@ -49,7 +49,7 @@ class Digests:
         self._reader = reader
 
     async def digest(self, scope: Scope) -> LedgerDigest:
-        """Both digests: SHA-256 over the lines' hashes by charge id, as `domain.digest.digest_of_lines` does.
+        """Return both digests: SHA-256 over the lines' hashes in the order of the charge ids, and the coarse one.
 
         It streams, so that its memory does not grow with the lines. Raises ResourceExhausted TOO_MANY_LINES.
         """

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 from typing import Final
 
-from apportion_common.errors import InvalidArgument, OutOfRange
+from apportion_common.errors import OutOfRange
 
 DAY_US: Final = 86_400_000_000
 FIRST_YEAR: Final = 2000
@@ -17,7 +16,6 @@ LAST_YEAR: Final = 2100
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _FIRST_DAY: Final = date(FIRST_YEAR, 1, 1).toordinal() - _EPOCH_DAY
 _END_DAY: Final = date(LAST_YEAR + 1, 1, 1).toordinal() - _EPOCH_DAY
-_KEY: Final = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +35,6 @@ class Period:
 def period_of(at_us: int) -> Period:
     """The period that the instant falls in. OutOfRange TIME_OUT_OF_RANGE outside the years 2000 to 2100."""
     return _period_of_day(at_us // DAY_US)
-
-
-def parse_period(key: str) -> Period:
-    """The period named `YYYY-MM`. InvalidArgument PERIOD_MALFORMED, OutOfRange TIME_OUT_OF_RANGE."""
-    match = _KEY.fullmatch(key)
-    if match is None:
-        raise InvalidArgument("PERIOD_MALFORMED", f"{key[:16]!r} is not a month such as '2013-01'.")
-    year, month = int(match[1]), int(match[2])
-    if not FIRST_YEAR <= year <= LAST_YEAR:
-        raise _out_of_range()
-    return _period_of_day(date(year, month, 1).toordinal() - _EPOCH_DAY)
 
 
 def is_period_start(at_us: int) -> bool:
