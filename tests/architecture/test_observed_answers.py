@@ -18,7 +18,7 @@ FACTS = {
     ("data", "/apportion.metering.v1.MeteringService/ListDeadLetters", "UNKNOWN_ORG"),
     ("raised", "apportion_orgs.errors", "ORG_NOT_FOUND"),
     ("raised", "apportion_common.grpc.status", "ORG_EXISTS"),
-    ("stopped", "POS_GAP"),
+    ("stopped", "BATCH_SEQ_GAP"),
 }
 
 
@@ -32,7 +32,7 @@ def test_evidence_becomes_what_was_seen_of_rpcs_and_reasons_and_is_read_back_as_
     assert "ORG_EXISTS" not in seen.reasons, "an answer of another service that is read is not raised here"
     assert seen.carried("UNKNOWN_ORG", "metering")
     assert not seen.carried("UNKNOWN_ORG", "identity")
-    assert seen.seen_as("POS_GAP", ["stopped"])
+    assert seen.seen_as("BATCH_SEQ_GAP", ["stopped"])
 
     monkeypatch.setattr(observed, "FILE", tmp_path / "observed.json")
     observed.FILE.write_text(observed.text_of(seen), encoding="utf-8")
@@ -42,9 +42,9 @@ def test_evidence_becomes_what_was_seen_of_rpcs_and_reasons_and_is_read_back_as_
 def test_what_is_no_longer_there_is_forgotten() -> None:
     seen = Observed()
     seen.add(FACTS, {})
-    seen.keep(["orgs GetOrg"], ["POS_GAP"])
+    seen.keep(["orgs GetOrg"], ["BATCH_SEQ_GAP"])
     assert seen.rpcs["orgs GetOrg"].wire == {"OK": set(), "NOT_FOUND": set()}
-    assert set(seen.reasons) == {"POS_GAP"}
+    assert set(seen.reasons) == {"BATCH_SEQ_GAP"}
 
 
 def test_a_whole_run_that_saw_too_little_or_too_much_fails_and_says_what(

@@ -72,7 +72,7 @@ def test_logs_tell_what_a_process_answered_and_stand_ins_and_torn_lines_do_not_c
         json.dumps(rpc),
         json.dumps(rpc | {"code": "INVALID_ARGUMENT", "reason": "BATCH_EMPTY"}),
         json.dumps(rpc | {"service": "a stand-in of orgs", "code": "INTERNAL"}),
-        json.dumps({"event": "lane.stopped", "reason": "POS_GAP", "service": "pricing"}),
+        json.dumps({"event": "lane.stopped", "reason": "BATCH_SEQ_GAP", "service": "pricing"}),
         json.dumps({"event": "readiness", "ready": True}),
         "no JSON at all",
         json.dumps(rpc)[:-10],
@@ -81,18 +81,18 @@ def test_logs_tell_what_a_process_answered_and_stand_ins_and_torn_lines_do_not_c
     assert set(observed.facts_of_logs([tmp_path / "metering.log"])) == {
         ("wire", INGEST, "OK", ""),
         ("wire", INGEST, "INVALID_ARGUMENT", "BATCH_EMPTY"),
-        ("stopped", "POS_GAP"),
+        ("stopped", "BATCH_SEQ_GAP"),
     }
 
 
 def test_evidence_grows_and_is_written_in_one_order(tmp_path: Path) -> None:
     file = tmp_path / "main.json"
-    observed.add_evidence(file, {("stopped", "POS_GAP"), ("raised", "apportion_common.ids", "ID_MALFORMED")})
-    observed.add_evidence(file, {("stopped", "OUTPUT_REWOUND"), ("stopped", "POS_GAP")})
+    observed.add_evidence(file, {("stopped", "BATCH_SEQ_GAP"), ("raised", "apportion_common.ids", "ID_MALFORMED")})
+    observed.add_evidence(file, {("stopped", "OUTPUT_REWOUND"), ("stopped", "BATCH_SEQ_GAP")})
     expected = [
         ["raised", "apportion_common.ids", "ID_MALFORMED"],
         ["stopped", "OUTPUT_REWOUND"],
-        ["stopped", "POS_GAP"],
+        ["stopped", "BATCH_SEQ_GAP"],
     ]
     assert json.loads(file.read_text(encoding="utf-8")) == expected
 
