@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from apportion_common.decimals import PERCENT_PLACES, format_fixed, format_scaled, from_scaled
 from apportion_common.money import MINOR_UNITS, format_minor
-from apportion_ledger.domain.digest import digest_of_lines
 from apportion_metering.domain.intake import CheckedEvent
+from ledger_digest import digest_of_lines
 from pure_flow import Flow, Line, Statement, World, checked, digest_pairs, invoices, read_events, statements
 from pure_worlds import FLIGHTS, HARD_MONTH, flights_world, hard_month_world, load
 

@@ -1,4 +1,4 @@
-"""Digests, differences, trial balance, invariants, horizons and sums."""
+"""Digests, differences, trial balance, invariants, watermarks and sums."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavaila
 from apportion_common.ids import LANES
 from apportion_common.protos import pack_int
 from apportion_dev.testing.plugin import MakeServiceDatabase
-from apportion_ledger.app import digest as digest_module
+from apportion_ledger.app import digests as digests_module
 from apportion_ledger.app import lines as lines_module
 from apportion_ledger.app import watermarks as watermark_module
-from apportion_ledger.domain.digest import digest_of_lines
-from ledger_case import CONTEXT, UNIT, LedgerCase, make_case, scaled, timestamp
+from ledger_digest import digest_of_lines
+from ledger_harness import CONTEXT, UNIT, LedgerHarness, make_harness, scaled, timestamp
 
 ORGS = [UUID(int=number) for number in range(1, 6)]
 PARTNER = UUID(int=77)
 
 
-async def terms(ledger: LedgerCase, partner: UUID = PARTNER) -> None:
+async def terms(ledger: LedgerHarness, partner: UUID = PARTNER) -> None:
     """A partner of a fixed id for two of the orgs."""
     request = pb.CreatePartnerRequest(
         partner_id=str(partner), name="P", payout_currency="AUD", tier="gold",
@@ -38,7 +38,7 @@ async def terms(ledger: LedgerCase, partner: UUID = PARTNER) -> None:
             await ledger.por(partner, org=org)
 
 
-def charges_of(ledger: LedgerCase, count: int = 120) -> list[pricing_lane_pb2.RatedCharge]:
+def charges_of(ledger: LedgerHarness, count: int = 120) -> list[pricing_lane_pb2.RatedCharge]:
     """The same charges for every ledger."""
     drawn = random.Random(3)
     ledger.account = ledger.mapping = UUID(int=42)
@@ -54,7 +54,7 @@ def charges_of(ledger: LedgerCase, count: int = 120) -> list[pricing_lane_pb2.Ra
     ]
 
 
-async def digest(ledger: LedgerCase, **scope: str) -> pb.GetDigestResponse:
+async def digest(ledger: LedgerHarness, **scope: str) -> pb.GetDigestResponse:
     """The digest of a scope."""
     response: pb.GetDigestResponse = await ledger.rpc.GetDigest(
         pb.GetDigestRequest(scope=pb.DigestScope(**scope)), CONTEXT
@@ -62,13 +62,13 @@ async def digest(ledger: LedgerCase, **scope: str) -> pb.GetDigestResponse:
     return response
 
 
-async def listed(ledger: LedgerCase) -> list[pb.LineDigest]:
+async def listed(ledger: LedgerHarness) -> list[pb.LineDigest]:
     """All line digests."""
     pages = ledger.rpc.ListLineDigests(pb.ListLineDigestsRequest(), CONTEXT)
     return [row async for page in pages for row in page.digests]
 
 
-async def diff(ledger: LedgerCase, theirs: list[pb.LineDigest], **scope: str) -> pb.DiffDigestResponse:
+async def diff(ledger: LedgerHarness, theirs: list[pb.LineDigest], **scope: str) -> pb.DiffDigestResponse:
     """What differs from other digests."""
 
     async def stream() -> AsyncIterator[pb.DiffDigestRequest]:
@@ -83,7 +83,7 @@ async def diff(ledger: LedgerCase, theirs: list[pb.LineDigest], **scope: str) ->
 async def test_the_digest_does_not_depend_on_batches_lanes_or_order(service_database: MakeServiceDatabase) -> None:
     digests = []
     for size, seed in ((120, 0), (1, 1), (7, 2)):
-        ledger = make_case(service_database("ledger"))
+        ledger = make_harness(service_database("ledger"))
         await terms(ledger)
         charges = charges_of(ledger)
         if seed:
@@ -103,7 +103,7 @@ async def test_the_digest_does_not_depend_on_batches_lanes_or_order(service_data
 async def test_one_change_gives_another_digest_and_the_difference_names_the_line(
     service_database: MakeServiceDatabase, what: str
 ) -> None:
-    ours, theirs = make_case(service_database("ledger")), make_case(service_database("ledger"))
+    ours, theirs = make_harness(service_database("ledger")), make_harness(service_database("ledger"))
     for ledger in (ours, theirs):
         await terms(ledger)
     await terms(theirs, UUID(int=78))
@@ -139,13 +139,13 @@ async def test_one_change_gives_another_digest_and_the_difference_names_the_line
     assert same_gross == (what in ("quantity", "project", "partner"))
 
 
-async def test_a_ledger_does_not_differ_from_itself(ledger: LedgerCase) -> None:
+async def test_a_ledger_does_not_differ_from_itself(ledger: LedgerHarness) -> None:
     await ledger.charged(*charges_of(ledger))
     found = await diff(ledger, list(reversed(await listed(ledger))))
     assert (found.difference_count, len(found.differences)) == (0, 0)
 
 
-async def test_a_comparison_begins_with_its_scope(ledger: LedgerCase) -> None:
+async def test_a_comparison_begins_with_its_scope(ledger: LedgerHarness) -> None:
     async def stream() -> AsyncIterator[pb.DiffDigestRequest]:
         yield pb.DiffDigestRequest()
 
@@ -160,7 +160,7 @@ async def test_a_comparison_begins_with_its_scope(ledger: LedgerCase) -> None:
 
 
 async def test_reports_over_more_than_one_answer_can_hold_are_refused(
-    ledger: LedgerCase, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ledger.charged(*charges_of(ledger, 12))
     theirs = await listed(ledger)
@@ -182,22 +182,22 @@ async def test_reports_over_more_than_one_answer_can_hold_are_refused(
         return found
 
     for module, name, count in (
-        (digest_module, "COARSE_KEYS_MAX", gross),
-        (digest_module, "DIGEST_LINES_MAX", len(theirs)),
+        (digests_module, "COARSE_KEYS_MAX", gross),
+        (digests_module, "DIGEST_LINES_MAX", len(theirs)),
         (lines_module, "SUMMARY_KEYS_MAX", sums),
     ):
         monkeypatch.setattr(module, name, count)
     assert await rejections() == []
     for module, name, count in (
-        (digest_module, "COARSE_KEYS_MAX", gross - 1),
-        (digest_module, "DIGEST_LINES_MAX", len(theirs) - 1),
+        (digests_module, "COARSE_KEYS_MAX", gross - 1),
+        (digests_module, "DIGEST_LINES_MAX", len(theirs) - 1),
         (lines_module, "SUMMARY_KEYS_MAX", sums - 1),
     ):
         monkeypatch.setattr(module, name, count)
     assert await rejections() == ["TOO_MANY_LINES"] * 4
 
 
-async def test_scopes_partition_the_digest(ledger: LedgerCase) -> None:
+async def test_scopes_partition_the_digest(ledger: LedgerHarness) -> None:
     await ledger.charged(*charges_of(ledger))
     whole = await digest(ledger)
     by_org = [await digest(ledger, org_id=str(org)) for org in ORGS]
@@ -211,7 +211,7 @@ async def test_scopes_partition_the_digest(ledger: LedgerCase) -> None:
     assert [row for part in by_org for row in part.gross] == list(whole.gross)
 
 
-async def test_the_trial_balance_is_zero_per_currency_at_every_step(ledger: LedgerCase) -> None:
+async def test_the_trial_balance_is_zero_per_currency_at_every_step(ledger: LedgerHarness) -> None:
     async def balanced() -> dict[tuple[str, str], tuple[int, int]]:
         response = await ledger.rpc.GetTrialBalance(pb.GetTrialBalanceRequest(), CONTEXT)
         assert response.balanced
@@ -276,7 +276,7 @@ BREACHES = {
 
 
 @pytest.mark.parametrize("name", BREACHES)
-async def test_check_ledger_names_a_planted_breach(ledger: LedgerCase, name: str) -> None:
+async def test_check_ledger_names_a_planted_breach(ledger: LedgerHarness, name: str) -> None:
     await ledger.credited("10")
     charge = ledger.charge("60")
     await ledger.charged(ledger.charge("3"), charge, ledger.charge("4"))
@@ -286,13 +286,13 @@ async def test_check_ledger_names_a_planted_breach(ledger: LedgerCase, name: str
     tables = ledger.as_owner("SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal")
     ledger.as_owner(
         *(f"ALTER TABLE {table} DISABLE TRIGGER USER" for (table,) in tables),
-        BREACHES[name].format(entry_seq=charge.entry_seq),
+        BREACHES[name].format(seq=charge.entry_seq),
     )
     found = await ledger.breaches()
     assert found[name]
 
 
-async def test_a_watermark_waits_for_a_transaction_in_progress(ledger: LedgerCase) -> None:
+async def test_a_watermark_waits_for_a_transaction_in_progress(ledger: LedgerHarness) -> None:
     request = pb.FixWatermarkRequest(period="2013-01")
     async with ledger.made.owner_engine.connect() as other:
         await other.exec_driver_sql("SELECT pg_current_xact_id()")
@@ -310,7 +310,7 @@ async def test_a_watermark_waits_for_a_transaction_in_progress(ledger: LedgerCas
 
 
 async def test_a_watermark_that_has_to_wait_too_long_is_refused(
-    ledger: LedgerCase, monkeypatch: pytest.MonkeyPatch
+    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watermark_module, "_POLLS", 3)
     async with ledger.made.owner_engine.connect() as other:
@@ -320,7 +320,7 @@ async def test_a_watermark_that_has_to_wait_too_long_is_refused(
         assert busy.value.reason == "WATERMARK_BUSY"
 
 
-async def test_a_period_is_closed_when_every_lane_has_closed_it_for_all(ledger: LedgerCase) -> None:
+async def test_a_period_is_closed_when_every_lane_has_closed_it_for_all(ledger: LedgerHarness) -> None:
     request = pb.FixWatermarkRequest(period="2013-01")
     close = common_lane_pb2.PeriodClose(period="2013-01")
     single = common_lane_pb2.PeriodClose(period="2013-01", org_id=ledger.org.bytes)
@@ -333,7 +333,7 @@ async def test_a_period_is_closed_when_every_lane_has_closed_it_for_all(ledger: 
     assert not (await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-02"), CONTEXT)).period_closed
 
 
-async def test_each_line_is_in_exactly_one_of_an_accounts_invoices(ledger: LedgerCase) -> None:
+async def test_each_line_is_in_exactly_one_of_an_accounts_invoices(ledger: LedgerHarness) -> None:
     until = {"first": timestamp("2013-02-01"), "second": timestamp("2013-03-01")}
 
     async def watermark() -> int:
@@ -360,7 +360,7 @@ async def test_each_line_is_in_exactly_one_of_an_accounts_invoices(ledger: Ledge
     assert await gross(second, "second") == 7 * UNIT
 
 
-async def test_sums_are_by_what_an_invoice_shows(ledger: LedgerCase) -> None:
+async def test_sums_are_by_what_an_invoice_shows(ledger: LedgerHarness) -> None:
     await ledger.credited("10")
     project = uuid4()
     await ledger.charged(
@@ -381,7 +381,7 @@ async def test_sums_are_by_what_an_invoice_shows(ledger: LedgerCase) -> None:
     }
 
 
-async def test_lines_are_listed_by_every_filter_page_by_page(ledger: LedgerCase) -> None:
+async def test_lines_are_listed_by_every_filter_page_by_page(ledger: LedgerHarness) -> None:
     partner = await ledger.credited()
     charges = charges_of(ledger, 30)
     project, mine = uuid4(), ledger.charge("9", at="2013-01-15T00:00:00")

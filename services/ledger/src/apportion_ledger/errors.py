@@ -1,4 +1,4 @@
-"""The refusals of the ledger, each with its reason in one place."""
+"""The rejections of the ledger, each with its reason in one place."""
 
 from __future__ import annotations
 
@@ -80,16 +80,9 @@ def charges_contended() -> Unavailable:
     return Unavailable("CHARGES_CONTENDED", "The same charges are being written elsewhere; try again.", retry_after_s=1)
 
 
-def page_token_malformed() -> InvalidArgument:
-    """A page token that this service did not give."""
-    return InvalidArgument(
-        "PAGE_TOKEN_MALFORMED", "The page token is not one that this service gave.", field="page_token"
-    )
-
-
-def too_many_lines(most: int) -> ResourceExhausted:
+def too_many_lines(limit: int) -> ResourceExhausted:
     """A report over more than it can hold."""
-    return ResourceExhausted("TOO_MANY_LINES", f"One answer covers at most {most} rows; narrow the scope.")
+    return ResourceExhausted("TOO_MANY_LINES", f"One answer covers at most {limit} rows; narrow the scope.")
 
 
 def scope_missing() -> InvalidArgument:
