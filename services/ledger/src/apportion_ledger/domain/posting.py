@@ -42,6 +42,8 @@ BalanceKey = tuple[bytes, str]
 """Partner and currency."""
 DayKey = tuple[bytes, str, int]
 """Partner, currency and day of event time (number of days since 1970)."""
+PartnerLine = tuple[Line, bool]
+"""A line with a partner, and whether the partner's payouts are held."""
 
 
 class Conflict(NamedTuple):
@@ -58,13 +60,6 @@ class BatchOutcome:
     hashes: list[bytes] = field(default_factory=list)
     known_count: int = 0
     conflicts: list[Conflict] = field(default_factory=list)
-
-
-class PartnerLine(NamedTuple):
-    """A line with a partner, and whether the partner's payouts are held."""
-
-    line: Line
-    held: bool
 
 
 @dataclass(slots=True)
@@ -118,6 +113,7 @@ def post(batches: Sequence[ChargeBatch], terms: CommissionTerms, known: dict[byt
     posting = Posting()
     attribute = terms.attribution.attribute
     partners = terms.partners
+    partnered = posting.partnered
     # A NamedTuple's own constructor costs three times as much.
     new_tuple = tuple.__new__
     for origin, charges in batches:
@@ -156,8 +152,7 @@ def post(batches: Sequence[ChargeBatch], terms: CommissionTerms, known: dict[byt
             lines.append(line)
             outcome.hashes.append(content_hash)
             if partner_id:
-                held = found.disputed or partners[partner_id].held
-                posting.partnered.append(new_tuple(PartnerLine, (line, held)))
+                partnered.append((line, found.disputed or partners[partner_id].held))
         posting.outcomes.append(outcome)
         if lines:
             posting.rows.append(LineRows(origin, lines))
