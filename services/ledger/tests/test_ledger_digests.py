@@ -1,25 +1,21 @@
-"""Digests, differences, trial balance, invariants, watermarks and sums."""
+"""Digests and differences of lines, and lists of them."""
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
 import pytest
-from apportion.common.v1 import lane_pb2 as common_lane_pb2
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
-from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
-from apportion_common.ids import LANES
+from apportion_common.errors import InvalidArgument, ResourceExhausted
 from apportion_common.protos import pack_int
 from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_ledger.app import digests as digests_module
 from apportion_ledger.app import lines as lines_module
-from apportion_ledger.app import watermarks as watermark_module
 from ledger_digest import digest_of_lines
-from ledger_harness import CONTEXT, UNIT, LedgerHarness, make_harness, scaled, timestamp
+from ledger_harness import CONTEXT, LedgerHarness, make_harness, scaled, timestamp
 
 ORGS = [UUID(int=number) for number in range(1, 6)]
 PARTNER = UUID(int=77)
@@ -209,176 +205,6 @@ async def test_scopes_partition_the_digest(ledger: LedgerHarness) -> None:
         int.from_bytes(charge.amount, "big", signed=True) for charge in charges_of(ledger)
     )
     assert [row for part in by_org for row in part.gross] == list(whole.gross)
-
-
-async def test_the_trial_balance_is_zero_per_currency_at_every_step(ledger: LedgerHarness) -> None:
-    async def balanced() -> dict[tuple[str, str], tuple[int, int]]:
-        response = await ledger.rpc.GetTrialBalance(pb.GetTrialBalanceRequest(), CONTEXT)
-        assert response.balanced
-        return {
-            (row.account, row.currency): (scaled(row.debit.value), scaled(row.credit.value)) for row in response.rows
-        }
-
-    assert await balanced() == {}
-    await ledger.credited("10")
-    await ledger.charged(ledger.charge("60"), ledger.charge("-2"), ledger.charge("1000", currency="JPY"))
-    await balanced()
-    await ledger.sweep("2013-W01")
-    rows = await balanced()
-    assert rows["receivable", "AUD"] == (60 * UNIT, 2 * UNIT)
-    assert rows["partner_payable", "AUD"] == (scaled("6.2"), scaled("6"))
-    assert rows["cash", "AUD"] == (0, scaled("6"))
-    assert ("cash", "JPY") not in rows
-
-
-BREACHES = {
-    "gross_is_partner_plus_net": """
-        ALTER TABLE ledger_line DROP CONSTRAINT ck_ledger_line_balanced;
-        UPDATE ledger_line SET net = net + 1 WHERE seq = {seq}
-    """,
-    "partner_share_is_rate_of_gross": """
-        UPDATE ledger_line SET net = net - 1, partner_amount = partner_amount + 1 WHERE seq = {seq}
-    """,
-    "content_matches_hash": "UPDATE ledger_line SET quantity = quantity + 1 WHERE seq = {seq}",
-    "every_charge_key_has_one_line": "DELETE FROM ledger_line WHERE seq = {seq}",
-    "every_line_has_its_charge_key": """
-        DELETE FROM ledger_charge_key AS k USING ledger_line AS l WHERE k.charge_id = l.charge_id AND l.seq = {seq}
-    """,
-    "every_line_has_a_known_partner": "UPDATE ledger_line SET partner_id = gen_random_uuid() WHERE seq = {seq}",
-    "balances_equal_lines_and_payouts": "UPDATE partner_balance SET earned = earned + 1",
-    "days_equal_lines_and_payouts": "UPDATE partner_day SET line_count = line_count + 1",
-    "real_time_payouts_follow_their_lines": "UPDATE settlement SET amount = amount + 1 WHERE kind = 'real_time'",
-    "sweeps_equal_their_claims": "UPDATE settlement SET amount = amount + 1 WHERE kind = 'sweep'",
-    "paid_settlements_were_instructed_once": "DELETE FROM payout_instruction",
-    "each_line_is_in_one_sweep_at_most": """
-        INSERT INTO settlement_line (entry_id, settlement_id)
-        SELECT a.entry_id, s.settlement_id FROM settlement_line AS a, settlement AS s WHERE s.kind = 'real_time'
-    """,
-    "swept_lines_are_the_partners_own": """
-        UPDATE ledger_line SET partner_id = NULL, partner_pct = 0, partner_amount = 0, net = amount_gross
-        WHERE seq = {seq}
-    """,
-    "lanes_stand_at_or_after_their_lines": "UPDATE lane SET pos = 0",
-    "receipts_have_no_gaps": """
-        INSERT INTO lane_outbox (role, lane, pos, subject, payload)
-        VALUES ('ledger_poster', 1, 1, 's', ''), ('ledger_poster', 1, 3, 's', '')
-    """,
-    "one_partner_of_record_at_a_time": """
-        ALTER TABLE partner_of_record DROP CONSTRAINT ex_partner_of_record_overlap;
-        INSERT INTO partner_of_record (por_id, subject_type, subject_id, partner_id, start_at)
-        SELECT gen_random_uuid(), subject_type, subject_id, partner_id, start_at FROM partner_of_record
-    """,
-    "postings_sum_to_zero": """
-        ALTER TABLE ledger_line DROP CONSTRAINT ck_ledger_line_balanced;
-        UPDATE ledger_line SET amount_gross = amount_gross + 1 WHERE seq = {seq}
-    """,
-}
-
-
-@pytest.mark.parametrize("name", BREACHES)
-async def test_check_ledger_names_a_planted_breach(ledger: LedgerHarness, name: str) -> None:
-    await ledger.credited("10")
-    charge = ledger.charge("60")
-    await ledger.charged(ledger.charge("3"), charge, ledger.charge("4"))
-    await ledger.sweep("2013-W01")
-    await ledger.parts.payouts.settle_pending()
-    assert not await ledger.breaches()
-    tables = ledger.as_owner("SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger WHERE NOT tgisinternal")
-    ledger.as_owner(
-        *(f"ALTER TABLE {table} DISABLE TRIGGER USER" for (table,) in tables),
-        BREACHES[name].format(seq=charge.entry_seq),
-    )
-    found = await ledger.breaches()
-    assert found[name]
-
-
-async def test_a_watermark_waits_for_a_transaction_in_progress(ledger: LedgerHarness) -> None:
-    request = pb.FixWatermarkRequest(period="2013-01")
-    async with ledger.made.owner_engine.connect() as other:
-        await other.exec_driver_sql("SELECT pg_current_xact_id()")
-        waiting = asyncio.create_task(ledger.rpc.FixWatermark(request, CONTEXT))
-        await ledger.charged(ledger.charge("3"))
-        done, _ = await asyncio.wait({waiting}, timeout=0.3)
-        assert not done
-        await other.commit()
-        fixed = await waiting
-    ((below,),) = ledger.as_owner(f"SELECT posted_xid < '{fixed.watermark}'::xid8 FROM ledger_line")
-    later = ledger.charge("4")
-    await ledger.charged(later)
-    rows = ledger.as_owner(f"SELECT posted_xid < '{fixed.watermark}'::xid8 FROM ledger_line ORDER BY seq")
-    assert rows == [(below,), (False,)]
-
-
-async def test_a_watermark_that_has_to_wait_too_long_is_refused(
-    ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watermark_module, "_POLLS", 3)
-    async with ledger.made.owner_engine.connect() as other:
-        await other.exec_driver_sql("SELECT pg_current_xact_id()")
-        with pytest.raises(Unavailable) as busy:
-            await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-01"), CONTEXT)
-        assert busy.value.reason == "WATERMARK_BUSY"
-
-
-async def test_a_period_is_closed_when_every_lane_has_closed_it_for_all(ledger: LedgerHarness) -> None:
-    request = pb.FixWatermarkRequest(period="2013-01")
-    close = common_lane_pb2.PeriodClose(period="2013-01")
-    single = common_lane_pb2.PeriodClose(period="2013-01", org_id=ledger.org.bytes)
-    await ledger.post(ledger.batch([], lane=0, closes=[close, single]))
-    for lane in range(1, LANES):
-        fixed = await ledger.rpc.FixWatermark(request, CONTEXT)
-        assert (fixed.period_closed, list(fixed.closed_org_ids)) == (False, [str(ledger.org)])
-        await ledger.post(ledger.batch([], lane=lane, closes=[close]))
-    assert (await ledger.rpc.FixWatermark(request, CONTEXT)).period_closed
-    assert not (await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-02"), CONTEXT)).period_closed
-
-
-async def test_each_line_is_in_exactly_one_of_an_accounts_invoices(ledger: LedgerHarness) -> None:
-    until = {"first": timestamp("2013-02-01"), "second": timestamp("2013-03-01")}
-
-    async def watermark() -> int:
-        fixed: int = (await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-01"), CONTEXT)).watermark
-        return fixed
-
-    async def gross(at: int, end: str, previous: int = 0) -> int:
-        request = pb.SummarizeLinesRequest(
-            billing_account_id=str(ledger.account),
-            watermark=at,
-            until=until[end],
-            previous_watermark=previous,
-            previous_until=until["first"] if previous else None,
-        )
-        sums = (await ledger.rpc.SummarizeLines(request, CONTEXT)).sums
-        return sum(scaled(row.gross.value) for row in sums)
-
-    await ledger.charged(ledger.charge("1"), ledger.charge("2", at="2013-02-01T00:00:00"))
-    first = await watermark()
-    await ledger.charged(ledger.charge("4"), ledger.charge("8", account=uuid4()))
-    assert await gross(first, "first") == 1 * UNIT
-    second = await watermark()
-    assert await gross(second, "second", first) == 6 * UNIT
-    assert await gross(second, "second") == 7 * UNIT
-
-
-async def test_sums_are_by_what_an_invoice_shows(ledger: LedgerHarness) -> None:
-    await ledger.credited("10")
-    project = uuid4()
-    await ledger.charged(
-        ledger.charge("1", quantity="2", project=project), ledger.charge("3", project=project), ledger.charge("5")
-    )
-    watermark = (await ledger.rpc.FixWatermark(pb.FixWatermarkRequest(period="2013-01"), CONTEXT)).watermark
-    request = pb.SummarizeLinesRequest(
-        billing_account_id=str(ledger.account), watermark=watermark, until=timestamp("2013-02-01")
-    )
-    sums = (await ledger.rpc.SummarizeLines(request, CONTEXT)).sums
-    found = {
-        row.project_id: (row.line_count, row.quantity.value, row.gross.value, row.partner_amount.value, row.mapping_id)
-        for row in sums
-    }
-    assert found == {
-        str(project): (2, "3", "4", "0.4", str(ledger.mapping)),
-        "": (1, "1", "5", "0.5", str(ledger.mapping)),
-    }
 
 
 async def test_lines_are_listed_by_every_filter_page_by_page(ledger: LedgerHarness) -> None:
