@@ -150,12 +150,12 @@ async def test_a_comparison_begins_with_its_scope(ledger: LedgerHarness) -> None
             yield request
 
     for requests in (stream(), nothing()):
-        with pytest.raises(InvalidArgument) as refused:
+        with pytest.raises(InvalidArgument) as rejected:
             await ledger.rpc.DiffDigest(requests, CONTEXT)
-        assert refused.value.reason == "SCOPE_MISSING"
+        assert rejected.value.reason == "SCOPE_MISSING"
 
 
-async def test_reports_over_more_than_one_answer_can_hold_are_refused(
+async def test_reports_over_more_than_one_answer_can_hold_are_rejected(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await ledger.charged(*charges_of(ledger, 12))
@@ -173,8 +173,8 @@ async def test_reports_over_more_than_one_answer_can_hold_are_refused(
         ):  # fmt: skip
             try:
                 await call
-            except ResourceExhausted as refused:
-                found.append(refused.reason)
+            except ResourceExhausted as rejected:
+                found.append(rejected.reason)
         return found
 
     for module, name, count in (

@@ -100,7 +100,7 @@ async def test_a_settlement_only_goes_from_pending_to_its_end(ledger: LedgerHarn
 
 
 @pytest.mark.parametrize(("gross", "net"), [("10", "9"), ("'NaN'", "'NaN'"), ("'Infinity'", "1"), ("1", "1.000000001")])
-async def test_a_line_that_does_not_balance_is_refused_on_parent_and_partitions(
+async def test_a_line_that_does_not_balance_is_rejected_on_parent_and_partitions(
     ledger: LedgerHarness, gross: str, net: str
 ) -> None:
     await ledger.parts.partitions.ensure()

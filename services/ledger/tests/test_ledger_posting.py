@@ -240,7 +240,7 @@ async def test_charges_from_outside_the_lanes_are_appended_once(ledger: LedgerHa
     assert not await ledger.breaches()
 
 
-async def test_the_same_charges_written_at_once_from_several_places_stand_once(ledger: LedgerHarness) -> None:
+async def test_the_same_charges_written_at_once_from_several_places_are_written_once(ledger: LedgerHarness) -> None:
     await ledger.credited()
     charges = [ledger.charge("60") for _ in range(50)]
     receipts = await asyncio.gather(*(ledger.charged(*charges, lane=lane) for lane in range(6)))
@@ -271,9 +271,9 @@ async def test_charges_that_are_written_elsewhere_at_every_attempt_are_to_be_sen
     poster = Poster(terms, appended, PeriodCloses(PeriodCloseStore()))
     overtaken = replace(ledger, parts=ledger.parts._replace(poster=poster))
     batch = ledger.batch(charges)
-    with pytest.raises(Unavailable) as refused:
+    with pytest.raises(Unavailable) as rejected:
         await overtaken.post(batch)
-    assert (refused.value.reason, refused.value.retry_after_s) == ("CHARGES_CONTENDED", 1)
+    assert (rejected.value.reason, rejected.value.retry_after_s) == ("CHARGES_CONTENDED", 1)
     assert lines.charges == charges[APPEND_ATTEMPTS_MAX:]
     assert ledger.as_owner("SELECT count(*) FROM ledger_line") == [(APPEND_ATTEMPTS_MAX,)]
     (receipt,) = await ledger.post(batch)

@@ -196,10 +196,10 @@ async def test_a_balance_of_zero_has_no_reason_to_be_carried(ledger: LedgerHarne
     assert (result.carried_reason, money(result.paid), result.settlement_id) == ("", 0, "")
 
 
-async def test_a_week_that_is_not_over_or_does_not_exist_is_refused(ledger: LedgerHarness) -> None:
-    with pytest.raises(FailedPrecondition) as refused:
+async def test_a_week_that_is_not_over_or_does_not_exist_is_rejected(ledger: LedgerHarness) -> None:
+    with pytest.raises(FailedPrecondition) as rejected:
         await ledger.sweep("2099-W01")
-    assert refused.value.reason == "WEEK_NOT_CLOSED"
+    assert rejected.value.reason == "WEEK_NOT_CLOSED"
     with pytest.raises(InvalidArgument) as malformed:
         await ledger.sweep("2013-W53")
     assert malformed.value.reason == "WEEK_MALFORMED"

@@ -114,18 +114,18 @@ async def test_an_ended_assignment_ends_at_its_instant_and_another_may_follow(le
     assert (await resolved(ledger, FROM))[0] == ""
     await ledger.por(second, start=FROM)
     assert (await resolved(ledger, FROM))[0] == str(second)
-    with pytest.raises(FailedPrecondition, match="has an end") as refused:
+    with pytest.raises(FailedPrecondition, match="has an end") as rejected:
         await ledger.rpc.EndPartnerOfRecord(
             pb.EndPartnerOfRecordRequest(por_id=por_id, end_at=timestamp(FROM), request_id="again"), CONTEXT
         )
-    assert refused.value.reason == "PARTNER_OF_RECORD_ENDED"
+    assert rejected.value.reason == "PARTNER_OF_RECORD_ENDED"
     versions = ledger.as_owner(
         f"SELECT end_at IS NULL FROM partner_of_record_version WHERE por_id = '{por_id}' ORDER BY revision"
     )
     assert versions == [(True,), (False,)]
 
 
-async def test_overlapping_partners_of_record_of_one_subject_are_refused(ledger: LedgerHarness) -> None:
+async def test_overlapping_partners_of_record_of_one_subject_are_rejected(ledger: LedgerHarness) -> None:
     partner = await ledger.partner()
     await ledger.por(partner, start="2013-01-05T00:00:00", end=FROM)
     for start, end in (
@@ -134,15 +134,15 @@ async def test_overlapping_partners_of_record_of_one_subject_are_refused(ledger:
         ("2013-01-06T00:00:00", "2013-01-07T00:00:00"),
         ("2013-01-01T00:00:00", None),
     ):
-        with pytest.raises(FailedPrecondition) as refused:
+        with pytest.raises(FailedPrecondition) as rejected:
             await ledger.por(partner, start=start, end=end)
-        assert refused.value.reason == "PARTNER_OF_RECORD_OVERLAP"
+        assert rejected.value.reason == "PARTNER_OF_RECORD_OVERLAP"
     await ledger.por(partner, start="2013-01-01T00:00:00", end="2013-01-05T00:00:00")
     await ledger.por(partner, start=FROM)
     await ledger.por(partner, account=ledger.account)
 
 
-async def test_of_overlapping_assignments_made_at_once_one_stands(ledger: LedgerHarness) -> None:
+async def test_of_overlapping_assignments_made_at_once_one_is_kept(ledger: LedgerHarness) -> None:
     partner = await ledger.partner()
 
     async def assign(number: int) -> bool:
@@ -161,7 +161,7 @@ async def test_revisions_are_given_without_gaps_by_writers_at_once(ledger: Ledge
     assert sorted(revisions) == list(range(1, 9))
 
 
-async def test_a_repeated_mutation_gives_the_first_answer_and_another_body_is_refused(ledger: LedgerHarness) -> None:
+async def test_a_repeated_mutation_gives_the_first_answer_and_another_body_is_rejected(ledger: LedgerHarness) -> None:
     request = pb.CreatePartnerRequest(
         name="N", payout_currency="AUD", tier="gold", effective_at=timestamp(FROM), request_id="one"
     )
@@ -169,12 +169,12 @@ async def test_a_repeated_mutation_gives_the_first_answer_and_another_body_is_re
     assert await ledger.rpc.CreatePartner(request, CONTEXT) == first
     assert ledger.as_owner("SELECT count(*) FROM partner") == [(1,)]
     request.name = "M"
-    with pytest.raises(AlreadyExists) as refused:
+    with pytest.raises(AlreadyExists) as rejected:
         await ledger.rpc.CreatePartner(request, CONTEXT)
-    assert refused.value.reason == "REQUEST_ID_REUSED"
+    assert rejected.value.reason == "REQUEST_ID_REUSED"
 
 
-async def test_bad_terms_are_refused_with_their_reasons_and_change_nothing(ledger: LedgerHarness) -> None:
+async def test_bad_terms_are_rejected_with_their_reasons_and_change_nothing(ledger: LedgerHarness) -> None:
     partner = str(await ledger.partner())
     at = timestamp(FROM)
 
@@ -230,9 +230,9 @@ async def test_bad_terms_are_refused_with_their_reasons_and_change_nothing(ledge
     ]
     before = ledger.as_owner("SELECT revision FROM config_head")
     for method, request, kind, reason in cases:
-        with pytest.raises(kind) as refused:
+        with pytest.raises(kind) as rejected:
             await getattr(ledger.rpc, method)(request, CONTEXT)
-        assert refused.value.reason == reason, method
+        assert rejected.value.reason == reason, method
     assert ledger.as_owner("SELECT revision FROM config_head") == before
 
 

@@ -31,7 +31,7 @@ async def test_a_watermark_waits_for_a_transaction_in_progress(ledger: LedgerHar
     assert rows == [(below,), (False,)]
 
 
-async def test_a_watermark_that_has_to_wait_too_long_is_refused(
+async def test_a_watermark_that_has_to_wait_too_long_is_rejected(
     ledger: LedgerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watermark_module, "_POLLS", 3)

@@ -48,9 +48,9 @@ def test_the_first_week_of_2013_begins_in_2012() -> None:
     ],
 )
 def test_what_is_not_a_week_is_malformed(key: str) -> None:
-    with pytest.raises(ApportionError) as refused:
+    with pytest.raises(ApportionError) as rejected:
         parse_week(key)
-    assert refused.value.reason == "WEEK_MALFORMED"
+    assert rejected.value.reason == "WEEK_MALFORMED"
 
 
 def test_only_some_years_have_a_week_53() -> None:

@@ -16,8 +16,6 @@ from apportion_common.money import floor_to_minor, minor_decimals
 
 from apportion_ledger.domain.kinds import PRICED_KINDS
 
-DEFAULT_THRESHOLDS: Final[Mapping[str, str]] = {"AUD": "50"}
-
 
 class PayoutState(StrEnum):
     """Why an amount was paid, or why it waits."""
@@ -46,13 +44,13 @@ _WAITS: Final = {state: Payout(0, state) for state in PayoutState if state is no
 
 
 def parse_thresholds(settings: Mapping[str, str]) -> dict[str, int]:
-    """Return the thresholds by currency from their settings, at 9 places. Empty means the default, AUD 50.
+    """Return the thresholds by currency from their settings, at 9 places.
 
     Raises InvalidArgument CURRENCY_UNKNOWN, THRESHOLD_NOT_POSITIVE, AMOUNT_MALFORMED or AMOUNT_TOO_PRECISE, OutOfRange
     AMOUNT_OUT_OF_RANGE: the service must not start with them.
     """
     thresholds = {}
-    for currency, text in (settings or DEFAULT_THRESHOLDS).items():
+    for currency, text in settings.items():
         minor_decimals(currency)
         thresholds[currency] = parse_scaled(text, AMOUNT)
         if thresholds[currency] <= 0:

@@ -68,7 +68,7 @@ _PAYOUTS: Final = text(
 
 
 class BalanceStore:
-    """The balances, locked and moved."""
+    """Balances of partners, locked and moved."""
 
     async def lock(self, tx: Transaction, keys: Sequence[BalanceKey]) -> dict[BalanceKey, int]:
         """Lock the rows of sorted keys, opening those that are missing, and return their balances.

@@ -69,7 +69,7 @@ class _UuidArrayDumper(Dumper):
     oid = _UUID_ARRAY_OID
 
     def dump(self, obj: _UuidArray) -> Buffer:
-        """The array in PostgreSQL's binary form: one dimension, no nulls."""
+        """Return the array in PostgreSQL's binary form: one dimension, no nulls."""
         count = len(obj) // 16
         head = b"".join(n.to_bytes(4, "big") for n in (1, 0, _UUID_OID, count, 1))
         return head + b"".join(UUID_HEAD + obj[start : start + 16] for start in range(0, len(obj), 16))
@@ -145,7 +145,7 @@ async def _by_ids(tx: Transaction, query: str, ids: Sequence[bytes]) -> list[tup
 
 
 def _packed(rows: Sequence[LineRows], ledger_revision: int) -> Iterator[bytes]:
-    """The rows in COPY's binary form. What a batch has in common is packed once."""
+    """Yield the rows in COPY's binary form. What a batch has in common is packed once."""
     head = _LINES.row_head + UUID_HEAD
     uuid, kind, hash_head = UUID_HEAD, _KIND_USAGE, _HASH_HEAD
     pack_quantity, text_field = _pack_quantity, _pack_text

@@ -48,7 +48,7 @@ class Xid8(UserDefinedType[int]):
     cache_ok = True
 
     def get_col_spec(self, **_: object) -> str:
-        """The type's name in DDL."""
+        """Return the type's name in DDL."""
         return "xid8"
 
 
