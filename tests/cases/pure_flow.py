@@ -16,7 +16,7 @@ from uuid import UUID
 
 from apportion_common.ids import EVENT_NAMESPACE, charge_id, event_id, uuid5_bytes
 from apportion_common.periods import parse_period
-from apportion_ledger.domain.attribution import Attribution, AttributionBook
+from apportion_ledger.domain.attribution import Attribution, AttributionIndex
 from apportion_ledger.domain.digest import line_content, line_hash
 from apportion_ledger.domain.payouts import PayoutState, real_time_payout, sweep_payout
 from apportion_ledger.domain.split import split
@@ -51,7 +51,7 @@ class World:
     orgs: Sequence[str]
     terms: TermsRows
     mappings: Sequence[MappingRow]
-    attribution: AttributionBook
+    attribution: AttributionIndex
     payout_currency: Mapping[bytes, str]
     thresholds: Mapping[str, int]
     accounts: Mapping[str, Account]

@@ -8,10 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from apportion_ledger.domain.attribution import AttributionBook, MatchKind, PartnerTierRow, PorRow, RateRow
-from apportion_ledger.domain.attribution import SubjectKind as PorSubject
+from apportion_common.decimals import PERCENT, parse_scaled
+from apportion_ledger.domain.attribution import AttributionIndex, MatchKind, PartnerTierRow, PorRow, PorSubject, RateRow
 from apportion_ledger.domain.payouts import parse_thresholds
-from apportion_ledger.domain.split import parse_pct
 from apportion_metering.domain.times import parse_time
 from apportion_orgs.domain.allocation import Allocation, check_percent
 from apportion_orgs.domain.mappings import MappingRow
@@ -74,7 +73,7 @@ def hard_month_world(scenario: dict[str, Any]) -> World:
             _mapping(number, row["org"], row["account"], row, row["effective_at"])
             for number, row in enumerate(scenario["mappings"], start=1)
         ],
-        attribution=AttributionBook(
+        attribution=AttributionIndex(
             [_por(number, row) for number, row in enumerate(scenario["partners_of_record"])],
             [
                 PartnerTierRow(id_of(name), tier["tier"], parse_time(tier["effective_at"]))
@@ -86,7 +85,7 @@ def hard_month_world(scenario: dict[str, Any]) -> World:
                     row["tier"],
                     MatchKind(row["match_kind"]),
                     row["match_value"] or "",
-                    parse_pct(row["pct"]),
+                    parse_scaled(row["pct"], PERCENT),
                     parse_time(row["effective_at"]),
                 )
                 for row in scenario["commission_rates"]
@@ -118,14 +117,14 @@ def flights_world(scenario: dict[str, Any]) -> World:
             _mapping(number, org, scenario["mappings"][org]["account"], scenario["mappings"][org], start)
             for number, org in enumerate(orgs, start=1)
         ],
-        attribution=AttributionBook(
+        attribution=AttributionIndex(
             [
                 _por(number, {**row, "start_at": start, "end_at": None})
                 for number, row in enumerate(scenario["partners_of_record"])
             ],
             [PartnerTierRow(id_of(name), row["tier"], parse_time(start)) for name, row in scenario["partners"].items()],
             [
-                RateRow(row["tier"], MatchKind.SKU, row["sku"], parse_pct(row["pct"]), parse_time(start))
+                RateRow(row["tier"], MatchKind.SKU, row["sku"], parse_scaled(row["pct"], PERCENT), parse_time(start))
                 for row in scenario["commission_rates"]
             ],
         ),

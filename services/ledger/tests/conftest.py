@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from apportion_dev.testing.plugin import MakeServiceDatabase
-from ledger_case import LedgerCase, make_case
+from ledger_harness import LedgerHarness, make_harness
 
 
 @pytest.fixture
-def ledger(service_database: MakeServiceDatabase) -> LedgerCase:
+def ledger(service_database: MakeServiceDatabase) -> LedgerHarness:
     """An empty ledger with the default threshold, AUD 50."""
-    return make_case(service_database("ledger"))
+    return make_harness(service_database("ledger"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import psycopg
 import pytest
-from ledger_case import LedgerCase
+from ledger_harness import LedgerHarness
 from psycopg import errors
 
 IMMUTABLE = (
@@ -31,14 +31,14 @@ VALUES = """
 """
 
 
-async def test_the_services_role_cannot_change_delete_or_truncate_lines(ledger: LedgerCase) -> None:
+async def test_the_services_role_cannot_change_delete_or_truncate_lines(ledger: LedgerHarness) -> None:
     await ledger.charged(ledger.charge("3"))
     for statement in ("UPDATE ledger_line SET net = 0", "DELETE FROM ledger_line", "TRUNCATE ledger_line"):
         with pytest.raises(errors.InsufficientPrivilege):
             ledger.as_app(statement)
 
 
-async def test_the_services_role_reaches_no_partition_directly(ledger: LedgerCase) -> None:
+async def test_the_services_role_reaches_no_partition_directly(ledger: LedgerHarness) -> None:
     await ledger.parts.partitions.ensure()
     (month,) = ledger.as_owner("SELECT 'ledger_line_' || to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMM')")[0]
     for partition in (month, "ledger_line_default"):
@@ -48,7 +48,7 @@ async def test_the_services_role_reaches_no_partition_directly(ledger: LedgerCas
 
 
 @pytest.mark.parametrize("where", ["parent", "month", "default"])
-async def test_the_owner_cannot_change_delete_or_truncate_lines_either(ledger: LedgerCase, where: str) -> None:
+async def test_the_owner_cannot_change_delete_or_truncate_lines_either(ledger: LedgerHarness, where: str) -> None:
     if where == "month":
         await ledger.parts.partitions.ensure()
     await ledger.charged(ledger.charge("3"))
@@ -61,7 +61,7 @@ async def test_the_owner_cannot_change_delete_or_truncate_lines_either(ledger: L
     assert ledger.as_owner("SELECT sku FROM ledger_line") == [("ACT-SMS",)]
 
 
-async def test_the_triggers_of_every_partition_also_fire_in_replica_sessions(ledger: LedgerCase) -> None:
+async def test_the_triggers_of_every_partition_also_fire_in_replica_sessions(ledger: LedgerHarness) -> None:
     await ledger.parts.partitions.ensure()
     rows = ledger.as_owner(
         "SELECT c.relname, array_agg(t.tgenabled::text ORDER BY t.tgname) FROM pg_class AS c"
@@ -73,7 +73,7 @@ async def test_the_triggers_of_every_partition_also_fire_in_replica_sessions(led
 
 
 @pytest.mark.parametrize("table", IMMUTABLE)
-async def test_every_append_only_table_refuses_its_owner(ledger: LedgerCase, table: str) -> None:
+async def test_every_append_only_table_refuses_its_owner(ledger: LedgerHarness, table: str) -> None:
     with pytest.raises(errors.RestrictViolation):
         ledger.as_owner(f"TRUNCATE {table} CASCADE")
     (column,) = ledger.as_owner(
@@ -85,7 +85,7 @@ async def test_every_append_only_table_refuses_its_owner(ledger: LedgerCase, tab
         ledger.as_app(f"DELETE FROM {table}")
 
 
-async def test_a_settlement_only_goes_from_pending_to_its_end(ledger: LedgerCase) -> None:
+async def test_a_settlement_only_goes_from_pending_to_its_end(ledger: LedgerHarness) -> None:
     await ledger.credited()
     await ledger.charged(ledger.charge("60"))
     for change in ("amount = 7", "partner_id = gen_random_uuid()", "idempotency_key = 'x'"):
@@ -100,8 +100,8 @@ async def test_a_settlement_only_goes_from_pending_to_its_end(ledger: LedgerCase
 
 
 @pytest.mark.parametrize(("gross", "net"), [("10", "9"), ("'NaN'", "'NaN'"), ("'Infinity'", "1"), ("1", "1.000000001")])
-async def test_a_line_that_does_not_balance_is_refused_on_parent_and_partitions(
-    ledger: LedgerCase, gross: str, net: str
+async def test_a_line_that_does_not_balance_is_rejected_on_parent_and_partitions(
+    ledger: LedgerHarness, gross: str, net: str
 ) -> None:
     await ledger.parts.partitions.ensure()
     rejections: tuple[type[psycopg.Error], ...] = (errors.CheckViolation, errors.NumericValueOutOfRange)
@@ -110,12 +110,12 @@ async def test_a_line_that_does_not_balance_is_refused_on_parent_and_partitions(
             ledger.as_owner(f"INSERT INTO {table} {VALUES.format(gross=gross, net=net)}")
 
 
-async def test_lines_land_in_their_month_and_without_one_in_the_default(ledger: LedgerCase) -> None:
+async def test_lines_land_in_their_month_and_without_one_in_the_default(ledger: LedgerHarness) -> None:
     await ledger.charged(ledger.charge("1"))
     assert ledger.as_owner("SELECT tableoid::regclass::text FROM ledger_line") == [("ledger_line_default",)]
 
 
-async def test_months_are_kept_ahead_and_adding_them_again_changes_nothing(ledger: LedgerCase) -> None:
+async def test_months_are_kept_ahead_and_adding_them_again_changes_nothing(ledger: LedgerHarness) -> None:
     await ledger.parts.partitions.ensure()
     query = "SELECT count(*) FROM pg_inherits WHERE inhparent = 'ledger_line'::regclass"
     assert ledger.as_owner(query) == [(5,)]

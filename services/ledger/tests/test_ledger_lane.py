@@ -19,19 +19,19 @@ from apportion_ledger.app.payouts import AFTER_INSTRUCTION
 from apportion_ledger.consumers.poster import OUTPUT, ROLE, SOURCE, poster_runner
 from apportion_ledger.flags import FLAGS
 from apportion_ledger.wiring import SERVICE_NAME, build
-from ledger_case import LedgerCase, settings_of
+from ledger_harness import LedgerHarness, settings_of
 from nats.aio.client import Client
 
 PATIENCE_S = 60
 POLL_S = 0.05
 CLOSED_S = 1.5
-"""Longer than a payout worker and a lane runner wait between two looks."""
+"""Longer than a payout job and a lane runner wait between two looks."""
 
 pytestmark = pytest.mark.usefixtures("streams")
 
 
 @contextlib.asynccontextmanager
-async def poster(ledger: LedgerCase, client: Client, worker_id: str = "worker") -> AsyncIterator[None]:
+async def poster(ledger: LedgerHarness, client: Client, worker_id: str = "worker") -> AsyncIterator[None]:
     """Run the poster's lanes meanwhile."""
     stop = asyncio.Event()
     runner = poster_runner(
@@ -72,7 +72,7 @@ async def receipts(client: Client, count: int) -> list[lane_pb2.PostedBatch]:
     return [lane_pb2.PostedBatch.FromString(message.data or b"") for message in found]
 
 
-async def test_rated_batches_become_lines_and_receipts_in_order(ledger: LedgerCase, nats_connection: Client) -> None:
+async def test_rated_batches_become_lines_and_receipts_in_order(ledger: LedgerHarness, nats_connection: Client) -> None:
     await ledger.credited()
     batches = [ledger.batch([ledger.charge("60"), ledger.charge("1")], lane=lane) for lane in (4, 9, 4, 4, 9)]
     batches.append(ledger.batch([], lane=9))
@@ -86,7 +86,7 @@ async def test_rated_batches_become_lines_and_receipts_in_order(ledger: LedgerCa
     assert not await ledger.breaches()
 
 
-async def test_batches_that_come_again_are_written_once(ledger: LedgerCase, nats_connection: Client) -> None:
+async def test_batches_that_come_again_are_written_once(ledger: LedgerHarness, nats_connection: Client) -> None:
     await ledger.credited()
     batches = [ledger.batch([ledger.charge("60")], lane=4) for _ in range(3)]
     await publish(nats_connection, [batches[0], batches[1], batches[0], batches[1], batches[2]])
@@ -97,7 +97,7 @@ async def test_batches_that_come_again_are_written_once(ledger: LedgerCase, nats
     assert not await ledger.breaches()
 
 
-async def test_a_missing_batch_stops_the_lane_and_says_so(ledger: LedgerCase, nats_connection: Client) -> None:
+async def test_a_missing_batch_stops_the_lane_and_says_so(ledger: LedgerHarness, nats_connection: Client) -> None:
     batches = [ledger.batch([ledger.charge("1")], lane=4) for _ in range(3)]
     await publish(nats_connection, [batches[0], batches[2]])
     query = "SELECT pos, stopped_reason FROM lane WHERE role = 'ledger_poster' AND lane = 4"
@@ -107,7 +107,7 @@ async def test_a_missing_batch_stops_the_lane_and_says_so(ledger: LedgerCase, na
 
 
 async def test_a_charge_that_cannot_be_written_does_not_hold_up_its_lane(
-    ledger: LedgerCase, nats_connection: Client
+    ledger: LedgerHarness, nats_connection: Client
 ) -> None:
     bad = ledger.charge("1")
     bad.currency = "a$d"
@@ -125,7 +125,7 @@ async def test_a_charge_that_cannot_be_written_does_not_hold_up_its_lane(
 
 
 async def test_two_workers_share_the_lanes_and_write_every_line_once(
-    ledger: LedgerCase, nats_connection: Client
+    ledger: LedgerHarness, nats_connection: Client
 ) -> None:
     await ledger.credited()
     batches = [
@@ -140,7 +140,7 @@ async def test_two_workers_share_the_lanes_and_write_every_line_once(
 
 
 async def test_the_wiring_serves_the_ledger_and_works_its_lanes_once_its_feature_is_open(
-    ledger: LedgerCase, nats_connection: Client, tmp_path: Path
+    ledger: LedgerHarness, nats_connection: Client, tmp_path: Path
 ) -> None:
     settings = settings_of().model_copy(update={"worker_id": "worker", "lane_lease_s": 3})
     unused = cast(Any, None)

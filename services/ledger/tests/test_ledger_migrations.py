@@ -36,7 +36,7 @@ def test_migrations_build_what_the_tables_say(
     command.check(database_factory.alembic_config(made))
 
 
-def test_every_constraint_of_the_tables_stands_in_the_database(service_database: MakeServiceDatabase) -> None:
+def test_every_constraint_of_the_tables_is_in_the_database(service_database: MakeServiceDatabase) -> None:
     made = service_database("ledger")
     inspector = inspect(create_engine(made.owner_url.replace("postgresql://", "postgresql+psycopg://")))
     for table in metadata.sorted_tables:

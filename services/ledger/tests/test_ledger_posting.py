@@ -18,16 +18,17 @@ from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import Unavailable
 from apportion_common.ids import entry_id
 from apportion_common.protos import pack_int
-from apportion_ledger.app.append import ChargeAppender
-from apportion_ledger.app.ports import BalanceKey
-from apportion_ledger.app.post import UNREADABLE_BATCH_SEQ, LinePoster
+from apportion_ledger.app.charges import Charges
+from apportion_ledger.app.period_closes import PeriodCloses
 from apportion_ledger.app.terms import TermsCache
+from apportion_ledger.consumers.poster import UNREADABLE_BATCH_SEQ, Poster
+from apportion_ledger.domain.posting import BalanceKey
 from apportion_ledger.limits import APPEND_ATTEMPTS_MAX
-from apportion_ledger.store.balances import BalanceTable
-from apportion_ledger.store.lines import LineTable
-from apportion_ledger.store.periods import PeriodTable
-from apportion_ledger.store.terms import TermsTable
-from ledger_case import CONTEXT, UNIT, LedgerCase, money, scaled, timestamp
+from apportion_ledger.store.balances import BalanceStore
+from apportion_ledger.store.lines import LineStore
+from apportion_ledger.store.period_closes import PeriodCloseStore
+from apportion_ledger.store.terms import TermsStore
+from ledger_harness import CONTEXT, UNIT, LedgerHarness, money, scaled, timestamp
 from sqlalchemy import exc
 
 PATIENCE_S = 60
@@ -40,7 +41,7 @@ BACKENDS_THAT_WAIT = """
 GOLD_SMS = {"kind": pb.MATCH_KIND_SKU, "value": "ACT-SMS"}
 
 
-async def test_a_charge_becomes_a_line_that_says_all_it_was_decided_under(ledger: LedgerCase) -> None:
+async def test_a_charge_becomes_a_line_that_says_all_it_was_decided_under(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("12.5")
     project = uuid4()
     charge = ledger.charge("0.123456789", quantity="3.5", project=project)
@@ -70,7 +71,7 @@ async def test_a_charge_becomes_a_line_that_says_all_it_was_decided_under(ledger
     assert not await ledger.breaches()
 
 
-async def test_without_a_partner_the_whole_gross_is_net(ledger: LedgerCase) -> None:
+async def test_without_a_partner_the_whole_gross_is_net(ledger: LedgerHarness) -> None:
     charge = ledger.charge("7.5")
     await ledger.charged(charge)
     line = await ledger.line_of(charge)
@@ -79,7 +80,7 @@ async def test_without_a_partner_the_whole_gross_is_net(ledger: LedgerCase) -> N
     )  # fmt: skip
 
 
-async def test_a_negative_charge_mirrors_a_positive_one(ledger: LedgerCase) -> None:
+async def test_a_negative_charge_mirrors_a_positive_one(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("33.3333")
     there, back = ledger.charge("0.000000005"), ledger.charge("-0.000000005")
     await ledger.charged(there, back)
@@ -87,7 +88,7 @@ async def test_a_negative_charge_mirrors_a_positive_one(ledger: LedgerCase) -> N
     assert money((await ledger.statement(partner))["AUD"].closing) == 0
 
 
-async def test_the_same_charge_again_is_a_no_op(ledger: LedgerCase) -> None:
+async def test_the_same_charge_again_is_a_no_op(ledger: LedgerHarness) -> None:
     await ledger.credited()
     charges = [ledger.charge("60"), ledger.charge("3")]
     await ledger.charged(*charges)
@@ -99,7 +100,7 @@ async def test_the_same_charge_again_is_a_no_op(ledger: LedgerCase) -> None:
     assert not await ledger.breaches()
 
 
-async def test_the_same_charge_again_is_a_no_op_under_later_terms_too(ledger: LedgerCase) -> None:
+async def test_the_same_charge_again_is_a_no_op_under_later_terms_too(ledger: LedgerHarness) -> None:
     await ledger.credited("10")
     charge = ledger.charge("60")
     await ledger.charged(charge)
@@ -109,7 +110,7 @@ async def test_the_same_charge_again_is_a_no_op_under_later_terms_too(ledger: Le
     assert (await ledger.line_of(charge)).partner_pct.value == "10"
 
 
-async def test_a_charge_twice_in_one_batch_is_written_once(ledger: LedgerCase) -> None:
+async def test_a_charge_twice_in_one_batch_is_written_once(ledger: LedgerHarness) -> None:
     await ledger.credited()
     charge = ledger.charge("60")
     receipts = await ledger.post(ledger.batch([charge, charge]), ledger.batch([charge]))
@@ -117,7 +118,7 @@ async def test_a_charge_twice_in_one_batch_is_written_once(ledger: LedgerCase) -
     assert not await ledger.breaches()
 
 
-async def test_other_content_under_a_charge_id_is_a_conflict_that_names_the_difference(ledger: LedgerCase) -> None:
+async def test_other_content_under_a_charge_id_is_a_conflict_that_names_the_difference(ledger: LedgerHarness) -> None:
     first = ledger.charge("3", request="r", quantity="2")
     await ledger.charged(first)
     again = ledger.charge("4", request="r", quantity="2")
@@ -131,14 +132,14 @@ async def test_other_content_under_a_charge_id_is_a_conflict_that_names_the_diff
     assert not await ledger.breaches()
 
 
-async def test_a_conflict_inside_one_batch_leaves_the_first(ledger: LedgerCase) -> None:
+async def test_a_conflict_inside_one_batch_leaves_the_first(ledger: LedgerHarness) -> None:
     first, again = ledger.charge("3", request="r"), ledger.charge("3", request="r", quantity="9")
     receipt = await ledger.charged(first, again)
     assert receipt.line_count == 1
     assert [conflict.detail for conflict in receipt.conflicts] == [f"quantity: {UNIT} stands, {9 * UNIT} came"]
 
 
-async def test_receipts_carry_periods_closed_and_traces_on(ledger: LedgerCase) -> None:
+async def test_receipts_carry_periods_closed_and_traces_on(ledger: LedgerHarness) -> None:
     close = common_lane_pb2.PeriodClose(period="2012-12")
     single = common_lane_pb2.PeriodClose(period="2012-12", org_id=ledger.org.bytes)
     trace = common_lane_pb2.TraceRange(traceparent=f"00-{'ab' * 16}-{'cd' * 8}-01", first=0, count=1)
@@ -152,12 +153,12 @@ async def test_receipts_carry_periods_closed_and_traces_on(ledger: LedgerCase) -
     assert rows == [(3, None, 1), (3, ledger.org, 1)]
 
 
-async def test_an_empty_batch_has_a_receipt(ledger: LedgerCase) -> None:
+async def test_an_empty_batch_has_a_receipt(ledger: LedgerHarness) -> None:
     (receipt,) = await ledger.post(ledger.batch([]))
     assert (receipt.batch_seq, receipt.line_count, receipt.lines_digest) == (1, 0, sha256().digest())
 
 
-def test_an_unreadable_message_stands_beyond_every_place_so_that_its_lane_stops(ledger: LedgerCase) -> None:
+def test_an_unreadable_message_has_a_number_beyond_every_other_so_that_its_lane_stops(ledger: LedgerHarness) -> None:
     value, weight = ledger.parts.poster.decode(b"\xff\xff\xff")
     assert (ledger.parts.poster.batch_seq_of(value), weight) == (UNREADABLE_BATCH_SEQ, 1)
 
@@ -171,8 +172,8 @@ def test_an_unreadable_message_stands_beyond_every_place_so_that_its_lane_stops(
         {"billing_account_id": b"short"},
     ],
 )
-async def test_charges_that_cannot_be_written_are_set_aside_alone(
-    ledger: LedgerCase, broken: dict[str, object]
+async def test_charges_that_cannot_be_written_are_quarantined_alone(
+    ledger: LedgerHarness, broken: dict[str, object]
 ) -> None:
     await ledger.credited()
     good = [ledger.charge("60") for _ in range(6)]
@@ -193,7 +194,7 @@ async def test_charges_that_cannot_be_written_are_set_aside_alone(
     assert not await ledger.breaches()
 
 
-async def test_the_highest_amounts_are_exact(ledger: LedgerCase) -> None:
+async def test_the_highest_amounts_are_exact(ledger: LedgerHarness) -> None:
     await ledger.credited("99.9999")
     top = "999999999999999999.999999999"
     charge = ledger.charge(top, quantity=top)
@@ -204,7 +205,7 @@ async def test_the_highest_amounts_are_exact(ledger: LedgerCase) -> None:
     assert not await ledger.breaches()
 
 
-async def test_lines_and_balances_do_not_depend_on_batches(ledger: LedgerCase) -> None:
+async def test_lines_and_balances_do_not_depend_on_batches(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("7")
     shuffled = random.Random(5)
     charges = [
@@ -218,7 +219,7 @@ async def test_lines_and_balances_do_not_depend_on_batches(ledger: LedgerCase) -
     assert not await ledger.breaches()
 
 
-async def test_charges_from_outside_the_lanes_are_appended_once(ledger: LedgerCase) -> None:
+async def test_charges_from_outside_the_lanes_are_appended_once(ledger: LedgerHarness) -> None:
     await ledger.credited()
 
     def request(amount: int) -> pb.AppendChargesRequest:
@@ -247,7 +248,7 @@ async def test_charges_from_outside_the_lanes_are_appended_once(ledger: LedgerCa
     assert not await ledger.breaches()
 
 
-async def test_the_same_charges_written_at_once_from_several_places_stand_once(ledger: LedgerCase) -> None:
+async def test_the_same_charges_written_at_once_from_several_places_are_written_once(ledger: LedgerHarness) -> None:
     await ledger.credited()
     charges = [ledger.charge("60") for _ in range(50)]
     receipts = await asyncio.gather(*(ledger.charged(*charges, lane=lane) for lane in range(6)))
@@ -257,10 +258,10 @@ async def test_the_same_charges_written_at_once_from_several_places_stand_once(l
     assert not await ledger.breaches()
 
 
-class Overtaken(LineTable):
+class Overtaken(LineStore):
     """After every probe somebody else posts one more of the charges."""
 
-    def __init__(self, ledger: LedgerCase, charges: Sequence[RatedCharge]) -> None:
+    def __init__(self, ledger: LedgerHarness, charges: Sequence[RatedCharge]) -> None:
         self.ledger = ledger
         self.charges = list(charges)
 
@@ -270,24 +271,25 @@ class Overtaken(LineTable):
         return found
 
 
-async def test_charges_that_are_written_elsewhere_at_every_attempt_are_to_be_sent_again(ledger: LedgerCase) -> None:
+async def test_charges_that_are_written_elsewhere_at_every_attempt_are_to_be_sent_again(ledger: LedgerHarness) -> None:
     await ledger.credited()
     charges = [ledger.charge("60") for _ in range(APPEND_ATTEMPTS_MAX + 1)]
-    terms, table = TermsCache(TermsTable()), Overtaken(ledger, charges)
-    poster = LinePoster(terms, ChargeAppender(table, BalanceTable(), {}), PeriodTable())
+    terms, lines = TermsCache(TermsStore()), Overtaken(ledger, charges)
+    appended = Charges(ledger.database, terms, lines, BalanceStore(), {})
+    poster = Poster(terms, appended, PeriodCloses(PeriodCloseStore()))
     overtaken = replace(ledger, parts=ledger.parts._replace(poster=poster))
     batch = ledger.batch(charges)
-    with pytest.raises(Unavailable) as refused:
+    with pytest.raises(Unavailable) as rejected:
         await overtaken.post(batch)
-    assert (refused.value.reason, refused.value.retry_after_s) == ("CHARGES_CONTENDED", 1)
-    assert table.charges == charges[APPEND_ATTEMPTS_MAX:]
+    assert (rejected.value.reason, rejected.value.retry_after_s) == ("CHARGES_CONTENDED", 1)
+    assert lines.charges == charges[APPEND_ATTEMPTS_MAX:]
     assert ledger.as_owner("SELECT count(*) FROM ledger_line") == [(APPEND_ATTEMPTS_MAX,)]
     (receipt,) = await ledger.post(batch)
     assert (receipt.line_count, len(receipt.conflicts)) == (1, 0)
     assert not await ledger.breaches()
 
 
-async def test_lanes_that_share_partners_book_every_line(ledger: LedgerCase) -> None:
+async def test_lanes_that_share_partners_book_every_line(ledger: LedgerHarness) -> None:
     orgs = [uuid4() for _ in range(4)]
     await ledger.rate("10")
     partners = [await ledger.partner() for _ in range(4)]
@@ -306,9 +308,9 @@ async def test_lanes_that_share_partners_book_every_line(ledger: LedgerCase) -> 
     assert not await ledger.breaches()
 
 
-async def test_who_waits_for_a_balance_to_be_opened_holds_no_other_balance_meanwhile(ledger: LedgerCase) -> None:
+async def test_who_waits_for_a_balance_to_be_opened_holds_no_other_balance_meanwhile(ledger: LedgerHarness) -> None:
     early, late = sorted([((await ledger.partner()).bytes, "AUD") for _ in range(2)])
-    balances = BalanceTable()
+    balances = BalanceStore()
 
     async def both() -> dict[BalanceKey, int]:
         async with ledger.database.transaction() as tx:

@@ -1,4 +1,4 @@
-"""Real-time payouts, sweeps, statements and the payout worker: never twice, never lost."""
+"""Real-time payouts, sweeps, statements and the payout job: never twice, never lost."""
 
 from __future__ import annotations
 
@@ -13,45 +13,53 @@ from uuid import UUID
 
 import pytest
 from apportion.ledger.v1 import ledger_service_pb2 as pb
+from apportion_common.db.idempotency import mutation
+from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import FailedPrecondition, InvalidArgument
 from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_ledger.app.payouts import Payouts
-from apportion_ledger.app.ports import PayoutAnswer, PendingPayout
-from apportion_ledger.limits import PAYOUT_REFUSALS_MAX
-from apportion_ledger.store.settlements import InstructionBook, SettlementTable
-from ledger_case import CONTEXT, UNIT, LedgerCase, make_case, money, scaled
+from apportion_ledger.app.sweeps import Sweeps
+from apportion_ledger.domain.settlements import PayoutAnswer, PendingPayout
+from apportion_ledger.domain.weeks import Week
+from apportion_ledger.limits import PAYOUT_REJECTIONS_MAX
+from apportion_ledger.store.payout_instructions import PayoutInstructions
+from apportion_ledger.store.settlements import SettlementStore
+from apportion_ledger.store.sweeps import SweepStore
+from ledger_harness import CONTEXT, UNIT, LedgerHarness, make_harness, money, scaled
 
 WORKER = Path(__file__).parent / "payout_worker.py"
 
 
-async def paid(ledger: LedgerCase, *amounts: str, at: str = "2013-01-02T03:04:05") -> list[int]:
+async def paid(ledger: LedgerHarness, *amounts: str, at: str = "2013-01-02T03:04:05") -> list[int]:
     """Charge the amounts in one batch; what was paid for each in real time."""
     charges = [ledger.charge(amount, at=at) for amount in amounts]
     await ledger.charged(*charges)
     return [money((await ledger.line_of(charge)).real_time_paid) for charge in charges]
 
 
-async def test_a_line_is_paid_at_once_from_the_threshold_on_compared_unrounded(ledger: LedgerCase) -> None:
+async def test_a_line_is_paid_at_once_from_the_threshold_on_compared_unrounded(ledger: LedgerHarness) -> None:
     await ledger.credited("10")
     assert await paid(ledger, "49.995", "49.999999999", "50.00", "50.005") == [0, 0, scaled("5"), scaled("5")]
     assert not await ledger.breaches()
 
 
-async def test_the_share_is_paid_cut_towards_zero_and_earlier_remainders_stay(ledger: LedgerCase) -> None:
+async def test_the_share_is_paid_cut_towards_zero_and_earlier_remainders_stay(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("33.3333")
     assert await paid(ledger, "50", "50", "50") == [scaled("16.66")] * 3
     statement = (await ledger.statement(partner))["AUD"]
     assert (money(statement.closing), statement.real_time_count) == (3 * scaled("0.00665"), 3)
 
 
-async def test_a_negative_balance_suspends_real_time_and_at_zero_it_pays(ledger: LedgerCase) -> None:
+async def test_a_negative_balance_suspends_real_time_and_at_zero_it_pays(ledger: LedgerHarness) -> None:
     await ledger.credited("10")
     assert await paid(ledger, "100") == [scaled("10")]
     assert await paid(ledger, "-60", "60", "60") == [0, 0, scaled("6")]
     assert await paid(ledger, "-0.00000001", "60", "60") == [0, 0, scaled("6")]
 
 
-async def test_a_currency_without_threshold_or_that_is_not_the_partners_is_not_paid_at_once(ledger: LedgerCase) -> None:
+async def test_a_currency_without_threshold_or_that_is_not_the_partners_is_not_paid_at_once(
+    ledger: LedgerHarness,
+) -> None:
     partner = await ledger.credited("10")
     yen = ledger.charge("100000", currency="JPY")
     await ledger.charged(yen)
@@ -63,7 +71,7 @@ async def test_a_currency_without_threshold_or_that_is_not_the_partners_is_not_p
 
 
 async def test_other_thresholds_are_per_currency(service_database: MakeServiceDatabase) -> None:
-    ledger = make_case(service_database("ledger"), threshold="JPY:1000")
+    ledger = make_harness(service_database("ledger"), threshold="JPY:1000")
     await ledger.credited("10.5", currency="JPY")
     charge = ledger.charge("1003", currency="JPY")
     await ledger.charged(charge)
@@ -71,7 +79,7 @@ async def test_other_thresholds_are_per_currency(service_database: MakeServiceDa
     assert money((await ledger.line_of(charge)).real_time_paid) == scaled("105")
 
 
-async def test_a_partner_that_is_held_is_paid_neither_at_once_nor_by_sweep(ledger: LedgerCase) -> None:
+async def test_a_partner_that_is_held_is_paid_neither_at_once_nor_by_sweep(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     ledger.as_app(
         "UPDATE partner SET status = 'held'", "UPDATE config_head SET revision = revision + 1"
@@ -80,7 +88,7 @@ async def test_a_partner_that_is_held_is_paid_neither_at_once_nor_by_sweep(ledge
     assert (await ledger.sweep("2013-W01"))[partner, "AUD"].carried_reason == "HELD"
 
 
-async def test_a_sweep_pays_what_is_payable_before_the_weeks_end(ledger: LedgerCase) -> None:
+async def test_a_sweep_pays_what_is_payable_before_the_weeks_end(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     await paid(ledger, "1.239", "100", at="2013-01-06T23:59:59.999999")
     await paid(ledger, "7", at="2013-01-07T00:00:00")
@@ -93,7 +101,7 @@ async def test_a_sweep_pays_what_is_payable_before_the_weeks_end(ledger: LedgerC
     assert attached == 3
 
 
-async def test_a_late_line_of_an_earlier_week_is_paid_by_the_next_sweep(ledger: LedgerCase) -> None:
+async def test_a_late_line_of_an_earlier_week_is_paid_by_the_next_sweep(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     await paid(ledger, "3")
     await ledger.sweep("2013-W01")
@@ -102,7 +110,7 @@ async def test_a_late_line_of_an_earlier_week_is_paid_by_the_next_sweep(ledger: 
     assert money((await ledger.sweep("2013-W02"))[partner, "AUD"].paid) == scaled("0.4")
 
 
-async def test_a_sweep_run_twice_pays_nothing_more(ledger: LedgerCase) -> None:
+async def test_a_sweep_run_twice_pays_nothing_more(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     await paid(ledger, "3", "60")
     first = await ledger.sweep("2013-W01")
@@ -111,7 +119,7 @@ async def test_a_sweep_run_twice_pays_nothing_more(ledger: LedgerCase) -> None:
     assert ledger.as_owner("SELECT count(*) FROM settlement WHERE kind = 'sweep'") == [(1,)]
 
 
-async def test_racing_sweeps_pay_once(ledger: LedgerCase) -> None:
+async def test_racing_sweeps_pay_once(ledger: LedgerHarness) -> None:
     await ledger.credited("10")
     await paid(ledger, "3", "60")
     results = await asyncio.gather(*(ledger.sweep("2013-W01") for _ in range(4)))
@@ -120,7 +128,7 @@ async def test_racing_sweeps_pay_once(ledger: LedgerCase) -> None:
     assert not await ledger.breaches()
 
 
-async def test_a_sweep_that_races_with_posting_pays_what_was_posted(ledger: LedgerCase) -> None:
+async def test_a_sweep_that_races_with_posting_pays_what_was_posted(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     batches = [ledger.batch([ledger.charge("1.5") for _ in range(20)], lane=lane) for lane in range(8)]
     await asyncio.gather(*(ledger.post(batch) for batch in batches[:4]), ledger.sweep("2013-W01"), *(
@@ -133,22 +141,27 @@ async def test_a_sweep_that_races_with_posting_pays_what_was_posted(ledger: Ledg
     assert ledger.as_owner("SELECT count(*) FROM settlement_line") == [(160,)]
 
 
-async def test_a_sweep_killed_half_way_pays_once_when_it_is_run_again(ledger: LedgerCase) -> None:
+class LostConnection(SweepStore):
+    """The connection is lost when all of a sweep is written."""
+
+    async def finish(self, tx: Transaction, week: Week) -> None:
+        await super().finish(tx, week)
+        raise ConnectionResetError
+
+
+async def test_a_sweep_killed_half_way_pays_once_when_it_is_run_again(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     await paid(ledger, "3")
 
-    async def killed() -> None:
-        async with ledger.database.transaction() as tx:
-            await ledger.rpc.sweeps.run(tx, "2013-W01")
-            raise ConnectionResetError
-
+    request = pb.RunSweepRequest(week="2013-W01", request_id=ledger.request_id())
+    killed = Sweeps(ledger.database, LostConnection(), {})
     with pytest.raises(ConnectionResetError):
-        await killed()
+        await killed.run(mutation(request, lambda _: pb.RunSweepResponse()), request.week)
     assert ledger.as_owner("SELECT count(*) FROM settlement") == [(0,)]
     assert money((await ledger.sweep("2013-W01"))[partner, "AUD"].paid) == scaled("0.3")
 
 
-async def test_a_negative_balance_is_carried_until_lines_make_up_for_it(ledger: LedgerCase) -> None:
+async def test_a_negative_balance_is_carried_until_lines_make_up_for_it(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     await paid(ledger, "100", "-30.004")
     result = (await ledger.sweep("2013-W01"))[partner, "AUD"]
@@ -157,7 +170,7 @@ async def test_a_negative_balance_is_carried_until_lines_make_up_for_it(ledger: 
     assert money((await ledger.sweep("2013-W02"))[partner, "AUD"].paid) == scaled("0.99")
 
 
-async def test_less_than_a_minor_unit_is_carried(ledger: LedgerCase) -> None:
+async def test_less_than_a_minor_unit_is_carried(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10", currency="JPY")
     charge = ledger.charge("9.99", currency="JPY")
     await ledger.charged(charge)
@@ -168,7 +181,7 @@ async def test_less_than_a_minor_unit_is_carried(ledger: LedgerCase) -> None:
 
 
 async def test_less_than_the_minimum_payout_is_carried(service_database: MakeServiceDatabase) -> None:
-    ledger = make_case(service_database("ledger"), minimum="AUD:1")
+    ledger = make_harness(service_database("ledger"), minimum="AUD:1")
     partner = await ledger.credited("10")
     await paid(ledger, "9.99")
     assert (await ledger.sweep("2013-W01"))[partner, "AUD"].carried_reason == "BELOW_MINIMUM"
@@ -176,23 +189,23 @@ async def test_less_than_the_minimum_payout_is_carried(service_database: MakeSer
     assert money((await ledger.sweep("2013-W02"))[partner, "AUD"].paid) == UNIT
 
 
-async def test_a_balance_of_zero_has_no_reason_to_be_carried(ledger: LedgerCase) -> None:
+async def test_a_balance_of_zero_has_no_reason_to_be_carried(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("0")
     await paid(ledger, "9")
     result = (await ledger.sweep("2013-W01"))[partner, "AUD"]
     assert (result.carried_reason, money(result.paid), result.settlement_id) == ("", 0, "")
 
 
-async def test_a_week_that_is_not_over_or_does_not_exist_is_refused(ledger: LedgerCase) -> None:
-    with pytest.raises(FailedPrecondition) as refused:
+async def test_a_week_that_is_not_over_or_does_not_exist_is_rejected(ledger: LedgerHarness) -> None:
+    with pytest.raises(FailedPrecondition) as rejected:
         await ledger.sweep("2099-W01")
-    assert refused.value.reason == "WEEK_NOT_CLOSED"
+    assert rejected.value.reason == "WEEK_NOT_CLOSED"
     with pytest.raises(InvalidArgument) as malformed:
         await ledger.sweep("2013-W53")
     assert malformed.value.reason == "WEEK_MALFORMED"
 
 
-async def test_statements_close_and_meet_the_next_months(ledger: LedgerCase) -> None:
+async def test_statements_close_and_meet_the_next_months(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     await paid(ledger, "10", at="2012-12-31T23:59:59.999999")
     await paid(ledger, "60", "20.001", at="2013-01-01T00:00:00")
@@ -216,7 +229,7 @@ async def test_statements_close_and_meet_the_next_months(ledger: LedgerCase) -> 
     assert (money(whole.opening), whole.line_count) == (0, 6)
 
 
-async def test_settlements_are_listed_page_by_page(ledger: LedgerCase) -> None:
+async def test_settlements_are_listed_page_by_page(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     await paid(ledger, "60", "70", "3")
     await ledger.sweep("2013-W01")
@@ -238,7 +251,7 @@ async def test_settlements_are_listed_page_by_page(ledger: LedgerCase) -> None:
     assert len(sweeps.settlements) == 1
 
 
-async def test_pending_payouts_are_instructed_once_and_then_paid(ledger: LedgerCase) -> None:
+async def test_pending_payouts_are_instructed_once_and_then_paid(ledger: LedgerHarness) -> None:
     await ledger.credited("10")
     await paid(ledger, "60", "70")
     await ledger.sweep("2013-W01")
@@ -253,7 +266,7 @@ async def test_pending_payouts_are_instructed_once_and_then_paid(ledger: LedgerC
     assert not await ledger.breaches()
 
 
-async def test_payout_workers_that_race_pay_once(ledger: LedgerCase) -> None:
+async def test_payout_jobs_that_race_pay_once(ledger: LedgerHarness) -> None:
     await ledger.credited("10")
     await paid(ledger, *["60"] * 40)
     counts = await asyncio.gather(*(ledger.parts.payouts.settle_pending() for _ in range(4)))
@@ -261,7 +274,7 @@ async def test_payout_workers_that_race_pay_once(ledger: LedgerCase) -> None:
     assert ledger.as_owner("SELECT count(*), sum(amount) FROM payout_instruction")[0] == (40, 240)
 
 
-async def test_a_payout_worker_killed_between_instruction_and_state_pays_once(ledger: LedgerCase) -> None:
+async def test_a_payout_job_killed_between_instruction_and_state_pays_once(ledger: LedgerHarness) -> None:
     await ledger.credited("10")
     await paid(ledger, "60", "70")
     environment = os.environ | {"LEDGER_TEST_URL": ledger.made.app_url}
@@ -276,8 +289,8 @@ async def test_a_payout_worker_killed_between_instruction_and_state_pays_once(le
     assert ledger.as_owner("SELECT DISTINCT state FROM settlement") == [("paid",)]
 
 
-class RefusingProvider:
-    """A provider that refuses everything, or does not answer."""
+class RejectingGateway:
+    """A provider that rejects everything, or does not answer."""
 
     def __init__(self, *, silent: bool = False) -> None:
         self.silent = silent
@@ -285,16 +298,16 @@ class RefusingProvider:
     async def pay(self, payouts: Sequence[PendingPayout]) -> Mapping[UUID, PayoutAnswer]:
         if self.silent:
             raise TimeoutError
-        return {payout.settlement_id: PayoutAnswer.REFUSED for payout in payouts}
+        return {payout.settlement_id: PayoutAnswer.REJECTED for payout in payouts}
 
 
-async def test_a_refused_payout_is_tried_again_and_then_given_back_to_the_sweep(ledger: LedgerCase) -> None:
+async def test_a_rejected_payout_is_retried_and_then_returned_to_the_sweep(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     await paid(ledger, "60")
-    payouts = Payouts(ledger.database, SettlementTable(), RefusingProvider())
-    for attempt in range(PAYOUT_REFUSALS_MAX):
+    payouts = Payouts(ledger.database, SettlementStore(), RejectingGateway())
+    for attempt in range(PAYOUT_REJECTIONS_MAX):
         await payouts.settle_pending()
-        state = "void" if attempt + 1 == PAYOUT_REFUSALS_MAX else "pending"
+        state = "void" if attempt + 1 == PAYOUT_REJECTIONS_MAX else "pending"
         assert ledger.as_owner("SELECT state, refusals FROM settlement") == [(state, attempt + 1)]
         if state == "pending":
             await payouts.settle_pending()
@@ -307,12 +320,12 @@ async def test_a_refused_payout_is_tried_again_and_then_given_back_to_the_sweep(
     assert not await ledger.breaches()
 
 
-async def test_a_refused_sweep_is_paid_by_the_next(ledger: LedgerCase) -> None:
+async def test_a_rejected_sweep_is_paid_by_the_next(ledger: LedgerHarness) -> None:
     partner = await ledger.credited("10")
     await paid(ledger, "3")
     await ledger.sweep("2013-W01")
-    payouts = Payouts(ledger.database, SettlementTable(), RefusingProvider())
-    for _ in range(PAYOUT_REFUSALS_MAX):
+    payouts = Payouts(ledger.database, SettlementStore(), RejectingGateway())
+    for _ in range(PAYOUT_REJECTIONS_MAX):
         await payouts.settle_pending()
         ledger.as_owner("ALTER TABLE settlement DISABLE TRIGGER settlement_transition")
         ledger.as_app("UPDATE settlement SET refused_at = refused_at - interval '1 hour'")
@@ -321,18 +334,18 @@ async def test_a_refused_sweep_is_paid_by_the_next(ledger: LedgerCase) -> None:
     assert not await ledger.breaches()
 
 
-async def test_an_unknown_outcome_leaves_the_payout_pending_under_its_key(ledger: LedgerCase) -> None:
+async def test_an_unknown_outcome_leaves_the_payout_pending_under_its_key(ledger: LedgerHarness) -> None:
     await ledger.credited("10")
     await paid(ledger, "60")
-    payouts = Payouts(ledger.database, SettlementTable(), RefusingProvider(silent=True))
+    payouts = Payouts(ledger.database, SettlementStore(), RejectingGateway(silent=True))
     with pytest.raises(TimeoutError):
         await payouts.settle_pending()
     assert ledger.as_owner("SELECT state, refusals FROM settlement") == [("pending", 0)]
-    await Payouts(ledger.database, SettlementTable(), InstructionBook(ledger.database)).settle_pending()
+    await Payouts(ledger.database, SettlementStore(), PayoutInstructions(ledger.database)).settle_pending()
     assert ledger.as_owner("SELECT state, refusals FROM settlement") == [("paid", 0)]
 
 
-async def test_a_lines_status_follows_its_payouts(ledger: LedgerCase) -> None:
+async def test_a_lines_status_follows_its_payouts(ledger: LedgerHarness) -> None:
     other_org = UUID(int=9)
     await ledger.credited("10")
     large, small, bare = ledger.charge("60"), ledger.charge("3"), ledger.charge("3", org=other_org)

@@ -11,13 +11,13 @@ from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion_common.errors import AlreadyExists, ApportionError, FailedPrecondition, InvalidArgument, NotFound
 from apportion_ledger.settings import Settings
 from google.type.decimal_pb2 import Decimal as DecimalMessage
-from ledger_case import CONTEXT, LedgerCase, timestamp
+from ledger_harness import CONTEXT, LedgerHarness, timestamp
 from pydantic import ValidationError
 
 FROM = "2013-01-10T00:00:00"
 
 
-async def resolved(ledger: LedgerCase, at: str, *, account: bool = True) -> tuple[str, str]:
+async def resolved(ledger: LedgerHarness, at: str, *, account: bool = True) -> tuple[str, str]:
     """Partner and tier at an instant."""
     request = pb.ResolvePartnerOfRecordRequest(
         org_id=str(ledger.org), billing_account_id=str(ledger.account) if account else "", at=timestamp(at)
@@ -26,7 +26,7 @@ async def resolved(ledger: LedgerCase, at: str, *, account: bool = True) -> tupl
     return response.partner_of_record.partner_id, response.tier
 
 
-async def test_the_accounts_partner_of_record_counts_before_the_orgs_at_every_instant(ledger: LedgerCase) -> None:
+async def test_the_accounts_partner_of_record_counts_before_the_orgs_at_every_instant(ledger: LedgerHarness) -> None:
     of_org, of_account = await ledger.partner(), await ledger.partner(tier="silver")
     await ledger.rate("10")
     await ledger.rate("20", tier="silver")
@@ -51,7 +51,7 @@ async def test_the_accounts_partner_of_record_counts_before_the_orgs_at_every_in
     assert await resolved(ledger, FROM, account=False) == (str(of_org), "gold")
 
 
-async def test_an_exact_rate_counts_before_the_type_and_the_type_before_the_default(ledger: LedgerCase) -> None:
+async def test_an_exact_rate_counts_before_the_type_and_the_type_before_the_default(ledger: LedgerHarness) -> None:
     await ledger.por(await ledger.partner())
     await ledger.rate("5")
     await ledger.rate("6", kind=pb.MATCH_KIND_SKU_TYPE, value="action")
@@ -70,7 +70,7 @@ async def test_an_exact_rate_counts_before_the_type_and_the_type_before_the_defa
         assert (await ledger.line_of(charges[key])).partner_pct.value == pct, key
 
 
-async def test_without_a_rate_the_partner_stays_on_the_line_with_nothing(ledger: LedgerCase) -> None:
+async def test_without_a_rate_the_partner_stays_on_the_line_with_nothing(ledger: LedgerHarness) -> None:
     partner = await ledger.partner(tier="unrated")
     await ledger.por(partner)
     charge = ledger.charge("60")
@@ -80,7 +80,7 @@ async def test_without_a_rate_the_partner_stays_on_the_line_with_nothing(ledger:
     assert not line.HasField("real_time_paid")
 
 
-async def test_a_later_tier_changes_later_lines_only(ledger: LedgerCase) -> None:
+async def test_a_later_tier_changes_later_lines_only(ledger: LedgerHarness) -> None:
     partner = await ledger.partner()
     await ledger.por(partner)
     await ledger.rate("10")
@@ -95,7 +95,7 @@ async def test_a_later_tier_changes_later_lines_only(ledger: LedgerCase) -> None
     assert (await ledger.line_of(after)).partner_pct.value == "12"
 
 
-async def test_terms_that_change_between_batches_are_seen_by_the_next(ledger: LedgerCase) -> None:
+async def test_terms_that_change_between_batches_are_seen_by_the_next(ledger: LedgerHarness) -> None:
     first, second = ledger.charge("1"), ledger.charge("1")
     await ledger.charged(first)
     await ledger.credited()
@@ -104,7 +104,7 @@ async def test_terms_that_change_between_batches_are_seen_by_the_next(ledger: Le
     assert (await ledger.line_of(second)).partner_id != ""
 
 
-async def test_an_ended_assignment_ends_at_its_instant_and_another_may_follow(ledger: LedgerCase) -> None:
+async def test_an_ended_assignment_ends_at_its_instant_and_another_may_follow(ledger: LedgerHarness) -> None:
     first, second = await ledger.partner(), await ledger.partner()
     por_id = await ledger.por(first)
     end = pb.EndPartnerOfRecordRequest(por_id=por_id, end_at=timestamp(FROM), request_id="end")
@@ -114,18 +114,18 @@ async def test_an_ended_assignment_ends_at_its_instant_and_another_may_follow(le
     assert (await resolved(ledger, FROM))[0] == ""
     await ledger.por(second, start=FROM)
     assert (await resolved(ledger, FROM))[0] == str(second)
-    with pytest.raises(FailedPrecondition, match="has an end") as refused:
+    with pytest.raises(FailedPrecondition, match="has an end") as rejected:
         await ledger.rpc.EndPartnerOfRecord(
             pb.EndPartnerOfRecordRequest(por_id=por_id, end_at=timestamp(FROM), request_id="again"), CONTEXT
         )
-    assert refused.value.reason == "PARTNER_OF_RECORD_ENDED"
+    assert rejected.value.reason == "PARTNER_OF_RECORD_ENDED"
     versions = ledger.as_owner(
         f"SELECT end_at IS NULL FROM partner_of_record_version WHERE por_id = '{por_id}' ORDER BY revision"
     )
     assert versions == [(True,), (False,)]
 
 
-async def test_overlapping_partners_of_record_of_one_subject_are_refused(ledger: LedgerCase) -> None:
+async def test_overlapping_partners_of_record_of_one_subject_are_rejected(ledger: LedgerHarness) -> None:
     partner = await ledger.partner()
     await ledger.por(partner, start="2013-01-05T00:00:00", end=FROM)
     for start, end in (
@@ -134,15 +134,15 @@ async def test_overlapping_partners_of_record_of_one_subject_are_refused(ledger:
         ("2013-01-06T00:00:00", "2013-01-07T00:00:00"),
         ("2013-01-01T00:00:00", None),
     ):
-        with pytest.raises(FailedPrecondition) as refused:
+        with pytest.raises(FailedPrecondition) as rejected:
             await ledger.por(partner, start=start, end=end)
-        assert refused.value.reason == "PARTNER_OF_RECORD_OVERLAP"
+        assert rejected.value.reason == "PARTNER_OF_RECORD_OVERLAP"
     await ledger.por(partner, start="2013-01-01T00:00:00", end="2013-01-05T00:00:00")
     await ledger.por(partner, start=FROM)
     await ledger.por(partner, account=ledger.account)
 
 
-async def test_of_overlapping_assignments_made_at_once_one_stands(ledger: LedgerCase) -> None:
+async def test_of_overlapping_assignments_made_at_once_one_is_kept(ledger: LedgerHarness) -> None:
     partner = await ledger.partner()
 
     async def assign(number: int) -> bool:
@@ -156,12 +156,12 @@ async def test_of_overlapping_assignments_made_at_once_one_stands(ledger: Ledger
     assert ledger.as_owner("SELECT count(*) FROM partner_of_record") == [(1,)]
 
 
-async def test_revisions_are_given_without_gaps_by_writers_at_once(ledger: LedgerCase) -> None:
+async def test_revisions_are_given_without_gaps_by_writers_at_once(ledger: LedgerHarness) -> None:
     revisions = await asyncio.gather(*(ledger.rate("1", tier=f"tier {n}") for n in range(8)))
     assert sorted(revisions) == list(range(1, 9))
 
 
-async def test_a_repeated_mutation_gives_the_first_answer_and_another_body_is_refused(ledger: LedgerCase) -> None:
+async def test_a_repeated_mutation_gives_the_first_answer_and_another_body_is_rejected(ledger: LedgerHarness) -> None:
     request = pb.CreatePartnerRequest(
         name="N", payout_currency="AUD", tier="gold", effective_at=timestamp(FROM), request_id="one"
     )
@@ -169,12 +169,12 @@ async def test_a_repeated_mutation_gives_the_first_answer_and_another_body_is_re
     assert await ledger.rpc.CreatePartner(request, CONTEXT) == first
     assert ledger.as_owner("SELECT count(*) FROM partner") == [(1,)]
     request.name = "M"
-    with pytest.raises(AlreadyExists) as refused:
+    with pytest.raises(AlreadyExists) as rejected:
         await ledger.rpc.CreatePartner(request, CONTEXT)
-    assert refused.value.reason == "REQUEST_ID_REUSED"
+    assert rejected.value.reason == "REQUEST_ID_REUSED"
 
 
-async def test_bad_terms_are_refused_with_their_reasons_and_change_nothing(ledger: LedgerCase) -> None:
+async def test_bad_terms_are_rejected_with_their_reasons_and_change_nothing(ledger: LedgerHarness) -> None:
     partner = str(await ledger.partner())
     at = timestamp(FROM)
 
@@ -230,13 +230,13 @@ async def test_bad_terms_are_refused_with_their_reasons_and_change_nothing(ledge
     ]
     before = ledger.as_owner("SELECT revision FROM config_head")
     for method, request, kind, reason in cases:
-        with pytest.raises(kind) as refused:
+        with pytest.raises(kind) as rejected:
             await getattr(ledger.rpc, method)(request, CONTEXT)
-        assert refused.value.reason == reason, method
+        assert rejected.value.reason == reason, method
     assert ledger.as_owner("SELECT revision FROM config_head") == before
 
 
-async def test_every_change_of_terms_has_its_audit_row(ledger: LedgerCase) -> None:
+async def test_every_change_of_terms_has_its_audit_row(ledger: LedgerHarness) -> None:
     partner = await ledger.credited()
     por_id = ledger.as_owner("SELECT por_id FROM partner_of_record")[0][0]
     end = pb.EndPartnerOfRecordRequest(por_id=str(por_id), end_at=timestamp(FROM), request_id="end")

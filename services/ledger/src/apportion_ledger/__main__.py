@@ -1,4 +1,4 @@
-"""`python -m apportion_ledger serve`: the service as one process, told by its environment."""
+"""`python -m apportion_ledger serve`: the service as one process, configured by its environment."""
 
 from __future__ import annotations
 

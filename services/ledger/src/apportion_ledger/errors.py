@@ -1,4 +1,4 @@
-"""The refusals of the ledger, each with its reason in one place."""
+"""The rejections of the ledger, each with its reason in one place."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from apportion_common.errors import (
 
 
 def partner_exists(partner_id: UUID) -> AlreadyExists:
-    """The id that the caller chose is taken."""
+    """Reject an id for a new partner that is taken."""
     return AlreadyExists("PARTNER_EXISTS", f"There is a partner {partner_id} already.", field="partner_id")
 
 
 def partner_not_found(partner_id: UUID) -> NotFound:
-    """No partner has this id."""
+    """Reject an id that no partner has."""
     return NotFound("PARTNER_NOT_FOUND", f"There is no partner {partner_id}.", field="partner_id")
 
 
 def por_not_found(por_id: UUID) -> NotFound:
-    """No assignment has this id."""
+    """Reject an id that no assignment has."""
     return NotFound("PARTNER_OF_RECORD_NOT_FOUND", f"There is no partner of record {por_id}.", field="por_id")
 
 
 def por_overlap() -> FailedPrecondition:
-    """Another assignment of the subject shares an instant with this one (spec 02, partner_of_record)."""
+    """Reject an assignment that shares an instant with another one of its subject (spec 02, partner_of_record)."""
     return FailedPrecondition(
         "PARTNER_OF_RECORD_OVERLAP", "The subject has another partner of record within this interval.", field="start_at"
     )
 
 
 def por_ended() -> FailedPrecondition:
-    """The assignment has an end already; an end is not moved."""
+    """Reject a second end of an assignment: an end is not moved."""
     return FailedPrecondition("PARTNER_OF_RECORD_ENDED", "This assignment has an end already.", field="por_id")
 
 
 def interval_empty() -> InvalidArgument:
-    """An interval that holds no instant."""
+    """Reject an interval that holds no instant."""
     return InvalidArgument("INTERVAL_EMPTY", "The end of the interval lies after its start.", field="end_at")
 
 
 def subject_missing() -> InvalidArgument:
-    """A question about nobody."""
+    """Reject a query that names no subject."""
     return InvalidArgument("SUBJECT_MISSING", "Name an organisation, a billing account or both.")
 
 
 def match_value_wrong() -> InvalidArgument:
-    """Only the default rate has no value to match."""
+    """Reject a rate with the wrong value to match: only the default has none."""
     return InvalidArgument(
         "MATCH_VALUE_WRONG",
         "A rate of a SKU or SKU type names it; the default names none.",
@@ -61,37 +61,30 @@ def match_value_wrong() -> InvalidArgument:
 
 
 def pct_out_of_range() -> InvalidArgument:
-    """A percentage below 0 or above 100."""
+    """Reject a percentage below 0 or above 100."""
     return InvalidArgument("PCT_OUT_OF_RANGE", "A rate lies between 0 and 100 percent.", field="pct")
 
 
 def week_not_closed(week: str) -> FailedPrecondition:
-    """The week is not over by the database's clock."""
+    """Reject a week that is not over by the database's clock."""
     return FailedPrecondition("WEEK_NOT_CLOSED", f"The week {week} is not over yet.", field="week")
 
 
 def watermark_busy() -> Unavailable:
-    """Transactions that were in progress did not end in time."""
+    """Reject a call for which transactions in progress did not end in time."""
     return Unavailable("WATERMARK_BUSY", "Transactions in progress did not end in time; try again.", retry_after_s=1)
 
 
 def charges_contended() -> Unavailable:
-    """Other transactions kept writing the same charges."""
+    """Reject charges that other transactions kept writing."""
     return Unavailable("CHARGES_CONTENDED", "The same charges are being written elsewhere; try again.", retry_after_s=1)
 
 
-def page_token_malformed() -> InvalidArgument:
-    """A page token that this service did not give."""
-    return InvalidArgument(
-        "PAGE_TOKEN_MALFORMED", "The page token is not one that this service gave.", field="page_token"
-    )
-
-
-def too_many_lines(most: int) -> ResourceExhausted:
-    """A report over more than it can hold."""
-    return ResourceExhausted("TOO_MANY_LINES", f"One answer covers at most {most} rows; narrow the scope.")
+def too_many_lines(limit: int) -> ResourceExhausted:
+    """Reject a report over more than it can hold."""
+    return ResourceExhausted("TOO_MANY_LINES", f"One answer covers at most {limit} rows; narrow the scope.")
 
 
 def scope_missing() -> InvalidArgument:
-    """A comparison whose first message does not name the scope."""
+    """Reject a comparison whose first message does not name the scope."""
     return InvalidArgument("SCOPE_MISSING", "The first message of the stream names the scope.", field="scope")

@@ -1,4 +1,4 @@
-"""What of ledger stands behind which feature flag; docs/flags.md shows all services' tables."""
+"""What of the ledger is behind which feature flag; docs/flags.md shows all services' tables."""
 
 from __future__ import annotations
 

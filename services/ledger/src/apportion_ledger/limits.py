@@ -7,24 +7,19 @@ from typing import Final
 BATCH_LINES_MAX: Final = 4_000
 """Charges that one transaction of the poster takes: several messages of up to 1,000 while a lane lags."""
 APPEND_ATTEMPTS_MAX: Final = 3
-"""Tries at a batch whose charge ids another transaction wrote meanwhile; each starts with a fresh probe."""
+"""Attempts at a batch whose charge ids another transaction wrote meanwhile; each starts with a fresh probe."""
 CONFLICT_DETAIL_CHARS_MAX: Final = 500
+TIMELINES_CACHED_MAX: Final = 200_000
+"""Timelines of attribution kept in memory; beyond them the cache starts again."""
 
-PAGE_SIZE_DEFAULT: Final = 100
-TIMELINE_TEXT_CHARS_MAX: Final = 64
-
-SWEEP_CHUNK_PAIRS: Final = 50
-"""Partner and currency pairs that one transaction of a sweep pays; their balances are locked meanwhile."""
-SWEEP_PAIRS_MAX: Final = 100_000
-
-PAYOUT_BATCH: Final = 500
+PAYOUT_BATCH_SETTLEMENTS: Final = 500
 """Settlements handed to the payout provider at a time."""
 PAYOUT_POLL_MS: Final = 500
-"""Pause of the payout worker when nothing is pending."""
+"""Pause of the payout job when nothing is pending."""
 PAYOUT_RETRY_S: Final = 5
-"""Pause of the payout worker after a failure, and before a refused payout is tried again."""
-PAYOUT_REFUSALS_MAX: Final = 5
-"""Refusals after which a payout is void and its amount back in the balance."""
+"""Pause of the payout job after a failure, and before a rejected payout is tried again."""
+PAYOUT_REJECTIONS_MAX: Final = 5
+"""Rejections after which a payout is void and its amount back in the balance."""
 
 DIGEST_PAGE_LINES: Final = 10_000
 """Line digests in one message of a stream."""

@@ -36,12 +36,12 @@ class Settings(ServiceSettings):
 
     @property
     def real_time_thresholds(self) -> dict[str, int]:
-        """The thresholds by currency, scaled by 9 places."""
+        """Return the thresholds by currency, scaled by 9 places."""
         return parse_thresholds(_by_currency(self.real_time_threshold))
 
     @property
     def minimum_payouts(self) -> dict[str, int]:
-        """The least sweep payouts by currency, scaled by 9 places; empty for none."""
+        """Return the least sweep payouts by currency, scaled by 9 places; empty for none."""
         return parse_thresholds(_by_currency(self.minimum_payout)) if self.minimum_payout else {}
 
     @model_validator(mode="after")
@@ -54,7 +54,7 @@ class Settings(ServiceSettings):
 
 
 def _by_currency(text: str) -> Mapping[str, str]:
-    """The amounts of `AUD:50,EUR:30` by currency. ValueError when it is not of that form or names a currency twice."""
+    """Return the amounts of `AUD:50,EUR:30` by currency. ValueError when malformed or when a currency comes twice."""
     amounts: dict[str, str] = {}
     for part in text.split(","):
         currency, colon, amount = part.strip().partition(":")

@@ -12,36 +12,41 @@ from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
-from apportion_ledger.app.append import ChargeAppender
-from apportion_ledger.app.append_charges import AppendCharges
-from apportion_ledger.app.check import LedgerCheck
-from apportion_ledger.app.digest import Digests
+from apportion_ledger.app.charges import Charges
+from apportion_ledger.app.digests import Digests
+from apportion_ledger.app.invariants import Invariants
 from apportion_ledger.app.lines import Lines
+from apportion_ledger.app.partitions import Partitions
 from apportion_ledger.app.partners import Partners
 from apportion_ledger.app.partners_of_record import PartnersOfRecord
 from apportion_ledger.app.payouts import Payouts
-from apportion_ledger.app.post import LinePoster
+from apportion_ledger.app.period_closes import PeriodCloses
 from apportion_ledger.app.rates import Rates
 from apportion_ledger.app.settlements import Settlements
 from apportion_ledger.app.statements import Statements
-from apportion_ledger.app.sweep import Sweeps
+from apportion_ledger.app.sweeps import Sweeps
 from apportion_ledger.app.terms import TermsCache
 from apportion_ledger.app.watermarks import Watermarks
-from apportion_ledger.consumers.poster import ROLE, poster_runner
+from apportion_ledger.consumers.poster import ROLE, Poster, poster_runner
 from apportion_ledger.flags import FLAGS
-from apportion_ledger.jobs.partitions import PartitionKeeper
-from apportion_ledger.jobs.payouts import PayoutWorker
+from apportion_ledger.jobs.add_partitions import PartitionJob
+from apportion_ledger.jobs.settle_payouts import PayoutJob
 from apportion_ledger.rpc.servicer import LedgerServicer
 from apportion_ledger.settings import Settings
-from apportion_ledger.store.balances import BalanceTable
-from apportion_ledger.store.checks import InvariantQueries
-from apportion_ledger.store.lines import LineTable, LineView
-from apportion_ledger.store.partitions import LinePartitions
-from apportion_ledger.store.periods import PeriodTable, WatermarkTable
-from apportion_ledger.store.reports import ReportView
-from apportion_ledger.store.settlements import InstructionBook, SettlementTable, SweepBooks
+from apportion_ledger.store.balances import BalanceStore
+from apportion_ledger.store.digests import DigestStore
+from apportion_ledger.store.invariants import InvariantStore
+from apportion_ledger.store.lines import LineStore
+from apportion_ledger.store.partitions import PartitionStore
+from apportion_ledger.store.payout_instructions import PayoutInstructions
+from apportion_ledger.store.period_closes import PeriodCloseStore
+from apportion_ledger.store.posted_lines import PostedLineStore
+from apportion_ledger.store.settlements import SettlementStore
+from apportion_ledger.store.statements import StatementStore
+from apportion_ledger.store.sweeps import SweepStore
 from apportion_ledger.store.tables import shared
-from apportion_ledger.store.terms import TermsTable
+from apportion_ledger.store.terms import TermsStore
+from apportion_ledger.store.watermarks import WatermarkStore
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["LedgerService"].full_name
 
@@ -50,50 +55,48 @@ class Parts(NamedTuple):
     """What the service is made of, without the process around it."""
 
     servicer: LedgerServicer
-    poster: LinePoster
+    poster: Poster
     payouts: Payouts
-    partitions: PartitionKeeper
+    partitions: Partitions
 
 
 def make_parts(database: Database, settings: Settings) -> Parts:
-    """Join the use cases with the store."""
-    terms_table = TermsTable()
-    terms = TermsCache(terms_table)
-    appender = ChargeAppender(LineTable(), BalanceTable(), settings.real_time_thresholds)
-    settlements = SettlementTable()
+    """Join the use cases with the stores."""
+    terms_store, lines, settlements, closes = TermsStore(), PostedLineStore(), SettlementStore(), PeriodCloseStore()
+    terms = TermsCache(terms_store)
+    charges = Charges(database, terms, LineStore(), BalanceStore(), settings.real_time_thresholds)
     # The stubs call every RPC abstract, but those that are not overridden answer UNIMPLEMENTED.
     servicer = LedgerServicer(
-        database=database,
-        partners=Partners(terms_table),
-        rates=Rates(terms_table),
-        partners_of_record=PartnersOfRecord(terms_table),
-        lines=Lines(database, LineView()),
-        append_charges=AppendCharges(database, terms, appender),
-        watermarks=Watermarks(database, WatermarkTable()),
-        sweeps=Sweeps(SweepBooks(), settings.minimum_payouts),
+        partners=Partners(database, terms_store),
+        rates=Rates(database, terms_store),
+        partners_of_record=PartnersOfRecord(database, terms_store),
+        lines=Lines(database, lines),
+        charges=charges,
+        watermarks=Watermarks(database, WatermarkStore(), closes),
+        sweeps=Sweeps(database, SweepStore(), settings.minimum_payouts),
         settlements=Settlements(database, settlements),
-        statements=Statements(database, terms_table, ReportView()),
-        digests=Digests(database, LineView()),
-        check=LedgerCheck(database, InvariantQueries()),
+        statements=Statements(database, terms_store, StatementStore()),
+        digests=Digests(database, DigestStore(), lines),
+        invariants=Invariants(database, InvariantStore()),
         audit=AuditTrail(database, shared),
     )
     return Parts(
         servicer,
-        LinePoster(terms, appender, PeriodTable()),
-        Payouts(database, settlements, InstructionBook(database)),
-        PartitionKeeper(LinePartitions(database)),
+        Poster(terms, charges, PeriodCloses(closes)),
+        Payouts(database, settlements, PayoutInstructions(database)),
+        Partitions(database, PartitionStore()),
     )
 
 
 async def build(runtime: Runtime) -> None:
-    """Give the runtime what the ledger serves and works."""
+    """Register with the runtime what the ledger serves and runs."""
     settings: Settings = runtime.settings
     parts = make_parts(runtime.database, settings)
 
     def register(server: grpc.aio.Server) -> None:
         add_LedgerServiceServicer_to_server(parts.servicer, server)
 
-    # A line must not come before its month: it would lie in the default partition.
+    # A line must not come before its month: it would be stored in the default partition.
     await parts.partitions.ensure()
     await ensure_streams(runtime.js)
     runtime.serve(register, SERVICE_NAME)
@@ -107,5 +110,5 @@ async def build(runtime: Runtime) -> None:
         paused=runtime.flags.paused(FLAGS, ROLE),
     )
     runtime.background("poster", runner.run)
-    runtime.background("payouts", PayoutWorker(parts.payouts, runtime.flags.paused(FLAGS, "payouts")).run)
-    runtime.background("partitions", parts.partitions.run)
+    runtime.background("payouts", PayoutJob(parts.payouts, runtime.flags.paused(FLAGS, "payouts")).run)
+    runtime.background("partitions", PartitionJob(parts.partitions).run)

@@ -7,21 +7,21 @@ from dataclasses import replace
 import pytest
 from apportion_ledger.domain.attribution import (
     NO_PARTNER,
-    AttributionBook,
+    AttributionIndex,
     MatchKind,
     PartnerTierRow,
     PorRow,
     PorStatus,
+    PorSubject,
     RateRow,
-    SubjectKind,
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 ORG, ACCOUNT, NORTHWIND, HARBOUR = (bytes([n]) * 16 for n in range(1, 5))
 SKU, TYPE = "ACT-SMS", "action"
-OF_ORG = PorRow(b"o" * 16, SubjectKind.ORG, ORG, NORTHWIND, 100, None, revision=1)
-OF_ACCOUNT = PorRow(b"a" * 16, SubjectKind.ACCOUNT, ACCOUNT, HARBOUR, 200, 300, revision=2)
+OF_ORG = PorRow(b"o" * 16, PorSubject.ORG, ORG, NORTHWIND, 100, None, revision=1)
+OF_ACCOUNT = PorRow(b"a" * 16, PorSubject.ACCOUNT, ACCOUNT, HARBOUR, 200, 300, revision=2)
 TIERS = [PartnerTierRow(NORTHWIND, "gold", 0, 3), PartnerTierRow(HARBOUR, "silver", 0, 4)]
 RATES = [
     RateRow("gold", MatchKind.SKU, SKU, 15, 0, 5),
@@ -31,11 +31,11 @@ RATES = [
     RateRow("gold", MatchKind.DEFAULT, "", 5, 0, 9),
     RateRow("silver", MatchKind.SKU_TYPE, TYPE, 10, 0, 10),
 ]
-BOOK = AttributionBook([OF_ORG, OF_ACCOUNT], TIERS, RATES)
+BOOK = AttributionIndex([OF_ORG, OF_ACCOUNT], TIERS, RATES)
 
 
 def credited(
-    at_us: int, book: AttributionBook = BOOK, sku: str = SKU, sku_type: str = TYPE
+    at_us: int, book: AttributionIndex = BOOK, sku: str = SKU, sku_type: str = TYPE
 ) -> tuple[bytes | None, int]:
     found = book.attribute(ORG, ACCOUNT, sku, sku_type, at_us)
     return found.partner_id, found.pct
@@ -66,12 +66,12 @@ def test_an_exact_rate_of_zero_does_not_fall_through() -> None:
 
 def test_without_a_matching_rate_or_tier_the_partner_stays_with_nothing() -> None:
     assert credited(250, sku="OBJ-KM", sku_type="object") == (HARBOUR, 0)
-    found = AttributionBook([OF_ORG], [], RATES).attribute(ORG, None, SKU, TYPE, 100)
+    found = AttributionIndex([OF_ORG], [], RATES).attribute(ORG, None, SKU, TYPE, 100)
     assert (found.partner_id, found.pct, found.tier, found.rate_kind) == (NORTHWIND, 0, None, None)
 
 
 def test_tier_and_rate_are_those_of_the_events_time() -> None:
-    book = AttributionBook(
+    book = AttributionIndex(
         [OF_ORG],
         [*TIERS, PartnerTierRow(NORTHWIND, "silver", 400, 11)],
         [*RATES, RateRow("gold", MatchKind.SKU, SKU, 17, 350, 12)],
@@ -80,20 +80,20 @@ def test_tier_and_rate_are_those_of_the_events_time() -> None:
 
 
 def test_a_disputed_partner_still_earns_and_is_marked() -> None:
-    book = AttributionBook([OF_ORG, replace(OF_ORG, status=PorStatus.DISPUTED, revision=11)], TIERS, RATES)
+    book = AttributionIndex([OF_ORG, replace(OF_ORG, status=PorStatus.DISPUTED, revision=11)], TIERS, RATES)
     found = book.attribute(ORG, None, SKU, TYPE, 100)
     assert (found.pct, found.disputed, found.por_revision) == (15, True, 11)
 
 
 def test_an_interval_is_ended_by_a_further_row_and_a_replay_does_not_know_it_yet() -> None:
     rows = [replace(OF_ORG, end_at_us=150, revision=11), OF_ORG]
-    assert credited(150, AttributionBook(rows, TIERS, RATES)) == (None, 0)
-    assert credited(150, AttributionBook(rows, TIERS, RATES, known_revision=10)) == (NORTHWIND, 15)
+    assert credited(150, AttributionIndex(rows, TIERS, RATES)) == (None, 0)
+    assert credited(150, AttributionIndex(rows, TIERS, RATES, known_revision=10)) == (NORTHWIND, 15)
 
 
 def test_the_decision_names_the_rows_it_came_from() -> None:
     found = BOOK.attribute(ORG, ACCOUNT, SKU, TYPE, 250)
-    assert (found.por_subject, found.por_id, found.por_revision) == (SubjectKind.ACCOUNT, b"a" * 16, 2)
+    assert (found.por_subject, found.por_id, found.por_revision) == (PorSubject.ACCOUNT, b"a" * 16, 2)
     assert (found.tier, found.tier_revision) == ("silver", 4)
     assert (found.rate_kind, found.rate_revision) == (MatchKind.SKU_TYPE, 10)
 
@@ -107,7 +107,7 @@ TIER_NAMES = st.sampled_from(["gold", "silver"])
 @st.composite
 def intervals(draw: st.DrawFn) -> list[PorRow]:
     rows: list[PorRow] = []
-    for kind, subject in ((SubjectKind.ORG, ORG), (SubjectKind.ACCOUNT, ACCOUNT)):
+    for kind, subject in ((PorSubject.ORG, ORG), (PorSubject.ACCOUNT, ACCOUNT)):
         bounds = sorted(draw(st.lists(INSTANTS, max_size=6, unique=True)))
         for start, end in zip(bounds[::2], [*bounds[1::2], None], strict=False):
             por_id = bytes([len(rows)]) * 16
@@ -134,7 +134,7 @@ def naive(
 ) -> tuple[bytes | None, int]:
     """The rule as it reads, scanning all rows for one line."""
     partner = None
-    for kind in (SubjectKind.ORG, SubjectKind.ACCOUNT):
+    for kind in (PorSubject.ORG, PorSubject.ACCOUNT):
         for row in pors:
             held = row.revision <= known and row.start_at_us <= at and (row.end_at_us is None or at < row.end_at_us)
             if row.subject_kind is kind and held:
@@ -163,12 +163,12 @@ def naive(
 def test_attribution_is_the_naive_scan_of_all_rows(
     pors: list[PorRow], tiers: list[PartnerTierRow], rates: list[RateRow], known: int
 ) -> None:
-    book = AttributionBook(pors, tiers, rates, known_revision=known)
+    book = AttributionIndex(pors, tiers, rates, known_revision=known)
     for at in range(-1, 14):
         assert credited(at, book) == naive(pors, tiers, rates, at, known)
 
 
 @pytest.mark.parametrize(("at_us", "partner"), [(199, None), (200, HARBOUR), (299, HARBOUR), (300, None)])
 def test_the_partner_of_one_subject_can_be_asked(at_us: int, partner: bytes | None) -> None:
-    row = BOOK.partner_of(SubjectKind.ACCOUNT, ACCOUNT, at_us)
+    row = BOOK.partner_of(PorSubject.ACCOUNT, ACCOUNT, at_us)
     assert (row.partner_id if row else None) == partner

@@ -60,8 +60,8 @@ def test_charges_of_a_period_may_be_paid_in_real_time(kind: str) -> None:
     assert decide(kind=kind).state is PayoutState.PAID
 
 
-def test_thresholds_are_per_currency_and_fifty_dollars_unless_set() -> None:
-    assert parse_thresholds({}) == {"AUD": 50 * UNIT}
+def test_thresholds_are_per_currency() -> None:
+    assert parse_thresholds({"AUD": "50"}) == {"AUD": 50 * UNIT}
     assert parse_thresholds({"JPY": "5000", "KWD": "0.001"}) == {"JPY": 5000 * UNIT, "KWD": 10**6}
 
 
@@ -77,9 +77,9 @@ def test_thresholds_are_per_currency_and_fifty_dollars_unless_set() -> None:
     ],
 )
 def test_a_threshold_that_makes_no_sense_stops_the_service(settings: dict[str, str], reason: str) -> None:
-    with pytest.raises(ApportionError) as refused:
+    with pytest.raises(ApportionError) as rejected:
         parse_thresholds(settings)
-    assert refused.value.reason == reason
+    assert rejected.value.reason == reason
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from math import floor
 
-import pytest
-from apportion_common.errors import ApportionError
-from apportion_ledger.domain.split import FULL_PCT, parse_pct, split
+from apportion_ledger.domain.split import FULL_PCT, split
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -36,22 +34,3 @@ def test_the_ends_of_the_scale() -> None:
     assert split(7, 0) == (0, 7)
     assert split(7, FULL_PCT) == (7, 0)
     assert split(1, FULL_PCT // 2) == (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("-0.0001", "PERCENT_OUT_OF_RANGE"),
-        ("100.0001", "PERCENT_OUT_OF_RANGE"),
-        ("1.00001", "PERCENT_TOO_PRECISE"),
-        ("NaN", "PERCENT_MALFORMED"),
-    ],
-)
-def test_a_rate_is_between_zero_and_a_hundred_with_four_decimals(text: str, reason: str) -> None:
-    with pytest.raises(ApportionError) as refused:
-        parse_pct(text)
-    assert refused.value.reason == reason
-
-
-def test_a_rate_is_read_exactly() -> None:
-    assert (parse_pct("12.3457"), parse_pct("100"), parse_pct("0")) == (123_457, FULL_PCT, 0)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from apportion_common.errors import ApportionError
-from apportion_ledger.domain.weeks import parse_week, week_of
+from apportion_ledger.domain.weeks import parse_week
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,11 +18,11 @@ def us(at: datetime) -> int:
 
 
 @given(st.datetimes(datetime(2000, 1, 4), datetime(2100, 12, 26), timezones=st.just(UTC)))
-def test_an_instant_falls_in_its_iso_week(at: datetime) -> None:
-    week, (year, number, _) = week_of(us(at)), at.isocalendar()
+def test_a_week_holds_its_instants(at: datetime) -> None:
+    year, number, _ = at.isocalendar()
+    week = parse_week(f"{year}-W{number:02d}")
     assert week.key == f"{year}-W{number:02d}"
     assert week.start_us <= us(at) < week.end_us
-    assert parse_week(week.key) == week
 
 
 def test_the_first_week_of_2013_begins_in_2012() -> None:
@@ -48,17 +48,10 @@ def test_the_first_week_of_2013_begins_in_2012() -> None:
     ],
 )
 def test_what_is_not_a_week_is_malformed(key: str) -> None:
-    with pytest.raises(ApportionError) as refused:
+    with pytest.raises(ApportionError) as rejected:
         parse_week(key)
-    assert refused.value.reason == "WEEK_MALFORMED"
+    assert rejected.value.reason == "WEEK_MALFORMED"
 
 
 def test_only_some_years_have_a_week_53() -> None:
     assert parse_week("2015-W53").end_us == parse_week("2016-W01").start_us
-
-
-@pytest.mark.parametrize("at_us", [-1, 10**30])
-def test_instants_outside_the_known_years_are_refused(at_us: int) -> None:
-    with pytest.raises(ApportionError) as refused:
-        week_of(at_us)
-    assert refused.value.reason == "TIME_OUT_OF_RANGE"

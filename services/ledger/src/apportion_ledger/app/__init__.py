@@ -1,0 +1,1 @@
+"""Use cases: each opens its transaction and calls rules and stores."""

@@ -2,56 +2,81 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
 from uuid import UUID
 
 from apportion_common.db.head import next_revision
-from apportion_common.db.unit_of_work import Transaction
+from apportion_common.db.idempotency import Mutation, run_mutation
+from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.ids import uuid7
 from apportion_common.money import minor_decimals
+from google.protobuf.message import Message
 
 from apportion_ledger import errors
-from apportion_ledger.app.ports import Partner, TermsStore
+from apportion_ledger.domain.partners import Partner
+from apportion_ledger.store.terms import TermsStore
+
+Answer = TypeVar("Answer", bound=Message)
 
 
 class Partners:
-    """Writes partners and tiers inside a caller's transaction."""
+    """Adds partners and tiers."""
 
-    def __init__(self, terms: TermsStore) -> None:
+    def __init__(self, database: Database, terms: TermsStore) -> None:
+        self._database = database
         self._terms = terms
 
     async def create(
         self,
-        tx: Transaction,
+        mutation: Mutation[tuple[Partner, int], Answer],
         partner_id: UUID | None,
         name: str,
         payout_currency: str,
         tier: str,
         effective_at_us: int,
-    ) -> tuple[Partner, int]:
-        """Add a partner with its first tier; it and the revision.
+    ) -> Answer:
+        """Add a partner with its first tier; the result is the partner and the revision.
 
         Raises InvalidArgument CURRENCY_UNKNOWN, AlreadyExists PARTNER_EXISTS.
         """
-        minor_decimals(payout_currency)
-        partner = Partner(partner_id or uuid7(tx.clock.now_us() * 1_000), name, payout_currency)
-        revision = await next_revision(tx)
-        if not await self._terms.add_partner(tx, partner, revision):
-            raise errors.partner_exists(partner.partner_id)
-        await self._terms.add_tier(tx, partner.partner_id, tier, effective_at_us, revision)
-        await tx.audit(
-            "partner.create",
-            f"partner/{partner.partner_id}",
-            after={"name": name, "payout_currency": payout_currency, "tier": tier, "effective_at_us": effective_at_us},
-        )
-        return partner, revision
 
-    async def set_tier(self, tx: Transaction, partner_id: UUID, tier: str, effective_at_us: int) -> int:
-        """Give a partner a tier from an instant on; the revision. Raises NotFound PARTNER_NOT_FOUND."""
-        revision = await next_revision(tx)
-        if await self._terms.partner(tx.connection, partner_id) is None:
-            raise errors.partner_not_found(partner_id)
-        await self._terms.add_tier(tx, partner_id, tier, effective_at_us, revision)
-        await tx.audit(
-            "partner_tier.set", f"partner/{partner_id}", after={"tier": tier, "effective_at_us": effective_at_us}
-        )
-        return revision
+        async def work(tx: Transaction) -> tuple[Partner, int]:
+            minor_decimals(payout_currency)
+            partner = Partner(partner_id or uuid7(tx.clock.now_us() * 1_000), name, payout_currency)
+            revision = await next_revision(tx)
+            if not await self._terms.add_partner(tx, partner, revision):
+                raise errors.partner_exists(partner.partner_id)
+            await self._terms.add_tier(tx, partner.partner_id, tier, effective_at_us, revision)
+            await tx.audit(
+                "partner.create",
+                f"partner/{partner.partner_id}",
+                after={
+                    "name": name,
+                    "payout_currency": payout_currency,
+                    "tier": tier,
+                    "effective_at_us": effective_at_us,
+                },
+            )
+            return partner, revision
+
+        return await run_mutation(self._database, mutation, work)
+
+    async def set_tier(
+        self, mutation: Mutation[int, Answer], partner_id: UUID, tier: str, effective_at_us: int
+    ) -> Answer:
+        """Add the tier that a partner has from an instant on; the result is the revision.
+
+        Raises NotFound PARTNER_NOT_FOUND.
+        """
+
+        async def work(tx: Transaction) -> int:
+            revision = await next_revision(tx)
+            if await self._terms.partner(tx.connection, partner_id) is None:
+                raise errors.partner_not_found(partner_id)
+            await self._terms.add_tier(tx, partner_id, tier, effective_at_us, revision)
+            await tx.audit(
+                "partner_tier.set", f"partner/{partner_id}", after={"tier": tier, "effective_at_us": effective_at_us}
+            )
+            return revision
+
+        return await run_mutation(self._database, mutation, work)

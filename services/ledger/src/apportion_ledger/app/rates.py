@@ -2,46 +2,57 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from apportion_common.db.head import next_revision
-from apportion_common.db.unit_of_work import Transaction
+from apportion_common.db.idempotency import Mutation, run_mutation
+from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.decimals import PERCENT_PLACES, format_scaled
 from apportion_common.ids import uuid7
+from google.protobuf.message import Message
 
 from apportion_ledger import errors
-from apportion_ledger.app.ports import TermsStore
 from apportion_ledger.domain.attribution import MatchKind
 from apportion_ledger.domain.split import FULL_PCT
+from apportion_ledger.store.terms import TermsStore
+
+Answer = TypeVar("Answer", bound=Message)
 
 
 class Rates:
-    """Writes rates inside a caller's transaction."""
+    """Adds rates."""
 
-    def __init__(self, terms: TermsStore) -> None:
+    def __init__(self, database: Database, terms: TermsStore) -> None:
+        self._database = database
         self._terms = terms
 
-    async def set_rate(
-        self, tx: Transaction, tier: str, kind: MatchKind, value: str, pct: int, effective_at_us: int
-    ) -> int:
-        """Give a tier a rate (`pct` scaled by 4 places) from an instant on; the revision.
+    async def set(
+        self, mutation: Mutation[int, Answer], tier: str, kind: MatchKind, value: str, pct: int, effective_at_us: int
+    ) -> Answer:
+        """Add the rate (`pct` scaled by 4 places) that a tier has from an instant on; the result is the revision.
 
         Raises InvalidArgument PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG.
         """
-        if not 0 <= pct <= FULL_PCT:
-            raise errors.pct_out_of_range()
-        if (kind is MatchKind.DEFAULT) != (value == ""):
-            raise errors.match_value_wrong()
-        revision = await next_revision(tx)
-        rate_id = uuid7(tx.clock.now_us() * 1_000)
-        await self._terms.add_rate(tx, rate_id, tier, kind, value, pct, effective_at_us, revision)
-        await tx.audit(
-            "commission_rate.set",
-            f"commission_rate/{rate_id}",
-            after={
-                "tier": tier,
-                "match_kind": kind.value,
-                "match_value": value,
-                "pct": format_scaled(pct, PERCENT_PLACES),
-                "effective_at_us": effective_at_us,
-            },
-        )
-        return revision
+
+        async def work(tx: Transaction) -> int:
+            if not 0 <= pct <= FULL_PCT:
+                raise errors.pct_out_of_range()
+            if (kind is MatchKind.DEFAULT) != (value == ""):
+                raise errors.match_value_wrong()
+            revision = await next_revision(tx)
+            rate_id = uuid7(tx.clock.now_us() * 1_000)
+            await self._terms.add_rate(tx, rate_id, tier, kind, value, pct, effective_at_us, revision)
+            await tx.audit(
+                "commission_rate.set",
+                f"commission_rate/{rate_id}",
+                after={
+                    "tier": tier,
+                    "match_kind": kind.value,
+                    "match_value": value,
+                    "pct": format_scaled(pct, PERCENT_PLACES),
+                    "effective_at_us": effective_at_us,
+                },
+            )
+            return revision
+
+        return await run_mutation(self._database, mutation, work)

@@ -1,15 +1,21 @@
-"""What a partner earned, was paid and is owed; the trial balance (spec 02 rule 9)."""
+"""Statements of partners, and the trial balance (spec 02 rule 9)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date
 from typing import NamedTuple
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Database
+from apportion_common.instants import DAY_US, date_of_day
+from apportion_common.periods import parse_period
 
 from apportion_ledger import errors
-from apportion_ledger.app.ports import CurrencyTotals, Partner, StatementReader, TermsStore, TrialRow
+from apportion_ledger.domain.partners import Partner
+from apportion_ledger.domain.statements import CurrencyTotals, TrialRow, closing_balance, is_balanced
+from apportion_ledger.store.statements import StatementStore
+from apportion_ledger.store.terms import TermsStore
 
 
 class CurrencyStatement(NamedTuple):
@@ -20,51 +26,48 @@ class CurrencyStatement(NamedTuple):
     payable: bool
 
 
-class Statement(NamedTuple):
+class PartnerStatement(NamedTuple):
     """A partner's statement."""
 
     partner: Partner
-    currencies: list[CurrencyStatement]
+    currencies: Sequence[CurrencyStatement]
 
 
 class Statements:
     """Reads statements and the trial balance."""
 
-    def __init__(self, database: Database, terms: TermsStore, reader: StatementReader) -> None:
+    def __init__(self, database: Database, terms: TermsStore, statements: StatementStore) -> None:
         self._database = database
         self._terms = terms
-        self._reader = reader
+        self._statements = statements
 
-    async def of_partner(self, partner_id: UUID, period: str) -> Statement:
-        """The statement of a calendar month (`2013-01`, by the lines' event time, UTC), or of all time when empty.
+    async def of_partner(self, partner_id: UUID, period: str) -> PartnerStatement:
+        """Return the statement of a calendar month (by the lines' event time, UTC), or of all time when empty.
 
-        A sweep counts on the last day of its week. Raises NotFound PARTNER_NOT_FOUND.
+        A sweep counts on the last day of its week. Raises NotFound PARTNER_NOT_FOUND, OutOfRange TIME_OUT_OF_RANGE.
         """
-        first, after = month_of(period) if period else (None, None)
+        first, end = _days_of(period) if period else (None, None)
         async with self._database.read(snapshot=True) as connection:
             partner = await self._terms.partner(connection, partner_id)
             if partner is None:
                 raise errors.partner_not_found(partner_id)
-            totals = await self._reader.totals(connection, partner_id, first, after)
-        return Statement(partner, [_closed(partner, of_currency) for of_currency in totals])
+            found = await self._statements.totals(connection, partner_id, first, end)
+        return PartnerStatement(
+            partner,
+            [
+                CurrencyStatement(totals, closing_balance(totals), totals.currency == partner.payout_currency)
+                for totals in found
+            ],
+        )
 
-    async def trial_balance(self) -> tuple[list[TrialRow], bool]:
-        """All postings per account and currency, and whether each currency sums to zero."""
+    async def trial_balance(self) -> tuple[Sequence[TrialRow], bool]:
+        """Return all postings per account and currency, and whether each currency sums to zero."""
         async with self._database.read(snapshot=True) as connection:
-            rows = await self._reader.trial_balance(connection)
-        sums: dict[str, int] = {}
-        for row in rows:
-            sums[row.currency] = sums.get(row.currency, 0) + row.debit - row.credit
-        return rows, not any(sums.values())
+            rows = await self._statements.trial_balance(connection)
+        return rows, is_balanced(rows)
 
 
-def month_of(period: str) -> tuple[date, date]:
-    """First day of a period `YYYY-MM` and of the one after it."""
-    year, month = int(period[:4]), int(period[5:])
-    first = date(year, month, 1)
-    return first, date(year + month // 12, month % 12 + 1, 1)
-
-
-def _closed(partner: Partner, totals: CurrencyTotals) -> CurrencyStatement:
-    closing = totals.opening + totals.earned - totals.clawed_back - totals.paid_real_time - totals.paid_sweep
-    return CurrencyStatement(totals, closing, totals.currency == partner.payout_currency)
+def _days_of(key: str) -> tuple[date, date]:
+    """Return the first day of a period, and of the one after it."""
+    period = parse_period(key)
+    return date_of_day(period.start_us // DAY_US), date_of_day(period.end_us // DAY_US)

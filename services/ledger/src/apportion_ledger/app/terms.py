@@ -7,7 +7,8 @@ import asyncio
 from apportion_common.db.head import current_revision
 from apportion_common.db.unit_of_work import Transaction
 
-from apportion_ledger.app.ports import Terms, TermsStore
+from apportion_ledger.domain.terms import CommissionTerms
+from apportion_ledger.store.terms import TermsStore
 
 
 class TermsCache:
@@ -15,11 +16,11 @@ class TermsCache:
 
     def __init__(self, store: TermsStore) -> None:
         self._store = store
-        self._terms: Terms | None = None
+        self._terms: CommissionTerms | None = None
         self._loading = asyncio.Lock()
 
-    async def current(self, tx: Transaction) -> Terms:
-        """The terms in force, which stay so until the transaction ends.
+    async def current(self, tx: Transaction) -> CommissionTerms:
+        """Return the terms in force, which stay so until the transaction ends.
 
         Holds the configuration's head FOR SHARE: a change of terms waits for the lines in flight, and sees them.
         """

@@ -1,8 +1,9 @@
-"""A point below which no line can appear any more (the ledger facts on late commits)."""
+"""A point below which no line can appear any more, however late a transaction commits."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -10,8 +11,9 @@ from apportion_common.db.unit_of_work import Database
 from apportion_common.ids import LANES
 
 from apportion_ledger import errors
-from apportion_ledger.app.ports import WatermarkStore
 from apportion_ledger.limits import WATERMARK_POLL_MS, WATERMARK_WAIT_MS
+from apportion_ledger.store.period_closes import PeriodCloseStore
+from apportion_ledger.store.watermarks import WatermarkStore
 
 _POLLS: Final = WATERMARK_WAIT_MS // WATERMARK_POLL_MS
 
@@ -21,29 +23,30 @@ class Watermark(NamedTuple):
 
     watermark: int
     period_closed: bool
-    closed_org_ids: list[UUID]
+    closed_org_ids: Sequence[UUID]
 
 
 class Watermarks:
-    """Fixes horizons."""
+    """Fixes watermarks."""
 
-    def __init__(self, database: Database, store: WatermarkStore) -> None:
+    def __init__(self, database: Database, watermarks: WatermarkStore, closes: PeriodCloseStore) -> None:
         self._database = database
-        self._store = store
+        self._watermarks = watermarks
+        self._closes = closes
 
     async def fix(self, period: str) -> Watermark:
-        """Wait until every transaction in progress at the call is over; then nothing below the horizon changes.
+        """Wait until every transaction in progress at the call is over; then nothing below the watermark changes.
 
         The largest id would not do: a transaction that took its id earlier may commit later. Raises Unavailable
-        HORIZON_BUSY after HORIZON_WAIT_MS.
+        WATERMARK_BUSY after WATERMARK_WAIT_MS.
         """
         async with self._database.transaction() as tx:
-            target = await self._store.own(tx)
+            target = await self._watermarks.own(tx)
         for _ in range(_POLLS):
             async with self._database.read() as connection:
-                watermark = await self._store.oldest_running(connection)
+                watermark = await self._watermarks.oldest_running(connection)
                 if watermark >= target:
-                    lane_count, org_ids = await self._store.closed(connection, period, watermark)
+                    lane_count, org_ids = await self._closes.closed(connection, period, watermark)
                     return Watermark(watermark, lane_count == LANES, org_ids)
             await asyncio.sleep(WATERMARK_POLL_MS / 1_000)
         raise errors.watermark_busy()

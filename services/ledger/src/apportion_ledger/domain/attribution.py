@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
-MAX_CACHED_TIMELINES: Final = 200_000
-"""Timelines kept; when there are more the cache starts anew."""
+from apportion_ledger.limits import TIMELINES_CACHED_MAX
 
 
-class SubjectKind(StrEnum):
+class PorSubject(StrEnum):
     """What a partner of record is of."""
 
     ORG = "org"
@@ -48,7 +47,7 @@ class PorRow:
     """
 
     por_id: bytes
-    subject_kind: SubjectKind
+    subject_kind: PorSubject
     subject_id: bytes
     partner_id: bytes
     start_at_us: int
@@ -87,7 +86,7 @@ class Attribution:
     pct: int = 0
     tier: str | None = None
     disputed: bool = False
-    por_subject: SubjectKind | None = None
+    por_subject: PorSubject | None = None
     por_id: bytes | None = None
     por_revision: int | None = None
     tier_revision: int | None = None
@@ -109,8 +108,8 @@ _Timeline = tuple[list[int], list[Attribution]]
 _Rates = dict[tuple[str, MatchKind, str], list[RateRow]]
 
 
-class AttributionBook:
-    """Attribution under one ledger revision, answered from memory. Immutable: a new revision is a new book.
+class AttributionIndex:
+    """Attribution under one ledger revision, held in memory. Immutable: a new revision is a new index.
 
     `known_revision` leaves out rows of a greater revision, so that a replay decides as was known then.
     """
@@ -128,7 +127,7 @@ class AttributionBook:
         latest: dict[bytes, PorRow] = {}
         for por in sorted((row for row in pors if visible(row.revision)), key=lambda row: row.revision):
             latest[por.por_id] = por
-        self._pors: dict[tuple[SubjectKind, bytes], list[PorRow]] = defaultdict(list)
+        self._pors: dict[tuple[PorSubject, bytes], list[PorRow]] = defaultdict(list)
         for por in sorted(latest.values(), key=lambda row: row.start_at_us):
             self._pors[por.subject_kind, por.subject_id].append(por)
         self._tiers: dict[bytes, list[PartnerTierRow]] = defaultdict(list)
@@ -142,7 +141,7 @@ class AttributionBook:
         self._timelines: dict[_Key, _Timeline] = {}
 
     def attribute(self, org_id: bytes, account_id: bytes | None, sku: str, sku_type: str, at_us: int) -> Attribution:
-        """Partner and rate of a line of `org_id` on billing account `account_id` whose event was at `at_us`.
+        """Return partner and rate of a line of `org_id` on billing account `account_id` whose event was at `at_us`.
 
         The account's partner of record counts before the org's own. Exact SKU, then SKU type, then the tier's default;
         an exact 0 % does not fall through, and without a matching rate the partner stays with 0 %.
@@ -154,8 +153,8 @@ class AttributionBook:
         instants, outcomes = timeline
         return outcomes[bisect_right(instants, at_us)]
 
-    def partner_of(self, kind: SubjectKind, subject_id: bytes, at_us: int) -> PorRow | None:
-        """The partner of record of one subject at an instant, or None."""
+    def partner_of(self, kind: PorSubject, subject_id: bytes, at_us: int) -> PorRow | None:
+        """Return the partner of record of one subject at an instant, or None."""
         rows = self._pors.get((kind, subject_id), ())
         index = bisect_right(rows, at_us, key=lambda row: row.start_at_us)
         if not index:
@@ -164,15 +163,15 @@ class AttributionBook:
         return row if row.end_at_us is None or at_us < row.end_at_us else None
 
     def tier_of(self, partner_id: bytes, at_us: int) -> str | None:
-        """The tier of a partner at an instant, or None before its first."""
+        """Return the tier of a partner at an instant, or None before its first."""
         row = _in_force(self._tiers.get(partner_id, ()), at_us)
         return row.tier if row else None
 
     def _build(self, key: _Key) -> _Timeline:
         org_id, account_id, sku, sku_type = key
-        pors = list(self._pors.get((SubjectKind.ORG, org_id), ()))
+        pors = list(self._pors.get((PorSubject.ORG, org_id), ()))
         if account_id is not None:
-            pors += self._pors.get((SubjectKind.ACCOUNT, account_id), ())
+            pors += self._pors.get((PorSubject.ACCOUNT, account_id), ())
         changes: set[int] = set()
         for por in pors:
             changes.add(por.start_at_us)
@@ -184,14 +183,14 @@ class AttributionBook:
                     changes.update(rate.effective_at_us for rate in self._rates.get((tier.tier, *match), ()))
         instants = sorted(changes)
         outcomes = [NO_PARTNER, *(self._decide(org_id, account_id, sku, sku_type, at) for at in instants)]
-        if len(self._timelines) >= MAX_CACHED_TIMELINES:
+        if len(self._timelines) >= TIMELINES_CACHED_MAX:
             self._timelines.clear()
         self._timelines[key] = instants, outcomes
         return instants, outcomes
 
     def _decide(self, org_id: bytes, account_id: bytes | None, sku: str, sku_type: str, at_us: int) -> Attribution:
-        por = self.partner_of(SubjectKind.ACCOUNT, account_id, at_us) if account_id is not None else None
-        por = por or self.partner_of(SubjectKind.ORG, org_id, at_us)
+        por = self.partner_of(PorSubject.ACCOUNT, account_id, at_us) if account_id is not None else None
+        por = por or self.partner_of(PorSubject.ORG, org_id, at_us)
         if por is None:
             return NO_PARTNER
         tier = _in_force(self._tiers.get(por.partner_id, ()), at_us)

@@ -1,4 +1,4 @@
-"""Digests of ledger lines: of one line's content, and a coarse one of a set of lines (spec 02 rule 8).
+"""Digests of ledger lines: of one line's content, and a coarse one of sums (spec 02 rule 8).
 
 They cover business content only, not row ids, revisions or write times, so that a replay of the stored events in
 accepted order gives the same digest whatever the batches, the concurrency or the row order.
@@ -28,7 +28,7 @@ def line_content(
     net: int,
     event_time_us: int,
 ) -> bytes:
-    """The canonical content of a line: the same bytes for the same business content, other bytes for any other.
+    """Return the canonical content of a line: the same bytes for the same business content, other bytes for any other.
 
     Ids are 16 bytes or empty for none (project, account, partner), `request_id` is empty where there is none. Numbers
     are scaled ints (9 places; `pct` 4), the time is in microseconds since 1970. Each text has its length before it.
@@ -53,9 +53,10 @@ def charge_content(
     account_id: bytes,
     event_time_us: int,
 ) -> bytes:
-    """The canonical content of a charge, before its split: what tells the same charge from another one under its id.
+    """Return the canonical content of a charge, before its split.
 
-    Takes the same values as `line_content`. Ids have 16 bytes (the project none or 16), so only texts carry a length.
+    It tells the same charge from another one under its id. Takes the same values as `line_content`. Ids have 16 bytes
+    (the project none or 16), so only texts carry a length.
     """
     raw = sku.encode()
     return b"C1|%b|%b%b%b%b|%b|%d|%b|%d|%d|%d" % (
@@ -65,12 +66,12 @@ def charge_content(
 
 
 def line_hash(content: bytes) -> bytes:
-    """SHA-256 of a line's canonical content (32 bytes)."""
+    """Return the SHA-256 of a line's canonical content (32 bytes)."""
     return sha256(content).digest()
 
 
 def coarse_digest(lines: Iterable[tuple[bytes, str, str, str, int]]) -> bytes:
-    """Digest of the gross per (org, SKU, period, currency): the same for the same events accepted in any order.
+    """Return the digest of the gross per (org, SKU, period, currency): the same for the same events in any order.
 
     Takes (org id, SKU, period key, currency, gross) per line; sums that are zero count as absent.
     """

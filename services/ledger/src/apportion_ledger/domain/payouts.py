@@ -14,9 +14,7 @@ from apportion_common.decimals import AMOUNT, parse_scaled
 from apportion_common.errors import InvalidArgument
 from apportion_common.money import floor_to_minor, minor_decimals
 
-DEFAULT_THRESHOLDS: Final[Mapping[str, str]] = {"AUD": "50"}
-REAL_TIME_KINDS: Final = frozenset({"usage", "rerate", "base", "minimum"})
-"""Kinds of lines that may be paid in real time; reversals and adjustments never are."""
+from apportion_ledger.domain.kinds import PRICED_KINDS
 
 
 class PayoutState(StrEnum):
@@ -46,13 +44,13 @@ _WAITS: Final = {state: Payout(0, state) for state in PayoutState if state is no
 
 
 def parse_thresholds(settings: Mapping[str, str]) -> dict[str, int]:
-    """Real-time thresholds by currency from their settings, at 9 places. Empty means the default, AUD 50.
+    """Return the thresholds by currency from their settings, at 9 places.
 
     Raises InvalidArgument CURRENCY_UNKNOWN, THRESHOLD_NOT_POSITIVE, AMOUNT_MALFORMED or AMOUNT_TOO_PRECISE, OutOfRange
     AMOUNT_OUT_OF_RANGE: the service must not start with them.
     """
     thresholds = {}
-    for currency, text in (settings or DEFAULT_THRESHOLDS).items():
+    for currency, text in settings.items():
         minor_decimals(currency)
         thresholds[currency] = parse_scaled(text, AMOUNT)
         if thresholds[currency] <= 0:
@@ -71,11 +69,11 @@ def real_time_payout(
     held: bool,
     thresholds: Mapping[str, int],
 ) -> Payout:
-    """What is paid for a line when it is written: its whole share cut to the minor unit, or nothing.
+    """Decide what is paid for a line when it is written: its whole share cut to the minor unit, or nothing.
 
     `balance_before` is the partner's balance in the line's currency before the line: at zero it pays, below zero the
     sweep nets (spec 08 choice 2). `payout_currency` is None without a partner. `held` is a dispute, or a hold of the
-    partner. The threshold is compared with the unrounded gross.
+    partner; reversals and adjustments are never paid. The threshold is compared with the unrounded gross.
     """
     threshold = thresholds.get(currency)
     if threshold is None:
@@ -84,7 +82,7 @@ def real_time_payout(
         return _WAITS[PayoutState.BELOW_THRESHOLD]
     if payout_currency is None:
         return _WAITS[PayoutState.NO_PARTNER]
-    if kind not in REAL_TIME_KINDS:
+    if kind not in PRICED_KINDS:
         return _WAITS[PayoutState.KIND_NOT_PAID]
     if currency != payout_currency:
         return _WAITS[PayoutState.OTHER_CURRENCY]
@@ -97,7 +95,7 @@ def real_time_payout(
 
 
 def sweep_payout(*, currency: str, balance: int, payout_currency: str, held: bool = False, minimum: int = 0) -> Payout:
-    """What a weekly sweep pays of a balance: cut to the minor unit; the rest and a negative balance are carried.
+    """Decide what a weekly sweep pays of a balance: cut to the minor unit; the rest and a negative balance are carried.
 
     `balance` is that of the lines whose events were before the week's end, less their real-time payouts and all that
     earlier sweeps paid. `minimum` is the least payout, 0 for none.

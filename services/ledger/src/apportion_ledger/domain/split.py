@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion_common.decimals import PERCENT, PERCENT_PLACES, parse_scaled, round_half_away
-from apportion_common.errors import OutOfRange
+from apportion_common.decimals import PERCENT_PLACES, round_half_away
 
 FULL_PCT: Final = 100 * 10**PERCENT_PLACES
 """100 % as a scaled int at 4 places."""
@@ -14,7 +13,7 @@ _SHARE_PLACES: Final = PERCENT_PLACES + 2
 
 
 def split(gross: int, pct: int) -> tuple[int, int]:
-    """Partner's share and net of a line: `gross` at 9 places, `pct` at 4 places (15 % is 150_000).
+    """Return the partner's share and the net of a line: `gross` at 9 places, `pct` at 4 places (15 % is 150_000).
 
     The share is gross x pct rounded half away from zero at 9 places, the net is the rest, so that they always sum up.
     """
@@ -22,11 +21,3 @@ def split(gross: int, pct: int) -> tuple[int, int]:
         return 0, gross
     share = round_half_away(gross * pct, _SHARE_PLACES)
     return share, gross - share
-
-
-def parse_pct(text: str) -> int:
-    """A rate of at most 4 decimals, 0 to 100, as a scaled int. Reasons PERCENT_*."""
-    pct = parse_scaled(text, PERCENT)
-    if not 0 <= pct <= FULL_PCT:
-        raise OutOfRange("PERCENT_OUT_OF_RANGE", "A percentage lies between 0 and 100.")
-    return pct

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from apportion_common.errors import InvalidArgument, OutOfRange
+from apportion_common.errors import InvalidArgument
+from apportion_common.instants import DAY_US, day_of_date
 
-DAY_US: Final = 86_400_000_000
 FIRST_YEAR: Final = 2000
 LAST_YEAR: Final = 2100
 
-_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _KEY: Final = re.compile(r"([0-9]{4})-W([0-9]{2})")
 
 
@@ -27,7 +26,7 @@ class Week:
 
 
 def parse_week(key: str) -> Week:
-    """The week named `YYYY-Www`. InvalidArgument WEEK_MALFORMED, also for a week 53 that the year does not have."""
+    """Return the week `YYYY-Www`. InvalidArgument WEEK_MALFORMED, also for a week 53 that the year does not have."""
     match = _KEY.fullmatch(key)
     if match is None or not FIRST_YEAR <= int(match[1]) <= LAST_YEAR:
         raise _malformed(key)
@@ -35,21 +34,8 @@ def parse_week(key: str) -> Week:
         monday = date.fromisocalendar(int(match[1]), int(match[2]), 1)
     except ValueError:
         raise _malformed(key) from None
-    return _week_from(monday)
-
-
-def week_of(at_us: int) -> Week:
-    """The week that the instant falls in. OutOfRange TIME_OUT_OF_RANGE outside the years 2000 to 2100."""
-    day = at_us // DAY_US + _EPOCH_DAY
-    if not date(FIRST_YEAR, 1, 1).toordinal() <= day < date(LAST_YEAR + 1, 1, 1).toordinal():
-        raise OutOfRange("TIME_OUT_OF_RANGE", f"Times lie in the years {FIRST_YEAR} to {LAST_YEAR}, UTC.")
-    return _week_from(date.fromordinal(day - (day - 1) % 7))
-
-
-def _week_from(monday: date) -> Week:
-    year, week, _ = monday.isocalendar()
-    start = (monday.toordinal() - _EPOCH_DAY) * DAY_US
-    return Week(f"{year:04d}-W{week:02d}", start, start + 7 * DAY_US)
+    start_us = day_of_date(monday) * DAY_US
+    return Week(key, start_us, start_us + 7 * DAY_US)
 
 
 def _malformed(key: str) -> InvalidArgument:

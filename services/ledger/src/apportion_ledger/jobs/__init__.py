@@ -1,0 +1,1 @@
+"""What runs periodically beside the calls."""

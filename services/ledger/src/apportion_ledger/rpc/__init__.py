@@ -1,0 +1,1 @@
+"""The RPCs: messages to values, a use case, values to messages."""

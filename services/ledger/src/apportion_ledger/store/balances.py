@@ -8,10 +8,11 @@ from typing import Final
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.instants import date_of_day
 from sqlalchemy import text
 
-from apportion_ledger.app.ports import BalanceKey, DayTotal, RealTimePayout
-from apportion_ledger.store.instants import amount, scaled, to_date
+from apportion_ledger.domain.posting import BalanceKey, DayTotal, RealTimePayout
+from apportion_ledger.store.amounts import amount, scaled
 
 BALANCE: Final = "earned - clawed_back - paid_real_time - paid_sweep"
 
@@ -66,11 +67,11 @@ _PAYOUTS: Final = text(
 )
 
 
-class BalanceTable:
-    """The balances, locked and moved."""
+class BalanceStore:
+    """Balances of partners, locked and moved."""
 
     async def lock(self, tx: Transaction, keys: Sequence[BalanceKey]) -> dict[BalanceKey, int]:
-        """Lock the rows of sorted keys, opening those that are missing, and give their balances.
+        """Lock the rows of sorted keys, opening those that are missing, and return their balances.
 
         Everyone who pays a partner or books its lines takes these locks, always in this order.
         """
@@ -100,7 +101,7 @@ class BalanceTable:
                 "paid": [amount(total[1]) for total in totals.values()],
                 "day_partners": [UUID(bytes=key[0]) for key, _ in ordered],
                 "day_currencies": [key[1] for key, _ in ordered],
-                "days": [to_date(key[2]) for key, _ in ordered],
+                "days": [date_of_day(key[2]) for key, _ in ordered],
                 "day_earned": [amount(total.earned) for _, total in ordered],
                 "day_paid": [amount(total.paid_real_time) for _, total in ordered],
                 "line_counts": [total.line_count for _, total in ordered],
@@ -115,7 +116,7 @@ class BalanceTable:
                     "partners": [UUID(bytes=payout.partner_id) for payout in payouts],
                     "currencies": [payout.currency for payout in payouts],
                     "amounts": [amount(payout.amount) for payout in payouts],
-                    "days": [to_date(payout.day) for payout in payouts],
+                    "days": [date_of_day(payout.day) for payout in payouts],
                     "thresholds": [amount(payout.threshold) for payout in payouts],
                     "keys": [str(UUID(bytes=payout.charge_id)) for payout in payouts],
                     "entries": [UUID(bytes=payout.entry_id) for payout in payouts],

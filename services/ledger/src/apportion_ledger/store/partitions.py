@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion_common.db.unit_of_work import Database
+from apportion_common.db.unit_of_work import Transaction
 from sqlalchemy import text
 
 _ADD: Final = text(
@@ -15,14 +15,10 @@ _ADD: Final = text(
 )
 
 
-class LinePartitions:
+class PartitionStore:
     """Adds months; the database's function does it as the tables' owner."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def ensure(self, ahead: int) -> str | None:
-        """Have the partition of the month that is `ahead` months from now; its name when it was made."""
-        async with self._database.transaction() as tx:
-            name: str | None = (await tx.execute(_ADD, {"ahead": ahead})).scalar_one()
-            return name
+    async def add(self, tx: Transaction, ahead: int) -> str | None:
+        """Add the partition of the month that is `ahead` months from now; return its name unless it exists."""
+        name: str | None = (await tx.execute(_ADD, {"ahead": ahead})).scalar_one()
+        return name

@@ -28,15 +28,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import TIMESTAMP, ExcludeConstraint
 from sqlalchemy.types import UserDefinedType
 
+from apportion_ledger.domain.kinds import LINE_KINDS
+
 AMOUNT: Final = Numeric(27, 9)
 PCT: Final = Numeric(7, 4)
 TIMESTAMPTZ: Final = TIMESTAMP(timezone=True)
 NOW: Final = text("clock_timestamp()")
 ZERO: Final = text("0")
-
-LINE_KINDS: Final = ("usage", "rerate", "base", "minimum", "adjustment", "reversal")
-DIGEST_KINDS: Final = ("usage", "rerate", "base", "minimum")
-"""Kinds of lines whose content a digest covers (spec 02 rule 8)."""
 
 metadata: Final = MetaData(naming_convention=NAMING_CONVENTION)
 shared: Final = shared_tables(metadata)
@@ -50,7 +48,7 @@ class Xid8(UserDefinedType[int]):
     cache_ok = True
 
     def get_col_spec(self, **_: object) -> str:
-        """The type's name in DDL."""
+        """Return the type's name in DDL."""
         return "xid8"
 
 
@@ -132,7 +130,7 @@ partner_of_record: Final = Table(
     ),
     Index("ix_partner_of_record_partner_id", "partner_id"),
 )
-"""The assignments as they stand; overlaps are refused. partner_of_record_version keeps what was known when."""
+"""The assignments in their current state, without overlaps; partner_of_record_version keeps what was known when."""
 
 partner_of_record_version: Final = Table(
     "partner_of_record_version",
@@ -219,7 +217,7 @@ ledger_charge_key: Final = Table(
     Column("entry_id", Uuid, nullable=False),
     CheckConstraint("octet_length(content_hash) = 32", name="content_hash"),
 )
-"""Every charge ever written, kept for ever: once means once. The hash is of the charge, without its split."""
+"""Every charge ever written, kept forever: once means once. The hash is of the charge, without its split."""
 
 partner_balance: Final = Table(
     "partner_balance",
@@ -327,7 +325,7 @@ payout_instruction: Final = Table(
     Column("created_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
     Index("ix_payout_instruction_created_at", "created_at"),
 )
-"""The list that finance pays from: the built-in payout provider's book. One row a settlement, for ever."""
+"""The list that finance pays from: the built-in payout provider's. One row a settlement, forever."""
 
 period_close: Final = Table(
     "period_close",

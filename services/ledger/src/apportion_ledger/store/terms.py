@@ -8,22 +8,29 @@ from uuid import UUID
 from apportion_common.db.actor import current_actor
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.decimals import PERCENT_PLACES, from_scaled
+from apportion_common.instants import (
+    datetime_of_us,
+    optional_datetime_of_us,
+    optional_us_of_datetime,
+    us_of_datetime,
+)
 from psycopg import errors as pg_errors
 from sqlalchemy import Row, exc, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_ledger.app.ports import Partner, PartnerOfRecord, PayoutTerms, Terms
 from apportion_ledger.domain.attribution import (
-    AttributionBook,
+    AttributionIndex,
     MatchKind,
     PartnerTierRow,
     PorRow,
     PorStatus,
+    PorSubject,
     RateRow,
-    SubjectKind,
 )
-from apportion_ledger.store.instants import optional_datetime, optional_us, scaled, to_datetime, to_us
+from apportion_ledger.domain.partners import Partner, PartnerOfRecord
+from apportion_ledger.domain.terms import CommissionTerms, PayoutTerms
+from apportion_ledger.store.amounts import scaled
 from apportion_ledger.store.tables import (
     commission_rate,
     partner,
@@ -48,11 +55,11 @@ _RATES: Final = text(
 )
 
 
-class TermsTable:
-    """Reads and adds terms."""
+class TermsStore:
+    """Terms, read whole or one by one, and added to."""
 
-    async def load(self, connection: AsyncConnection, revision: int) -> Terms:
-        """All terms; `revision` is the head's, read in the same transaction."""
+    async def load(self, connection: AsyncConnection, revision: int) -> CommissionTerms:
+        """Return all terms; `revision` is the head's, read in the same transaction."""
         por, version = partner_of_record.c, partner_of_record_version.c
         columns = (
             por.por_id, por.subject_type, por.subject_id, por.partner_id, por.start_at, version.end_at, version.status,
@@ -62,18 +69,18 @@ class TermsTable:
         por_rows = [
             PorRow(
                 row.por_id.bytes,
-                SubjectKind(row.subject_type),
+                PorSubject(row.subject_type),
                 row.subject_id.bytes,
                 row.partner_id.bytes,
-                to_us(row.start_at),
-                optional_us(row.end_at),
+                us_of_datetime(row.start_at),
+                optional_us_of_datetime(row.end_at),
                 PorStatus(row.status),
                 row.revision,
             )
             for row in pors
         ]
         tiers = [
-            PartnerTierRow(row.partner_id.bytes, row.tier, to_us(row.effective_at), row.revision)
+            PartnerTierRow(row.partner_id.bytes, row.tier, us_of_datetime(row.effective_at), row.revision)
             for row in await connection.execute(select(partner_tier))
         ]
         rates = [
@@ -82,7 +89,7 @@ class TermsTable:
                 MatchKind(row.match_kind),
                 row.match_value,
                 int(row.pct),
-                to_us(row.effective_at),
+                us_of_datetime(row.effective_at),
                 row.revision,
             )
             for row in await connection.execute(_RATES)
@@ -91,15 +98,15 @@ class TermsTable:
             row.partner_id.bytes: PayoutTerms(row.payout_currency, row.held)
             for row in await connection.execute(_PARTNERS)
         }
-        return Terms(revision, AttributionBook(por_rows, tiers, rates), partners)
+        return CommissionTerms(revision, AttributionIndex(por_rows, tiers, rates), partners)
 
     async def partner(self, connection: AsyncConnection, partner_id: UUID) -> Partner | None:
-        """The partner with this id."""
+        """Return the partner with this id."""
         row = (await connection.execute(select(partner).where(partner.c.partner_id == partner_id))).one_or_none()
         return None if row is None else Partner(row.partner_id, row.name, row.payout_currency)
 
     async def add_partner(self, tx: Transaction, added: Partner, revision: int) -> bool:
-        """Add a partner; False when its id is taken."""
+        """Add a partner; return False when its id is taken."""
         statement = (
             pg_insert(partner)
             .values(
@@ -115,13 +122,13 @@ class TermsTable:
         return (await tx.execute(statement)).first() is not None
 
     async def add_tier(self, tx: Transaction, partner_id: UUID, tier: str, effective_at_us: int, revision: int) -> None:
-        """Give a partner a tier from an instant on."""
+        """Add the tier that a partner has from an instant on."""
         await tx.execute(
             insert(partner_tier).values(
                 partner_id=partner_id,
                 revision=revision,
                 tier=tier,
-                effective_at=to_datetime(effective_at_us),
+                effective_at=datetime_of_us(effective_at_us),
                 created_by=_actor(tx),
             )
         )
@@ -137,7 +144,7 @@ class TermsTable:
         effective_at_us: int,
         revision: int,
     ) -> None:
-        """Give a tier a rate from an instant on; `pct` scaled by 4 places."""
+        """Add the rate that a tier has from an instant on; `pct` scaled by 4 places."""
         await tx.execute(
             insert(commission_rate).values(
                 rate_id=rate_id,
@@ -145,14 +152,14 @@ class TermsTable:
                 match_kind=kind.value,
                 match_value=value,
                 pct=from_scaled(pct, PERCENT_PLACES),
-                effective_at=to_datetime(effective_at_us),
+                effective_at=datetime_of_us(effective_at_us),
                 revision=revision,
                 created_by=_actor(tx),
             )
         )
 
     async def add_por(self, tx: Transaction, added: PartnerOfRecord, revision: int) -> bool:
-        """Add an assignment; False when it overlaps another one of the subject."""
+        """Add an assignment; return False when it overlaps another one of the subject."""
         try:
             async with tx.savepoint():
                 await tx.execute(
@@ -161,8 +168,8 @@ class TermsTable:
                         subject_type=added.subject_kind.value,
                         subject_id=added.subject_id,
                         partner_id=added.partner_id,
-                        start_at=to_datetime(added.start_at_us),
-                        end_at=optional_datetime(added.end_at_us),
+                        start_at=datetime_of_us(added.start_at_us),
+                        end_at=optional_datetime_of_us(added.end_at_us),
                         revision=revision,
                         created_by=_actor(tx),
                     )
@@ -175,7 +182,7 @@ class TermsTable:
         return True
 
     async def por(self, connection: AsyncConnection, por_id: UUID) -> PartnerOfRecord | None:
-        """The assignment with this id, as it stands."""
+        """Return the assignment with this id, in its current state."""
         table = partner_of_record
         row = (await connection.execute(select(table).where(table.c.por_id == por_id))).one_or_none()
         return None if row is None else _por(row)
@@ -183,7 +190,9 @@ class TermsTable:
     async def end_por(self, tx: Transaction, por_id: UUID, end_at_us: int, revision: int) -> None:
         """End an open assignment; what was known before stays in its versions."""
         table = partner_of_record
-        ended = update(table).where(table.c.por_id == por_id).values(end_at=to_datetime(end_at_us), revision=revision)
+        ended = (
+            update(table).where(table.c.por_id == por_id).values(end_at=datetime_of_us(end_at_us), revision=revision)
+        )
         await tx.execute(ended)
         await self._add_version(tx, por_id, end_at_us, PorStatus.ACTIVE, revision)
 
@@ -194,7 +203,7 @@ class TermsTable:
             insert(partner_of_record_version).values(
                 por_id=por_id,
                 revision=revision,
-                end_at=optional_datetime(end_at_us),
+                end_at=optional_datetime_of_us(end_at_us),
                 status=status.value,
                 created_by=_actor(tx),
             )
@@ -208,9 +217,9 @@ def _actor(tx: Transaction) -> str:
 def _por(row: Row[Any]) -> PartnerOfRecord:
     return PartnerOfRecord(
         row.por_id,
-        SubjectKind(row.subject_type),
+        PorSubject(row.subject_type),
         row.subject_id,
         row.partner_id,
-        to_us(row.start_at),
-        optional_us(row.end_at),
+        us_of_datetime(row.start_at),
+        optional_us_of_datetime(row.end_at),
     )

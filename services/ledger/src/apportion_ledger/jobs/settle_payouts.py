@@ -1,4 +1,4 @@
-"""The payout worker's loop."""
+"""Bring pending payouts to their end."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from apportion_ledger.limits import PAYOUT_POLL_MS, PAYOUT_RETRY_S
 log = get_logger(__name__)
 
 
-class PayoutWorker:
-    """Settles what is pending, for ever."""
+class PayoutJob:
+    """Settles what is pending, forever."""
 
     def __init__(self, payouts: Payouts, paused: Callable[[], bool]) -> None:
         """Settle, except while `paused()` is true."""
@@ -24,7 +24,7 @@ class PayoutWorker:
         self._paused = paused
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set. Failures of the surroundings are waited out; another error ends the task."""
+        """Settle until `stop` is set. Failures of the surroundings are waited out; another error ends the task."""
         while not stop.is_set():
             pause_ms = PAYOUT_POLL_MS
             try:

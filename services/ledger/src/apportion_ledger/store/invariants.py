@@ -1,6 +1,6 @@
 """The ledger's invariants, each a query for what breaks it: no row, no breach.
 
-They trust nothing that the service wrote beside a line: sums are made anew from lines and payouts, shares from gross
+They trust nothing that the service wrote beside a line: sums are made again from lines and payouts, shares from gross
 and rate, hashes from content. One snapshot serves all of them.
 """
 
@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_ledger.app.ports import InvariantOutcome
+from apportion_ledger.domain.invariants import InvariantOutcome
 from apportion_ledger.limits import REPORT_TIMEOUT_MS
 
 _SCALED: Final = "trunc({} * 1000000000)::text"
@@ -157,16 +157,16 @@ INVARIANTS: Final = {
         WHERE closing <> opening + earned - clawed_back - paid_real_time - paid_sweep
     """,
 }
-"""Names and queries; each query gives one text per breach."""
+"""Names and queries; each query returns one text per breach."""
 
 _LONG: Final = text(f"SET LOCAL statement_timeout = {REPORT_TIMEOUT_MS}")
 
 
-class InvariantQueries:
-    """Runs the invariants."""
+class InvariantStore:
+    """Queries for what breaks an invariant."""
 
-    async def run(self, connection: AsyncConnection, examples_max: int) -> list[InvariantOutcome]:
-        """The outcome of each, with the first ids of what breaks it."""
+    async def violations(self, connection: AsyncConnection, examples_max: int) -> list[InvariantOutcome]:
+        """Return the outcome of each, with the first ids of what breaks it."""
         await connection.execute(_LONG)
         outcomes = []
         for name, query in INVARIANTS.items():

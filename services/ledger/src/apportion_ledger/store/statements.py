@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_ledger.app.ports import CurrencyTotals, TrialRow
+from apportion_ledger.domain.statements import CurrencyTotals, TrialRow
 from apportion_ledger.limits import REPORT_TIMEOUT_MS
-from apportion_ledger.store.instants import scaled
+from apportion_ledger.store.amounts import scaled
 
 _LONG: Final = text(f"SET LOCAL statement_timeout = {REPORT_TIMEOUT_MS}")
 
@@ -48,18 +48,18 @@ _TRIAL: Final = text(
 )
 
 
-class ReportView:
-    """Reads sums."""
+class StatementStore:
+    """Sums of lines and payouts."""
 
     async def totals(
         self, connection: AsyncConnection, partner_id: UUID, first: date | None, after: date | None
     ) -> list[CurrencyTotals]:
-        """The partner's sums per currency from day `first` to before `after`; None is unbounded."""
+        """Return the partner's sums per currency from day `first` to before `after`; None is unbounded."""
         rows = await connection.execute(_TOTALS, {"partner_id": partner_id, "first": first, "after": after})
         return [CurrencyTotals(row[0], *map(int, row[1:])) for row in rows]
 
     async def trial_balance(self, connection: AsyncConnection) -> list[TrialRow]:
-        """All postings summed per account and currency."""
+        """Return all postings summed per account and currency."""
         await connection.execute(_LONG)
         rows = await connection.execute(_TRIAL)
         return [TrialRow(row.account, row.currency, int(row.debit), int(row.credit)) for row in rows]

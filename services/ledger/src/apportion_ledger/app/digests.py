@@ -11,9 +11,11 @@ from uuid import UUID
 from apportion_common.db.unit_of_work import Database
 
 from apportion_ledger import errors
-from apportion_ledger.app.ports import GrossSum, LineReader, Scope, StoredLine
 from apportion_ledger.domain.digest import coarse_digest
+from apportion_ledger.domain.lines import DigestScope, GrossSum, StoredLine
 from apportion_ledger.limits import COARSE_KEYS_MAX, DIFFERENCES_MAX, DIGEST_LINES_MAX
+from apportion_ledger.store.digests import DigestStore
+from apportion_ledger.store.posted_lines import PostedLineStore
 
 
 class LedgerDigest(NamedTuple):
@@ -44,35 +46,36 @@ class Difference(NamedTuple):
 class Digests:
     """Computes digests from one snapshot."""
 
-    def __init__(self, database: Database, reader: LineReader) -> None:
+    def __init__(self, database: Database, digests: DigestStore, lines: PostedLineStore) -> None:
         self._database = database
-        self._reader = reader
+        self._digests = digests
+        self._lines = lines
 
-    async def digest(self, scope: Scope) -> LedgerDigest:
-        """Return both digests: SHA-256 over the lines' hashes in the order of the charge ids, and the coarse one.
+    async def digest(self, scope: DigestScope) -> LedgerDigest:
+        """Return both digests; that of the lines is SHA-256 over their hashes by charge id.
 
         It streams, so that its memory does not grow with the lines. Raises ResourceExhausted TOO_MANY_LINES.
         """
         root, count = sha256(), 0
         async with self._database.read(snapshot=True) as connection:
-            async for page in self._reader.digests(connection, scope):
+            async for page in self._digests.hashes(connection, scope):
                 root.update(b"".join(content_hash for _, content_hash in page))
                 count += len(page)
-            gross = await self._reader.gross(connection, scope, COARSE_KEYS_MAX + 1)
+            gross = await self._digests.gross(connection, scope, COARSE_KEYS_MAX + 1)
         if len(gross) > COARSE_KEYS_MAX:
             raise errors.too_many_lines(COARSE_KEYS_MAX)
         coarse = coarse_digest((row.org_id.bytes, row.sku, row.period, row.currency, row.gross) for row in gross)
         return LedgerDigest(root.digest(), count, coarse, gross)
 
-    async def pages(self, scope: Scope) -> AsyncIterator[list[tuple[bytes, bytes]]]:
-        """Charge id and content hash of each line by charge id, in pages.
+    async def pages(self, scope: DigestScope) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        """Yield charge id and content hash of each line by charge id, in pages.
 
-        All is read before the first page is given, so that a slow receiver holds no snapshot open. Raises
+        All is read before the first page is yielded, so that a slow receiver holds no snapshot open. Raises
         ResourceExhausted TOO_MANY_LINES.
         """
         pages, count = [], 0
         async with self._database.read(snapshot=True) as connection:
-            async for page in self._reader.digests(connection, scope):
+            async for page in self._digests.hashes(connection, scope):
                 pages.append(page)
                 count += len(page)
                 if count > DIGEST_LINES_MAX:
@@ -81,11 +84,11 @@ class Digests:
             yield page
 
     async def diff(
-        self, scope: Scope, theirs: AsyncIterator[list[tuple[bytes, bytes]]]
+        self, scope: DigestScope, theirs: AsyncIterator[list[tuple[bytes, bytes]]]
     ) -> tuple[int, list[Difference]]:
-        """How many lines differ from another ledger's digests (in any order), and the first DIFFERENCES_MAX of them.
+        """Return how many lines differ from another ledger's digests (in any order), and the first of them.
 
-        Raises ResourceExhausted TOO_MANY_LINES.
+        At most DIFFERENCES_MAX are listed. Raises ResourceExhausted TOO_MANY_LINES.
         """
         others: dict[bytes, bytes] = {}
         async for page in theirs:
@@ -94,7 +97,7 @@ class Digests:
                 raise errors.too_many_lines(DIGEST_LINES_MAX)
         found: list[tuple[bytes, DifferenceKind]] = []
         async with self._database.read(snapshot=True) as connection:
-            async for page in self._reader.digests(connection, scope):
+            async for page in self._digests.hashes(connection, scope):
                 for charge_id, content_hash in page:
                     other = others.pop(charge_id, None)
                     if other is None:
@@ -104,5 +107,5 @@ class Digests:
             found.extend((charge_id, DifferenceKind.MISSING) for charge_id in others)
             named = sorted(found)[:DIFFERENCES_MAX]
             ours = [charge_id for charge_id, kind in named if kind is not DifferenceKind.MISSING]
-            lines = {line.charge_id: line for line in await self._reader.by_charge(connection, ours)}
+            lines = {line.charge_id: line for line in await self._lines.by_charge(connection, ours)}
         return len(found), [Difference(charge_id, kind, lines.get(UUID(bytes=charge_id))) for charge_id, kind in named]

@@ -55,7 +55,7 @@ def settings_of(threshold: str = "AUD:50", minimum: str = "") -> Settings:
 
 
 @dataclass
-class LedgerCase:
+class LedgerHarness:
     """A ledger and what a test says to it."""
 
     made: ServiceDatabase
@@ -118,7 +118,7 @@ class LedgerCase:
         start: str = "2012-12-01T00:00:00",
         end: str | None = None,
     ) -> str:
-        """A partner of record of an org (the case's own by default) or of an account."""
+        """A partner of record of an org (the harness's own by default) or of an account."""
         kind = pb.SUBJECT_TYPE_BILLING_ACCOUNT if account else pb.SUBJECT_TYPE_ORG
         request = pb.AssignPartnerOfRecordRequest(
             subject_type=kind,
@@ -132,7 +132,7 @@ class LedgerCase:
         return por_id
 
     async def credited(self, pct: str = "10", *, currency: str = "AUD") -> UUID:
-        """A partner of the case's org at a default rate."""
+        """A partner of the harness's org at a default rate."""
         partner = await self.partner(currency=currency)
         await self.rate(pct)
         await self.por(partner)
@@ -265,10 +265,10 @@ def money(value: Any) -> int:
     return units
 
 
-def make_case(made: ServiceDatabase, *, threshold: str = "AUD:50", minimum: str = "") -> LedgerCase:
-    """A case on a migrated database."""
+def make_harness(made: ServiceDatabase, *, threshold: str = "AUD:50", minimum: str = "") -> LedgerHarness:
+    """Return a harness on a migrated database."""
     database = made.database()
-    return LedgerCase(made, database, make_parts(database, settings_of(threshold, minimum)))
+    return LedgerHarness(made, database, make_parts(database, settings_of(threshold, minimum)))
 
 
 def _run(url: str, statements: Sequence[str]) -> list[tuple[Any, ...]]:

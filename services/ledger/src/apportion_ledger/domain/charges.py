@@ -1,0 +1,65 @@
+"""Charges as they come, and the lines they become.
+
+Ids are 16 bytes, amounts and quantities ints scaled by 9 places, percentages by 4, times microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Charge(NamedTuple):
+    """A charge to be written as a line; `project_id` is empty for none, `entry_seq` None outside the lanes."""
+
+    charge_id: bytes
+    event_id: bytes
+    org_id: bytes
+    project_id: bytes
+    account_id: bytes
+    mapping_id: bytes
+    sku: str
+    sku_type: str
+    quantity: int
+    currency: str
+    gross: int
+    event_time_us: int
+    period: str
+    entry_seq: int | None
+
+
+class Origin(NamedTuple):
+    """Where charges come from: batch and revisions of the lane, or (lane None) a caller of AppendCharges."""
+
+    lane: int | None
+    batch_seq: int | None
+    catalog_revision: int
+    orgs_revision: int
+
+
+class ChargeBatch(NamedTuple):
+    """Charges of one origin, in their order."""
+
+    origin: Origin
+    charges: Sequence[Charge]
+
+
+class Line(NamedTuple):
+    """A line to be written: a charge with its split and the hash of its content."""
+
+    entry_id: bytes
+    charge: Charge
+    charge_hash: bytes
+    partner_id: bytes
+    from_account: bool
+    pct: int
+    share: int
+    net: int
+    content_hash: bytes
+
+
+class LineRows(NamedTuple):
+    """The lines of one origin."""
+
+    origin: Origin
+    lines: Sequence[Line]

@@ -1,0 +1,98 @@
+"""Lines as they are read: which ones are wanted, and what is said of them.
+
+Amounts and quantities are ints scaled by 9 places, percentages by 4, times microseconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+
+class LineQuery(NamedTuple):
+    """Which lines to list; None selects all."""
+
+    org_id: UUID | None = None
+    project_id: UUID | None = None
+    sku: str | None = None
+    partner_id: UUID | None = None
+    billing_account_id: UUID | None = None
+    event_id: UUID | None = None
+    from_us: int | None = None
+    until_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLine:
+    """A line as it is read."""
+
+    entry_id: UUID
+    charge_id: UUID
+    event_id: UUID
+    kind: str
+    org_id: UUID
+    project_id: UUID | None
+    billing_account_id: UUID
+    sku: str
+    quantity: int
+    currency: str
+    gross: int
+    partner_id: UUID | None
+    partner_from_account: bool
+    pct: int
+    share: int
+    net: int
+    event_time_us: int
+    posted_at_us: int
+    real_time_paid: int
+    lane: int
+    batch_seq: int
+    entry_seq: int
+
+
+class DigestScope(NamedTuple):
+    """Which lines a digest covers; None selects all."""
+
+    org_id: UUID | None = None
+    billing_account_id: UUID | None = None
+    period: str | None = None
+
+
+class GrossSum(NamedTuple):
+    """The coarse digest's row."""
+
+    org_id: UUID
+    sku: str
+    period: str
+    currency: str
+    line_count: int
+    quantity: int
+    gross: int
+
+
+class SummaryQuery(NamedTuple):
+    """Lines of an account below a watermark and before an instant, without what the previous invoice took."""
+
+    billing_account_id: UUID
+    watermark: int
+    until_us: int
+    previous_watermark: int
+    previous_until_us: int | None
+
+
+class LineSum(NamedTuple):
+    """What an invoice is made of: lines of one key, summed."""
+
+    org_id: UUID
+    project_id: UUID | None
+    sku: str
+    kind: str
+    currency: str
+    partner_id: UUID | None
+    partner_from_account: bool
+    mapping_id: UUID
+    line_count: int
+    quantity: int
+    gross: int
+    share: int

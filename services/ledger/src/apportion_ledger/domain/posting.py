@@ -1,0 +1,226 @@
+"""Charges become lines with their split, and real-time payouts are decided with them (spec 02 rules 1-3 and 7).
+
+Two steps, both pure: `post` makes the lines of charges under terms, `pay` decides the payouts of those lines against
+the partners' balances. Between them the caller locks the balances. They are the hot path: one loop over the charges,
+one over the lines that have a partner.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from apportion_common.ids import entry_id, uuid5_bytes
+from apportion_common.instants import DAY_US
+
+from apportion_ledger.domain.attribution import PorSubject
+from apportion_ledger.domain.charges import Charge, ChargeBatch, Line, LineRows
+from apportion_ledger.domain.digest import charge_content, line_content, line_hash
+from apportion_ledger.domain.kinds import USAGE
+from apportion_ledger.domain.payouts import real_time_payout
+from apportion_ledger.domain.split import split
+from apportion_ledger.domain.terms import CommissionTerms
+from apportion_ledger.limits import CONFLICT_DETAIL_CHARS_MAX
+
+NO_ID: Final = b""
+SETTLEMENT_NAME: Final = b"settlement"
+_COMPARED: Final = (
+    "event_id",
+    "org_id",
+    "project_id",
+    "account_id",
+    "sku",
+    "quantity",
+    "currency",
+    "gross",
+    "event_time_us",
+)
+
+BalanceKey = tuple[bytes, str]
+"""Partner and currency."""
+DayKey = tuple[bytes, str, int]
+"""Partner, currency and day of event time (number of days since 1970)."""
+PartnerLine = tuple[Line, bool]
+"""A line with a partner, and whether the partner's payouts are held."""
+
+
+class Conflict(NamedTuple):
+    """A charge whose id is taken by other content, and what differs."""
+
+    charge: Charge
+    detail: str
+
+
+@dataclass(slots=True)
+class BatchOutcome:
+    """What became of a batch: content hashes of the lines written, in order; charges written before; conflicts."""
+
+    hashes: list[bytes] = field(default_factory=list)
+    known_count: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Posting:
+    """What charges come to: an outcome a batch, the lines by origin, those with a partner in order.
+
+    `contested` are charges whose id is taken by other content, each with the outcome that its conflict belongs to.
+    """
+
+    outcomes: list[BatchOutcome] = field(default_factory=list)
+    rows: list[LineRows] = field(default_factory=list)
+    partnered: list[PartnerLine] = field(default_factory=list)
+    contested: list[tuple[BatchOutcome, Charge]] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class DayTotal:
+    """What lines add to a partner and currency on one day of event time."""
+
+    earned: int = 0
+    paid_real_time: int = 0
+    line_count: int = 0
+    real_time_count: int = 0
+
+
+class RealTimePayout(NamedTuple):
+    """A payout decided with its line."""
+
+    settlement_id: bytes
+    partner_id: bytes
+    currency: str
+    amount: int
+    threshold: int
+    charge_id: bytes
+    entry_id: bytes
+    day: int
+
+
+class Payments(NamedTuple):
+    """What lines add to the balances, by day, and the payouts decided with them."""
+
+    days: Mapping[DayKey, DayTotal]
+    payouts: Sequence[RealTimePayout]
+
+
+def post(batches: Sequence[ChargeBatch], terms: CommissionTerms, known: dict[bytes, bytes]) -> Posting:
+    """Decide every charge: a new line, known already (also from earlier in the same batches), or a conflict.
+
+    `known` has the content hashes of those of the charges that are written; the new ones are added to it.
+    """
+    posting = Posting()
+    attribute = terms.attribution.attribute
+    partners = terms.partners
+    partnered = posting.partnered
+    # A NamedTuple's own constructor costs three times as much.
+    new_tuple = tuple.__new__
+    for origin, charges in batches:
+        outcome = BatchOutcome()
+        lines: list[Line] = []
+        for charge in charges:
+            (charge_id, event_id, org_id, project_id, account_id, _, sku, sku_type, quantity, currency, gross,
+             event_time_us, _, _) = charge  # fmt: skip
+            own_hash = line_hash(
+                charge_content(
+                    USAGE, org_id, project_id, event_id, sku, quantity, currency, gross, account_id, event_time_us
+                )
+            )
+            stored = known.get(charge_id)
+            if stored is not None:
+                if stored == own_hash:
+                    outcome.known_count += 1
+                else:
+                    posting.contested.append((outcome, charge))
+                continue
+            known[charge_id] = own_hash
+            found = attribute(org_id, account_id, sku, sku_type, event_time_us)
+            partner_id = found.partner_id or NO_ID
+            pct = found.pct
+            share, net = split(gross, pct)
+            content = line_content(
+                USAGE, org_id, project_id, event_id, "", sku, quantity, currency, gross, account_id, partner_id,
+                pct, share, net, event_time_us,
+            )  # fmt: skip
+            content_hash = line_hash(content)
+            from_account = found.por_subject is PorSubject.ACCOUNT
+            line = new_tuple(
+                Line,
+                (entry_id(charge_id), charge, own_hash, partner_id, from_account, pct, share, net, content_hash),
+            )
+            lines.append(line)
+            outcome.hashes.append(content_hash)
+            if partner_id:
+                partnered.append((line, found.disputed or partners[partner_id].held))
+        posting.outcomes.append(outcome)
+        if lines:
+            posting.rows.append(LineRows(origin, lines))
+    return posting
+
+
+def balance_keys(partnered: Sequence[PartnerLine]) -> list[BalanceKey]:
+    """Return the balances that lines move, in the order in which they are locked."""
+    return sorted({(line.partner_id, line.charge.currency) for line, _ in partnered})
+
+
+def pay(
+    partnered: Sequence[PartnerLine],
+    balances: dict[BalanceKey, int],
+    terms: CommissionTerms,
+    thresholds: Mapping[str, int],
+) -> Payments:
+    """Decide line by line what is paid at once. `balances`, those before the lines, are moved to those after them.
+
+    `thresholds`: least gross of a real-time payout by currency, scaled by 9 places.
+    """
+    days: defaultdict[DayKey, DayTotal] = defaultdict(DayTotal)
+    payouts: list[RealTimePayout] = []
+    for line, held in partnered:
+        partner_id, share, charge = line.partner_id, line.share, line.charge
+        currency = charge.currency
+        day = charge.event_time_us // DAY_US
+        total = days[partner_id, currency, day]
+        total.earned += share
+        total.line_count += 1
+        paid = 0
+        # As `real_time_payout` does; most lines are below the threshold, and spare its call here.
+        threshold = thresholds.get(currency)
+        if threshold is not None and charge.gross >= threshold:
+            paid = real_time_payout(
+                kind=USAGE,
+                currency=currency,
+                gross=charge.gross,
+                share=share,
+                balance_before=balances[partner_id, currency],
+                payout_currency=terms.partners[partner_id].payout_currency,
+                held=held,
+                thresholds=thresholds,
+            ).amount
+            if paid:
+                total.paid_real_time += paid
+                total.real_time_count += 1
+                settlement_id = uuid5_bytes(charge.charge_id, SETTLEMENT_NAME)
+                payouts.append(
+                    RealTimePayout(
+                        settlement_id, partner_id, currency, paid, threshold, charge.charge_id, line.entry_id, day
+                    )
+                )
+        balances[partner_id, currency] += share - paid
+    return Payments(days, payouts)
+
+
+def difference(stored: Charge | None, again: Charge) -> str:
+    """Say what differs between a charge that is written and another one under its id: ids and numbers only."""
+    if stored is None:
+        return "The charge id came twice in one batch, with other content."
+    parts = []
+    for name in _COMPARED:
+        before, now = getattr(stored, name), getattr(again, name)
+        if before != now:
+            parts.append(f"{name}: {_shown(before)} stands, {_shown(now)} came")
+    return "; ".join(parts)[:CONFLICT_DETAIL_CHARS_MAX]
+
+
+def _shown(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
