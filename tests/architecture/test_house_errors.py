@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 from pathlib import Path
 
 from apportion_common.lanes import errors as lane_errors
+from apportion_common.topology import DEAD_LETTER_REASONS
 from house import ROOT, expect_none
 
 from scripts import error_reasons
@@ -64,7 +64,7 @@ def test_every_reason_for_which_a_mail_proves_nothing_is_asserted_in_a_test() ->
 
 def test_every_reason_of_dead_letters_and_stopped_lanes_is_explained() -> None:
     page = error_reasons.DEAD_LETTERS
-    letters = importlib.import_module("apportion_metering.domain.dead_letters").REASONS
+    letters = DEAD_LETTER_REASONS
     assert set(re.findall(r"^\| `(\w+)` \|.*\|.*\|$", page.partition("## Why a lane")[0], re.MULTILINE)) == set(letters)
     stopped = set(WORD.findall(lane_errors.__doc__ or ""))
     assert set(re.findall(r"`(\w+)`", page.partition("## Why a lane")[2])) == stopped

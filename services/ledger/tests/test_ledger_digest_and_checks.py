@@ -12,8 +12,8 @@ from apportion.common.v1 import lane_pb2 as common_lane_pb2
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
 from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
-from apportion_common.ids import LANES
 from apportion_common.protos import pack_int
+from apportion_common.topology import LANES
 from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_ledger.app import digest as digest_module
 from apportion_ledger.app import lines as lines_module

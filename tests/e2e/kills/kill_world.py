@@ -19,8 +19,8 @@ from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
 from apportion_common.bus.connection import connect
 from apportion_common.bus.publish import MESSAGE_ID
-from apportion_common.bus.streams import EVENTS, LEDGER_OUT, METERING_OUT, PRICING_OUT
 from apportion_common.lanes.publisher import BATCH_SEQ_HEADER
+from apportion_common.topology import EVENTS, LEDGER_OUT, METERING_OUT, PRICING_OUT
 from apportion_dev.testing.servers import NatsAccess
 from harness import ENQUEUED, FIRST_EVENTS, FLIGHTS, Refusal, System, refusal, rows_of, until
 from nats.aio.client import Client

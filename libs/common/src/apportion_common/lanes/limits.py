@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-LANES: int = 32
-"""Lanes of a deployment; constant for its life, because an org must never change its lane."""
-
 COMMITS_AT_ONCE: int = 6
 """Transactions of one runner under way at once; more only queue for the same disk."""
 
@@ -49,6 +46,9 @@ RETRY_LAST_S: float = 10.0
 
 DATA_ATTEMPTS: int = 3
 """Attempts at a message that fails for a reason of its own before it is set aside."""
+
+BISECT_DEPTH_MAX: int = 16
+"""Halvings of a failing batch, so batches of up to 65,536 entries: more than any role takes in one transaction."""
 
 OUTBOX_RETENTION_H: int = 24
 """How long published batches stay in the lane outbox, to be fetched when a stream was lost."""

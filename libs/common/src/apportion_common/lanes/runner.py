@@ -20,6 +20,7 @@ from apportion_common.lanes.model import LaneProcessor, StreamInput, StreamOutpu
 from apportion_common.lanes.store import LaneStore
 from apportion_common.logs import get_logger
 from apportion_common.tasks import cancel_and_wait
+from apportion_common.topology import LANES
 
 T = TypeVar("T")
 
@@ -59,7 +60,7 @@ class LaneRunner(Generic[T]):
         processor: LaneProcessor[T],
         worker_id: str,
         lease_s: float,
-        lanes: int = limits.LANES,
+        lanes: int = LANES,
         paused: Callable[[], bool] = _never,
     ) -> None:
         """Work the lanes of `role`. While `paused()` is true none is held and no batch begins: messages wait on the
