@@ -20,7 +20,7 @@ from apportion_ledger.domain.digest import line_content, line_hash
 from apportion_ledger.domain.payouts import PayoutState, real_time_payout, sweep_payout
 from apportion_ledger.domain.split import split
 from apportion_ledger.domain.weeks import parse_week
-from apportion_metering.domain.intake import CheckedEvent, ReadableEvent, Rejected, check_readable
+from apportion_metering.domain.intake import CheckedEvent, ReadableEvent, Rejection, check_readable
 from apportion_orgs.domain.allocation import AccountAllocation, OrgUsage, allocate
 from apportion_orgs.domain.mappings import MappingBook, MappingRow, declared_order
 from apportion_pricing.domain.periods import period_of
@@ -87,7 +87,7 @@ def read_events(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         yield from enumerate(csv.DictReader(file), start=1)
 
 
-def checked(row: Mapping[str, str]) -> CheckedEvent | Rejected:
+def checked(row: Mapping[str, str]) -> CheckedEvent | Rejection:
     return check_readable(
         ReadableEvent(
             org_id=str(UUID(bytes=id_of(row["org"]))),

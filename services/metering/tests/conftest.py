@@ -9,13 +9,13 @@ import pytest_asyncio
 from apportion_dev.local.nats import LocalNats
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
-from metering_harness import Desk, Metering, metering_on, start_nats
+from metering_harness import LaneHarness, MeteringHarness, metering_on, start_nats
 
 
 @pytest_asyncio.fixture
-async def desk(service_database: Callable[[str], ServiceDatabase]) -> Desk:
+async def bench(service_database: Callable[[str], ServiceDatabase]) -> LaneHarness:
     """A writer on a fresh database."""
-    return Desk(service_database("metering").database())
+    return LaneHarness(service_database("metering").database())
 
 
 @pytest.fixture(scope="session")
@@ -33,7 +33,7 @@ def lazy_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalN
 @pytest_asyncio.fixture
 async def metering(
     service_database: Callable[[str], ServiceDatabase], durable_nats: tuple[LocalNats, NatsAccess]
-) -> AsyncIterator[Metering]:
+) -> AsyncIterator[MeteringHarness]:
     """The service on a durable NATS server."""
     async with metering_on(service_database("metering"), durable_nats) as made:
         yield made
