@@ -15,11 +15,13 @@ from pathlib import Path
 from uuid import UUID
 
 from apportion_common.ids import EVENT_NAMESPACE, charge_id, event_id, uuid5_bytes
+from apportion_common.protos import pack_int
 from apportion_ledger.domain.attribution import Attribution, AttributionBook
 from apportion_ledger.domain.digest import line_content, line_hash
 from apportion_ledger.domain.payouts import PayoutState, real_time_payout, sweep_payout
 from apportion_ledger.domain.split import split
 from apportion_ledger.domain.weeks import parse_week
+from apportion_metering.domain.dedupe import DUPLICATE, MISMATCH, decide_event
 from apportion_metering.domain.intake import CheckedEvent, ReadableEvent, Rejection, check_readable
 from apportion_orgs.domain.allocation import AccountAllocation, OrgUsage, allocate
 from apportion_orgs.domain.mappings import MappingBook, MappingRow, declared_order
@@ -110,19 +112,20 @@ class Flow:
         self._orgs = {id_of(org) for org in world.orgs}
         self._terms = TermsBook(world.terms)
         self._mappings = MappingBook(world.mappings)
-        self._seen: dict[tuple[bytes, str], bytes] = {}
+        self._claimed: dict[bytes, bytes] = {}
         self._positions: defaultdict[tuple[bytes, str, str], int] = defaultdict(int)
         self._balances: defaultdict[tuple[bytes, str], int] = defaultdict(int)
 
     def take(self, row: int, event: CheckedEvent) -> None:
         self.run.rows += 1
-        key = event.org_id, event.request_id
-        first = self._seen.setdefault(key, event.content_hash)
-        if first is not event.content_hash:
-            if first == event.content_hash:
-                self.run.duplicates.append(row)
-            else:
-                self.run.dead_letters.append((row, "PAYLOAD_MISMATCH"))
+        name = event.org_id + event.request_id.encode()
+        at_us = event.event_time_us
+        outcome = decide_event(self._claimed, name, event.content_hash, pack_int(event.quantity), at_us, at_us)
+        if outcome == DUPLICATE:
+            self.run.duplicates.append(row)
+            return
+        if outcome == MISMATCH:
+            self.run.dead_letters.append((row, "PAYLOAD_MISMATCH"))
             return
         refused = self._rate(row, event)
         if refused is not None:

@@ -102,7 +102,7 @@ async def test_the_same_id_in_two_organisations_is_two_events(bench: LaneHarness
     assert len({entry.usage.event_id for entry in batch.entries}) == 2
 
 
-async def test_a_batch_of_duplicates_is_given_on_empty_so_that_pos_has_no_gap(bench: LaneHarness):
+async def test_a_batch_of_duplicates_is_published_empty_so_that_pos_has_no_gap(bench: LaneHarness):
     await bench.write(intake_message(intake_event("a")))
     batch = await bench.write(intake_message(intake_event("a")))
     assert (batch.batch_seq, list(batch.entries)) == (2, [])

@@ -84,5 +84,5 @@ def legacy_world(
     with psycopg.connect(database.owner_url) as session:
         fill(session)
     command.upgrade(config, "head")
-    (migration,) = (found for found in load_migrations(ROOT, service) if found.name == name)
+    (migration,) = (found for found in load_migrations(service) if found.name == name)
     return Legacy(database, migration, migration_engine(psycopg_url(database.owner_url)))

@@ -10,5 +10,5 @@ EVENTS = Counter("apportion_metering_events_total", "What the writer made of eve
 DEAD_LETTERS = Counter("apportion_metering_dead_letters_total", "Dead letters made or opened again.", ["reason"])
 STREAM_DURABLE = Gauge("apportion_metering_stream_durable", "1 when the stream flushes before it acknowledges.")
 LANE_LAG = Gauge(
-    "apportion_metering_lane_lag_batches", "Batches given out that a later step has not answered.", ["step"]
+    "apportion_metering_lane_lag_batches", "Accepted batches that a later step has not answered.", ["step"]
 )

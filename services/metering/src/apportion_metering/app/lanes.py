@@ -42,7 +42,7 @@ class Lanes:
 
     async def status(self) -> PipelineStatus:
         """Return every lane's state; drained when nothing is under way between the stream and the ledger."""
-        # The stream is asked first: what is committed afterwards can only be more than what it holds now.
+        # The stream is queried first: what is committed afterwards can only be more than what it holds now.
         async with self._database.read() as connection:
             waiting = await self._journal.waiting_controls(connection)
         last_seqs, durable = await asyncio.gather(self._stream.last_seqs(), self._stream.is_durable())

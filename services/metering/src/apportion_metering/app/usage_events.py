@@ -33,7 +33,7 @@ from apportion_metering.store.journal import JournalStore
 AFTER_PUBLISH: Final = failpoints.register("metering.intake.after_publish")
 """The events are on the stream; the caller has no answer."""
 BEFORE_ANSWER: Final = failpoints.register("metering.intake.before_answer")
-"""The lanes have committed the events and said so; the caller has no answer."""
+"""The lanes have committed the events and answered; the caller has no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class UsageEvents:
         wait_s: float,
         result: IngestResult,
     ) -> None:
-        """Publish with a subject to answer on, and gather what the lanes say."""
+        """Publish with a subject to answer on, and gather the lanes' answers."""
         pending = self._replies.expect(len(messages))
         try:
             await self._publish(envelope, events, messages, [pending.subject(n) for n in range(len(messages))])

@@ -132,7 +132,7 @@ class Writer:
             try:
                 await self._events.add(tx, cursor.lane, cursor.batch_seq, decision.events, decision.keys)
             except KeyTaken:
-                # Not while an organisation keeps its lane; asked again, the probe sees the other's key.
+                # Not while an organisation keeps its lane; probed again, the other's key is seen.
                 known = await self._events.known(tx, names)
                 decision = decide_runs(cursor, reading, known, requeued)
                 await self._events.add(tx, cursor.lane, cursor.batch_seq, decision.events, decision.keys)
@@ -141,7 +141,7 @@ class Writer:
         return decision
 
     async def _write_rest(self, tx: Transaction, cursor: BatchCursor, decision: Decision) -> None:
-        """Write what most batches have nothing of."""
+        """Write what few batches have."""
         if decision.restored:
             await self._events.add_without_keys(tx, cursor.lane, cursor.batch_seq, decision.restored)
         if decision.moved:
@@ -209,7 +209,7 @@ class Writer:
         decision: Decision,
         traces: BatchTraces,
     ) -> LaneOutcome:
-        """Note the batch in the journal and return what is published, and answered once it stands."""
+        """Note the batch in the journal; return what to publish, and whom to answer after the commit."""
         lane, batch_seq = position.lane, position.batch_seq + 1
         batch = decision.batch
         batch.lane, batch.batch_seq = lane, batch_seq

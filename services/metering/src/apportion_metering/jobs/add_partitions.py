@@ -45,7 +45,7 @@ class PartitionJob:
         return made
 
     async def try_once(self) -> None:
-        """As `ensure`; while the database is away, only say so."""
+        """As `ensure`; while the database is away, only log it."""
         try:
             await self.ensure()
         except Exception as error:

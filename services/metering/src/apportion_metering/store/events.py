@@ -180,16 +180,16 @@ class EventStore:
     ) -> None:
         """Store events with their keys, and claim further keys. Raises KeyTaken, and then has done nothing."""
         connection = await tx.raw()
-        place = pack_int2(lane) + pack_int8(batch_seq)
+        batch = pack_int2(lane) + pack_int8(batch_seq)
         # Never released: that would be a round trip more, and the transaction's end does it.
         await connection.execute("SAVEPOINT new_keys")
         try:
-            await _KEYS.write(connection, _key_rows(events, keys, place))
+            await _KEYS.write(connection, _key_rows(events, keys, batch))
         except psycopg.errors.UniqueViolation as error:
             await connection.execute("ROLLBACK TO SAVEPOINT new_keys")
             raise KeyTaken from error
         if events:
-            await _EVENTS.write(connection, self._event_rows(events, place))
+            await _EVENTS.write(connection, self._event_rows(events, batch))
 
     async def add_without_keys(self, tx: Transaction, lane: int, batch_seq: int, events: Sequence[NewEvent]) -> None:
         """Store events whose keys are claimed already."""
@@ -207,7 +207,7 @@ class EventStore:
         rows = await connection.execute(_STATUS, {"org_id": org_id, "request_ids": list(request_ids)})
         return [KnownEvent(**row) for row in rows.mappings()]
 
-    def _event_rows(self, events: Sequence[NewEvent], place: bytes) -> list[bytes]:
+    def _event_rows(self, events: Sequence[NewEvent], batch: bytes) -> list[bytes]:
         """Return one packed row per event, in the order of _EVENTS."""
         skus, quantities = self._skus, self._quantities
         if len(skus) > PACKED_VALUES_MAX:
@@ -240,7 +240,7 @@ class EventStore:
                 packed_quantity = quantities[quantity] = pack_numeric(value, QUANTITY_PLACES)
             tail = tails.get(at_us)
             if tail is None:
-                tail = tails[at_us] = pack_timestamptz(at_us) + place
+                tail = tails[at_us] = pack_timestamptz(at_us) + batch
             rows.append(
                 b"%b%b%b%b%b%b%b%b%b%b%b%b%b%b"
                 % (
@@ -263,7 +263,7 @@ class EventStore:
         return rows
 
 
-def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], place: bytes) -> list[bytes]:
+def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], batch: bytes) -> list[bytes]:
     """Return one packed row per id, in the order of _KEYS."""
     head = _KEYS.row_head + UUID_HEAD
     hash_head = _LENGTH(32)
@@ -279,7 +279,7 @@ def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], place: bytes) 
             UUID_HEAD,
             event[0],
             _SEQ(8, event[10]),
-            place,
+            batch,
         )
         for event in events
     ]
@@ -288,7 +288,7 @@ def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], place: bytes) 
         request = _LENGTH(len(key.request_id)) + key.request_id
         rows.append(
             b"".join(
-                (head, key.org_id, request, hash_head, key.content_hash, UUID_HEAD, key.event_id, entry_seq, place)
+                (head, key.org_id, request, hash_head, key.content_hash, UUID_HEAD, key.event_id, entry_seq, batch)
             )
         )
     return rows

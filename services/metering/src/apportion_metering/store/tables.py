@@ -60,7 +60,7 @@ metering_event: Final = Table(
     Index(None, "lane", "pos"),
     postgresql_partition_by="RANGE (received_at)",
 )
-"""Events at their place, a partition a month; nothing is unique here, that is metering_event_key's office."""
+"""Events by batch and entry number, a partition a month; nothing is unique here, metering_event_key sees to that."""
 
 metering_event_key: Final = Table(
     "metering_event_key",
@@ -74,7 +74,7 @@ metering_event_key: Final = Table(
     Column("seq", BigInteger),
     CheckConstraint("octet_length(content_hash) = 32", name="content_hash_length"),
 )
-"""Every id ever taken, for ever, with its present place; seq is null while a claimed id was never stored."""
+"""Every id ever taken, with its present batch and entry number; seq is null while a claimed id was never stored."""
 
 lane_journal: Final = Table(
     "lane_journal",
