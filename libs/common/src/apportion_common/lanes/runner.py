@@ -40,7 +40,7 @@ def _never() -> bool:
 def register_fail_points(role: str, *, publishes: bool = True) -> None:
     """Make the runner's fail points of a role known; a service calls it where it names the role.
 
-    A role that hands nothing on (`publishes` is false) never passes the places of publishing.
+    A role that publishes nothing never passes the places of publishing.
     """
     for place in (*WORKING_PLACES, *(PUBLISHING_PLACES if publishes else ())):
         failpoints.register(f"{role}.{place}")
@@ -87,7 +87,7 @@ class LaneRunner(Generic[T]):
     async def run(self, stop: asyncio.Event) -> None:
         """Work lanes until `stop` is set, then finish the batches under way and release the lanes."""
         await self._create_rows(stop)
-        renewing = asyncio.create_task(self._renew_for_ever(), name=f"{self._role}-leases")
+        renewing = asyncio.create_task(self._renew_forever(), name=f"{self._role}-leases")
         try:
             while not stop.is_set():
                 try:
@@ -137,7 +137,7 @@ class LaneRunner(Generic[T]):
         metrics.OWNED.labels(self._role).set(len(self._owned))
 
     async def _balance(self) -> None:
-        """Take free lanes up to the fair share; give up what is above it."""
+        """Take free lanes up to the fair share; let go of what is above it."""
         free, workers, stopped = await self._store.look(list(self._owned))
         metrics.STOPPED.labels(self._role).set(stopped)
         share = -(-self._lanes // max(workers, 1))
@@ -212,7 +212,7 @@ class LaneRunner(Generic[T]):
         self._pauses[number] = pause
         self._not_before[number] = now + pause
 
-    async def _renew_for_ever(self) -> None:
+    async def _renew_forever(self) -> None:
         purged_at = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(self._lease_s / limits.RENEWALS_PER_LEASE)

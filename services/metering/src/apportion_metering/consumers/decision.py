@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from apportion.metering.v1 import lane_pb2
 from apportion_common.lanes.model import LanePosition
@@ -13,7 +14,7 @@ from apportion_metering.domain.dedupe import DEAD_LETTERED
 from apportion_metering.store.dead_letters import NewDeadLetter
 from apportion_metering.store.events import NewEvent, NewKey
 
-ORG_ID_BYTES = 16
+ORG_ID_BYTES: Final = 16
 
 
 @dataclass(slots=True)
