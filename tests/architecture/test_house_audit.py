@@ -40,7 +40,9 @@ BY_LANE = {
     "ledger": {"settlement"},
 }
 """Written by lanes as the outcome of an event or line, and by people, who are audited: checked where people write."""
-LANE_FILES = {"app/writer.py", "app/receipts.py", "app/post.py", "app/append.py", "app/append_charges.py"}
+LANE_FILES = {
+    "consumers/writer.py", "consumers/receipts.py", "app/post.py", "app/append.py", "app/append_charges.py",
+}  # fmt: skip
 PORTS = ("app/ports.py", "app/ports/")
 """What a port promises is no write."""
 

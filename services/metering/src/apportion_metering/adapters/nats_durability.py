@@ -11,11 +11,14 @@ from urllib.parse import urlsplit
 
 from apportion_common.logs import get_logger
 from nats.aio.client import Client
+from prometheus_client import Gauge
 
-from apportion_metering import errors, metrics
+from apportion_metering import errors
 from apportion_metering.limits import DURABILITY_CHECK_S, DURABILITY_FRESH_S, MONITOR_BYTES_MAX, MONITOR_TIMEOUT_S
 
 log = get_logger(__name__)
+
+STREAM_DURABLE = Gauge("apportion_metering_stream_durable", "1 when the stream flushes before it acknowledges.")
 
 
 class DurabilityGuard:
@@ -70,7 +73,7 @@ class DurabilityGuard:
         self._trouble = trouble
         self._reconnects = reconnects
         self._checked_at = asyncio.get_running_loop().time()
-        metrics.STREAM_DURABLE.set(0 if trouble else 1)
+        STREAM_DURABLE.set(0 if trouble else 1)
 
 
 def _trouble_of(url: str) -> str:

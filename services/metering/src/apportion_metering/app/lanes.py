@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from apportion_common.db.unit_of_work import Database
 
-from apportion_metering import metrics
+from apportion_metering.app import metrics
 from apportion_metering.app.edges import IntakeStream
 from apportion_metering.domain.progress import LaneState, is_drained
 from apportion_metering.store.journal import JournalStore

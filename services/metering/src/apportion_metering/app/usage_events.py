@@ -13,7 +13,8 @@ from apportion_common import failpoints
 from apportion_common.clock import Clock
 from apportion_common.db.unit_of_work import Database
 
-from apportion_metering import errors, metrics
+from apportion_metering import errors
+from apportion_metering.app import metrics
 from apportion_metering.app.edges import CommitReplies, IntakeStream
 from apportion_metering.domain.dedupe import ACCEPTED, DEAD_LETTERED, DUPLICATE, MISMATCH
 from apportion_metering.domain.intake import (

@@ -20,7 +20,7 @@ from apportion_common.lanes.model import LaneMessage, LaneOutcome, LanePosition
 from apportion_common.lanes.traces import BatchTraces
 from google.protobuf.message import DecodeError
 
-from apportion_metering import metrics
+from apportion_metering.app import metrics
 from apportion_metering.domain.dead_letters import reason_of
 from apportion_metering.limits import RECEIPT_BATCH_MESSAGES_MAX
 from apportion_metering.store.dead_letters import DeadLetterStore, EventRejection

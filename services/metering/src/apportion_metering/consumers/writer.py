@@ -23,7 +23,7 @@ from apportion_common.logs import get_logger
 from apportion_common.topology import PROCESSING_FAILED, UNDECODABLE
 from google.protobuf.message import DecodeError
 
-from apportion_metering import metrics
+from apportion_metering.app import metrics
 from apportion_metering.consumers.dead_letters import event_dead_letter, raw_dead_letter
 from apportion_metering.consumers.decision import ORG_ID_BYTES, BatchCursor, Decision, merge_decisions
 from apportion_metering.consumers.entries import Run, decide_runs, read_runs
