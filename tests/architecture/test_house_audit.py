@@ -40,7 +40,7 @@ BY_LANE = {
     "ledger": {"settlement"},
 }
 """Written by lanes as the outcome of an event or line, and by people, who are audited: checked where people write."""
-LANE_FILES = {"app/writer.py", "app/receipts.py", "app/charges.py", "consumers/poster.py"}
+LANE_FILES = {"consumers/writer.py", "consumers/receipts.py", "app/charges.py", "consumers/poster.py"}
 PORTS = ("app/ports.py", "app/ports/")
 """What a port promises is no write."""
 

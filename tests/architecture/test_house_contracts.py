@@ -21,8 +21,8 @@ FIXED_FORMATS = ("uuid", "tuuid", "hostname", "ip", "ipv4", "ipv6")
 LIMITED_BY_CODE = {
     "apportion.metering.v1.IngestEventsRequest.events": ("apportion_metering.limits", "CALL_EVENTS_MAX"),
     "apportion.metering.v1.IngestEventsRequest.compact_events": ("apportion_metering.limits", "CALL_EVENTS_MAX"),
-    "apportion.metering.v1.UsageEvent.metadata": ("apportion_metering.domain.intake", "MAX_METADATA_BYTES"),
-    "apportion.metering.v1.CompactUsageEvent.metadata": ("apportion_metering.domain.intake", "MAX_METADATA_BYTES"),
+    "apportion.metering.v1.UsageEvent.metadata": ("apportion_metering.limits", "METADATA_BYTES_MAX"),
+    "apportion.metering.v1.CompactUsageEvent.metadata": ("apportion_metering.limits", "METADATA_BYTES_MAX"),
 }
 """Fields that the handler bounds itself, event by event, so that one bad event does not refuse the good ones."""
 

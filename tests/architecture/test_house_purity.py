@@ -15,7 +15,9 @@ import pytest
 from apportion_common.settings import SERVICES
 from house import COMMON, Source, dotted, expect_none, package, sources
 
-FLOOR = {f"apportion_common.{name}" for name in ("money", "decimals", "ids", "errors", "instants", "periods")}
+FLOOR = {
+    f"apportion_common.{name}" for name in ("money", "decimals", "ids", "errors", "instants", "periods", "topology")
+}
 OUTSIDE_WORLD = {
     "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",
     "signal", "socket", "sqlite3", "ssl", "subprocess", "tempfile", "threading", "time", "urllib", "queue",

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from apportion_common.bus.streams import STREAMS
 from apportion_common.settings import SERVICES
+from apportion_common.topology import STREAMS
 from house import ROOT, expect_none, tracked_files
 
 from scripts import observed, status_table

@@ -31,8 +31,8 @@ ALWAYS = (
     "src/{package}/consumers/__init__.py",
     "src/{package}/jobs/__init__.py",
 )
-SOMETIMES = {"errors.py", "py.typed"}
-"""A service without refusals of its own needs no errors.py."""
+SOMETIMES = {"adapters", "errors.py", "py.typed"}
+"""A service that reaches nothing outside needs no adapters, one without errors of its own no errors.py."""
 IGNORED = {"__pycache__"}
 
 

@@ -16,12 +16,14 @@ from uuid import UUID
 
 from apportion_common.ids import EVENT_NAMESPACE, charge_id, event_id, uuid5_bytes
 from apportion_common.periods import parse_period
+from apportion_common.protos import pack_int
 from apportion_ledger.domain.attribution import Attribution, AttributionIndex
 from apportion_ledger.domain.digest import line_content, line_hash
 from apportion_ledger.domain.payouts import PayoutState, real_time_payout, sweep_payout
 from apportion_ledger.domain.split import split
 from apportion_ledger.domain.weeks import parse_week
-from apportion_metering.domain.intake import CheckedEvent, ReadableEvent, Rejected, check_readable
+from apportion_metering.domain.dedupe import DUPLICATE, MISMATCH, decide_event
+from apportion_metering.domain.intake import CheckedEvent, ReadableEvent, Rejection, check_readable
 from apportion_orgs.domain.allocation import AccountAllocation
 from apportion_orgs.domain.invoicing import LineSum, draw_invoice
 from apportion_orgs.domain.mappings import MappingRow
@@ -91,7 +93,7 @@ def read_events(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         yield from enumerate(csv.DictReader(file), start=1)
 
 
-def checked(row: Mapping[str, str]) -> CheckedEvent | Rejected:
+def checked(row: Mapping[str, str]) -> CheckedEvent | Rejection:
     return check_readable(
         ReadableEvent(
             org_id=str(UUID(bytes=id_of(row["org"]))),
@@ -114,19 +116,20 @@ class Flow:
         self._orgs = {id_of(org) for org in world.orgs}
         self._terms = TermsBook(world.terms)
         self._mappings = MappingIndex(world.mappings)
-        self._seen: dict[tuple[bytes, str], bytes] = {}
+        self._claimed: dict[bytes, bytes] = {}
         self._positions: defaultdict[tuple[bytes, str, str], int] = defaultdict(int)
         self._balances: defaultdict[tuple[bytes, str], int] = defaultdict(int)
 
     def take(self, row: int, event: CheckedEvent) -> None:
         self.run.rows += 1
-        key = event.org_id, event.request_id
-        first = self._seen.setdefault(key, event.content_hash)
-        if first is not event.content_hash:
-            if first == event.content_hash:
-                self.run.duplicates.append(row)
-            else:
-                self.run.dead_letters.append((row, "PAYLOAD_MISMATCH"))
+        name = event.org_id + event.request_id.encode()
+        at_us = event.event_time_us
+        outcome = decide_event(self._claimed, name, event.content_hash, pack_int(event.quantity), at_us, at_us)
+        if outcome == DUPLICATE:
+            self.run.duplicates.append(row)
+            return
+        if outcome == MISMATCH:
+            self.run.dead_letters.append((row, "PAYLOAD_MISMATCH"))
             return
         refused = self._rate(row, event)
         if refused is not None:

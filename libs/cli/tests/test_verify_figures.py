@@ -9,8 +9,9 @@ from apportion_cli import scenario
 from apportion_cli.ingest.rows import Row
 from apportion_cli.verify.expected import expected_figures
 from apportion_cli.verify.figures import compare, same
-from apportion_cli.verify.file_rows import PAYLOAD_MISMATCH, Letter, content_of, sort_rows
+from apportion_cli.verify.file_rows import Letter, content_of, sort_rows
 from apportion_cli.verify.show import show
+from apportion_common.topology import PAYLOAD_MISMATCH
 
 ROOT = Path(__file__).parents[3]
 FLIGHTS = ROOT / "examples" / "flights-2013-01" / "scenario.json"

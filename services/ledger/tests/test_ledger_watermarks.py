@@ -9,7 +9,7 @@ import pytest
 from apportion.common.v1 import lane_pb2 as common_lane_pb2
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion_common.errors import Unavailable
-from apportion_common.ids import LANES
+from apportion_common.topology import LANES
 from apportion_ledger.app import watermarks as watermark_module
 from ledger_harness import CONTEXT, UNIT, LedgerHarness, scaled, timestamp
 

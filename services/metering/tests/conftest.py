@@ -10,17 +10,17 @@ from apportion_dev.local.nats import LocalNats
 from apportion_dev.testing import observed
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
-from apportion_metering.app.ports import NewDeadLetter
-from metering_harness import Desk, Metering, metering_on, start_nats
+from apportion_metering.store.dead_letters import NewDeadLetter
+from metering_harness import LaneHarness, MeteringHarness, metering_on, start_nats
 
 # Tests of the writer look at the rows that it stores, not at an RPC's list of them.
 observed.watch(NewDeadLetter, lambda letter: [letter.reason])
 
 
 @pytest_asyncio.fixture
-async def desk(service_database: Callable[[str], ServiceDatabase]) -> Desk:
+async def bench(service_database: Callable[[str], ServiceDatabase]) -> LaneHarness:
     """A writer on a fresh database."""
-    return Desk(service_database("metering").database())
+    return LaneHarness(service_database("metering").database())
 
 
 @pytest.fixture(scope="session")
@@ -38,7 +38,7 @@ def lazy_nats(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalN
 @pytest_asyncio.fixture
 async def metering(
     service_database: Callable[[str], ServiceDatabase], durable_nats: tuple[LocalNats, NatsAccess]
-) -> AsyncIterator[Metering]:
+) -> AsyncIterator[MeteringHarness]:
     """The service on a durable NATS server."""
     async with metering_on(service_database("metering"), durable_nats) as made:
         yield made

@@ -10,37 +10,32 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from apportion.metering.v1 import lane_pb2
 from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion_common.bus.connection import connect
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import STREAMS, ensure_streams
+from apportion_common.bus.streams import ensure_streams
 from apportion_common.clock import FixedClock, SystemClock
+from apportion_common.db.idempotency import mutation
 from apportion_common.db.unit_of_work import Database
 from apportion_common.ids import lane_of
 from apportion_common.lanes.model import LaneMessage, LaneOutcome, LanePosition
 from apportion_common.protos import pack_int
+from apportion_common.topology import STREAMS, WRITER_ROLE
 from apportion_dev.local.keys import LocalCa
 from apportion_dev.local.nats import LocalNats
 from apportion_dev.local.ports import LOOPBACK
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
-from apportion_metering.app.close_period import ClosePeriod
-from apportion_metering.app.dead_letters import DeadLetterDesk
-from apportion_metering.app.ingest import Ingest, IngestResult
-from apportion_metering.app.receipts import PostedReceipts, RatedReceipts
-from apportion_metering.app.status import Status
-from apportion_metering.app.writer import Writer
-from apportion_metering.consumers.lanes import lane_runners
-from apportion_metering.consumers.replies import NatsReplies
-from apportion_metering.consumers.stream import DurabilityGuard, JetStreamIntake
+from apportion_metering.app.dead_letters import DeadLetters
+from apportion_metering.app.periods import Periods
+from apportion_metering.app.usage_events import IngestResult
 from apportion_metering.domain.content import content_hash
-from apportion_metering.jobs.partitions import Partitions
-from apportion_metering.store.dead_letters import DeadLetterStore
-from apportion_metering.store.events import EventStore
-from apportion_metering.store.journal import JournalStore
+from apportion_metering.domain.dead_letters import DeadLetterFilter
+from apportion_metering.rpc.messages import compact_from_message, readable_from_message
+from apportion_metering.wiring import Parts, make_parts
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 from sqlalchemy import text
@@ -96,16 +91,39 @@ def usage_event(
     return event
 
 
-class NoReplies:
-    """Nobody waits for a commit."""
+async def requeue(dead_letters: DeadLetters, wanted: DeadLetterFilter | None = None) -> int:
+    """Requeue dead letters under a request id of their own; return how many."""
+    call = mutation(
+        pb.RequeueDeadLettersRequest(request_id=str(uuid4())),
+        lambda count: pb.RequeueDeadLettersResponse(requeued_count=count),
+    )
+    return (await dead_letters.requeue(call, wanted or DeadLetterFilter(), "op")).requeued_count
 
-    async def send(self, subject: str, payload: bytes) -> None:
-        """Answer nobody."""
+
+async def discard(dead_letters: DeadLetters, wanted: DeadLetterFilter, reason: str) -> int:
+    """Discard dead letters under a request id of their own; return how many."""
+    call = mutation(
+        pb.DiscardDeadLettersRequest(request_id=str(uuid4())),
+        lambda count: pb.DiscardDeadLettersResponse(discarded_count=count),
+    )
+    return (await dead_letters.discard(call, wanted, reason)).discarded_count
+
+
+async def close_period(periods: Periods, period: str, org_ids: Sequence[UUID]) -> None:
+    """Close a period under a request id of its own."""
+    call = mutation(pb.ClosePeriodRequest(request_id=str(uuid4())), lambda _: pb.ClosePeriodResponse())
+    await periods.close(call, period, org_ids, "op")
+
+
+async def rows_of(database: Database, query: str, parameters: dict[str, Any]) -> list[Any]:
+    """Return the rows of a query."""
+    async with database.read() as connection:
+        return list(await connection.execute(text(query), parameters))
 
 
 @dataclass
-class Desk:
-    """The writer and its tables, driven batch by batch without a stream; the fence is the runner's own affair."""
+class LaneHarness:
+    """The lane processors and their tables, driven batch by batch without a stream or a connection to one."""
 
     database: Database
     lane: int = lane_of(ORG.bytes)
@@ -113,29 +131,27 @@ class Desk:
     stream_seq: int = 0
 
     def __post_init__(self) -> None:
-        self.events, self.dead_letters, self.journal = EventStore(), DeadLetterStore(), JournalStore()
-        self.writer = Writer(self.events, self.dead_letters, self.journal, NoReplies())
-        self.rated = RatedReceipts(self.dead_letters, self.journal)
-        self.posted = PostedReceipts(self.dead_letters, self.journal)
-        self.clock = FixedClock(datetime.fromtimestamp(NOW_US // 10**6, UTC))
-        self.letters = DeadLetterDesk(self.database, self.dead_letters, self.clock)
+        clock = FixedClock(datetime.fromtimestamp(NOW_US // 10**6, UTC))
+        parts = make_parts(self.database, Client(), clock, monitor_url=None, worker_id="none", lease_s=LEASE_S)
+        self.events, self.dead_letters = parts.events, parts.dead_letters
+        self.writer, self.rated, self.posted = parts.writer, parts.rated, parts.posted
         self.position = self.position or LanePosition(self.lane, 0, 1)
 
     def message(self, data: bytes) -> LaneMessage[Any]:
-        """A message as the lane's reader hands it over."""
+        """Return a message as the lane's reader passes it on."""
         self.stream_seq += 1
         value, weight = self.writer.decode(data)
         return LaneMessage(self.stream_seq, data, value, weight)
 
     async def write(self, *messages: lane_pb2.IntakeMessage | bytes) -> lane_pb2.AcceptedBatch:
-        """Write one batch and give what pricing gets."""
+        """Write one batch and return what pricing is sent."""
         read = [self.message(m if isinstance(m, bytes) else m.SerializeToString()) for m in messages]
         assert self.position is not None
         async with self.database.transaction() as tx:
             outcome = await self.writer.process(tx, self.position, read)
         return await self._advance(outcome)
 
-    async def set_aside(self, message: lane_pb2.IntakeMessage, error: Exception) -> lane_pb2.AcceptedBatch:
+    async def bisect(self, message: lane_pb2.IntakeMessage, error: Exception) -> lane_pb2.AcceptedBatch:
         """Write a message that cannot be written as a whole."""
         assert self.position is not None
         async with self.database.transaction() as tx:
@@ -152,9 +168,8 @@ class Desk:
             )
 
     async def rows(self, query: str, **parameters: Any) -> list[Any]:
-        """The rows of a query."""
-        async with self.database.read() as connection:
-            return list(await connection.execute(text(query), parameters))
+        """Return the rows of a query."""
+        return await rows_of(self.database, query, parameters)
 
     async def _advance(self, outcome: LaneOutcome) -> lane_pb2.AcceptedBatch:
         assert outcome.after_commit is not None
@@ -181,7 +196,7 @@ def start_nats(folder: Path, *, sync_always: bool) -> Iterator[tuple[LocalNats, 
 
 
 @dataclass
-class Metering:
+class MeteringHarness:
     """Everything of the service but its gRPC server, on real servers."""
 
     database: Database
@@ -192,14 +207,14 @@ class Metering:
     def __post_init__(self) -> None:
         self.js = self.client.jetstream()
         self.clock = SystemClock()
-        self.events, self.dead_letters, self.journal = EventStore(), DeadLetterStore(), JournalStore()
-        self.guard = DurabilityGuard(self.client, self.monitor_url)
-        self.stream = JetStreamIntake(self.client, self.js, self.guard, self.clock)
-        self.replies = NatsReplies(self.client)
-        self.ingest = Ingest(self.stream, self.replies, self.clock)
-        self.letters = DeadLetterDesk(self.database, self.dead_letters, self.clock)
-        self.closing = ClosePeriod(self.clock)
-        self.status = Status(self.database, self.events, self.journal, self.stream)
+        self.parts = self._parts(self.client, "harness")
+        self.stream, self.dead_letters = self.parts.intake, self.parts.dead_letters
+        self.periods, self.lanes = self.parts.periods, self.parts.lanes
+
+    def _parts(self, client: Client, worker_id: str) -> Parts:
+        return make_parts(
+            self.database, client, self.clock, monitor_url=self.monitor_url, worker_id=worker_id, lease_s=LEASE_S
+        )
 
     async def take(
         self,
@@ -209,27 +224,22 @@ class Metering:
         committed: bool = False,
         wait_s: float = 20,
     ) -> IngestResult:
-        """IngestEvents without the server round it."""
-        return await self.ingest.run(
-            events, compact, committed=committed, producer="test", traceparent="", wait_s=wait_s
+        """Do what IngestEvents does, without the server round it."""
+        return await self.parts.usage_events.ingest(
+            [readable_from_message(event) for event in events],
+            [compact_from_message(event) for event in compact],
+            committed=committed,
+            producer="test",
+            traceparent="",
+            wait_s=wait_s,
         )
 
     @asynccontextmanager
-    async def worker(self, name: str, roles: Sequence[str] = ("metering_writer",)) -> AsyncIterator[Client]:
+    async def worker(self, name: str, roles: Sequence[str] = (WRITER_ROLE,)) -> AsyncIterator[Client]:
         """A worker with its own NATS connection, until the block ends."""
         client = await connect(self.access, name)
         stop = asyncio.Event()
-        replies = NatsReplies(client)
-        runners = lane_runners(
-            self.database,
-            client,
-            writer=Writer(self.events, self.dead_letters, self.journal, replies),
-            rated=RatedReceipts(self.dead_letters, self.journal),
-            posted=PostedReceipts(self.dead_letters, self.journal),
-            worker_id=name,
-            lease_s=LEASE_S,
-            paused=lambda _: lambda: False,
-        )
+        runners = self._parts(client, name).runners
         tasks = [asyncio.create_task(runner.run(stop)) for role, runner in runners if role in roles]
         tasks.append(asyncio.create_task(OutboxRelay(self.database, client).run(stop)))
         try:
@@ -240,9 +250,8 @@ class Metering:
             await client.close()
 
     async def rows(self, query: str, **parameters: Any) -> list[Any]:
-        """The rows of a query."""
-        async with self.database.read() as connection:
-            return list(await connection.execute(text(query), parameters))
+        """Return the rows of a query."""
+        return await rows_of(self.database, query, parameters)
 
     async def until(self, check: Callable[[], Awaitable[bool]]) -> None:
         """Wait until a check holds."""
@@ -261,20 +270,20 @@ class Metering:
     async def published(self, stream: str, subject: str) -> list[bytes]:
         """Everything on a subject, oldest first."""
         found: list[bytes] = []
-        entry_seq = 1
+        seq = 1
         while True:
             try:
-                message = await self.js.get_msg(stream, entry_seq, subject, direct=True, next=True)
+                message = await self.js.get_msg(stream, seq, subject, direct=True, next=True)
             except NotFoundError:
                 return found
             found.append(message.data or b"")
-            entry_seq = (message.entry_seq or 0) + 1
+            seq = (message.seq or 0) + 1
 
 
 @asynccontextmanager
 async def metering_on(
     database: ServiceDatabase, nats: tuple[LocalNats, NatsAccess], monitor_url: str | None = None
-) -> AsyncIterator[Metering]:
+) -> AsyncIterator[MeteringHarness]:
     """The service on empty streams."""
     server, access = nats
     client = await connect(access, "metering-test")
@@ -285,9 +294,11 @@ async def metering_on(
         except NotFoundError:
             continue
     await ensure_streams(js, max_bytes=STREAM_BYTES_MAX)
-    made = Metering(database.database(), client, access, server.monitor_url if monitor_url is None else monitor_url)
-    await Partitions(made.database, made.clock).ensure()
-    await made.replies.start()
+    made = MeteringHarness(
+        database.database(), client, access, server.monitor_url if monitor_url is None else monitor_url
+    )
+    await made.parts.partition_job.ensure()
+    await made.parts.replies.start()
     try:
         yield made
     finally:

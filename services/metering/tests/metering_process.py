@@ -13,9 +13,10 @@ from pathlib import Path
 from uuid import UUID
 
 from apportion_common.bus.connection import connect
-from apportion_common.bus.streams import STREAMS, ensure_streams
+from apportion_common.bus.streams import ensure_streams
 from apportion_common.clock import SystemClock
 from apportion_common.flags import all_open
+from apportion_common.topology import STREAMS
 from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
 from apportion_dev.local.nats import LocalNats
 from apportion_dev.local.ports import LOOPBACK, reserve_port

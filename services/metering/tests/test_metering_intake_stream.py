@@ -14,10 +14,10 @@ from apportion_dev.local.nats import LocalNats
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
 from apportion_metering.limits import MESSAGE_BYTES_MAX, MESSAGE_ENTRIES_MAX
-from metering_harness import ORG, Metering, metering_on, start_nats, usage_event
+from metering_harness import ORG, MeteringHarness, metering_on, start_nats, usage_event
 
 
-async def restart_without_flushing(server: LocalNats, metering: Metering) -> None:
+async def restart_without_flushing(server: LocalNats, metering: MeteringHarness) -> None:
     """Have the server acknowledge before it flushes from now on; returns when the client is back on it."""
     before = metering.client.stats["reconnects"]
     server.stop()
@@ -30,7 +30,7 @@ async def restart_without_flushing(server: LocalNats, metering: Metering) -> Non
     await metering.until(connected)
 
 
-def restart_after_the_next_check(server: LocalNats, metering: Metering) -> None:
+def restart_after_the_next_check(server: LocalNats, metering: MeteringHarness) -> None:
     """Have the server restarted so between a call's look at its durability and the publishing."""
     check = metering.stream.require_durable
 
@@ -52,7 +52,7 @@ async def test_enqueued_is_refused_on_a_server_that_flushes_later_and_committed_
         assert (await metering.js.stream_info("METERING_IN")).state.messages == 0
         async with metering.worker("one"):
             assert (await metering.take([usage_event("a")], committed=True)).accepted_count == 1
-            assert not (await metering.status.of_pipeline()).stream_durable
+            assert not (await metering.lanes.status()).stream_durable
 
 
 @pytest.mark.parametrize("monitor_url", ["", "http://127.0.0.1:9", "http://127.0.0.1:99999", "not a url"])
@@ -114,10 +114,10 @@ async def test_while_the_stream_is_down_the_call_fails_and_may_be_repeated(
                 result = await metering.take(events, committed=True)
             # What the failed call had buffered may or may not have reached the stream by itself.
             assert result.accepted_count + result.duplicate_count == 200
-            assert (await metering.status.of_pipeline()).event_count == 200
+            assert (await metering.lanes.status()).event_count == 200
 
 
-async def test_messages_keep_their_limits_and_an_organisations_order(metering: Metering):
+async def test_messages_keep_their_limits_and_an_organisations_order(metering: MeteringHarness):
     fat = {f"k{n}": "x" * 17 for n in range(50)}
     events = []
     for n in range(2_500):

@@ -18,7 +18,7 @@ from apportion_common.db.unit_of_work import Database
 from apportion_dev.local.nats import LocalNats
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
-from metering_harness import Metering, metering_on, usage_event
+from metering_harness import MeteringHarness, metering_on, usage_event
 from metering_process import Service, prepared_service
 
 ORGS = 48
@@ -29,14 +29,14 @@ POOL_SIZE = 8
 GIVEN_UP = ("lane.retry", "lane.fenced")
 
 
-async def load(metering: Metering, first: int) -> None:
+async def load(metering: MeteringHarness, first: int) -> None:
     """Three calls of 240 events each."""
     for part in range(first, first + CALLS // 2):
         await metering.take([usage_event(f"{part}-{n}", org=UUID(int=n % ORGS)) for n in range(240)])
         await asyncio.sleep(0.3)
 
 
-async def is_whole(metering: Metering) -> None:
+async def is_whole(metering: MeteringHarness) -> None:
     """Every event is stored once, seq has no gap, and pricing gets each of them once in that order."""
     await metering.until_written(CALLS * 240)
     rows = await metering.rows("SELECT lane, array_agg(seq ORDER BY seq) AS seqs FROM metering_event GROUP BY lane")

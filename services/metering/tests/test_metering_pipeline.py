@@ -13,29 +13,38 @@ from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.errors import Unavailable
 from apportion_common.ids import event_id, lane_of
-from apportion_metering.app.ports import LetterFilter
-from apportion_metering.app.receipts import POSTED_ROLE, RATED_ROLE
-from metering_harness import ORG, OTHER_ORG, Metering, intake_event, intake_message, usage_event
+from apportion_common.topology import POSTED_RECEIPTS_ROLE, RATED_RECEIPTS_ROLE, WRITER_ROLE
+from apportion_metering.domain.dead_letters import DeadLetterFilter
+from metering_harness import (
+    ORG,
+    OTHER_ORG,
+    MeteringHarness,
+    close_period,
+    intake_event,
+    intake_message,
+    requeue,
+    usage_event,
+)
 
 LANE = lane_of(ORG.bytes)
 
 
-async def accepted(metering: Metering, lane: int) -> list[lane_pb2.AcceptedBatch]:
+async def accepted(metering: MeteringHarness, lane: int) -> list[lane_pb2.AcceptedBatch]:
     raw = await metering.published("METERING_OUT", f"metering.accepted.{lane}")
     return [lane_pb2.AcceptedBatch.FromString(item) for item in raw]
 
 
-async def until_given_on(metering: Metering) -> None:
+async def until_published(metering: MeteringHarness) -> None:
     """Wait until every committed batch is on the stream."""
 
-    async def given_on() -> bool:
+    async def published() -> bool:
         (row,) = await metering.rows("SELECT sum(pos) AS batches FROM lane WHERE role = 'metering_writer'")
         return (await metering.js.stream_info("METERING_OUT")).state.messages == row.batches
 
-    await metering.until(given_on)
+    await metering.until(published)
 
 
-async def test_committed_tells_accepted_duplicate_and_mismatch_apart(metering: Metering):
+async def test_committed_tells_accepted_duplicate_and_mismatch_apart(metering: MeteringHarness):
     async with metering.worker("one"):
         first = await metering.take([usage_event("a"), usage_event("b"), usage_event("a")], committed=True)
         assert (first.accepted_count, first.duplicate_count) == (2, 1)
@@ -46,7 +55,7 @@ async def test_committed_tells_accepted_duplicate_and_mismatch_apart(metering: M
         assert again.outcomes == [(0, lane_pb2.ENTRY_OUTCOME_DUPLICATE), (1, lane_pb2.ENTRY_OUTCOME_PAYLOAD_MISMATCH)]
 
 
-async def test_a_readable_and_a_compact_event_of_one_use_are_duplicates(metering: Metering):
+async def test_a_readable_and_a_compact_event_of_one_use_are_duplicates(metering: MeteringHarness):
     request_id = uuid4()
     readable = usage_event(str(request_id), quantity="1.50")
     compact = pb.CompactUsageEvent(
@@ -62,7 +71,7 @@ async def test_a_readable_and_a_compact_event_of_one_use_are_duplicates(metering
     assert (result.accepted_count, result.duplicate_count) == (1, 1)
 
 
-async def test_committed_without_a_writer_is_unknown_and_the_events_are_stored_later(metering: Metering):
+async def test_committed_without_a_writer_is_unknown_and_the_events_are_stored_later(metering: MeteringHarness):
     with pytest.raises(Unavailable) as caught:
         await metering.take([usage_event("a")], committed=True, wait_s=0.3)
     assert caught.value.reason == "COMMIT_UNKNOWN"
@@ -71,14 +80,14 @@ async def test_committed_without_a_writer_is_unknown_and_the_events_are_stored_l
         assert (again.accepted_count, again.duplicate_count) == (0, 1)
 
 
-async def test_enqueued_events_are_stored_once_however_often_they_are_sent(metering: Metering):
+async def test_enqueued_events_are_stored_once_however_often_they_are_sent(metering: MeteringHarness):
     events = [usage_event(f"r-{n}", org=UUID(int=n % 40 + 1)) for n in range(2_000)]
     for _ in range(2):
         result = await metering.take(events)
         assert result.accepted_count == 2_000
     async with metering.worker("one"):
         await metering.until_written(2_000)
-        status = await metering.status.of_pipeline()
+        status = await metering.lanes.status()
         assert status.event_count == 2_000
         assert status.stream_durable
         assert not status.drained
@@ -88,7 +97,7 @@ async def test_enqueued_events_are_stored_once_however_often_they_are_sent(meter
     assert tuple(stored[0]) == (2_000, 2_000)
 
 
-async def test_two_workers_share_the_lanes_and_seq_and_pos_have_no_gap(metering: Metering):
+async def test_two_workers_share_the_lanes_and_seq_and_pos_have_no_gap(metering: MeteringHarness):
     orgs = [UUID(int=n + 1) for n in range(64)]
     sent = 0
 
@@ -107,7 +116,7 @@ async def test_two_workers_share_the_lanes_and_seq_and_pos_have_no_gap(metering:
             elif part == 3:
                 await metering.until(shared)
         await metering.until_written(sent)
-        await until_given_on(metering)
+        await until_published(metering)
     rows = await metering.rows("SELECT lane, array_agg(seq ORDER BY seq) AS seqs FROM metering_event GROUP BY lane")
     for row in rows:
         assert row.seqs == list(range(1, len(row.seqs) + 1))
@@ -124,7 +133,7 @@ async def test_two_workers_share_the_lanes_and_seq_and_pos_have_no_gap(metering:
         assert [entry.entry_seq for batch in batches for entry in batch.entries] == list(range(1, row.last + 1))
 
 
-async def test_the_order_of_an_organisation_is_the_order_of_its_calls(metering: Metering):
+async def test_the_order_of_an_organisation_is_the_order_of_its_calls(metering: MeteringHarness):
     for part in range(5):
         await metering.take([usage_event(f"{part:02}-{n:04}") for n in range(300)])
     async with metering.worker("one"):
@@ -133,7 +142,7 @@ async def test_the_order_of_an_organisation_is_the_order_of_its_calls(metering: 
     assert [row.request_id for row in rows] == sorted(row.request_id for row in rows)
 
 
-async def test_a_restarted_worker_goes_on_where_it_stopped(metering: Metering):
+async def test_a_restarted_worker_goes_on_where_it_stopped(metering: MeteringHarness):
     for part in range(3):
         await metering.take([usage_event(f"{part}-{n}") for n in range(100)])
         async with metering.worker("same"):
@@ -141,10 +150,10 @@ async def test_a_restarted_worker_goes_on_where_it_stopped(metering: Metering):
         await metering.take([usage_event(f"{part}-{n}") for n in range(100)])
     async with metering.worker("same"):
         await metering.take([usage_event("last")], committed=True)
-    assert (await metering.status.of_pipeline()).event_count == 301
+    assert (await metering.lanes.status()).event_count == 301
 
 
-async def test_a_message_that_cannot_be_read_does_not_stop_its_lane(metering: Metering):
+async def test_a_message_that_cannot_be_read_does_not_stop_its_lane(metering: MeteringHarness):
     await metering.take([usage_event("a")])
     await metering.js.publish(f"metering.in.{LANE}", b"\xff\xfe not a message")
     await metering.take([usage_event("b")])
@@ -156,7 +165,7 @@ async def test_a_message_that_cannot_be_read_does_not_stop_its_lane(metering: Me
     ]
 
 
-async def test_an_event_that_the_database_refuses_does_not_stop_its_lane(metering: Metering):
+async def test_an_event_that_the_database_refuses_does_not_stop_its_lane(metering: MeteringHarness):
     poison = intake_message(intake_event("a"), intake_event("poison", metadata={"k": "\0"}), intake_event("b"))
     await metering.js.publish(f"metering.in.{LANE}", poison.SerializeToString())
     await metering.take([usage_event("c")])
@@ -168,14 +177,11 @@ async def test_an_event_that_the_database_refuses_does_not_stop_its_lane(meterin
     assert [row.seq for row in rows] == [1, 2, 3]
 
 
-async def test_receipts_tell_how_far_an_event_has_come_and_a_requeue_is_charged_once(metering: Metering):
+async def test_receipts_tell_how_far_an_event_has_come_and_a_requeue_is_charged_once(metering: MeteringHarness):
     async def states(*ids: str) -> list[tuple[str, str]]:
-        return [
-            (pb.EventState.Name(event.state).removeprefix("EVENT_STATE_"), event.reason)
-            for event in await metering.status.of_events(ORG, ids)
-        ]
+        return [(event.state.name, event.reason) for event in await metering.parts.usage_events.status(ORG, ids)]
 
-    async with metering.worker("one", ("metering_writer", RATED_ROLE, POSTED_ROLE)):
+    async with metering.worker("one", (WRITER_ROLE, RATED_RECEIPTS_ROLE, POSTED_RECEIPTS_ROLE)):
         await metering.take([usage_event("good"), usage_event("bad")], committed=True)
         assert await states("good", "bad", "never") == [("ACCEPTED", ""), ("ACCEPTED", ""), ("UNKNOWN", "")]
         rated = RatedBatch(lane=LANE, batch_seq=1, catalog_revision=1, orgs_revision=1, entry_count=2)
@@ -186,23 +192,22 @@ async def test_receipts_tell_how_far_an_event_has_come_and_a_requeue_is_charged_
             return await states("good", "bad") == [("RATED", ""), ("DEAD_LETTERED", "UNKNOWN_SKU")]
 
         await metering.until(refused)
-        assert (await metering.status.of_pipeline()).open_dead_letters == {"UNKNOWN_SKU": 1}
+        assert (await metering.lanes.status()).open_dead_letters == {"UNKNOWN_SKU": 1}
         await metering.js.publish(f"ledger.posted.{LANE}", PostedBatch(lane=LANE, batch_seq=1).SerializeToString())
 
         async def drained() -> bool:
-            return (await metering.status.of_pipeline()).drained
+            return (await metering.lanes.status()).drained
 
         await metering.until(drained)
         assert await states("good") == [("POSTED", "")]
         for _ in range(2):
-            async with metering.database.transaction() as tx:
-                await metering.letters.requeue(tx, LetterFilter(org_id=ORG), "op")
+            await requeue(metering.dead_letters, DeadLetterFilter(org_id=ORG))
         assert not await drained()
 
-        async def given_on() -> bool:
+        async def published() -> bool:
             return len(await accepted(metering, LANE)) >= 2
 
-        await metering.until(given_on)
+        await metering.until(published)
         await asyncio.sleep(0.5)
         batches = await accepted(metering, LANE)
         assert [[entry.entry_seq for entry in batch.entries] for batch in batches] == [[1, 2], [3]]
@@ -216,10 +221,9 @@ async def test_receipts_tell_how_far_an_event_has_come_and_a_requeue_is_charged_
         assert await states("bad") == [("POSTED", "")]
 
 
-async def test_closing_a_period_reaches_every_lane_or_those_of_the_named_organisations(metering: Metering):
-    async with metering.database.transaction() as tx:
-        await metering.closing.run(tx, "2013-01", [ORG, OTHER_ORG], "op")
-        await metering.closing.run(tx, "2012-12", [], "op")
+async def test_closing_a_period_reaches_every_lane_or_those_of_the_named_organisations(metering: MeteringHarness):
+    await close_period(metering.periods, "2013-01", [ORG, OTHER_ORG])
+    await close_period(metering.periods, "2012-12", [])
     async with metering.worker("one"):
 
         async def committed() -> bool:
@@ -227,7 +231,7 @@ async def test_closing_a_period_reaches_every_lane_or_those_of_the_named_organis
             return row.n == 34
 
         await metering.until(committed)
-        await until_given_on(metering)
+        await until_published(metering)
     closes = [
         (entry.period_close.period, entry.period_close.org_id)
         for lane in {LANE, lane_of(OTHER_ORG.bytes)}
@@ -241,7 +245,7 @@ async def test_closing_a_period_reaches_every_lane_or_those_of_the_named_organis
     assert tuple(audit) == ("period.close", "period/2012-12")
 
 
-async def test_lanes_taken_away_in_mid_load_lose_and_double_nothing(metering: Metering):
+async def test_lanes_taken_away_in_mid_load_lose_and_double_nothing(metering: MeteringHarness):
     sent = 0
     async with metering.worker("one"), metering.worker("two"):
         for part in range(8):
@@ -252,7 +256,7 @@ async def test_lanes_taken_away_in_mid_load_lose_and_double_nothing(metering: Me
                 await tx.execute("UPDATE lane SET epoch = epoch + 1, lease_until = '-infinity', owner = 'thief'")
             await asyncio.sleep(0.2)
         await metering.until_written(sent)
-        await until_given_on(metering)
+        await until_published(metering)
     rows = await metering.rows("SELECT lane, array_agg(seq ORDER BY seq) AS seqs FROM metering_event GROUP BY lane")
     assert sum(len(row.seqs) for row in rows) == sent
     for row in rows:

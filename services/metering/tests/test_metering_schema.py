@@ -12,11 +12,12 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from apportion_common.clock import FixedClock
 from apportion_common.db.engine import normalise_url, psycopg_url
+from apportion_common.topology import DEAD_LETTER_REASONS
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
-from apportion_metering.domain.dead_letters import REASONS
-from apportion_metering.jobs.partitions import Partitions
+from apportion_metering.jobs.add_partitions import PartitionJob
+from apportion_metering.store.partitions import PartitionStore
 from apportion_metering.store.tables import metadata
-from metering_harness import Desk, intake_event, intake_message
+from metering_harness import LaneHarness, intake_event, intake_message
 from sqlalchemy import create_engine
 
 MakeDatabase = Callable[[str], ServiceDatabase]
@@ -72,22 +73,22 @@ def test_the_database_knows_the_same_reasons_as_the_code(service_database: MakeD
     made = service_database("metering")
     query = "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'ck_dead_letter_reason'"
     ((definition,),) = fetch_all(made.owner_url, query)
-    assert all(f"'{reason}'" in definition for reason in REASONS)
-    assert definition.count("::text") - 1 <= len(REASONS) + 1
+    assert all(f"'{reason}'" in definition for reason in DEAD_LETTER_REASONS)
+    assert definition.count("::text") - 1 <= len(DEAD_LETTER_REASONS) + 1
 
 
 async def test_events_lie_in_the_partition_of_their_month(service_database: MakeDatabase):
     made = service_database("metering")
     at = datetime(2026, 11, 22, tzinfo=UTC)
-    partitions = Partitions(made.database(), FixedClock(at))
+    partitions = PartitionJob(made.database(), PartitionStore(), FixedClock(at))
     assert await partitions.ensure() == [
         f"metering_event_{month}" for month in ("202611", "202612", "202701", "202702")
     ]
     assert await partitions.ensure() == []
-    desk = Desk(made.database())
+    bench = LaneHarness(made.database())
     at_us = int(at.timestamp()) * 10**6
-    await desk.write(intake_message(intake_event("a"), received_at_us=at_us))
-    await desk.write(intake_message(intake_event("b")))
+    await bench.write(intake_message(intake_event("a"), received_at_us=at_us))
+    await bench.write(intake_message(intake_event("b")))
     found = fetch_all(made.owner_url, "SELECT tableoid::regclass::text, request_id FROM metering_event ORDER BY 2")
     assert found == [("metering_event_202611", "a"), ("metering_event_default", "b")]
 
@@ -95,8 +96,8 @@ async def test_events_lie_in_the_partition_of_their_month(service_database: Make
 async def test_a_month_whose_events_lie_in_the_default_partition_is_left_there(service_database: MakeDatabase):
     made = service_database("metering")
     at = datetime(2026, 11, 22, tzinfo=UTC)
-    desk = Desk(made.database())
-    await desk.write(intake_message(intake_event("a"), received_at_us=int(at.timestamp()) * 10**6))
-    names = await Partitions(made.database(), FixedClock(at)).ensure()
+    bench = LaneHarness(made.database())
+    await bench.write(intake_message(intake_event("a"), received_at_us=int(at.timestamp()) * 10**6))
+    names = await PartitionJob(made.database(), PartitionStore(), FixedClock(at)).ensure()
     assert names == [f"metering_event_{month}" for month in ("202612", "202701", "202702")]
-    assert len(await desk.rows("SELECT 1 FROM metering_event")) == 1
+    assert len(await bench.rows("SELECT 1 FROM metering_event")) == 1

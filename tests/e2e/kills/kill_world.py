@@ -19,8 +19,16 @@ from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
 from apportion_common.bus.connection import connect
 from apportion_common.bus.publish import MESSAGE_ID
-from apportion_common.bus.streams import EVENTS, LEDGER_OUT, METERING_OUT, PRICING_OUT
 from apportion_common.lanes.publisher import BATCH_SEQ_HEADER
+from apportion_common.topology import (
+    EVENTS,
+    LEDGER_OUT,
+    METERING_OUT,
+    POSTER_ROLE,
+    PRICING_OUT,
+    RATER_ROLE,
+    WRITER_ROLE,
+)
 from apportion_dev.testing.servers import NatsAccess
 from harness import ENQUEUED, FIRST_EVENTS, FLIGHTS, Refusal, System, refusal, rows_of, until
 from nats.aio.client import Client
@@ -32,7 +40,7 @@ WEEK: Final = "2013-W01"
 """The ISO week of the first 4,000 events."""
 SERVICE_ENV: Final[Mapping[str, Mapping[str, str]]] = {"ledger": {"LEDGER_REAL_TIME_THRESHOLD": "AUD:5"}}
 """Lower than the scenario's, so that every slice has lines that are paid out at once."""
-PUBLISHERS: Final = {"metering": "metering_writer", "pricing": "pricing_rater", "ledger": "ledger_poster"}
+PUBLISHERS: Final = {"metering": WRITER_ROLE, "pricing": RATER_ROLE, "ledger": POSTER_ROLE}
 RELAYING: Final = ("metering", "pricing", "orgs", "identity")
 CALL_S: Final = 12.0
 """Deadline of one call; less than what a test waits for."""

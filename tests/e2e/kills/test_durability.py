@@ -20,8 +20,9 @@ import pytest
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_client.failures import reason_of
 from apportion_common.bus.connection import connect
-from apportion_common.bus.streams import MEBIBYTE, METERING_IN, ensure_streams
+from apportion_common.bus.streams import ensure_streams
 from apportion_common.clock import SystemClock
+from apportion_common.topology import MEBIBYTE, METERING_IN
 from apportion_dev.local.nats import LocalNats
 from apportion_dev.testing.servers import NatsAccess, start_local_nats
 from harness import COMMITTED, ENQUEUED, Refusal, System, refusal, until

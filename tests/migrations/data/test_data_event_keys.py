@@ -11,19 +11,23 @@ import psycopg
 import pytest
 from apportion.metering.v1 import lane_pb2
 from apportion.metering.v1 import metering_service_pb2 as pb
+from apportion_common.clock import SystemClock
 from apportion_common.ids import lane_of
 from apportion_common.lanes.model import LaneMessage, LanePosition
 from apportion_common.protos import pack_int
 from apportion_dev.testing.databases import DatabaseFactory
-from apportion_metering.app.status import Status
-from apportion_metering.app.writer import ACCEPTED, DUPLICATE, MISMATCH, Writer
+from apportion_metering.consumers.writer import Writer
+from apportion_metering.domain.dedupe import ACCEPTED, DUPLICATE, MISMATCH
 from apportion_metering.domain.intake import CheckedEvent, ReadableEvent, check_readable
+from apportion_metering.domain.progress import EventState
 from apportion_metering.store.dead_letters import DeadLetterStore
 from apportion_metering.store.events import EventStore
 from apportion_metering.store.journal import JournalStore
+from apportion_metering.wiring import make_parts
 from apportion_migrate import data
 from apportion_migrate.data import Throttle
 from data_worlds import Legacy, legacy_world
+from nats.aio.client import Client
 
 AT_ONCE = Throttle(pause_ms=0)
 ORG = UUID("11111111-1111-4111-8111-111111111111")
@@ -107,7 +111,7 @@ async def outcomes_of(legacy: Legacy, *events: CheckedEvent) -> list[int]:
         async def send(self, subject: str, payload: bytes) -> None:
             told.append(payload)
 
-    writer = Writer(EventStore(), DeadLetterStore(), JournalStore(), Ear())
+    writer = Writer(EventStore(), DeadLetterStore(), JournalStore(), Ear())  # type: ignore[arg-type]
     content = as_message(*events).SerializeToString()
     value, weight = writer.decode(content)
     async with legacy.database.database().transaction() as tx:
@@ -148,9 +152,9 @@ async def test_an_event_of_before_counts_as_posted_under_its_id_of_before(legacy
             " SELECT 'metering_writer', n, 0, '', '', 0, 0, 1, 0 FROM generate_series(0, 31) AS n"
         )
     database = legacy.database.database()
-    status = Status(database, EventStore(), JournalStore(), None)  # type: ignore[arg-type]
-    (found,) = await status.of_events(ORG, ["plain"])
-    assert (found.state, found.reason) == (pb.EVENT_STATE_POSTED, "")
+    parts = make_parts(database, Client(), SystemClock(), monitor_url=None, worker_id="none", lease_s=1)
+    (found,) = await parts.usage_events.status(ORG, ["plain"])
+    assert (found.state, found.reason) == (EventState.POSTED, "")
     assert found.known is not None
     assert found.known.event_id == UUID(int=1)
     await legacy.database.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from apportion.common.v1.event_pb2 import EventEnvelope
@@ -11,9 +11,6 @@ from google.protobuf.message import DecodeError, Message
 
 from apportion_common.errors import InvalidArgument
 from apportion_common.ids import parse_uuid
-
-EVENTS_SUBJECT: Final = "events"
-"""Events are published as `events.<event_type>`."""
 
 M = TypeVar("M", bound=Message)
 

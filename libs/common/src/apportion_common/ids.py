@@ -16,12 +16,11 @@ from uuid import UUID
 
 from apportion_common.clock import SystemClock
 from apportion_common.errors import InvalidArgument
+from apportion_common.topology import LANES
 
 EVENT_NAMESPACE: Final = UUID("6f0f3a52-6f2c-5d0e-9b9e-0a4f5d2d8c11").bytes
 """Namespace of event ids. Changing it would charge every event again."""
 ENTRY_NAME: Final = b"entry"
-LANES: Final = 32
-"""Lanes of a deployment; constant for its life."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable
 
 from apportion.common.v1.audit_pb2 import AuditEntry
 from apportion.common.v1.event_pb2 import EventEnvelope
-from apportion_common.bus.streams import EVENTS
 from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.topology import EVENTS
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
 from nats.aio.client import Client

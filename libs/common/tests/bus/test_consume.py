@@ -13,9 +13,10 @@ from apportion_common.bus import consume, metrics
 from apportion_common.bus.connection import connect
 from apportion_common.bus.consume import ConsumerLimits, DurableConsumer
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import DEAD, EVENTS, MEBIBYTE, ensure_streams
+from apportion_common.bus.streams import ensure_streams
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.errors import FailedPrecondition, Unavailable
+from apportion_common.topology import DEAD, EVENTS, MEBIBYTE
 from apportion_dev.local.nats import LocalNats
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_dev.testing.plugin import BlankDatabase

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 from apportion_common.bus import metrics
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import EVENTS
 from apportion_common.db.unit_of_work import Database
+from apportion_common.topology import EVENTS
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_dev.testing.plugin import BlankDatabase
 from apportion_dev.testing.servers import NatsAccess

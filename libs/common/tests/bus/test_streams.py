@@ -6,16 +6,9 @@ import asyncio
 
 import pytest
 from apportion_common.bus.connection import connect
-from apportion_common.bus.streams import (
-    DUPLICATE_WINDOW_S,
-    EVENTS,
-    MEBIBYTE,
-    METERING_IN,
-    STREAMS,
-    ensure_stream,
-    ensure_streams,
-)
+from apportion_common.bus.streams import DUPLICATE_WINDOW_S, ensure_stream, ensure_streams
 from apportion_common.errors import FailedPrecondition
+from apportion_common.topology import EVENTS, MEBIBYTE, METERING_IN, STREAMS
 from apportion_dev.testing.servers import NatsAccess
 from nats.aio.client import Client
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig

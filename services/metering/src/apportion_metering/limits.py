@@ -6,6 +6,20 @@ from typing import Final
 
 CALL_EVENTS_MAX: Final = 5_000
 """Events of one IngestEvents call, readable and compact together (spec 04, "Intake")."""
+SKU_CHARS_MAX: Final = 64
+REQUEST_ID_CHARS_MAX: Final = 128
+METADATA_BYTES_MAX: Final = 1_024
+"""Keys and values of one event together, in UTF-8."""
+METADATA_PAIRS_MAX: Final = 50
+TIME_TEXT_CHARS_MAX: Final = 40
+"""Longest text of a time that is looked at."""
+EVENT_TIME_YEAR_MIN: Final = 2000
+"""First year of usage, UTC; terms reach further back (`apportion_common.periods`)."""
+EVENT_TIME_YEAR_MAX: Final = 2100
+"""Last year of usage, UTC."""
+EVENT_LEAD_US_MAX: Final = 5 * 60 * 1_000_000
+"""How far event_time may lie ahead of received_at before the event is EVENT_IN_FUTURE, in microseconds."""
+
 MESSAGE_ENTRIES_MAX: Final = 1_000
 """Entries of one message on a lane, and of one accepted batch."""
 MESSAGE_BYTES_MAX: Final = 512 * 1024
@@ -17,9 +31,6 @@ ENTRY_OVERHEAD_BYTES: Final = 144
 LABEL_OVERHEAD_BYTES: Final = 12
 """Most bytes a label has on the wire beside its key and value."""
 REJECTION_MESSAGE_CHARS_MAX: Final = 500
-
-EVENT_LEAD_US_MAX: Final = 5 * 60 * 1_000_000
-"""How far event_time may lie ahead of received_at before the event is EVENT_IN_FUTURE, in microseconds."""
 
 PUBLISH_TIMEOUT_S: Final = 5
 """How long intake waits for the stream's acknowledgement of a message."""
@@ -34,22 +45,25 @@ DURABILITY_CHECK_S: Final = 20
 """How often the settings are looked at in the background."""
 MONITOR_TIMEOUT_S: Final = 3
 MONITOR_BYTES_MAX: Final = 4 * 1024 * 1024
+STREAM_TAIL_TIMEOUT_S: Final = 5
+"""How long GetPipelineStatus waits for the last messages of the lanes."""
+STREAM_TAIL_INACTIVE_S: Final = 10
+"""After which the server forgets the reader of the lanes' last messages, should its deletion be lost."""
 
 RECEIPT_BATCH_MESSAGES_MAX: Final = 200
 """Receipts applied in one transaction."""
+PACKED_VALUES_MAX: Final = 10_000
+"""Packed SKUs, and packed quantities, kept between batches; when there are more, the cache is emptied."""
 
 DEAD_LETTER_PAGE_DEFAULT: Final = 100
 DEAD_LETTER_PAGE_MAX: Final = 1_000
 DEAD_LETTER_DETAIL_CHARS_MAX: Final = 500
 DEAD_LETTER_PAYLOAD_BYTES_MAX: Final = 1024 * 1024
-REQUEUE_MAX: Final = 10_000
+REQUEUE_DEAD_LETTERS_MAX: Final = 10_000
 """Dead letters that one RequeueDeadLetters or DiscardDeadLetters takes; the rest stays open for the next call."""
 AUDITED_IDS_MAX: Final = 1_000
 """Dead letters named one by one in an audit row; above that the row has their number and the filter."""
-STATUS_REQUEST_IDS_MAX: Final = 1_000
 
 PARTITION_MONTHS_AHEAD: Final = 3
 """Months for which partitions of metering_event are kept ready beyond the current one."""
 PARTITION_CHECK_S: Final = 6 * 3600
-STREAM_TAIL_TIMEOUT_S: Final = 5
-"""How long GetPipelineStatus waits for the last messages of the lanes."""

@@ -10,7 +10,7 @@ from apportion_metering.domain.intake import (
     CheckedEvent,
     CompactEvent,
     ReadableEvent,
-    Rejected,
+    Rejection,
     check_compact,
     check_readable,
 )
@@ -25,7 +25,7 @@ COMPACT = CompactEvent(ID.bytes, b"", ID.bytes, "ACT-SMS", -15, 1, 1_359_626_400
 def test_a_good_event_is_taken_with_its_numbers_scaled() -> None:
     event = check_readable(GOOD)
     assert isinstance(event, CheckedEvent)
-    assert event[:-1] == (ID.bytes, b"", "r-1", "ACT-SMS", -1_500_000_000, 1_359_626_400_000_001, {"k": "v"})
+    assert event[:-1] == (ID.bytes, b"", "r-1", "ACT-SMS", -1_500_000_000, 1_359_626_400_000_001, {"k": "v"}, 0)
 
 
 @pytest.mark.parametrize(
@@ -60,11 +60,12 @@ def test_a_good_event_is_taken_with_its_numbers_scaled() -> None:
         ("metadata", {"k": "\0"}, "METADATA_MALFORMED"),
         ("metadata", {"k": "ü" * 512}, "METADATA_TOO_LARGE"),
         ("metadata", {str(n): "" for n in range(51)}, "METADATA_TOO_LARGE"),
+        ("source", None, "SOURCE_UNKNOWN"),
     ],
 )
 def test_an_event_that_can_never_be_right_is_rejected_with_its_field(field: str, value: Any, reason: str) -> None:
     rejected = check_readable(GOOD._replace(**{field: value}))
-    assert isinstance(rejected, Rejected)
+    assert isinstance(rejected, Rejection)
     assert (rejected.reason, rejected.field) == (reason, field)
     assert rejected.message.endswith(".")
 
@@ -80,11 +81,12 @@ def test_an_event_that_can_never_be_right_is_rejected_with_its_field(field: str,
         ("quantity_unscaled", 10**19, "QUANTITY_OUT_OF_RANGE"),
         ("event_time_us", 0, "TIME_OUT_OF_RANGE"),
         ("metadata", {"k": "v" * 1024}, "METADATA_TOO_LARGE"),
+        ("source", None, "SOURCE_UNKNOWN"),
     ],
 )
 def test_a_compact_event_is_held_to_the_same_form(field: str, value: Any, reason: str) -> None:
     rejected = check_compact(COMPACT._replace(**{field: value}))
-    assert isinstance(rejected, Rejected)
+    assert isinstance(rejected, Rejection)
     assert rejected.reason == reason
 
 
@@ -116,6 +118,6 @@ def test_no_input_makes_the_check_fail(
     org: str, project: str, request: str, sku: str, quantity: str, at: str | tuple[int, int], labels: dict[str, str]
 ) -> None:
     event = ReadableEvent(org, project, request, sku, quantity, at, labels)
-    assert isinstance(check_readable(event), Rejected)
+    assert isinstance(check_readable(event), Rejection)
     for name, value in event._asdict().items():
-        assert isinstance(check_readable(GOOD._replace(**{name: value})), CheckedEvent | Rejected)
+        assert isinstance(check_readable(GOOD._replace(**{name: value})), CheckedEvent | Rejection)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Final
+
+from apportion_common.topology import PAYLOAD_MISMATCH
 
 from apportion_cli.ingest.events import time_us
 from apportion_cli.ingest.rows import Row
-
-PAYLOAD_MISMATCH: Final = "PAYLOAD_MISMATCH"
 
 Key = tuple[str, str]
 """Organisation and request id: an id is unique per organisation only."""

@@ -39,6 +39,7 @@ from apportion_common.telemetry.conventions import (
     MESSAGING_MESSAGE_ID,
     PROCESSING,
 )
+from apportion_common.topology import DEAD_SUBJECT
 
 Handler = Callable[[Transaction, EventEnvelope], Awaitable[None]]
 
@@ -255,7 +256,7 @@ class DurableConsumer:
         text = " ".join(redact_text(str(error)).split())[:MAX_FAILURE_TEXT]
         kept = {key: value for key, value in (message.headers or {}).items() if not key.startswith("Nats-")}
         letter = Outgoing(
-            f"dead.{self._stream}.{self.name}",
+            f"{DEAD_SUBJECT}.{self._stream}.{self.name}",
             message.data,
             # With the consumer's name: two consumers may give up the same message.
             f"{self._stream}:{seq}:{self.name}",

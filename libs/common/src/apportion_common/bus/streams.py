@@ -1,9 +1,8 @@
-"""The streams: their names, subjects and limits, and how they come to be."""
+"""How the streams of the topology come to be, and stay as they must be."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from nats.js import JetStreamContext
@@ -11,37 +10,12 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import APIError, NotFoundError
 
 from apportion_common.errors import FailedPrecondition
+from apportion_common.topology import STREAMS, StreamSpec
 
-MEBIBYTE: Final = 1024 * 1024
 DUPLICATE_WINDOW_S: Final = 120
 """How long a stream remembers message ids."""
-METERING_IN_MAX_BYTES: Final = 2_048 * MEBIBYTE
-"""About 10 million events; a full stream refuses new ones, it never drops old ones."""
-LANE_MAX_BYTES: Final = 2_048 * MEBIBYTE
-"""For each stream between the money services."""
-EVENTS_MAX_BYTES: Final = 256 * MEBIBYTE
-DEAD_MAX_BYTES: Final = 256 * MEBIBYTE
 REPLICAS: Final = 1
 """Default copies of a stream; a cluster sets 3."""
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSpec:
-    """A stream: name, subjects and the most bytes it keeps."""
-
-    name: str
-    subjects: tuple[str, ...]
-    max_bytes: int
-
-
-METERING_IN: Final = StreamSpec("METERING_IN", ("metering.in.*",), METERING_IN_MAX_BYTES)
-METERING_OUT: Final = StreamSpec("METERING_OUT", ("metering.accepted.*",), LANE_MAX_BYTES)
-PRICING_OUT: Final = StreamSpec("PRICING_OUT", ("pricing.rated.*",), LANE_MAX_BYTES)
-LEDGER_OUT: Final = StreamSpec("LEDGER_OUT", ("ledger.posted.*",), LANE_MAX_BYTES)
-EVENTS: Final = StreamSpec("EVENTS", ("events.>",), EVENTS_MAX_BYTES)
-DEAD: Final = StreamSpec("DEAD", ("dead.>",), DEAD_MAX_BYTES)
-STREAMS: Final = (METERING_IN, METERING_OUT, PRICING_OUT, LEDGER_OUT, EVENTS, DEAD)
-"""Every stream of the product."""
 
 
 def _wanted(name: str, subjects: Sequence[str], max_bytes: int, replicas: int) -> StreamConfig:
@@ -65,7 +39,7 @@ async def ensure_stream(
 ) -> StreamInfo:
     """Make a stream that loses nothing, or bring the one that is there to that; several processes may race.
 
-    File storage, limits retention, refuses new messages when full, keeps messages for ever, remembers message ids
+    File storage, limits retention, refuses new messages when full, keeps messages forever, remembers message ids
     for DUPLICATE_WINDOW_S, answers direct reads. Of a stream that is there, size, copies and further subjects stay as
     its operator set them. FailedPrecondition STREAM_MISCONFIGURED when it cannot be brought to what is needed.
     """

@@ -26,10 +26,11 @@ from apportion_common.clock import Clock
 from apportion_common.db.actor import current_actor, current_trace_id, current_traceparent
 from apportion_common.db.audit_json import audit_json
 from apportion_common.db.tables import SharedTables, shared_tables
-from apportion_common.envelope import EVENTS_SUBJECT, make_envelope
+from apportion_common.envelope import make_envelope
 from apportion_common.errors import OutOfRange
 from apportion_common.faults import retry_conflicts
 from apportion_common.ids import uuid7
+from apportion_common.topology import EVENTS_SUBJECT
 
 T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]

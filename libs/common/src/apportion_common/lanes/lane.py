@@ -1,4 +1,4 @@
-"""One owned lane: read, fence, process, commit, hand on."""
+"""One owned lane: read, fence, process, commit, publish."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class OwnedLane(Generic[T]):
         self._cursor = held.stream_seq
         self._data_failures = 0
         self._backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
-        self._most_messages = limits.BUFFERED_MESSAGES
+        self._messages_limit = limits.BUFFERED_MESSAGES
         self._stopping = False
         self._out_subject = f"{output.subject}.{held.lane}" if output else ""
         self._reader = LaneReader(
@@ -91,7 +91,7 @@ class OwnedLane(Generic[T]):
         )
 
     async def run(self) -> None:
-        """Work the lane until it is lost, stopped, paused or asked to end."""
+        """Work the lane until it is lost, stopped, paused or told to end."""
         publishing: asyncio.Task[None] | None = None
         try:
             await self._check_stream()
@@ -101,7 +101,7 @@ class OwnedLane(Generic[T]):
             while not self._stopping and not self._paused():
                 if self.publisher:
                     await self.publisher.room()
-                # Asked again: what came while this waited is left on the stream for when the pause is over.
+                # Looked at again: what came while this waited is left on the stream for when the pause is over.
                 if await self._reader.wait(limits.READ_HEARTBEAT_S) and not self._paused():
                     await self._reader.keep_reading()
                     await self._step()
@@ -118,7 +118,7 @@ class OwnedLane(Generic[T]):
             await self._reader.close()
 
     def end(self) -> None:
-        """Ask the lane to end after the batch under way."""
+        """Tell the lane to end after the batch under way."""
         self._stopping = True
 
     async def _unpublished(self, after_batch_seq: int) -> list[LaneOutput]:
@@ -126,7 +126,7 @@ class OwnedLane(Generic[T]):
             return await self._store.unpublished(connection, self.held.lane, after_batch_seq)
 
     async def _check_stream(self) -> None:
-        """Refuse a stream that was made anew or went back behind the lane's position."""
+        """Raise LaneStopped for a stream that was made again or went back before the lane's position."""
         info = await self._client.jetstream(timeout=limits.PUBLISH_TIMEOUT_S).stream_info(self._source.stream)
         created = info.created.isoformat() if info.created else ""
         stream_id = f"{self._source.stream}@{created}"
@@ -162,13 +162,13 @@ class OwnedLane(Generic[T]):
                 metrics.RETRIES.labels(self._role).inc()
                 if classify(error) == "infrastructure":
                     raise
-                await self._narrow(messages, error)
+                await self._retry_or_quarantine(messages, error)
             else:
                 self._data_failures = 0
-                self._most_messages = limits.BUFFERED_MESSAGES
+                self._messages_limit = limits.BUFFERED_MESSAGES
 
     def _collect(self) -> list[LaneMessage[T]]:
-        """The buffered messages that one transaction takes, without those applied before."""
+        """Return the buffered messages that one transaction takes, without those applied before."""
         taken: list[LaneMessage[T]] = []
         weight = 0
         expected = self._position.batch_seq + 1
@@ -178,7 +178,7 @@ class OwnedLane(Generic[T]):
                 if batch_seq < expected:
                     if taken:
                         break
-                    # Nothing stands before it, so the cursor may pass it with the next batch.
+                    # Nothing comes before it, so the cursor may pass it with the next batch.
                     self._reader.buffer.popleft()
                     metrics.DROPPED.labels(self._role).inc()
                     continue
@@ -187,7 +187,7 @@ class OwnedLane(Generic[T]):
                         break
                     raise LaneStopped("BATCH_SEQ_GAP", f"batch {expected} is missing, {batch_seq} came")
                 expected += 1
-            if taken and (weight + message.weight > self._processor.max_weight or len(taken) >= self._most_messages):
+            if taken and (weight + message.weight > self._processor.max_weight or len(taken) >= self._messages_limit):
                 break
             taken.append(message)
             weight += message.weight
@@ -239,14 +239,14 @@ class OwnedLane(Generic[T]):
         if self.publisher:
             self.publisher.offer(list(outcome.outputs))
         if outcome.after_commit:
-            # The batch stands, whatever becomes of those who waited to hear of it.
+            # The batch is committed, whatever becomes of those who waited to hear of it.
             try:
                 await outcome.after_commit()
             except Exception:
                 log.exception("lane.after_commit.failed", role=self._role, lane=self.held.lane)
 
-    async def _narrow(self, messages: Sequence[LaneMessage[T]], error: Exception) -> None:
-        """A batch failed for a reason of its own: try fewer messages, at last one, then set that one aside."""
+    async def _retry_or_quarantine(self, messages: Sequence[LaneMessage[T]], error: Exception) -> None:
+        """Deal with a batch that fails of itself: retry with fewer messages, at last with one, then quarantine."""
         await self._processor.forget(self.held.lane)
         log.warning(
             "lane.batch.failed",
@@ -256,7 +256,7 @@ class OwnedLane(Generic[T]):
             error=f"{type(error).__name__}: {error}"[:500],
         )
         if len(messages) > 1:
-            self._most_messages = max(1, len(messages) // 2)
+            self._messages_limit = max(1, len(messages) // 2)
             return
         self._data_failures += 1
         if self._data_failures < limits.DATA_ATTEMPTS:
@@ -267,6 +267,6 @@ class OwnedLane(Generic[T]):
             await self._fence(tx)
             outcome = await self._processor.process_failed(tx, self._position, message, error)
             await self._advance(tx, messages, outcome)
-        metrics.SET_ASIDE.labels(self._role).inc()
+        metrics.QUARANTINED.labels(self._role).inc()
         self._data_failures = 0
         await self._committed(messages, outcome)

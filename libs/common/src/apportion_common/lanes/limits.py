@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-LANES: int = 32
-"""Lanes of a deployment; constant for its life, because an org must never change its lane."""
-
 COMMITS_AT_ONCE: int = 6
 """Transactions of one runner under way at once; more only queue for the same disk."""
 
 READ_MESSAGES: int = 256
-"""Messages asked of the stream at a time and lane."""
+"""Messages requested of the stream at a time and lane."""
 
 READ_BYTES: int = 4 * 1024 * 1024
-"""Bytes asked of the stream at a time and lane."""
+"""Bytes requested of the stream at a time and lane."""
 
 READ_EXPIRES_S: float = 30.0
 """How long one request for messages stays open at the server."""
@@ -21,16 +18,16 @@ READ_HEARTBEAT_S: float = 1.0
 """How often the server shows that an open request is alive."""
 
 READ_SILENCE_S: float = 3.5
-"""Silence after which a reader is made anew from where it stood."""
+"""Silence after which a reader is opened again at the last message that arrived."""
 
 READER_INACTIVE_S: float = 60.0
-"""After which the server forgets a reader that nobody asks."""
+"""After which the server forgets a reader that nobody reads from."""
 
 BUFFERED_MESSAGES: int = 512
-"""Messages held for a lane before no more are asked for."""
+"""Messages held for a lane before no more are requested."""
 
 PUBLISH_TIMEOUT_S: float = 5.0
-"""Wait for one publish acknowledgement before the stream is asked what it holds."""
+"""Wait for one publish acknowledgement before the stream is queried for what it holds."""
 
 PUBLISH_BACKLOG: int = 64
 """Committed batches waiting to be published; a lane with more waits before it commits again."""
@@ -48,7 +45,10 @@ RETRY_LAST_S: float = 10.0
 """Longest pause between attempts; after an infrastructure failure they never end."""
 
 DATA_ATTEMPTS: int = 3
-"""Attempts at a message that fails for a reason of its own before it is set aside."""
+"""Attempts at a message that fails for a reason of its own before it is bisected."""
+
+BISECT_DEPTH_MAX: int = 16
+"""Halvings of a failing batch, so batches of up to 65,536 entries: more than any role takes in one transaction."""
 
 OUTBOX_RETENTION_H: int = 24
 """How long published batches stay in the lane outbox, to be fetched when a stream was lost."""

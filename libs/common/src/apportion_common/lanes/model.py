@@ -1,4 +1,4 @@
-"""What a lane's runner and a service's batch processor say to each other."""
+"""What a lane's runner and a service's batch processor exchange."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class LaneMessage(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class LanePosition:
-    """Where the lane stands before a batch: last batch given out or applied, next entry number."""
+    """The lane's state before a batch: last batch published or applied, next entry number."""
 
     lane: int
     batch_seq: int
@@ -56,9 +56,9 @@ class LaneOutput:
 
 @dataclass(frozen=True, slots=True)
 class LaneOutcome:
-    """What a batch came to: what to publish, and where the lane stands after it.
+    """What a batch came to: what to publish, and the lane's state after it.
 
-    `after_commit` runs once the transaction stands, such as answering callers that waited for it; it
+    `after_commit` runs once the transaction is committed, such as answering callers that waited for it; it
     must not fail the batch.
     """
 
@@ -75,11 +75,11 @@ class LaneProcessor(Protocol[T]):
     """Entries that one transaction may hold."""
 
     def decode(self, data: bytes) -> tuple[T, int]:
-        """Give a message's value and weight. Never raises: what cannot be decoded is a value too."""
+        """Return a message's value and weight. Never raises: what cannot be decoded is a value too."""
         ...
 
     def batch_seq_of(self, value: T) -> int | None:
-        """Give the batch number that a message carries, or None where the role gives numbers itself."""
+        """Return the batch number that a message carries, or None where the role numbers batches itself."""
         ...
 
     async def forget(self, lane: int) -> None:
@@ -93,5 +93,5 @@ class LaneProcessor(Protocol[T]):
     async def process_failed(
         self, tx: Transaction, position: LanePosition, message: LaneMessage[T], error: Exception
     ) -> LaneOutcome:
-        """Set aside what fails alone in a message that `process` cannot apply, and apply the rest."""
+        """Quarantine what fails alone in a message that `process` cannot apply, and apply the rest (`lanes.bisect`)."""
         ...

@@ -2,7 +2,7 @@
 
 The stream itself says what it holds: the last message of the lane's subject carries the number of the
 last batch. Every publish names the sequence that it expects there, so a second publisher, such as an
-owner that was paused and woke up, is refused by the server.
+owner that was paused and woke up, is rejected by the server.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class LanePublisher:
         return self.published_batch_seq > self._marked_batch_seq
 
     def mark(self) -> int:
-        """Give the last published batch, to be written into the lane's row in the caller's transaction."""
+        """Return the last published batch, to be written into the lane's row in the caller's transaction."""
         if self.has_news:
             failpoints.hit(f"{self._role}.before_ack", lane=self._lane, batch_seq=self.published_batch_seq)
         self._marked_batch_seq = self.published_batch_seq
@@ -128,7 +128,7 @@ class LanePublisher:
             self._empty.clear()
 
     async def run(self) -> None:
-        """Publish for ever, in order; infrastructure failures are retried without end."""
+        """Publish forever, in order; infrastructure failures are retried without end."""
         failures = 0
         backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
         while True:
@@ -142,7 +142,7 @@ class LanePublisher:
                 await self._publish(self._queue[0])
                 failures = 0
             except (TimeoutError, nats.errors.Error, OSError) as error:
-                # Unknown whether it arrived: ask the stream before anything is sent again.
+                # Unknown whether it arrived: query the stream before anything is sent again.
                 log.warning("lane.publish.retry", role=self._role, lane=self._lane, error=type(error).__name__)
                 self._subject_seq = None
                 failures += 1
@@ -162,12 +162,12 @@ class LanePublisher:
             except nats.js.errors.APIError as error:
                 if error.err_code != WRONG_LAST_SEQUENCE:
                     raise
-                metrics.REFUSED.labels(self._role).inc()
+                metrics.REJECTED.labels(self._role).inc()
                 log.info("lane.publish.refused", role=self._role, lane=self._lane, batch_seq=output.batch_seq)
                 self._subject_seq = None
                 return
             if ack.duplicate:
-                # Said to stand already. If it was purged since, the stream takes it once its memory of ids has run out.
+                # Said to be there. If it was purged since, the stream takes it once its memory of ids has run out.
                 self._subject_seq = None
                 await asyncio.sleep(limits.RETRY_FIRST_S)
                 return
@@ -179,7 +179,7 @@ class LanePublisher:
             self._room.set()
 
     async def _look(self) -> int:
-        """Ask the stream for the lane's last message; remember its sequence and give its batch number."""
+        """Query the stream for the lane's last message; keep its sequence and return its batch number."""
         try:
             last = await self._js.get_last_msg(self._stream, self._subject)
         except nats.js.errors.NotFoundError:

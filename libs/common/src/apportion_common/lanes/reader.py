@@ -60,7 +60,7 @@ class LaneReader(Generic[T]):
         self._heard_at = 0.0
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait until a message is buffered; give whether one is. Keeps the reader going meanwhile.
+        """Wait until a message is buffered; return whether one is. Keeps the reader going meanwhile.
 
         Raises the client's errors when the server cannot be reached: the caller's back-off applies.
         """
@@ -78,7 +78,7 @@ class LaneReader(Generic[T]):
         return True
 
     async def keep_reading(self) -> None:
-        """Open or mend the consumer, and ask for more when there is room."""
+        """Open or mend the consumer, and request more when there is room."""
         silent = self._wanted > 0 and self._now() - self._heard_at > limits.READ_SILENCE_S
         if self._subscription is None or self._broken or silent:
             if self._subscription is not None:

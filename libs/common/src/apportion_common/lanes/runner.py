@@ -21,6 +21,7 @@ from apportion_common.lanes.model import LaneProcessor, StreamInput, StreamOutpu
 from apportion_common.lanes.store import LaneStore
 from apportion_common.logs import get_logger
 from apportion_common.tasks import cancel_and_wait
+from apportion_common.topology import LANES
 
 T = TypeVar("T")
 
@@ -40,7 +41,7 @@ def _never() -> bool:
 def register_fail_points(role: str, *, publishes: bool = True) -> None:
     """Make the runner's fail points of a role known; a service calls it where it names the role.
 
-    A role that hands nothing on (`publishes` is false) never passes the places of publishing.
+    A role that publishes nothing never passes the places of publishing.
     """
     for place in (*WORKING_PLACES, *(PUBLISHING_PLACES if publishes else ())):
         failpoints.register(f"{role}.{place}")
@@ -60,7 +61,7 @@ class LaneRunner(Generic[T]):
         processor: LaneProcessor[T],
         worker_id: str,
         lease_s: float,
-        lanes: int = limits.LANES,
+        lanes: int = LANES,
         paused: Callable[[], bool] = _never,
     ) -> None:
         """Work the lanes of `role`. While `paused()` is true none is held and no batch begins: messages wait on the
@@ -88,7 +89,7 @@ class LaneRunner(Generic[T]):
     async def run(self, stop: asyncio.Event) -> None:
         """Work lanes until `stop` is set, then finish the batches under way and release the lanes."""
         await self._create_rows(stop)
-        renewing = asyncio.create_task(self._renew_for_ever(), name=f"{self._role}-leases")
+        renewing = asyncio.create_task(self._renew_forever(), name=f"{self._role}-leases")
         try:
             while not stop.is_set():
                 try:
@@ -138,7 +139,7 @@ class LaneRunner(Generic[T]):
         metrics.OWNED.labels(self._role).set(len(self._owned))
 
     async def _balance(self) -> None:
-        """Take free lanes up to the fair share; give up what is above it."""
+        """Take free lanes up to the fair share; let go of what is above it."""
         free, workers, stopped = await self._store.look(list(self._owned))
         metrics.STOPPED.labels(self._role).set(stopped)
         share = -(-self._lanes // max(workers, 1))
@@ -212,7 +213,7 @@ class LaneRunner(Generic[T]):
         self._failures[number] = before + 1
         self._not_before[number] = now + self._backoff.delay_s(before + 1)
 
-    async def _renew_for_ever(self) -> None:
+    async def _renew_forever(self) -> None:
         purged_at = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(self._lease_s / limits.RENEWALS_PER_LEASE)

@@ -101,7 +101,7 @@ _OUTBOX = text(
     "INSERT INTO lane_outbox (role, lane, pos, subject, payload) VALUES (:role, :lane, :pos, :subject, :payload)"
 )
 _UNPUBLISHED = text(
-    "SELECT pos, payload FROM lane_outbox WHERE role = :role AND lane = :lane AND pos > :pos ORDER BY pos LIMIT :most"
+    "SELECT pos, payload FROM lane_outbox WHERE role = :role AND lane = :lane AND pos > :pos ORDER BY pos LIMIT :limit"
 )
 _PURGE = text(
     "DELETE FROM lane_outbox AS o USING lane AS l WHERE o.role = :role AND l.role = o.role AND l.lane = o.lane"
@@ -124,7 +124,7 @@ class LaneStore:
             await tx.execute(_CREATE, {"role": self._role, "lanes": lanes})
 
     async def look(self, held: Sequence[int]) -> tuple[list[int], int, int]:
-        """Show a sign of life; give lanes that may be taken, live workers, stopped lanes.
+        """Show a sign of life; return lanes that may be taken, live workers, stopped lanes.
 
         Ends sessions of this service whose client fell silent within a statement, for longer than a lease.
         """
@@ -159,7 +159,7 @@ class LaneStore:
             )
 
     async def fence(self, tx: Transaction, lane: int, epoch: int, cursor: int) -> tuple[int, int]:
-        """Lock the lane's row if it is still this owner's; give pos and next_seq. Raises Fenced."""
+        """Lock the lane's row if it is still this owner's; return its batch and next entry number. Raises Fenced."""
         row = (
             await tx.execute(_FENCE, {"role": self._role, "lane": lane, "epoch": epoch, "cursor": cursor})
         ).one_or_none()
@@ -211,7 +211,7 @@ class LaneStore:
             raise Fenced(f"{self._role} lane {lane}: lost before the batch could be written")
 
     async def renew(self, held: Sequence[tuple[int, int, int]]) -> set[int]:
-        """Extend the leases of (lane, epoch, out_pos); give the lanes that are still held."""
+        """Extend the leases of (lane, epoch, out_batch_seq); return the lanes that are still held."""
         async with self._database.transaction() as tx:
             rows = await tx.execute(
                 _RENEW,
@@ -241,14 +241,14 @@ class LaneStore:
             await tx.execute(_GONE, {"role": self._role, "worker": self._worker})
 
     async def unpublished(self, connection: AsyncConnection, lane: int, after_batch_seq: int) -> list[LaneOutput]:
-        """Batches committed after `after_pos`, in order, a bounded number at a time."""
+        """Return batches committed after `after_batch_seq`, in order, a bounded number at a time."""
         rows = await connection.execute(
             _UNPUBLISHED,
-            {"role": self._role, "lane": lane, "pos": after_batch_seq, "most": limits.PUBLISH_BACKLOG},
+            {"role": self._role, "lane": lane, "pos": after_batch_seq, "limit": limits.PUBLISH_BACKLOG},
         )
         return [LaneOutput(row.pos, bytes(row.payload)) for row in rows]
 
     async def purge(self) -> int:
-        """Delete outbox rows that were published longer ago than the retention; give how many."""
+        """Delete outbox rows that were published longer ago than the retention; return how many."""
         async with self._database.transaction() as tx:
             return (await tx.execute(_PURGE, {"role": self._role, "hours": limits.OUTBOX_RETENTION_H})).rowcount

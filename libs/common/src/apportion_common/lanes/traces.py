@@ -60,12 +60,12 @@ class BatchTraces(AbstractContextManager["BatchTraces"]):
             self._batch.end()
 
     def onward(self, traceparent: str) -> str:
-        """Give the context that entries which came with `traceparent` go on with."""
+        """Return the context that entries which came with `traceparent` go on with."""
         span = self._children.get(traceparent)
         return traceparent_of(span) if span is not None else ""
 
     def ranges(self, sources: Iterable[str]) -> list[lane_pb2.TraceRange]:
-        """Give the outgoing ranges for entries whose incoming traceparents are `sources`, in order.
+        """Return the outgoing ranges for entries whose incoming traceparents are `sources`, in order.
 
         Neighbours of one source share a range; entries without a trace are left out.
         """
@@ -81,7 +81,7 @@ class BatchTraces(AbstractContextManager["BatchTraces"]):
 
 
 def expand(ranges: Sequence[lane_pb2.TraceRange], count: int) -> list[str]:
-    """Give for each of `count` entries the traceparent that it came with, or an empty text."""
+    """Return for each of `count` entries the traceparent that it came with, or an empty text."""
     sources = [""] * count
     for item in ranges:
         for index in range(item.first, min(item.first + item.count, count)):

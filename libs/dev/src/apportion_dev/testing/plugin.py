@@ -21,7 +21,8 @@ from typing import Final
 import pytest
 import pytest_asyncio
 from apportion_common.bus.connection import connect
-from apportion_common.bus.streams import MEBIBYTE, STREAMS, ensure_streams
+from apportion_common.bus.streams import ensure_streams
+from apportion_common.topology import MEBIBYTE, STREAMS
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 

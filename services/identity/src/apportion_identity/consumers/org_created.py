@@ -7,10 +7,10 @@ from typing import Final
 from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion.orgs.v1.orgs_service_pb2 import OrgCreated
 from apportion_common.bus.consume import DurableConsumer, consumer_name
-from apportion_common.bus.streams import EVENTS
 from apportion_common.db.unit_of_work import Database, Transaction
-from apportion_common.envelope import EVENTS_SUBJECT, unpack
+from apportion_common.envelope import unpack
 from apportion_common.ids import parse_uuid
+from apportion_common.topology import EVENTS, EVENTS_SUBJECT
 from nats.aio.client import Client
 
 from apportion_identity.app.members import Members, Users

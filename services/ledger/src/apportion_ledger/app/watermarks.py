@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Database
-from apportion_common.ids import LANES
+from apportion_common.topology import LANES
 
 from apportion_ledger import errors
 from apportion_ledger.limits import WATERMARK_POLL_MS, WATERMARK_WAIT_MS

@@ -1,0 +1,1 @@
+"""Use cases: each opens its transactions and returns values."""

@@ -2,107 +2,105 @@
 
 from __future__ import annotations
 
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import groupby
+from typing import TypeVar
 from uuid import UUID
 
-from apportion.metering.v1.lane_pb2 import IntakeMessage
 from apportion_common.clock import Clock
 from apportion_common.db.actor import current_traceparent
+from apportion_common.db.idempotency import Mutation, run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.pages import read_token, split_page
+from apportion_common.topology import INTAKE_SUBJECT, lane_subject
+from google.protobuf.message import Message
 
-from apportion_metering import errors
-from apportion_metering.app.ports import DeadLetters, Letter, LetterFilter, RequeuedLetter
-from apportion_metering.app.subjects import intake_subject
+from apportion_metering.adapters.intake_messages import requeue_message
+from apportion_metering.domain.dead_letters import DeadLetter, DeadLetterFilter
+from apportion_metering.domain.messages import Envelope
 from apportion_metering.limits import (
     AUDITED_IDS_MAX,
     DEAD_LETTER_PAGE_DEFAULT,
     DEAD_LETTER_PAGE_MAX,
     MESSAGE_ENTRIES_MAX,
-    REQUEUE_MAX,
+    REQUEUE_DEAD_LETTERS_MAX,
 )
+from apportion_metering.store.dead_letters import DeadLetterStore
+
+Answer = TypeVar("Answer", bound=Message)
 
 
-class DeadLetterDesk:
+class DeadLetters:
     """The use cases behind ListDeadLetters, RequeueDeadLetters and DiscardDeadLetters."""
 
-    def __init__(self, database: Database, dead_letters: DeadLetters, clock: Clock) -> None:
+    def __init__(self, database: Database, store: DeadLetterStore, clock: Clock) -> None:
         self._database = database
-        self._dead_letters = dead_letters
+        self._store = store
         self._clock = clock
 
-    async def page(self, letters: LetterFilter, page_size: int, page_token: str) -> tuple[list[Letter], str]:
-        """A page of dead letters, oldest first, and the next page's token. InvalidArgument PAGE_TOKEN_MALFORMED."""
-        size = min(page_size or DEAD_LETTER_PAGE_DEFAULT, DEAD_LETTER_PAGE_MAX)
-        after = _read_token(page_token) if page_token else None
-        async with self._database.read() as connection:
-            found = await self._dead_letters.page(connection, letters, after, size + 1)
-        if len(found) <= size:
-            return found, ""
-        last = found[size - 1]
-        return found[:size], _token(last.created_at, last.dead_letter_id)
+    async def page(self, wanted: DeadLetterFilter, page_size: int, page_token: str) -> tuple[Sequence[DeadLetter], str]:
+        """Return a page of dead letters, oldest first, and the next page's token.
 
-    async def requeue(self, tx: Transaction, letters: LetterFilter, producer: str) -> int:
-        """Send open letters that match back into their lanes, at most REQUEUE_MAX; gives how many.
-
-        The control messages leave through the outbox of the same transaction. A letter whose id's first content
-        stands (PAYLOAD_MISMATCH), or that cannot be read (UNDECODABLE), stays where it is.
+        InvalidArgument PAGE_TOKEN_MALFORMED.
         """
-        requeued = await self._dead_letters.requeue(tx, letters, REQUEUE_MAX)
-        for lane, group in groupby(requeued, key=lambda letter: letter.lane):
-            members = list(group)
-            for first in range(0, len(members), MESSAGE_ENTRIES_MAX):
-                message = self._message(members[first : first + MESSAGE_ENTRIES_MAX], producer)
-                await tx.enqueue(intake_subject(lane), message.SerializeToString())
-        if requeued:
-            ids = [UUID(bytes=letter.dead_letter_id) for letter in requeued]
-            await tx.audit("dead_letter.requeue", "dead_letter", org_id=letters.org_id, after=_audited(letters, ids))
-        return len(requeued)
+        size = min(page_size or DEAD_LETTER_PAGE_DEFAULT, DEAD_LETTER_PAGE_MAX)
+        after = read_token(page_token, _cursor)
+        async with self._database.read() as connection:
+            found = await self._store.page(connection, wanted, after, size + 1)
+        return split_page(found, size, lambda last: (last.created_at.isoformat(), last.dead_letter_id))
 
-    async def discard(self, tx: Transaction, letters: LetterFilter, reason: str) -> int:
-        """Close open letters that match, for good, at most REQUEUE_MAX; gives how many."""
-        ids = await self._dead_letters.discard(tx, letters, reason, REQUEUE_MAX)
-        if ids:
-            after = {**_audited(letters, ids), "reason": reason}
-            await tx.audit("dead_letter.discard", "dead_letter", org_id=letters.org_id, after=after)
-        return len(ids)
+    async def requeue(self, mutation: Mutation[int, Answer], wanted: DeadLetterFilter, producer: str) -> Answer:
+        """Send open dead letters that match back into their lanes, at most REQUEUE_DEAD_LETTERS_MAX; say how many.
 
-    def _message(self, letters: Sequence[RequeuedLetter], producer: str) -> IntakeMessage:
-        message = IntakeMessage(
-            received_at_us=self._clock.now_us(), producer=producer, traceparent=current_traceparent()
-        )
-        for letter in letters:
-            requeue = message.entries.add().requeue
-            requeue.dead_letter_id = letter.dead_letter_id
-            requeue.attempt = letter.attempt
-        return message
+        The control messages leave through the outbox of the same transaction. One whose id's first content stands
+        (PAYLOAD_MISMATCH), or that cannot be read (UNDECODABLE), stays open.
+        """
+
+        async def work(tx: Transaction) -> int:
+            requeued = await self._store.requeue(tx, wanted, REQUEUE_DEAD_LETTERS_MAX)
+            envelope = Envelope(self._clock.now_us(), producer, current_traceparent())
+            for lane, group in groupby(requeued, key=lambda item: item.lane):
+                requeues = [(item.dead_letter_id, item.attempt) for item in group]
+                for first in range(0, len(requeues), MESSAGE_ENTRIES_MAX):
+                    message = requeue_message(envelope, requeues[first : first + MESSAGE_ENTRIES_MAX])
+                    await tx.enqueue(lane_subject(INTAKE_SUBJECT, lane), message)
+            if requeued:
+                ids = [UUID(bytes=item.dead_letter_id) for item in requeued]
+                await tx.audit("dead_letter.requeue", "dead_letter", org_id=wanted.org_id, after=_audited(wanted, ids))
+            return len(requeued)
+
+        return await run_mutation(self._database, mutation, work)
+
+    async def discard(self, mutation: Mutation[int, Answer], wanted: DeadLetterFilter, reason: str) -> Answer:
+        """Close open dead letters that match, for good, at most REQUEUE_DEAD_LETTERS_MAX; say how many."""
+
+        async def work(tx: Transaction) -> int:
+            ids = await self._store.discard(tx, wanted, reason, REQUEUE_DEAD_LETTERS_MAX)
+            if ids:
+                after = {**_audited(wanted, ids), "reason": reason}
+                await tx.audit("dead_letter.discard", "dead_letter", org_id=wanted.org_id, after=after)
+            return len(ids)
+
+        return await run_mutation(self._database, mutation, work)
 
 
-def _audited(letters: LetterFilter, ids: Sequence[UUID]) -> dict[str, object]:
-    """What an audit row says of a filter and what it hit."""
+def _audited(wanted: DeadLetterFilter, ids: Sequence[UUID]) -> dict[str, object]:
+    """Return what an audit row says of a filter and what it matched."""
     return {
         "filter": {
-            "org_id": str(letters.org_id or ""),
-            "reason": letters.reason,
-            "dead_letter_ids": [str(letter_id) for letter_id in letters.dead_letter_ids],
+            "org_id": str(wanted.org_id or ""),
+            "reason": wanted.reason,
+            "dead_letter_ids": [str(dead_letter_id) for dead_letter_id in wanted.dead_letter_ids],
         },
         "count": len(ids),
-        "dead_letter_ids": [str(letter_id) for letter_id in ids] if len(ids) <= AUDITED_IDS_MAX else [],
+        "dead_letter_ids": [str(dead_letter_id) for dead_letter_id in ids] if len(ids) <= AUDITED_IDS_MAX else [],
     }
 
 
-def _token(created_at: datetime, letter_id: UUID) -> str:
-    return urlsafe_b64encode(f"{created_at.isoformat()}|{letter_id}".encode()).decode()
-
-
-def _read_token(token: str) -> tuple[datetime, UUID]:
-    try:
-        at, letter_id = urlsafe_b64decode(token.encode()).decode().split("|")
-        created_at = datetime.fromisoformat(at)
-        if created_at.tzinfo is None:
-            raise errors.page_token_malformed()
-        return created_at, UUID(letter_id)
-    except ValueError:
-        raise errors.page_token_malformed() from None
+def _cursor(created_at: str, dead_letter_id: str) -> tuple[datetime, UUID]:
+    """Return the end of the page before. Raises ValueError for an instant without a zone, which none of ours lacks."""
+    at = datetime.fromisoformat(created_at)
+    if at.tzinfo is None:
+        raise ValueError
+    return at, UUID(dead_letter_id)

@@ -8,7 +8,6 @@ TAKEN = Counter("apportion_metering_taken_total", "Events taken by IngestEvents.
 REJECTED = Counter("apportion_metering_rejected_total", "Events rejected for their form.", ["reason"])
 EVENTS = Counter("apportion_metering_events_total", "What the writer made of events, by outcome.", ["outcome"])
 DEAD_LETTERS = Counter("apportion_metering_dead_letters_total", "Dead letters made or opened again.", ["reason"])
-STREAM_DURABLE = Gauge("apportion_metering_stream_durable", "1 when the stream flushes before it acknowledges.")
 LANE_LAG = Gauge(
-    "apportion_metering_lane_lag_batches", "Batches given out that a later step has not answered.", ["step"]
+    "apportion_metering_lane_lag_batches", "Accepted batches that a later step has not answered.", ["step"]
 )

@@ -1,0 +1,1 @@
+"""What takes from NATS: the lanes of events and receipts, and the answers after a commit."""

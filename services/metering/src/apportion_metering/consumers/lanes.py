@@ -1,23 +1,33 @@
-"""Which lanes metering works, and by which rules."""
+"""Which lanes metering works, and by which processors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from apportion_common.bus.streams import LEDGER_OUT, METERING_IN, METERING_OUT, PRICING_OUT
 from apportion_common.db.unit_of_work import Database
 from apportion_common.lanes.model import StreamInput, StreamOutput
 from apportion_common.lanes.runner import LaneRunner, register_fail_points
+from apportion_common.topology import (
+    ACCEPTED_SUBJECT,
+    INTAKE_SUBJECT,
+    LEDGER_OUT,
+    METERING_IN,
+    METERING_OUT,
+    POSTED_RECEIPTS_ROLE,
+    POSTED_SUBJECT,
+    PRICING_OUT,
+    RATED_RECEIPTS_ROLE,
+    RATED_SUBJECT,
+    WRITER_ROLE,
+)
 from nats.aio.client import Client
 
-from apportion_metering.app import subjects
-from apportion_metering.app.receipts import POSTED_ROLE, RATED_ROLE, PostedReceipts, RatedReceipts
-from apportion_metering.app.writer import ROLE as WRITER_ROLE
-from apportion_metering.app.writer import Writer
+from apportion_metering.consumers.receipts import PostedReceipts, RatedReceipts
+from apportion_metering.consumers.writer import Writer
 
 register_fail_points(WRITER_ROLE)
-for _role in (RATED_ROLE, POSTED_ROLE):
+for _role in (RATED_RECEIPTS_ROLE, POSTED_RECEIPTS_ROLE):
     register_fail_points(_role, publishes=False)
 
 
@@ -32,7 +42,7 @@ def lane_runners(
     lease_s: float,
     paused: Callable[[str], Callable[[], bool]],
 ) -> Sequence[tuple[str, LaneRunner[Any]]]:
-    """The runners of metering's three roles, by role; `paused(role)` is what a runner asks before it takes anything."""
+    """Return the runners of metering's three roles; `paused(role)` is what one asks before it takes a batch."""
 
     def runner(role: str, source: StreamInput, output: StreamOutput | None, processor: Any) -> LaneRunner[Any]:
         return LaneRunner(
@@ -47,9 +57,12 @@ def lane_runners(
             paused=paused(role),
         )
 
-    accepted = StreamOutput(METERING_OUT.name, subjects.ACCEPTED)
+    intake = StreamInput(METERING_IN.name, INTAKE_SUBJECT)
+    accepted = StreamOutput(METERING_OUT.name, ACCEPTED_SUBJECT)
+    rating = StreamInput(PRICING_OUT.name, RATED_SUBJECT)
+    posting = StreamInput(LEDGER_OUT.name, POSTED_SUBJECT)
     return (
-        (WRITER_ROLE, runner(WRITER_ROLE, StreamInput(METERING_IN.name, subjects.INTAKE), accepted, writer)),
-        (RATED_ROLE, runner(RATED_ROLE, StreamInput(PRICING_OUT.name, subjects.RATED), None, rated)),
-        (POSTED_ROLE, runner(POSTED_ROLE, StreamInput(LEDGER_OUT.name, subjects.POSTED), None, posted)),
+        (WRITER_ROLE, runner(WRITER_ROLE, intake, accepted, writer)),
+        (RATED_RECEIPTS_ROLE, runner(RATED_RECEIPTS_ROLE, rating, None, rated)),
+        (POSTED_RECEIPTS_ROLE, runner(POSTED_RECEIPTS_ROLE, posting, None, posted)),
     )

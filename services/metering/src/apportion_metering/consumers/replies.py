@@ -1,11 +1,13 @@
-"""Answers after a commit: one subject of this process for all its calls, and the sending of them by lanes' owners."""
+"""Answers after a commit: one inbox of this process for all its calls, and the sending of answers by lanes' owners."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from itertools import count
 
 import nats.errors
+from apportion.metering.v1.lane_pb2 import CommitReport
 from apportion_common.logs import get_logger
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -24,20 +26,20 @@ class PendingReplies:
         self._done = asyncio.Event()
 
     def subject(self, index: int) -> str:
-        """Where the answer to a message is to go."""
+        """Return the subject that the answer to a message is to be sent to."""
         return f"{self._prefix}.{index}"
 
-    async def wait(self, timeout_s: float) -> list[bytes]:
-        """All answers, in the messages' order. Raises TimeoutError."""
+    async def wait(self, timeout_s: float) -> list[Sequence[int]]:
+        """Return the outcomes of the entries of each message, in the messages' order. Raises TimeoutError."""
         await asyncio.wait_for(self._done.wait(), timeout_s)
-        return [answer for answer in self._answers if answer is not None]
+        return [CommitReport.FromString(answer).outcomes for answer in self._answers if answer is not None]
 
     def close(self) -> None:
         """Expect no more."""
         self._owner.forget(self._prefix)
 
     def take(self, index: int, payload: bytes) -> None:
-        """An answer has come; a second one to the same message changes nothing."""
+        """Keep an answer that has come; a second one to the same message changes nothing."""
         if index < len(self._answers) and self._answers[index] is None:
             self._answers[index] = payload
             self._missing -= 1
@@ -55,11 +57,11 @@ class NatsReplies:
         self._waiting: dict[str, PendingReplies] = {}
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Start listening."""
         await self._client.subscribe(f"{self._inbox}.*.*", cb=self._on_message)
 
     def expect(self, count: int) -> PendingReplies:
-        """Make ready for the answers to `count` messages."""
+        """Prepare for the answers to `count` messages."""
         prefix = f"{self._inbox}.{next(self._numbers)}"
         pending = self._waiting[prefix] = PendingReplies(self, prefix, count)
         return pending
@@ -69,7 +71,7 @@ class NatsReplies:
         self._waiting.pop(prefix, None)
 
     async def send(self, subject: str, payload: bytes) -> None:
-        """Answer another process's call, or this one's own. A caller that has gone is nobody's fault."""
+        """Answer another process's call, or this one's own. That the caller has gone is no error."""
         try:
             await self._client.publish(subject, payload)
         except (nats.errors.Error, OSError, ValueError) as error:

@@ -13,7 +13,7 @@ from hashlib import sha256
 def content_hash(
     org_id: bytes, project_id: bytes, sku: str, quantity: int, event_time_us: int, metadata: Mapping[str, str]
 ) -> bytes:
-    """SHA-256 (32 bytes) of org, project, SKU, quantity, time and metadata sorted by key.
+    """Return the SHA-256 (32 bytes) of org, project, SKU, quantity, time and metadata sorted by key.
 
     `org_id` has 16 bytes, `project_id` 16 or none, `quantity` is a scaled int at 9 places, the time is in microseconds
     since 1970 UTC. Texts have their length before them, so that no two contents share their bytes.

@@ -1,6 +1,6 @@
 """The check of one event's form (spec 04, "Intake").
 
-What can never be right is refused; whether SKU, org or entitlement exist is pricing's to say.
+What can never be right is rejected; whether SKU, org or entitlement exist is pricing's to say.
 """
 
 from __future__ import annotations
@@ -15,12 +15,7 @@ from apportion_common.ids import format_uuid, parse_uuid_bytes, uuid_of_bytes
 
 from apportion_metering.domain.content import content_hash
 from apportion_metering.domain.times import check_time, parse_time, time_of
-
-MAX_SKU_CHARS: Final = 64
-MAX_REQUEST_ID_CHARS: Final = 128
-MAX_METADATA_BYTES: Final = 1024
-"""Keys and values of one event together, in UTF-8."""
-MAX_METADATA_PAIRS: Final = 50
+from apportion_metering.limits import METADATA_BYTES_MAX, METADATA_PAIRS_MAX, REQUEST_ID_CHARS_MAX, SKU_CHARS_MAX
 
 _SKU: Final = re.compile(r"[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*")
 _REQUEST_ID: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
@@ -38,11 +33,13 @@ class CheckedEvent(NamedTuple):
     """Scaled int at 9 places."""
     event_time_us: int
     metadata: Mapping[str, str]
+    source: int
+    """As in EventSource; no part of the content."""
     content_hash: bytes
 
 
-class Rejected(NamedTuple):
-    """Why an event was not taken: a stable reason, the field, and a full sentence."""
+class Rejection(NamedTuple):
+    """Why an event is not taken: a stable reason, the field, and a full sentence."""
 
     reason: str
     field: str
@@ -59,6 +56,8 @@ class ReadableEvent(NamedTuple):
     quantity: str
     event_time: str | tuple[int, int] | None
     metadata: Mapping[str, str]
+    source: int | None = 0
+    """As in EventSource; None for one that the contract does not name."""
 
 
 class CompactEvent(NamedTuple):
@@ -72,10 +71,12 @@ class CompactEvent(NamedTuple):
     quantity_scale: int
     event_time_us: int
     metadata: Mapping[str, str]
+    source: int | None = 0
+    """As in EventSource; None for one that the contract does not name."""
 
 
-def check_readable(event: ReadableEvent) -> CheckedEvent | Rejected:
-    """The event in its right form, or why it is rejected; the first fault found counts."""
+def check_readable(event: ReadableEvent) -> CheckedEvent | Rejection:
+    """Return the event in its right form, or why it is rejected; the first fault found counts."""
     field = "org_id"
     try:
         org_id = parse_uuid_bytes(event.org_id)
@@ -91,13 +92,15 @@ def check_readable(event: ReadableEvent) -> CheckedEvent | Rejected:
         event_time_us = _time(event.event_time)
         field = "metadata"
         metadata = check_metadata(event.metadata)
+        field = "source"
+        source = _source(event.source)
     except ApportionError as error:
-        return Rejected(error.reason, field, error.message)
+        return Rejection(error.reason, field, error.message)
     digest = content_hash(org_id, project_id, sku, quantity, event_time_us, metadata)
-    return CheckedEvent(org_id, project_id, request_id, sku, quantity, event_time_us, metadata, digest)
+    return CheckedEvent(org_id, project_id, request_id, sku, quantity, event_time_us, metadata, source, digest)
 
 
-def check_compact(event: CompactEvent) -> CheckedEvent | Rejected:
+def check_compact(event: CompactEvent) -> CheckedEvent | Rejection:
     """As `check_readable`: a compact event means the same as the readable one with the same values."""
     field = "org_id"
     try:
@@ -116,35 +119,42 @@ def check_compact(event: CompactEvent) -> CheckedEvent | Rejected:
         event_time_us = check_time(event.event_time_us)
         field = "metadata"
         metadata = check_metadata(event.metadata)
+        field = "source"
+        source = _source(event.source)
     except ApportionError as error:
-        return Rejected(error.reason, field, error.message)
+        return Rejection(error.reason, field, error.message)
     digest = content_hash(event.org_id, event.project_id, sku, quantity, event_time_us, metadata)
-    return CheckedEvent(event.org_id, event.project_id, request_id, sku, quantity, event_time_us, metadata, digest)
+    return CheckedEvent(
+        event.org_id, event.project_id, request_id, sku, quantity, event_time_us, metadata, source, digest
+    )
 
 
 def check_sku(sku: str) -> str:
-    """A SKU by its form, such as `ACT-SMS`. InvalidArgument SKU_MALFORMED."""
-    if len(sku) > MAX_SKU_CHARS or _SKU.fullmatch(sku) is None:
-        raise InvalidArgument("SKU_MALFORMED", f"{sku[:MAX_SKU_CHARS]!r} is not a SKU such as 'ACT-SMS'.")
+    """Return a SKU that has the form of one, such as `ACT-SMS`. InvalidArgument SKU_MALFORMED."""
+    if len(sku) > SKU_CHARS_MAX or _SKU.fullmatch(sku) is None:
+        raise InvalidArgument("SKU_MALFORMED", f"{sku[:SKU_CHARS_MAX]!r} is not a SKU such as 'ACT-SMS'.")
     return sku
 
 
 def check_request_id(request_id: str) -> str:
-    """1 to 128 printable ASCII characters without spaces at the ends. InvalidArgument REQUEST_ID_MALFORMED."""
-    if len(request_id) > MAX_REQUEST_ID_CHARS or _REQUEST_ID.fullmatch(request_id) is None:
+    """Return a request id of 1 to 128 printable ASCII characters without spaces at its ends.
+
+    InvalidArgument REQUEST_ID_MALFORMED.
+    """
+    if len(request_id) > REQUEST_ID_CHARS_MAX or _REQUEST_ID.fullmatch(request_id) is None:
         raise InvalidArgument(
             "REQUEST_ID_MALFORMED",
-            f"A request id has 1 to {MAX_REQUEST_ID_CHARS} printable ASCII characters, without spaces at its ends.",
+            f"A request id has 1 to {REQUEST_ID_CHARS_MAX} printable ASCII characters, without spaces at its ends.",
         )
     return request_id
 
 
 def check_metadata(metadata: Mapping[str, str]) -> Mapping[str, str]:
-    """At most 50 labels and 1 KiB in all, no empty key. Reasons METADATA_TOO_LARGE, METADATA_MALFORMED."""
+    """Return labels: at most 50 and 1 KiB in all, no empty key. Reasons METADATA_TOO_LARGE, METADATA_MALFORMED."""
     if not metadata:
         return metadata
-    if len(metadata) > MAX_METADATA_PAIRS:
-        raise OutOfRange("METADATA_TOO_LARGE", f"An event has at most {MAX_METADATA_PAIRS} labels.")
+    if len(metadata) > METADATA_PAIRS_MAX:
+        raise OutOfRange("METADATA_TOO_LARGE", f"An event has at most {METADATA_PAIRS_MAX} labels.")
     if "" in metadata:
         raise InvalidArgument("METADATA_MALFORMED", "A label has a name.")
     try:
@@ -153,8 +163,8 @@ def check_metadata(metadata: Mapping[str, str]) -> Mapping[str, str]:
         raise InvalidArgument("METADATA_MALFORMED", "A label is valid Unicode text.") from None
     if any("\0" in key or "\0" in value for key, value in metadata.items()):
         raise InvalidArgument("METADATA_MALFORMED", "A label has no NUL character.")
-    if size_bytes > MAX_METADATA_BYTES:
-        raise OutOfRange("METADATA_TOO_LARGE", f"An event's labels have at most {MAX_METADATA_BYTES} bytes in all.")
+    if size_bytes > METADATA_BYTES_MAX:
+        raise OutOfRange("METADATA_TOO_LARGE", f"An event's labels have at most {METADATA_BYTES_MAX} bytes in all.")
     return metadata
 
 
@@ -162,6 +172,12 @@ def _time(value: str | tuple[int, int] | None) -> int:
     if value is None:
         raise InvalidArgument("TIME_MALFORMED", "An event names its time.")
     return parse_time(value) if isinstance(value, str) else time_of(*value)
+
+
+def _source(source: int | None) -> int:
+    if source is None:
+        raise InvalidArgument("SOURCE_UNKNOWN", "The source is none that the contract names.")
+    return source
 
 
 def _unscaled(unscaled: int, scale: int) -> int:

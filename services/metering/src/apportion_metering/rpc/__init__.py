@@ -1,0 +1,1 @@
+"""MeteringService: requests to values, values to responses."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import psycopg
@@ -31,10 +31,8 @@ from psycopg import adapt, pq, sql
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_metering.app.ports import KeyTaken, KnownEvent, NewEvent, NewKey
-
-CACHE_SIZE_MAX: Final = 10_000
-"""Packed SKUs, quantities and projects kept between batches; when there are more, the cache starts anew."""
+from apportion_metering.domain.progress import KnownEvent
+from apportion_metering.limits import PACKED_VALUES_MAX
 
 _UUID_OID: Final = 2950
 _UUID_ARRAY_OID: Final = 2951
@@ -57,8 +55,9 @@ _MOVE: Final = (
     " WHERE key.org_id = m.org_id AND key.request_id = m.request_id"
 )
 _STATUS: Final = text(
-    "SELECT k.request_id, k.event_id, k.lane, k.pos, k.seq, coalesce(d.state, '') AS letter_state,"
-    " coalesce(d.reason, '') AS letter_reason, coalesce(d.taken_attempt = d.requeue_attempt, false) AS letter_taken"
+    "SELECT k.request_id, k.event_id, k.lane, k.pos AS batch_seq, k.seq AS entry_seq,"
+    " coalesce(d.state, '') AS dead_letter_state, coalesce(d.reason, '') AS dead_letter_reason,"
+    " coalesce(d.taken_attempt = d.requeue_attempt, false) AS dead_letter_taken"
     " FROM metering_event_key AS k LEFT JOIN dead_letter AS d"
     " ON d.org_id = k.org_id AND d.request_id = k.request_id AND d.content_hash = k.content_hash"
     " WHERE k.org_id = :org_id AND k.request_id = ANY(:request_ids)"
@@ -87,6 +86,40 @@ _KEYS: Final = BinaryCopy(
 )
 
 
+class KeyTaken(Exception):
+    """An id was claimed by another transaction between the probe and the COPY."""
+
+
+class NewEvent(NamedTuple):
+    """An event to store under its entry number. Ids have 16 bytes (`project_id` none for none)."""
+
+    event_id: bytes
+    org_id: bytes
+    request_id: bytes
+    """As UTF-8."""
+    content_hash: bytes
+    project_id: bytes
+    sku: str
+    quantity: bytes
+    """Big-endian two's complement, scaled by 9 places."""
+    event_time_us: int
+    source: int
+    received_at_us: int
+    entry_seq: int
+    metadata: str
+    """JSON text, or empty for none."""
+
+
+class NewKey(NamedTuple):
+    """An id to claim; without `entry_seq` the event is not stored."""
+
+    org_id: bytes
+    request_id: bytes
+    content_hash: bytes
+    event_id: bytes
+    entry_seq: int | None
+
+
 class _Packed:
     """An array parameter in PostgreSQL's binary form."""
 
@@ -109,12 +142,12 @@ class _TextArray(_Packed):
 
 
 class _PackedDumper(adapt.Dumper):
-    """Hands a packed array to the driver as it is."""
+    """Passes a packed array to the driver as it is."""
 
     format = pq.Format.BINARY
 
     def dump(self, obj: _Packed) -> bytes:
-        """The bytes themselves."""
+        """Return the bytes themselves."""
         return obj.raw
 
 
@@ -134,7 +167,7 @@ class EventStore:
         self._quantities: dict[bytes, bytes] = {}
 
     async def known(self, tx: Transaction, names: Sequence[bytes]) -> dict[bytes, bytes]:
-        """The content hashes of those ids (16 bytes of org, then the request id in UTF-8) that are claimed already."""
+        """Return the content hashes of those ids (16 bytes of org, then the request id in UTF-8) that are claimed."""
         connection = await tx.raw()
         async with connection.cursor(binary=True) as cursor:
             cursor.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
@@ -147,39 +180,39 @@ class EventStore:
     ) -> None:
         """Store events with their keys, and claim further keys. Raises KeyTaken, and then has done nothing."""
         connection = await tx.raw()
-        place = pack_int2(lane) + pack_int8(batch_seq)
+        batch = pack_int2(lane) + pack_int8(batch_seq)
         # Never released: that would be a round trip more, and the transaction's end does it.
         await connection.execute("SAVEPOINT new_keys")
         try:
-            await _KEYS.write(connection, _key_rows(events, keys, place))
+            await _KEYS.write(connection, _key_rows(events, keys, batch))
         except psycopg.errors.UniqueViolation as error:
             await connection.execute("ROLLBACK TO SAVEPOINT new_keys")
             raise KeyTaken from error
         if events:
-            await _EVENTS.write(connection, self._event_rows(events, place))
+            await _EVENTS.write(connection, self._event_rows(events, batch))
 
     async def add_without_keys(self, tx: Transaction, lane: int, batch_seq: int, events: Sequence[NewEvent]) -> None:
         """Store events whose keys are claimed already."""
         await _EVENTS.write(await tx.raw(), self._event_rows(events, pack_int2(lane) + pack_int8(batch_seq)))
 
-    async def move(self, tx: Transaction, batch_seq: int, places: Sequence[tuple[bytes, bytes, int]]) -> None:
-        """Give keys (org id, request id, seq) their new place."""
+    async def move(self, tx: Transaction, batch_seq: int, moved: Sequence[tuple[bytes, bytes, int]]) -> None:
+        """Move keys (org id, request id, entry_seq) to a batch."""
         connection = await tx.raw()
-        orgs = [UUID(bytes=org_id) for org_id, _, _ in places]
-        requests = [request_id.decode() for _, request_id, _ in places]
-        await connection.execute(_MOVE, (batch_seq, orgs, requests, [entry_seq for _, _, entry_seq in places]))
+        orgs = [UUID(bytes=org_id) for org_id, _, _ in moved]
+        requests = [request_id.decode() for _, request_id, _ in moved]
+        await connection.execute(_MOVE, (batch_seq, orgs, requests, [entry_seq for _, _, entry_seq in moved]))
 
     async def status(self, connection: AsyncConnection, org_id: UUID, request_ids: Sequence[str]) -> list[KnownEvent]:
-        """What is known of these ids of an organisation."""
+        """Return what is known of these ids of an organisation."""
         rows = await connection.execute(_STATUS, {"org_id": org_id, "request_ids": list(request_ids)})
         return [KnownEvent(**row) for row in rows.mappings()]
 
-    def _event_rows(self, events: Sequence[NewEvent], place: bytes) -> list[bytes]:
-        """One packed row per event, in the order of _EVENTS."""
+    def _event_rows(self, events: Sequence[NewEvent], batch: bytes) -> list[bytes]:
+        """Return one packed row per event, in the order of _EVENTS."""
         skus, quantities = self._skus, self._quantities
-        if len(skus) > CACHE_SIZE_MAX:
+        if len(skus) > PACKED_VALUES_MAX:
             skus.clear()
-        if len(quantities) > CACHE_SIZE_MAX:
+        if len(quantities) > PACKED_VALUES_MAX:
             quantities.clear()
         head = _EVENTS.row_head
         tails: dict[int, bytes] = {}
@@ -207,7 +240,7 @@ class EventStore:
                 packed_quantity = quantities[quantity] = pack_numeric(value, QUANTITY_PLACES)
             tail = tails.get(at_us)
             if tail is None:
-                tail = tails[at_us] = pack_timestamptz(at_us) + place
+                tail = tails[at_us] = pack_timestamptz(at_us) + batch
             rows.append(
                 b"%b%b%b%b%b%b%b%b%b%b%b%b%b%b"
                 % (
@@ -230,8 +263,8 @@ class EventStore:
         return rows
 
 
-def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], place: bytes) -> list[bytes]:
-    """One packed row per id, in the order of _KEYS."""
+def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], batch: bytes) -> list[bytes]:
+    """Return one packed row per id, in the order of _KEYS."""
     head = _KEYS.row_head + UUID_HEAD
     hash_head = _LENGTH(32)
     rows = [
@@ -246,7 +279,7 @@ def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], place: bytes) 
             UUID_HEAD,
             event[0],
             _SEQ(8, event[10]),
-            place,
+            batch,
         )
         for event in events
     ]
@@ -255,14 +288,14 @@ def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], place: bytes) 
         request = _LENGTH(len(key.request_id)) + key.request_id
         rows.append(
             b"".join(
-                (head, key.org_id, request, hash_head, key.content_hash, UUID_HEAD, key.event_id, entry_seq, place)
+                (head, key.org_id, request, hash_head, key.content_hash, UUID_HEAD, key.event_id, entry_seq, batch)
             )
         )
     return rows
 
 
 def _probe_arrays(names: Sequence[bytes]) -> tuple[Any, Any]:
-    """The ids as uuid[] and text[] parameters."""
+    """Return the ids as uuid[] and text[] parameters."""
     count = len(names)
     orgs = b"".join([UUID_HEAD + name[:16] for name in names])
     requests = b"".join([_LENGTH(len(name) - 16) + name[16:] for name in names])

@@ -1,20 +1,21 @@
-"""The decision journal, and what it and the lane rows say about the pipeline."""
+"""The decision journal, and what it and the lanes' rows say about the pipeline."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.topology import INTAKE_SUBJECT, POSTED_RECEIPTS_ROLE, RATED_RECEIPTS_ROLE, WRITER_ROLE
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_metering.app.ports import JournalEntry, LanePlace, PostedReceipt, RatedReceipt
+from apportion_metering.domain.progress import LaneState
 
 _ADD: Final = (
     "INSERT INTO lane_journal (lane, pos, seq_from, seq_to, event_count, event_total) VALUES"
-    " (%(lane)s, %(pos)s, %(seq_from)s, %(seq_to)s, %(event_count)s, %(event_count)s + coalesce("
-    "(SELECT event_total FROM lane_journal WHERE lane = %(lane)s AND pos = %(pos)s - 1), 0))"
+    " (%(lane)s, %(batch_seq)s, %(seq_from)s, %(seq_to)s, %(event_count)s, %(event_count)s + coalesce("
+    "(SELECT event_total FROM lane_journal WHERE lane = %(lane)s AND pos = %(batch_seq)s - 1), 0))"
 )
 _RATED: Final = (
     "UPDATE lane_journal AS j SET rated_at = clock_timestamp(), catalog_revision = r.catalog_revision,"
@@ -30,28 +31,58 @@ _POSTED: Final = (
     " AS r(pos, ledger_revision, line_count, lines_digest)"
     " WHERE j.lane = %s AND j.pos = r.pos"
 )
-_PLACES: Final = text(
-    "SELECT w.lane, w.stream_seq, w.pos, coalesce(r.pos, 0) AS rated_pos, coalesce(p.pos, 0) AS posted_pos,"
+_LANES: Final = text(
+    "SELECT w.lane, w.stream_seq, w.pos AS batch_seq, coalesce(r.pos, 0) AS rated_batch_seq,"
+    " coalesce(p.pos, 0) AS posted_batch_seq,"
     " coalesce(w.stopped_reason, r.stopped_reason, p.stopped_reason, '') AS stopped_reason"
-    " FROM lane AS w LEFT JOIN lane AS r ON r.lane = w.lane AND r.role = 'metering_rated_receipts'"
-    " LEFT JOIN lane AS p ON p.lane = w.lane AND p.role = 'metering_posted_receipts'"
-    " WHERE w.role = 'metering_writer' ORDER BY w.lane"
+    f" FROM lane AS w LEFT JOIN lane AS r ON r.lane = w.lane AND r.role = '{RATED_RECEIPTS_ROLE}'"
+    f" LEFT JOIN lane AS p ON p.lane = w.lane AND p.role = '{POSTED_RECEIPTS_ROLE}'"
+    f" WHERE w.role = '{WRITER_ROLE}' ORDER BY w.lane"
 )
 _EVENT_TOTAL: Final = text(
     "SELECT coalesce(sum(j.event_total), 0)::bigint FROM lane AS w"
-    " JOIN lane_journal AS j ON j.lane = w.lane AND j.pos = w.pos WHERE w.role = 'metering_writer'"
+    f" JOIN lane_journal AS j ON j.lane = w.lane AND j.pos = w.pos WHERE w.role = '{WRITER_ROLE}'"
 )
-_OPEN: Final = text("SELECT reason, count(*) AS letters FROM dead_letter WHERE state = 'open' GROUP BY reason")
+_OPEN: Final = text("SELECT reason, count(*) AS number FROM dead_letter WHERE state = 'open' GROUP BY reason")
 _WAITING: Final = text(
-    "SELECT count(*) FROM outbox WHERE published_at IS NULL AND starts_with(subject, 'metering.in.')"
+    f"SELECT count(*) FROM outbox WHERE published_at IS NULL AND starts_with(subject, '{INTAKE_SUBJECT}.')"
 )
+
+
+class JournalEntry(NamedTuple):
+    """A batch as the writer committed it."""
+
+    lane: int
+    batch_seq: int
+    seq_from: int
+    seq_to: int
+    event_count: int
+
+
+class RatedReceipt(NamedTuple):
+    """What pricing answered to a batch."""
+
+    batch_seq: int
+    catalog_revision: int
+    orgs_revision: int
+    charge_count: int
+    rejection_count: int
+
+
+class PostedReceipt(NamedTuple):
+    """What the ledger answered to a batch."""
+
+    batch_seq: int
+    ledger_revision: int
+    line_count: int
+    lines_digest: bytes
 
 
 class JournalStore:
-    """lane_journal, and reading of lane."""
+    """lane_journal, and reading of lane, dead_letter and outbox."""
 
     async def add(self, tx: Transaction, entry: JournalEntry) -> None:
-        """Write a batch down; event_total goes on from the lane's batch before it."""
+        """Note a batch; event_total goes on from the lane's batch before it."""
         await (await tx.raw()).execute(_ADD, entry._asdict())
 
     async def rated(self, tx: Transaction, lane: int, receipts: Sequence[RatedReceipt]) -> None:
@@ -64,18 +95,18 @@ class JournalStore:
         columns = [list(column) for column in zip(*receipts, strict=True)]
         await (await tx.raw()).execute(_POSTED, (*columns, lane))
 
-    async def places(self, connection: AsyncConnection) -> list[LanePlace]:
-        """Where every lane stands."""
-        return [LanePlace(**row) for row in (await connection.execute(_PLACES)).mappings()]
+    async def lanes(self, connection: AsyncConnection) -> list[LaneState]:
+        """Return every lane's state."""
+        return [LaneState(**row) for row in (await connection.execute(_LANES)).mappings()]
 
     async def event_total(self, connection: AsyncConnection) -> int:
-        """Events stored, all time: the sum of the lanes' running sums."""
+        """Return the events stored, all time: the sum of the lanes' running sums."""
         return int((await connection.execute(_EVENT_TOTAL)).scalar_one())
 
     async def open_dead_letters(self, connection: AsyncConnection) -> dict[str, int]:
-        """Open dead letters by reason."""
-        return {row.reason: row.letters for row in await connection.execute(_OPEN)}
+        """Return the number of open dead letters by reason."""
+        return {row.reason: row.number for row in await connection.execute(_OPEN)}
 
     async def waiting_controls(self, connection: AsyncConnection) -> int:
-        """Requeues and closes that are committed here and not on the stream yet."""
+        """Return the number of requeues and closes that are committed here and not on the stream yet."""
         return int((await connection.execute(_WAITING)).scalar_one())

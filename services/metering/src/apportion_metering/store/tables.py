@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from apportion_common.db.tables import NAMING_CONVENTION, head_table, lane_tables, shared_tables
+from apportion_common.topology import DEAD_LETTER_REASONS
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -24,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TIMESTAMP
 
-from apportion_metering.domain.dead_letters import REASONS, STATES
+from apportion_metering.domain.dead_letters import STATES
 
 QUANTITY: Final = Numeric(27, 9)
 TIMESTAMPTZ: Final = TIMESTAMP(timezone=True)
@@ -59,7 +60,7 @@ metering_event: Final = Table(
     Index(None, "lane", "pos"),
     postgresql_partition_by="RANGE (received_at)",
 )
-"""Events at their place, a partition a month; nothing is unique here, that is metering_event_key's office."""
+"""Events by batch and entry number, a partition a month; nothing is unique here, metering_event_key sees to that."""
 
 metering_event_key: Final = Table(
     "metering_event_key",
@@ -73,7 +74,7 @@ metering_event_key: Final = Table(
     Column("seq", BigInteger),
     CheckConstraint("octet_length(content_hash) = 32", name="content_hash_length"),
 )
-"""Every id ever taken, for ever, with its present place; seq is null while a claimed id was never stored."""
+"""Every id ever taken, with its present batch and entry number; seq is null while a claimed id was never stored."""
 
 lane_journal: Final = Table(
     "lane_journal",
@@ -119,7 +120,7 @@ dead_letter: Final = Table(
     Column("created_at", TIMESTAMPTZ, nullable=False, server_default=text("clock_timestamp()")),
     Column("updated_at", TIMESTAMPTZ, nullable=False, server_default=text("clock_timestamp()")),
     UniqueConstraint("org_id", "request_id", "content_hash"),
-    CheckConstraint(_one_of("reason", REASONS), name="reason"),
+    CheckConstraint(_one_of("reason", DEAD_LETTER_REASONS), name="reason"),
     CheckConstraint(_one_of("state", STATES), name="state"),
     CheckConstraint("(state = 'discarded') = (discard_reason IS NOT NULL)", name="discard_reason"),
     CheckConstraint("taken_attempt BETWEEN 0 AND requeue_attempt", name="taken_attempt"),

@@ -1,6 +1,7 @@
-"""Receipts: what pricing and the ledger answered to each batch goes into the journal; refusals become dead letters.
+"""Receipts: what pricing and the ledger answered to each batch goes into the journal; rejections become dead letters.
 
-Both are lanes like the writer's, read in the order of pos. A refusal of a requeued event opens its dead letter again.
+Both are lanes like the writer's, read in the order of batch_seq. A rejection of a requeued event opens its dead letter
+again.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from apportion.common.v1.lane_pb2 import TraceRange
 from apportion.ledger.v1.lane_pb2 import PostedBatch
@@ -20,13 +21,10 @@ from apportion_common.lanes.traces import BatchTraces
 from google.protobuf.message import DecodeError
 
 from apportion_metering.app import metrics
-from apportion_metering.app.ports import DeadLetters, Journal, PostedReceipt, RatedReceipt, RefusedEvent
-from apportion_metering.domain.dead_letters import PROCESSING_FAILED, REASONS
-from apportion_metering.limits import DEAD_LETTER_DETAIL_CHARS_MAX, RECEIPT_BATCH_MESSAGES_MAX
-
-RATED_ROLE: Final = "metering_rated_receipts"
-POSTED_ROLE: Final = "metering_posted_receipts"
-
+from apportion_metering.domain.dead_letters import reason_of
+from apportion_metering.limits import RECEIPT_BATCH_MESSAGES_MAX
+from apportion_metering.store.dead_letters import DeadLetterStore, EventRejection
+from apportion_metering.store.journal import JournalStore, PostedReceipt, RatedReceipt
 
 B = TypeVar("B", RatedBatch, PostedBatch)
 
@@ -43,23 +41,23 @@ class _Receipts(Generic[B]):
     _span: str
     _type: type[B]
 
-    def __init__(self, dead_letters: DeadLetters, journal: Journal) -> None:
+    def __init__(self, dead_letters: DeadLetterStore, journal: JournalStore) -> None:
         self._dead_letters = dead_letters
         self._journal = journal
 
     def decode(self, data: bytes) -> tuple[B | Unreadable, int]:
-        """The receipt; each weighs one."""
+        """Return the receipt; each weighs one."""
         try:
             return self._type.FromString(data), 1
         except DecodeError:
             return Unreadable(), 1
 
     def batch_seq_of(self, value: B | Unreadable) -> int | None:
-        """The batch's number; None of one that cannot be read."""
+        """Return the batch's number; None of one that cannot be read."""
         return None if isinstance(value, Unreadable) else value.batch_seq
 
     async def forget(self, lane: int) -> None:
-        """Nothing is held in memory between batches."""
+        """Do nothing: nothing is held in memory between batches."""
 
     async def process(
         self, tx: Transaction, position: LanePosition, messages: Sequence[LaneMessage[B | Unreadable]]
@@ -74,9 +72,9 @@ class _Receipts(Generic[B]):
         with BatchTraces(self._span, _traces(batches), {"lane": position.lane, "pos": batches[-1].batch_seq}):
             await self._note(tx, position.lane, batches)
             for batch in batches:
-                refused = self._refused(batch)
-                if refused:
-                    reasons.update(await self._dead_letters.refuse(tx, position.lane, batch.batch_seq, refused))
+                rejections = self._rejections(batch)
+                if rejections:
+                    reasons.update(await self._dead_letters.reject(tx, position.lane, batch.batch_seq, rejections))
 
         async def after_commit() -> None:
             for reason, count in reasons.items():
@@ -92,18 +90,18 @@ class _Receipts(Generic[B]):
     async def process_failed(
         self, tx: Transaction, position: LanePosition, message: LaneMessage[B | Unreadable], error: Exception
     ) -> LaneOutcome:
-        """A receipt is the platform's own word: one that cannot be noted is never stepped over."""
+        """Raise the error: a receipt is the platform's own word, and one that cannot be noted is never stepped over."""
         raise error
 
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[B]) -> None:
         raise NotImplementedError
 
-    def _refused(self, batch: B) -> list[RefusedEvent]:
+    def _rejections(self, batch: B) -> list[EventRejection]:
         raise NotImplementedError
 
 
 class RatedReceipts(_Receipts[RatedBatch]):
-    """The LaneProcessor of PRICING_OUT."""
+    """The lane processor of PRICING_OUT."""
 
     _span = "metering.note_rated"
     _type = RatedBatch
@@ -117,15 +115,15 @@ class RatedReceipts(_Receipts[RatedBatch]):
         ]
         await self._journal.rated(tx, lane, receipts)
 
-    def _refused(self, batch: RatedBatch) -> list[RefusedEvent]:
+    def _rejections(self, batch: RatedBatch) -> list[EventRejection]:
         return [
-            RefusedEvent(refusal.event_id, refusal.entry_seq, *_reason(refusal.reason, refusal.detail))
-            for refusal in batch.rejections
+            EventRejection(rejection.event_id, rejection.entry_seq, *reason_of(rejection.reason, rejection.detail))
+            for rejection in batch.rejections
         ]
 
 
 class PostedReceipts(_Receipts[PostedBatch]):
-    """The LaneProcessor of LEDGER_OUT. A charge id that came again with other content is a dead letter too."""
+    """The lane processor of LEDGER_OUT. A charge id that came again with other content is a dead letter too."""
 
     _span = "metering.note_posted"
     _type = PostedBatch
@@ -137,18 +135,11 @@ class PostedReceipts(_Receipts[PostedBatch]):
         ]
         await self._journal.posted(tx, lane, receipts)
 
-    def _refused(self, batch: PostedBatch) -> list[RefusedEvent]:
+    def _rejections(self, batch: PostedBatch) -> list[EventRejection]:
         return [
-            RefusedEvent(conflict.event_id, conflict.entry_seq, *_reason("CHARGE_CONFLICT", conflict.detail))
+            EventRejection(conflict.event_id, conflict.entry_seq, *reason_of("CHARGE_CONFLICT", conflict.detail))
             for conflict in batch.conflicts
         ]
-
-
-def _reason(reason: str, detail: str) -> tuple[str, str]:
-    """The dead letter's reason and detail; a reason that is none of ours is kept in the detail."""
-    if reason not in REASONS:
-        reason, detail = PROCESSING_FAILED, f"{reason}: {detail}"
-    return reason, detail[:DEAD_LETTER_DETAIL_CHARS_MAX]
 
 
 def _traces(batches: Sequence[RatedBatch] | Sequence[PostedBatch]) -> list[TraceRange]:

@@ -1,0 +1,264 @@
+"""The writer: dedupes a lane's messages forever, numbers every accepted entry, and stores it (spec 04).
+
+What may be wrong with an event by rule is an outcome beside the good ones, in the same transaction. Nothing here
+looks at a clock: windows are measured from the message's own received_at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from apportion.common.v1.lane_pb2 import TraceRange
+from apportion.metering.v1 import lane_pb2
+from apportion_common.db.unit_of_work import Transaction
+from apportion_common.faults import classify
+from apportion_common.ids import EVENT_NAMESPACE, uuid5_bytes
+from apportion_common.lanes.bisect import bisect
+from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
+from apportion_common.lanes.traces import BatchTraces
+from apportion_common.logs import get_logger
+from apportion_common.topology import PROCESSING_FAILED, UNDECODABLE
+from google.protobuf.message import DecodeError
+
+from apportion_metering.app import metrics
+from apportion_metering.consumers.dead_letters import event_dead_letter, raw_dead_letter
+from apportion_metering.consumers.decision import ORG_ID_BYTES, BatchCursor, Decision, merge_decisions
+from apportion_metering.consumers.entries import Run, decide_runs, read_runs
+from apportion_metering.consumers.replies import NatsReplies
+from apportion_metering.domain.dedupe import DEAD_LETTERED
+from apportion_metering.limits import MESSAGE_ENTRIES_MAX
+from apportion_metering.store.dead_letters import DeadLetterStore
+from apportion_metering.store.events import EventStore, KeyTaken, NewKey
+from apportion_metering.store.journal import JournalEntry, JournalStore
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A message that is none."""
+
+    why: str
+
+
+WriterInput = lane_pb2.IntakeMessage | Undecodable
+Message = LaneMessage[WriterInput]
+
+
+class Writer:
+    """The lane processor of METERING_IN; one accepted batch a transaction, also when it is empty."""
+
+    max_weight = MESSAGE_ENTRIES_MAX
+
+    def __init__(
+        self, events: EventStore, dead_letters: DeadLetterStore, journal: JournalStore, replies: NatsReplies
+    ) -> None:
+        self._events = events
+        self._dead_letters = dead_letters
+        self._journal = journal
+        self._replies = replies
+
+    def decode(self, data: bytes) -> tuple[WriterInput, int]:
+        """Return the message and its number of entries; what cannot be read is a value of its own."""
+        try:
+            message = lane_pb2.IntakeMessage.FromString(data)
+        except DecodeError:
+            return Undecodable("The message is not an IntakeMessage."), 1
+        count = len(message.entries)
+        if not 1 <= count <= MESSAGE_ENTRIES_MAX:
+            return Undecodable(f"The message has {count} entries, not 1 to {MESSAGE_ENTRIES_MAX}."), 1
+        return message, count
+
+    def batch_seq_of(self, value: WriterInput) -> int | None:
+        """Return None: the writer numbers the batches itself."""
+        return None
+
+    async def forget(self, lane: int) -> None:
+        """Do nothing: what is known of an id is in the database alone."""
+
+    async def process(self, tx: Transaction, position: LanePosition, messages: Sequence[Message]) -> LaneOutcome:
+        """Store the messages' new events, in one accepted batch. Raises to undo all of it."""
+        cursor = BatchCursor.after(position)
+        with _spans(cursor, messages) as traces:
+            decisions: list[Decision] = []
+            runs: list[Run] = []
+            for message in messages:
+                if isinstance(message.value, Undecodable):
+                    # Rare: what came before it is applied first, so that the order of outcomes stays.
+                    if runs:
+                        decisions.append(await self._apply(tx, cursor, runs))
+                    runs = []
+                    decisions.append(await self._quarantine_message(tx, cursor, message, message.value.why))
+                else:
+                    runs.append(Run(message.stream_seq, message.value, 0, message.weight))
+            if runs:
+                decisions.append(await self._apply(tx, cursor, runs))
+            return await self._finish(tx, position, messages, merge_decisions(decisions), traces)
+
+    async def process_failed(
+        self, tx: Transaction, position: LanePosition, message: Message, error: Exception
+    ) -> LaneOutcome:
+        """Bisect the message: entries that fail alone become dead letters, the rest is stored."""
+        cursor = BatchCursor.after(position)
+        value = message.value
+        with _spans(cursor, [message]) as traces:
+            if isinstance(value, Undecodable):
+                decision = await self._quarantine_message(tx, cursor, message, value.why)
+                return await self._finish(tx, position, [message], decision, traces)
+            intake = value
+
+            async def attempt(entries: Sequence[int]) -> Decision:
+                run = Run(message.stream_seq, intake, entries[0], entries[-1] + 1)
+                return await self._apply(tx, cursor, [run])
+
+            async def quarantine(index: int, error: Exception) -> Decision:
+                return await self._quarantine_entry(tx, cursor, message.stream_seq, intake, index, error)
+
+            entries = range(message.weight)
+            decision = await bisect(tx, entries, attempt=attempt, quarantine=quarantine, merge=merge_decisions)
+            return await self._finish(tx, position, [message], decision, traces)
+
+    async def _apply(self, tx: Transaction, cursor: BatchCursor, runs: Sequence[Run]) -> Decision:
+        """Decide on runs of entries and write what comes of them."""
+        reading = read_runs(runs)
+        names = list(reading.names)
+        requeued = await self._dead_letters.claim(tx, reading.requeues) if reading.requeues else {}
+        known = await self._events.known(tx, names) if names else {}
+        decision = decide_runs(cursor, reading, known, requeued)
+        if decision.events or decision.keys:
+            try:
+                await self._events.add(tx, cursor.lane, cursor.batch_seq, decision.events, decision.keys)
+            except KeyTaken:
+                # Not while an organisation keeps its lane; probed again, the other's key is seen.
+                known = await self._events.known(tx, names)
+                decision = decide_runs(cursor, reading, known, requeued)
+                await self._events.add(tx, cursor.lane, cursor.batch_seq, decision.events, decision.keys)
+        await self._write_rest(tx, cursor, decision)
+        cursor.next_entry_seq = decision.next_entry_seq
+        return decision
+
+    async def _write_rest(self, tx: Transaction, cursor: BatchCursor, decision: Decision) -> None:
+        """Write what few batches have."""
+        if decision.restored:
+            await self._events.add_without_keys(tx, cursor.lane, cursor.batch_seq, decision.restored)
+        if decision.moved:
+            await self._events.move(tx, cursor.batch_seq, decision.moved)
+        if decision.dead_letters:
+            await self._dead_letters.add(tx, cursor.lane, decision.dead_letters)
+        if decision.claimed:
+            await self._dead_letters.mark_claimed(tx, decision.claimed)
+        if decision.reopened:
+            await self._dead_letters.reopen(tx, decision.reopened)
+
+    async def _quarantine_entry(
+        self,
+        tx: Transaction,
+        cursor: BatchCursor,
+        stream_seq: int,
+        message: lane_pb2.IntakeMessage,
+        index: int,
+        error: Exception,
+    ) -> Decision:
+        """Make a dead letter of one entry that fails alone; its id is claimed, where that is possible."""
+        why = type(error).__name__
+        log.warning("metering.entry.failed", lane=cursor.lane, stream_seq=stream_seq, entry=index, error=why)
+        entry = message.entries[index]
+        raw = raw_dead_letter(cursor.lane, stream_seq, index, entry.SerializeToString(), PROCESSING_FAILED, why)
+        decision = Decision(cursor.next_entry_seq, outcomes=[DEAD_LETTERED])
+        if entry.WhichOneof("kind") == "requeue":
+            requeue = entry.requeue
+            decision.claimed.append((requeue.dead_letter_id, requeue.attempt))
+            decision.reopened.append((requeue.dead_letter_id, requeue.attempt, PROCESSING_FAILED, why))
+        elif entry.WhichOneof("kind") == "event":
+            event = entry.event
+            name = event.org_id + event.request_id.encode()
+            event_id = uuid5_bytes(EVENT_NAMESPACE, name)
+            decision.keys.append(NewKey(event.org_id, name[ORG_ID_BYTES:], event.content_hash, event_id, None))
+            detail = f"Storing it fails: {why}."
+            decision.dead_letters.append(event_dead_letter(event, event_id, PROCESSING_FAILED, detail))
+        else:
+            decision.dead_letters.append(raw)
+        try:
+            async with tx.savepoint():
+                await self._events.add(tx, cursor.lane, cursor.batch_seq, [], decision.keys)
+                await self._write_rest(tx, cursor, decision)
+        except Exception as again:
+            if classify(again) == "infrastructure":
+                raise
+            # Not even its id can be stored: what came is kept as raw bytes.
+            decision = Decision(cursor.next_entry_seq, dead_letters=[raw], outcomes=[DEAD_LETTERED])
+            await self._write_rest(tx, cursor, decision)
+        return decision
+
+    async def _quarantine_message(self, tx: Transaction, cursor: BatchCursor, message: Message, why: str) -> Decision:
+        """Keep a message that cannot be read as one raw dead letter; the lane goes on."""
+        dead_letter = raw_dead_letter(cursor.lane, message.stream_seq, 0, message.data, UNDECODABLE, why)
+        outcomes = [DEAD_LETTERED] * message.weight
+        decision = Decision(cursor.next_entry_seq, dead_letters=[dead_letter], outcomes=outcomes)
+        await self._write_rest(tx, cursor, decision)
+        return decision
+
+    async def _finish(
+        self,
+        tx: Transaction,
+        position: LanePosition,
+        messages: Sequence[Message],
+        decision: Decision,
+        traces: BatchTraces,
+    ) -> LaneOutcome:
+        """Note the batch in the journal; return what to publish, and whom to answer after the commit."""
+        lane, batch_seq = position.lane, position.batch_seq + 1
+        batch = decision.batch
+        batch.lane, batch.batch_seq = lane, batch_seq
+        batch.traces.extend(traces.ranges(decision.sources))
+        event_count = len(decision.events) + len(decision.restored)
+        first, last = position.next_entry_seq, decision.next_entry_seq - 1
+        await self._journal.add(tx, JournalEntry(lane, batch_seq, first, last, event_count))
+
+        async def after_commit() -> None:
+            _count(decision)
+            await self._answer(messages, decision.outcomes)
+
+        return LaneOutcome(
+            outputs=[LaneOutput(batch_seq, batch.SerializeToString())],
+            batch_seq=batch_seq,
+            next_entry_seq=decision.next_entry_seq,
+            after_commit=after_commit,
+        )
+
+    async def _answer(self, messages: Sequence[Message], outcomes: list[int]) -> None:
+        """Answer the calls that wait for the commit."""
+        first = 0
+        for message in messages:
+            own = outcomes[first : first + message.weight]
+            first += message.weight
+            if isinstance(message.value, lane_pb2.IntakeMessage) and message.value.reply_to:
+                report = lane_pb2.CommitReport()
+                report.outcomes.extend(cast(list[lane_pb2.EntryOutcome], own))
+                await self._replies.send(message.value.reply_to, report.SerializeToString())
+
+
+def _count(decision: Decision) -> None:
+    for outcome, count in Counter(decision.outcomes).items():
+        name = lane_pb2.EntryOutcome.Name(cast(lane_pb2.EntryOutcome, outcome))
+        metrics.EVENTS.labels(name.removeprefix("ENTRY_OUTCOME_").lower()).inc(count)
+    reasons = Counter(dead_letter.reason for dead_letter in decision.dead_letters)
+    reasons.update(reason for _, _, reason, _ in decision.reopened)
+    for reason, count in reasons.items():
+        metrics.DEAD_LETTERS.labels(reason).inc(count)
+
+
+def _spans(cursor: BatchCursor, messages: Sequence[Message]) -> BatchTraces:
+    """Return the spans of a batch: one of its own, and one in each trace that its messages came with."""
+    incoming = [
+        TraceRange(traceparent=message.value.traceparent)
+        for message in messages
+        if isinstance(message.value, lane_pb2.IntakeMessage)
+    ]
+    entry_count = sum(message.weight for message in messages)
+    return BatchTraces(
+        "metering.write", incoming, {"lane": cursor.lane, "pos": cursor.batch_seq, "entries": entry_count}
+    )
