@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from apportion_common.lanes import errors as lane_errors
+from apportion_common.topology import DEAD_LETTER_REASONS
 from apportion_dev.testing.observed import RAISED, SERVER, SERVICER, STOPPED, WIRE
 from apportion_identity.app.judge_mail import TOO_MANY_QUESTIONS
 from apportion_identity.app.verification import OUTCOMES
@@ -298,7 +299,7 @@ def mail_reasons() -> dict[str, str]:
 def dead_letter_reasons() -> dict[str, bool]:
     """Return every reason of a dead letter, and whether it can be requeued."""
     declared = importlib.import_module("apportion_metering.domain.dead_letters")
-    return {name: name not in declared.NEVER_REQUEUED for name in declared.REASONS}
+    return {name: name not in declared.NEVER_REQUEUED for name in DEAD_LETTER_REASONS}
 
 
 def stop_reasons() -> set[str]:

@@ -15,8 +15,9 @@ from apportion_common import failpoints
 from apportion_common.clock import SystemClock
 from apportion_common.flags import Flags
 from apportion_common.run import Runtime
+from apportion_common.topology import POSTER_ROLE
 from apportion_ledger.app.payouts import AFTER_INSTRUCTION
-from apportion_ledger.consumers.poster import OUTPUT, ROLE, SOURCE, poster_runner
+from apportion_ledger.consumers.poster import OUTPUT, SOURCE, poster_runner
 from apportion_ledger.flags import FLAGS
 from apportion_ledger.wiring import SERVICE_NAME, build
 from ledger_harness import LedgerHarness, settings_of
@@ -170,5 +171,5 @@ async def test_the_wiring_serves_the_ledger_and_works_its_lanes_once_its_feature
 
 
 def test_every_fail_point_of_the_ledger_is_known() -> None:
-    places = {f"{ROLE}.{place}" for place in ("after_execute", "after_commit", "after_publish", "before_ack")}
+    places = {f"{POSTER_ROLE}.{place}" for place in ("after_execute", "after_commit", "after_publish", "before_ack")}
     assert places | {AFTER_INSTRUCTION} <= failpoints.KNOWN

@@ -295,12 +295,12 @@ async def test_a_span_says_which_message_of_what_was_processed_by_whom(
     async with consuming(database, nats_connection):
         await until(seen(place, 1))
     (span,) = exporter.get_finished_spans()
-    assert span.name == "process facts.ledger.thing.made"
+    assert span.name == "process events.ledger.thing.made"
     assert dict(span.attributes or {}) == {
         "messaging.system": "nats",
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
-        "messaging.destination.name": "facts.ledger.thing.made",
+        "messaging.destination.name": "events.ledger.thing.made",
         "messaging.consumer.group.name": NAME,
         "messaging.message.id": event_id,
     }

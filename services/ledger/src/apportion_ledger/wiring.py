@@ -11,6 +11,7 @@ from apportion_common.bus.streams import ensure_streams
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
+from apportion_common.topology import POSTER_ROLE
 
 from apportion_ledger.app.charges import Charges
 from apportion_ledger.app.digests import Digests
@@ -27,7 +28,7 @@ from apportion_ledger.app.statements import Statements
 from apportion_ledger.app.sweeps import Sweeps
 from apportion_ledger.app.terms import TermsCache
 from apportion_ledger.app.watermarks import Watermarks
-from apportion_ledger.consumers.poster import ROLE, Poster, poster_runner
+from apportion_ledger.consumers.poster import Poster, poster_runner
 from apportion_ledger.flags import FLAGS
 from apportion_ledger.jobs.add_partitions import PartitionJob
 from apportion_ledger.jobs.settle_payouts import PayoutJob
@@ -107,7 +108,7 @@ async def build(runtime: Runtime) -> None:
         parts.poster,
         worker_id=settings.worker_id,
         lease_s=settings.lane_lease_s,
-        paused=runtime.flags.paused(FLAGS, ROLE),
+        paused=runtime.flags.paused(FLAGS, POSTER_ROLE),
     )
     runtime.background("poster", runner.run)
     runtime.background("payouts", PayoutJob(parts.payouts, runtime.flags.paused(FLAGS, "payouts")).run)

@@ -13,7 +13,7 @@ from apportion.common.v1 import lane_pb2 as common_lane_pb2
 from apportion.ledger.v1 import lane_pb2
 from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
 from apportion_common.db.unit_of_work import Database, Transaction
-from apportion_common.faults import classify
+from apportion_common.lanes.bisect import bisect
 from apportion_common.lanes.model import (
     LaneMessage,
     LaneOutcome,
@@ -26,6 +26,14 @@ from apportion_common.lanes.runner import LaneRunner, register_fail_points
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
 from apportion_common.metrics import counter
+from apportion_common.topology import (
+    LEDGER_OUT,
+    POSTED_SUBJECT,
+    POSTER_ROLE,
+    PRICING_OUT,
+    PROCESSING_FAILED,
+    RATED_SUBJECT,
+)
 from google.protobuf.message import DecodeError
 from nats.aio.client import Client
 
@@ -37,12 +45,10 @@ from apportion_ledger.domain.posting import BatchOutcome, Conflict
 from apportion_ledger.domain.terms import CommissionTerms
 from apportion_ledger.limits import BATCH_LINES_MAX, CONFLICT_DETAIL_CHARS_MAX
 
-ROLE: Final = "ledger_poster"
-SOURCE: Final = StreamInput("PRICING_OUT", "pricing.rated")
-OUTPUT: Final = StreamOutput("LEDGER_OUT", "ledger.posted")
+SOURCE: Final = StreamInput(PRICING_OUT.name, RATED_SUBJECT)
+OUTPUT: Final = StreamOutput(LEDGER_OUT.name, POSTED_SUBJECT)
 UNREADABLE_BATCH_SEQ: Final = 2**63 - 1
 """The number of a message that cannot be read: beyond every other, so that its lane stops with BATCH_SEQ_GAP."""
-PROCESSING_FAILED: Final = "PROCESSING_FAILED"
 
 LINES: Final = counter("apportion_ledger_lines_total", "Ledger lines written.")
 KNOWN: Final = counter("apportion_ledger_known_charges_total", "Charges that came again and were written before.")
@@ -50,7 +56,7 @@ CONFLICTS: Final = counter(
     "apportion_ledger_conflicts_total", "Charges that contradict what is written, or fail alone."
 )
 
-register_fail_points(ROLE)
+register_fail_points(POSTER_ROLE)
 
 log = get_logger(__name__)
 
@@ -111,21 +117,14 @@ class Poster:
 
     async def _post_bisected(self, tx: Transaction, batch: ChargeBatch, terms: CommissionTerms) -> BatchOutcome:
         """Bisect a batch that fails until the charges that fail alone are found."""
-        try:
-            async with tx.savepoint():
-                return (await self._charges.post(tx, [batch], terms))[0]
-        except Exception as error:
-            if classify(error) == "infrastructure":
-                raise
-            charges = batch.charges
-            if len(charges) == 1:
-                return BatchOutcome(conflicts=[Conflict(charges[0], f"{PROCESSING_FAILED}: {type(error).__name__}")])
-        middle = len(charges) // 2
-        first = await self._post_bisected(tx, ChargeBatch(batch.origin, charges[:middle]), terms)
-        second = await self._post_bisected(tx, ChargeBatch(batch.origin, charges[middle:]), terms)
-        return BatchOutcome(
-            first.hashes + second.hashes, first.known_count + second.known_count, first.conflicts + second.conflicts
-        )
+
+        async def post(charges: Sequence[Charge]) -> BatchOutcome:
+            return (await self._charges.post(tx, [ChargeBatch(batch.origin, charges)], terms))[0]
+
+        async def quarantine(charge: Charge, error: Exception) -> BatchOutcome:
+            return BatchOutcome(conflicts=[Conflict(charge, f"{PROCESSING_FAILED}: {type(error).__name__}")])
+
+        return await bisect(tx, batch.charges, attempt=post, quarantine=quarantine, merge=_merged)
 
     async def _close_periods(self, tx: Transaction, batch: pricing_lane_pb2.RatedBatch) -> None:
         if batch.period_closes:
@@ -149,7 +148,7 @@ def poster_runner(
     return LaneRunner(
         database,
         client,
-        role=ROLE,
+        role=POSTER_ROLE,
         source=SOURCE,
         output=OUTPUT,
         processor=poster,
@@ -175,6 +174,15 @@ def batch_from_message(batch: pricing_lane_pb2.RatedBatch) -> ChargeBatch:
         for c in batch.charges
     ]  # fmt: skip
     return ChargeBatch(Origin(batch.lane, batch.batch_seq, batch.catalog_revision, batch.orgs_revision), charges)
+
+
+def _merged(parts: Sequence[BatchOutcome]) -> BatchOutcome:
+    """Return the outcome of a batch from those of its parts, in order."""
+    return BatchOutcome(
+        [line_hash for part in parts for line_hash in part.hashes],
+        sum(part.known_count for part in parts),
+        [conflict for part in parts for conflict in part.conflicts],
+    )
 
 
 def _traces(position: LanePosition, messages: Sequence[Message]) -> BatchTraces:
