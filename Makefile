@@ -76,6 +76,7 @@ docs: $(READY) ## write the generated parts of the documentation
 	@$(PYTHON) -m scripts.error_reasons
 	@$(PYTHON) -m scripts.status_table
 	@$(PYTHON) scripts/import_graph.py
+	@$(PYTHON) -m scripts.trees
 
 .PHONY: migrate
 migrate: $(READY) ## bring the databases that *_MIGRATION_DATABASE_URL name to the plan's end

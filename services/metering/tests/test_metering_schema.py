@@ -14,7 +14,7 @@ from apportion_common.clock import FixedClock
 from apportion_common.db.engine import normalise_url, psycopg_url
 from apportion_common.topology import DEAD_LETTER_REASONS
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
-from apportion_metering.jobs.add_partitions import PartitionJob
+from apportion_metering.app.partitions import Partitions
 from apportion_metering.store.partitions import PartitionStore
 from apportion_metering.store.tables import metadata
 from metering_harness import LaneHarness, intake_event, intake_message
@@ -80,7 +80,7 @@ def test_the_database_knows_the_same_reasons_as_the_code(service_database: MakeD
 async def test_events_lie_in_the_partition_of_their_month(service_database: MakeDatabase):
     made = service_database("metering")
     at = datetime(2026, 11, 22, tzinfo=UTC)
-    partitions = PartitionJob(made.database(), PartitionStore(), FixedClock(at))
+    partitions = Partitions(made.database(), PartitionStore(), FixedClock(at))
     assert await partitions.ensure() == [
         f"metering_event_{month}" for month in ("202611", "202612", "202701", "202702")
     ]
@@ -98,6 +98,6 @@ async def test_a_month_whose_events_lie_in_the_default_partition_is_left_there(s
     at = datetime(2026, 11, 22, tzinfo=UTC)
     bench = LaneHarness(made.database())
     await bench.write(intake_message(intake_event("a"), received_at_us=int(at.timestamp()) * 10**6))
-    names = await PartitionJob(made.database(), PartitionStore(), FixedClock(at)).ensure()
+    names = await Partitions(made.database(), PartitionStore(), FixedClock(at)).ensure()
     assert names == [f"metering_event_{month}" for month in ("202612", "202701", "202702")]
     assert len(await bench.rows("SELECT 1 FROM metering_event")) == 1

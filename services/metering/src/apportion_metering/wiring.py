@@ -22,6 +22,7 @@ from apportion_metering.adapters.nats_durability import DurabilityGuard
 from apportion_metering.adapters.nats_intake import NatsIntake
 from apportion_metering.app.dead_letters import DeadLetters
 from apportion_metering.app.lanes import Lanes
+from apportion_metering.app.partitions import Partitions
 from apportion_metering.app.periods import Periods
 from apportion_metering.app.usage_events import UsageEvents
 from apportion_metering.consumers.lanes import lane_runners
@@ -113,7 +114,7 @@ def make_parts(
             lease_s=lease_s,
             paused=paused,
         ),
-        partition_job=PartitionJob(database, PartitionStore(), clock),
+        partition_job=PartitionJob(Partitions(database, PartitionStore(), clock)),
     )
 
 

@@ -15,7 +15,7 @@ from apportion_common.pages import int_of, page_size, read_token, split_page
 from apportion_orgs.app.events import mapping_to_message
 from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.domain.mappings import BillingMapping
-from apportion_orgs.rpc.messages import needs_from_messages, new_mapping_from_message, resolved_to_message
+from apportion_orgs.rpc.messages import needs_from_message, new_mapping_from_message, resolved_to_message
 
 
 class MappingRpcs(OrgsServiceServicer):
@@ -40,7 +40,7 @@ class MappingRpcs(OrgsServiceServicer):
         self, request: pb.ResolveBillingAccountsRequest, context: Any
     ) -> pb.ResolveBillingAccountsResponse:
         """Return which account each organisation is billed on at its instant, and until when that holds."""
-        revision, found = await self.mappings.resolve(needs_from_messages(request.items), request.as_of_revision)
+        revision, found = await self.mappings.resolve(needs_from_message(request), request.as_of_revision)
         results = [resolved_to_message(item.org_id, answer) for item, answer in zip(request.items, found, strict=True)]
         return pb.ResolveBillingAccountsResponse(revision=revision, results=results)
 

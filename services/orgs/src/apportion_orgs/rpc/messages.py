@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from apportion.orgs.v1 import orgs_service_pb2 as pb
@@ -77,9 +76,9 @@ def new_mapping_from_message(request: pb.MapOrgRequest) -> NewMapping:
     )
 
 
-def needs_from_messages(items: Sequence[pb.OrgInstant]) -> list[tuple[str, int]]:
+def needs_from_message(request: pb.ResolveBillingAccountsRequest) -> list[tuple[str, int]]:
     """Return the ids, checked, and instants (in microseconds) to resolve, in the order of the request."""
-    return [(_checked(item.org_id), timestamp_to_us(item.at, "items.at")) for item in items]
+    return [(_checked(item.org_id), timestamp_to_us(item.at, "items.at")) for item in request.items]
 
 
 def org_at_depth_to_message(found: OrgAtDepth) -> pb.OrgAtDepth:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.db.audit_query import AuditTrail
 
 from apportion_orgs.app.billing_accounts import BillingAccounts
@@ -12,6 +9,7 @@ from apportion_orgs.app.hierarchies import Hierarchies
 from apportion_orgs.app.invoices import Invoices
 from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.app.organizations import Organizations
+from apportion_orgs.rpc.audit import AuditRpcs
 from apportion_orgs.rpc.billing_accounts import BillingAccountRpcs
 from apportion_orgs.rpc.hierarchies import HierarchyRpcs
 from apportion_orgs.rpc.invoices import InvoiceRpcs
@@ -19,7 +17,7 @@ from apportion_orgs.rpc.mappings import MappingRpcs
 from apportion_orgs.rpc.organizations import OrganizationRpcs
 
 
-class OrgsServicer(OrganizationRpcs, HierarchyRpcs, BillingAccountRpcs, MappingRpcs, InvoiceRpcs):
+class OrgsServicer(OrganizationRpcs, HierarchyRpcs, BillingAccountRpcs, MappingRpcs, InvoiceRpcs, AuditRpcs):
     """The RPCs of orgs that are built."""
 
     def __init__(
@@ -39,8 +37,3 @@ class OrgsServicer(OrganizationRpcs, HierarchyRpcs, BillingAccountRpcs, MappingR
         self.mappings = mappings
         self.invoices = invoices
         self.audit = audit
-
-    async def ListAudit(self, request: pb.ListAuditRequest, context: Any) -> pb.ListAuditResponse:
-        """List this service's audit entries, newest first."""
-        entries, token = await self.audit.page(request.query)
-        return pb.ListAuditResponse(entries=entries, next_page_token=token)
