@@ -35,7 +35,8 @@ HEAD: Final = f"""# The five trees
 
 Written by `make docs`. A service is
 `__main__ > wiring > rpc | smtp | consumers | jobs > app > store | adapters > domain`; imports go downwards.
-The same room has the same name and the same kind of thing in it: who knows one service knows all. A module has at most {LINES_MAX} lines.
+The same room has the same name and the same kind of thing in it: who knows one service knows all.
+A module has at most {LINES_MAX} lines.
 """
 
 

@@ -81,9 +81,8 @@ def test_an_instant_is_packed_as_psycopg_packs_its_datetime(naive: datetime) -> 
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
-def test_text_and_bytes_are_packed_as_psycopg_packs_them(value: str) -> None:
+def test_text_is_packed_as_psycopg_packs_them(value: str) -> None:
     assert copy.pack_text(value) == dumped(value)
-    assert copy.pack_bytea(value.encode()) == dumped(value.encode())
 
 
 @pytest.mark.parametrize("value", [-32768, -1, 0, 7, 32767])

@@ -91,8 +91,8 @@ def test_evidence_grows_and_is_written_in_one_order(tmp_path: Path) -> None:
     observed.add_evidence(file, {("stopped", "OUTPUT_REWOUND"), ("stopped", "BATCH_SEQ_GAP")})
     expected = [
         ["raised", "apportion_common.ids", "ID_MALFORMED"],
-        ["stopped", "OUTPUT_REWOUND"],
         ["stopped", "BATCH_SEQ_GAP"],
+        ["stopped", "OUTPUT_REWOUND"],
     ]
     assert json.loads(file.read_text(encoding="utf-8")) == expected
 

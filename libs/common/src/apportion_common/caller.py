@@ -40,11 +40,6 @@ class Caller:
         """Whether the token names the role, in either case."""
         return role.lower() in self.roles
 
-    def require_org(self, org_id: UUID) -> None:
-        """Raise PermissionDenied ORG_FORBIDDEN unless the caller may act for the organisation."""
-        if not self.is_platform and self.org_id != org_id:
-            raise org_forbidden()
-
 
 def org_forbidden() -> PermissionDenied:
     """The refusal of another organisation's data; it does not say whether there is such an organisation."""

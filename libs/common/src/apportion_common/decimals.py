@@ -86,11 +86,6 @@ def _scaled(negative: bool, digits: str, power: int, kind: DecimalKind, text: st
     return -value if negative else value
 
 
-def parse_decimal(text: str, kind: DecimalKind) -> Decimal:
-    """As `parse_scaled`, but gives the exact Decimal, without trailing zeros."""
-    return Decimal(format_scaled(parse_scaled(text, kind), kind.places))
-
-
 def check_scaled(value: int, kind: DecimalKind) -> int:
     """`value` itself, a scaled int that came from outside; OutOfRange beyond 18 integer digits."""
     limit = _POW10[MAX_INTEGER_DIGITS + kind.places]

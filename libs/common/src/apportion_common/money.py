@@ -5,12 +5,9 @@ Amounts are scaled ints at 9 places (`decimals.AMOUNT_PLACES`), also after round
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from decimal import Decimal
 from typing import Final
 
-from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, format_fixed, from_scaled, round_half_away_to_multiple
-from apportion_common.decimals import to_scaled as decimal_to_scaled
+from apportion_common.decimals import AMOUNT_PLACES
 from apportion_common.errors import InvalidArgument
 
 _BY_DECIMALS: Final[dict[int, str]] = {
@@ -52,41 +49,6 @@ def floor_to_minor(amount: int, currency: str) -> int:
     """`amount` cut towards zero to whole minor units: what is paid out, so that nobody is overpaid (spec 02 rule 1)."""
     unit = minor_unit(currency)
     return amount - amount % unit if amount >= 0 else amount + -amount % unit
-
-
-def round_to_minor(amount: int, currency: str) -> int:
-    """`amount` rounded half away from zero to whole minor units: an invoice's total (spec 05)."""
-    return round_half_away_to_multiple(amount, minor_unit(currency))
-
-
-def format_minor(amount: int, currency: str) -> str:
-    """Text of an amount of whole minor units with the currency's decimals: `12.30` AUD, `12` JPY."""
-    return format_fixed(amount // minor_unit(currency), minor_decimals(currency))
-
-
-@dataclass(frozen=True, slots=True)
-class Money:
-    """An amount of a known currency: finite, at most 18 + 9 digits.
-
-    Raises InvalidArgument CURRENCY_UNKNOWN, AMOUNT_MALFORMED or AMOUNT_TOO_PRECISE, OutOfRange AMOUNT_OUT_OF_RANGE.
-    """
-
-    currency: str
-    amount: Decimal
-
-    def __post_init__(self) -> None:
-        minor_decimals(self.currency)
-        decimal_to_scaled(self.amount, AMOUNT)
-
-    @classmethod
-    def of_scaled(cls, currency: str, amount: int) -> Money:
-        """Money of a scaled int at 9 places."""
-        return cls(currency, from_scaled(amount, AMOUNT_PLACES))
-
-    @property
-    def scaled(self) -> int:
-        """The amount as a scaled int at 9 places."""
-        return decimal_to_scaled(self.amount, AMOUNT)
 
 
 def _unknown(currency: str) -> InvalidArgument:

@@ -31,11 +31,6 @@ class Period:
     start_us: int
     end_us: int
 
-    @property
-    def last_us(self) -> int:
-        """The period's last microsecond: the date of base, minimum and maximum lines (spec 03)."""
-        return self.end_us - 1
-
 
 def period_of(at_us: int) -> Period:
     """Return the period that an instant falls in. OutOfRange TIME_OUT_OF_RANGE outside the years 1970 to 2100."""

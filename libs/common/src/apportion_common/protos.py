@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
@@ -48,16 +47,6 @@ def to_scaled(value: DecimalMessage, places: int, field: str) -> int:
     except ApportionError as error:
         error.field = field
         raise
-
-
-def to_decimal(value: DecimalMessage, places: int, field: str) -> Decimal:
-    """As `to_scaled`, but gives the exact Decimal."""
-    return decimals.from_scaled(to_scaled(value, places, field), places)
-
-
-def decimal_to_proto(value: Decimal) -> DecimalMessage:
-    """The canonical Decimal message of a finite Decimal: no exponent, no trailing zeros."""
-    return DecimalMessage(value=decimals.format_decimal(value))
 
 
 def scaled_to_decimal_proto(value: int, places: int) -> DecimalMessage:

@@ -56,11 +56,6 @@ def pack_text(text: str) -> bytes:
     return _LENGTH(len(raw)) + raw
 
 
-def pack_bytea(raw: bytes) -> bytes:
-    """A bytea."""
-    return _LENGTH(len(raw)) + raw
-
-
 def pack_jsonb(text: str) -> bytes:
     """A jsonb of its JSON text."""
     raw = text.encode()

@@ -73,7 +73,6 @@ class LaneRunner(Generic[T]):
         self._source = source
         self._output = output
         self._processor = processor
-        self._worker_id = worker_id
         self._lease_s = lease_s
         self._lanes = lanes
         self._paused = paused

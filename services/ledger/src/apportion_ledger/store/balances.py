@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
+from apportion_common.db.scaled import amount_of_scaled, scaled_sql
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.instants import date_of_day
 from sqlalchemy import text
 
 from apportion_ledger.domain.posting import BalanceKey, DayTotal, RealTimePayout
-from apportion_ledger.store.amounts import amount, scaled
 
 BALANCE: Final = "earned - clawed_back - paid_real_time - paid_sweep"
 
 _LOCK: Final = text(
     f"""
-    SELECT b.partner_id, b.currency, {scaled(BALANCE)} AS balance
+    SELECT b.partner_id, b.currency, {scaled_sql(BALANCE)} AS balance
     FROM partner_balance AS b
     JOIN unnest(CAST(:partners AS uuid[]), CAST(:currencies AS text[])) AS k (partner_id, currency)
         ON b.partner_id = k.partner_id AND b.currency = k.currency
@@ -97,13 +97,13 @@ class BalanceStore:
             _ADD,
             {
                 **_key_arrays(list(totals)),
-                "earned": [amount(total[0]) for total in totals.values()],
-                "paid": [amount(total[1]) for total in totals.values()],
+                "earned": [amount_of_scaled(total[0]) for total in totals.values()],
+                "paid": [amount_of_scaled(total[1]) for total in totals.values()],
                 "day_partners": [UUID(bytes=key[0]) for key, _ in ordered],
                 "day_currencies": [key[1] for key, _ in ordered],
                 "days": [date_of_day(key[2]) for key, _ in ordered],
-                "day_earned": [amount(total.earned) for _, total in ordered],
-                "day_paid": [amount(total.paid_real_time) for _, total in ordered],
+                "day_earned": [amount_of_scaled(total.earned) for _, total in ordered],
+                "day_paid": [amount_of_scaled(total.paid_real_time) for _, total in ordered],
                 "line_counts": [total.line_count for _, total in ordered],
                 "paid_counts": [total.real_time_count for _, total in ordered],
             },
@@ -115,9 +115,9 @@ class BalanceStore:
                     "ids": [UUID(bytes=payout.settlement_id) for payout in payouts],
                     "partners": [UUID(bytes=payout.partner_id) for payout in payouts],
                     "currencies": [payout.currency for payout in payouts],
-                    "amounts": [amount(payout.amount) for payout in payouts],
+                    "amounts": [amount_of_scaled(payout.amount) for payout in payouts],
                     "days": [date_of_day(payout.day) for payout in payouts],
-                    "thresholds": [amount(payout.threshold) for payout in payouts],
+                    "thresholds": [amount_of_scaled(payout.threshold) for payout in payouts],
                     "keys": [str(UUID(bytes=payout.charge_id)) for payout in payouts],
                     "entries": [UUID(bytes=payout.entry_id) for payout in payouts],
                 },

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import psycopg
+from apportion_common.db.scaled import scaled_sql
 from psycopg import sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.kinds import PRICED_KINDS
 from apportion_ledger.domain.lines import DigestScope, GrossSum
 from apportion_ledger.limits import DIGEST_PAGE_LINES, REPORT_TIMEOUT_MS
-from apportion_ledger.store.amounts import scaled
 
 # A report over all lines may take longer than a call of the hot path, and so may whoever reads it.
 _TAKE_TIME: Final = sql.SQL(
@@ -42,8 +42,8 @@ class DigestStore:
         raw = await _driver(connection)
         async with raw.cursor() as cursor:
             await cursor.execute(
-                f"SELECT org_id, sku, period, currency, count(*), {scaled('sum(quantity)')}, "
-                f"{scaled('sum(amount_gross)')} FROM ledger_line WHERE {where} "
+                f"SELECT org_id, sku, period, currency, count(*), {scaled_sql('sum(quantity)')}, "
+                f"{scaled_sql('sum(amount_gross)')} FROM ledger_line WHERE {where} "
                 'GROUP BY org_id, sku, period, currency ORDER BY org_id, sku COLLATE "C", period, currency '
                 "LIMIT %(limit)s",
                 {**parameters, "limit": limit},

@@ -18,6 +18,7 @@ from apportion_common.db.copy import (
     pack_text,
     pack_timestamptz,
 )
+from apportion_common.db.scaled import scaled_sql
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.decimals import AMOUNT_PLACES, PERCENT_PLACES
 from apportion_common.ids import entry_id as derived_entry_id
@@ -28,7 +29,6 @@ from psycopg.pq import Format
 
 from apportion_ledger.domain.charges import Charge, LineRows
 from apportion_ledger.domain.kinds import USAGE
-from apportion_ledger.store.amounts import scaled
 
 _PLACES: Final = AMOUNT_PLACES
 _UUID_OID: Final = 2950
@@ -110,7 +110,7 @@ class LineStore:
         async with raw.cursor() as cursor:
             await cursor.execute(
                 f"SELECT charge_id, event_id, org_id, project_id, billing_account_id, mapping_id, sku, sku_type, "
-                f"{scaled('quantity')}, currency, {scaled('amount_gross')}, event_time, period, seq "
+                f"{scaled_sql('quantity')}, currency, {scaled_sql('amount_gross')}, event_time, period, seq "
                 "FROM ledger_line WHERE entry_id = ANY(%s)",
                 ([UUID(bytes=derived_entry_id(charge_id)) for charge_id in charge_ids],),
             )

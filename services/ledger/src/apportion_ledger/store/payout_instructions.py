@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
+from apportion_common.db.scaled import amount_of_scaled
 from apportion_common.db.unit_of_work import Database
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 
 from apportion_ledger.domain.settlements import PayoutAnswer, PendingPayout
-from apportion_ledger.store.amounts import amount
 from apportion_ledger.store.tables import payout_instruction
 
 
@@ -29,7 +29,7 @@ class PayoutInstructions:
                         "settlement_id": payout.settlement_id,
                         "partner_id": payout.partner_id,
                         "currency": payout.currency,
-                        "amount": amount(payout.amount),
+                        "amount": amount_of_scaled(payout.amount),
                     }
                     for payout in payouts
                 ],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from apportion_common.db.scaled import scaled_sql
 from apportion_common.decimals import PERCENT_PLACES
 from apportion_common.ids import charge_id as derived_charge_id
 from apportion_common.ids import entry_id as derived_entry_id
@@ -15,13 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.kinds import PRICED_KINDS
 from apportion_ledger.domain.lines import LineQuery, LineSum, StoredLine, SummaryQuery
-from apportion_ledger.store.amounts import scaled
 
 _LINE_COLUMNS: Final = f"""
     l.entry_id, l.charge_id, l.event_id, l.kind, l.org_id, l.project_id, l.billing_account_id, l.sku,
-    {scaled("l.quantity")} AS quantity, l.currency, {scaled("l.amount_gross")} AS gross, l.partner_id,
-    l.partner_from_account, {scaled("l.partner_pct", PERCENT_PLACES)} AS pct, {scaled("l.partner_amount")} AS share,
-    {scaled("l.net")} AS net, l.event_time, l.posted_at, {scaled("coalesce(s.amount, 0)")} AS real_time_paid,
+    {scaled_sql("l.quantity")} AS quantity, l.currency, {scaled_sql("l.amount_gross")} AS gross, l.partner_id,
+    l.partner_from_account, {scaled_sql("l.partner_pct", PERCENT_PLACES)} AS pct,
+    {scaled_sql("l.partner_amount")} AS share, {scaled_sql("l.net")} AS net, l.event_time, l.posted_at, {scaled_sql("coalesce(s.amount, 0)")} AS real_time_paid,
     coalesce(l.lane, 0) AS lane, coalesce(l.pos, 0) AS pos, coalesce(l.seq, 0) AS seq
 """
 _LINE_SOURCE: Final = """
@@ -30,8 +30,8 @@ _LINE_SOURCE: Final = """
 _SUMMARY: Final = text(
     f"""
     SELECT org_id, project_id, sku, kind, currency, partner_id, partner_from_account, mapping_id, count(*),
-        {scaled("sum(quantity)")} AS quantity, {scaled("sum(amount_gross)")} AS gross,
-        {scaled("sum(partner_amount)")} AS share
+        {scaled_sql("sum(quantity)")} AS quantity, {scaled_sql("sum(amount_gross)")} AS gross,
+        {scaled_sql("sum(partner_amount)")} AS share
     FROM ledger_line
     WHERE billing_account_id = :account AND event_time < :until AND posted_xid < CAST(:watermark AS xid8)
         AND NOT (posted_xid < CAST(:previous_watermark AS xid8)

@@ -6,17 +6,18 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from apportion_common.db.scaled import scaled_sql
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.instants import us_of_datetime
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.settlements import PendingPayout, Settlement
-from apportion_ledger.store.amounts import scaled
 
 _PAGE: Final = text(
     f"""
-    SELECT settlement_id, partner_id, kind, currency, {scaled("amount")} AS amount, week, state, created_at, entry_id
+    SELECT settlement_id, partner_id, kind, currency, {scaled_sql("amount")} AS amount, week, state, created_at,
+        entry_id
     FROM settlement
     WHERE (CAST(:partner_id AS uuid) IS NULL OR partner_id = :partner_id)
         AND (CAST(:kind AS text) IS NULL OR kind = :kind)
@@ -26,7 +27,7 @@ _PAGE: Final = text(
 )
 _PENDING: Final = text(
     f"""
-    SELECT settlement_id, partner_id, currency, {scaled("amount")} AS amount FROM settlement
+    SELECT settlement_id, partner_id, currency, {scaled_sql("amount")} AS amount FROM settlement
     WHERE state = 'pending' AND (CAST(:after AS uuid) IS NULL OR settlement_id > :after)
         AND (refused_at IS NULL OR refused_at < clock_timestamp() - make_interval(secs => :retry_s))
     ORDER BY settlement_id LIMIT :limit

@@ -6,12 +6,12 @@ from datetime import date
 from typing import Final
 from uuid import UUID
 
+from apportion_common.db.scaled import scaled_sql
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.statements import CurrencyTotals, TrialRow
 from apportion_ledger.limits import REPORT_TIMEOUT_MS
-from apportion_ledger.store.amounts import scaled
 
 _LONG: Final = text(f"SET LOCAL statement_timeout = {REPORT_TIMEOUT_MS}")
 
@@ -30,11 +30,11 @@ _TOTALS: Final = text(
         FROM moves WHERE CAST(:after AS date) IS NULL OR day < CAST(:after AS date)
     )
     SELECT currency,
-        {scaled("coalesce(sum(moved) FILTER (WHERE before), 0)")} AS opening,
-        {scaled("coalesce(sum(earned) FILTER (WHERE NOT before), 0)")} AS earned,
-        {scaled("coalesce(sum(clawed_back) FILTER (WHERE NOT before), 0)")} AS clawed_back,
-        {scaled("coalesce(sum(paid_real_time) FILTER (WHERE NOT before), 0)")} AS paid_real_time,
-        {scaled("coalesce(sum(paid_sweep) FILTER (WHERE NOT before), 0)")} AS paid_sweep,
+        {scaled_sql("coalesce(sum(moved) FILTER (WHERE before), 0)")} AS opening,
+        {scaled_sql("coalesce(sum(earned) FILTER (WHERE NOT before), 0)")} AS earned,
+        {scaled_sql("coalesce(sum(clawed_back) FILTER (WHERE NOT before), 0)")} AS clawed_back,
+        {scaled_sql("coalesce(sum(paid_real_time) FILTER (WHERE NOT before), 0)")} AS paid_real_time,
+        {scaled_sql("coalesce(sum(paid_sweep) FILTER (WHERE NOT before), 0)")} AS paid_sweep,
         coalesce(sum(line_count) FILTER (WHERE NOT before), 0)::bigint AS line_count,
         coalesce(sum(real_time_count) FILTER (WHERE NOT before), 0)::bigint AS real_time_count
     FROM placed GROUP BY currency ORDER BY currency
@@ -42,7 +42,7 @@ _TOTALS: Final = text(
 )
 _TRIAL: Final = text(
     f"""
-    SELECT account, currency, {scaled("sum(debit)")} AS debit, {scaled("sum(credit)")} AS credit
+    SELECT account, currency, {scaled_sql("sum(debit)")} AS debit, {scaled_sql("sum(credit)")} AS credit
     FROM posting GROUP BY account, currency ORDER BY currency, account
     """
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from apportion_common.db.actor import current_actor
+from apportion_common.db.scaled import amount_of_scaled, scaled_sql
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.instants import DAY_US, date_of_day, datetime_of_us
 from sqlalchemy import insert, select, text
@@ -13,7 +14,6 @@ from sqlalchemy import insert, select, text
 from apportion_ledger.domain.sweeps import SweepBalance, SweepOutcome
 from apportion_ledger.domain.weeks import Week
 from apportion_ledger.limits import REPORT_TIMEOUT_MS
-from apportion_ledger.store.amounts import amount, scaled
 from apportion_ledger.store.tables import sweep_claim, sweep_run
 from apportion_ledger.store.terms import HELD_PARTNERS
 
@@ -34,7 +34,7 @@ _BALANCES: Final = text(
         SELECT partner_id, currency, sum(amount) AS amount
         FROM settlement WHERE kind = 'sweep' AND state <> 'void' GROUP BY partner_id, currency
     )
-    SELECT b.partner_id, b.currency, {scaled("b.amount - coalesce(s.amount, 0)")} AS balance, p.payout_currency,
+    SELECT b.partner_id, b.currency, {scaled_sql("b.amount - coalesce(s.amount, 0)")} AS balance, p.payout_currency,
         p.partner_id IN ({HELD_PARTNERS}) AS held
     FROM booked AS b JOIN partner AS p USING (partner_id) LEFT JOIN swept AS s USING (partner_id, currency)
     ORDER BY b.partner_id, b.currency COLLATE "C"
@@ -93,8 +93,8 @@ class SweepStore:
         claim = sweep_claim.c
         rows = await tx.execute(
             text(
-                f"SELECT partner_id, currency, {scaled('balance')} AS balance, {scaled('paid')} AS paid, settlement_id,"
-                " carried_reason FROM sweep_claim WHERE week = :week ORDER BY partner_id, currency"
+                f"SELECT partner_id, currency, {scaled_sql('balance')} AS balance, {scaled_sql('paid')} AS paid,"
+                " settlement_id, carried_reason FROM sweep_claim WHERE week = :week ORDER BY partner_id, currency"
             ),
             {claim.week.name: week.key},
         )
@@ -123,7 +123,7 @@ class SweepStore:
                     "ids": [outcome.settlement_id for outcome in paid],
                     "partners": [outcome.partner_id for outcome in paid],
                     "currencies": [outcome.currency for outcome in paid],
-                    "amounts": [amount(outcome.paid) for outcome in paid],
+                    "amounts": [amount_of_scaled(outcome.paid) for outcome in paid],
                     "week": week.key,
                     "last_day": date_of_day(week.end_us // DAY_US - 1),
                 },
@@ -136,8 +136,8 @@ class SweepStore:
                         "week": week.key,
                         "partner_id": outcome.partner_id,
                         "currency": outcome.currency,
-                        "balance": amount(outcome.balance),
-                        "paid": amount(outcome.paid),
+                        "balance": amount_of_scaled(outcome.balance),
+                        "paid": amount_of_scaled(outcome.paid),
                         "carried_reason": outcome.carried_reason,
                         "settlement_id": outcome.settlement_id,
                     }

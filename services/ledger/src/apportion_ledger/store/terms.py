@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.actor import current_actor
+from apportion_common.db.scaled import scaled_sql
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.decimals import PERCENT_PLACES, from_scaled
 from apportion_common.instants import (
@@ -30,7 +31,6 @@ from apportion_ledger.domain.attribution import (
 )
 from apportion_ledger.domain.partners import Partner, PartnerOfRecord
 from apportion_ledger.domain.terms import CommissionTerms, PayoutTerms
-from apportion_ledger.store.amounts import scaled
 from apportion_ledger.store.tables import (
     commission_rate,
     partner,
@@ -50,7 +50,7 @@ _PARTNERS: Final = text(
     f"SELECT p.partner_id, p.payout_currency, p.partner_id IN ({HELD_PARTNERS}) AS held FROM partner AS p"
 )
 _RATES: Final = text(
-    f"SELECT partner_tier, match_kind, match_value, {scaled('pct', PERCENT_PLACES)} AS pct, effective_at, revision"
+    f"SELECT partner_tier, match_kind, match_value, {scaled_sql('pct', PERCENT_PLACES)} AS pct, effective_at, revision"
     " FROM commission_rate"
 )
 
