@@ -61,11 +61,10 @@ MEANINGS = DECIMAL_MEANINGS | {
     "METADATA_TOO_LARGE": "An event has too many labels, or labels of more than 1 KiB in all.",
     "MONEY_MALFORMED": "An amount of money has units and nanos that do not fit together.",
     "ORG_NOT_FOUND": "There is no organisation with that id.",
-    "OVERRIDE_MALFORMED": "An override of a plan's row is not of the form that it must have.",
     "PARITY_NOT_PROVED": "The engine goes live only on a parity proof, or by an override where the profile allows one.",
     "ROLE_REQUIRED": "The token has none of the roles that may call this.",
     "STREAM_UNAVAILABLE": "The stream did not acknowledge every message: none, some or all was taken. Send it again.",
-    "TIERS_MALFORMED": "A ladder of tiers is not a list of thresholds and prices.",
+    "TIERS_MALFORMED": "Tiers are not a list of thresholds and prices.",
     "TIME_MALFORMED": "A time is missing or is no timestamp.",
     "TIME_OUT_OF_RANGE": "A time lies outside the years that are allowed.",
 }

@@ -60,23 +60,10 @@ def sku_repeated(sku: str, field: str) -> InvalidArgument:
     return InvalidArgument("SKU_REPEATED", f"The SKU {sku} occurs more than once.", field=field)
 
 
-def tiers_not_graduated(sku: str, field: str = "tiers") -> InvalidArgument:
-    """Return the error for tiers on a row that is charged per unit."""
-    return InvalidArgument("TIERS_NOT_GRADUATED", f"{sku} is charged per unit and has no tiers.", field=field)
-
-
 def not_period_start(what: str) -> FailedPrecondition:
     """Return the error for `what` at an instant that is no period's start (spec 03)."""
     return FailedPrecondition(
         "EFFECTIVE_AT_NOT_PERIOD_START", f"{what} takes effect at a period's start (UTC).", field="effective_at"
-    )
-
-
-def only_prices_within_period() -> FailedPrecondition:
-    """Return the error for a change within a period of more than prices (spec 03)."""
-    return FailedPrecondition(
-        "EFFECTIVE_AT_NOT_PERIOD_START",
-        "Within a period only prices of per_unit and graduated rows change; this takes effect at a period's start.",
     )
 
 

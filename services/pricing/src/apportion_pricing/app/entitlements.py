@@ -25,6 +25,7 @@ from apportion_pricing.domain.charge_models import MODELS
 from apportion_pricing.domain.segments import needs_of, segment_at
 from apportion_pricing.domain.terms import AssignmentRow, EntitlementRow, Override, PlanSkuRow, SubjectKind
 from apportion_pricing.domain.terms_index import RateTerms, in_force
+from apportion_pricing.domain.tiers import tiers_not_graduated
 from apportion_pricing.domain.validation import check_effective_at
 from apportion_pricing.store.entitlements import EntitlementStore
 from apportion_pricing.store.plans import PlanStore
@@ -199,7 +200,8 @@ def _check_overrides(overrides: Mapping[str, Override], rows_of_plan: Mapping[st
         if not rows:
             raise errors.unknown_sku(sku, f"overrides[{index}].sku")
         if override.tiers is not None and not any(MODELS[row.charge_model].tiered for row in rows):
-            raise errors.tiers_not_graduated(sku, f"overrides[{index}].tiers")
+            with errors.within_field(f"overrides[{index}]"):
+                raise tiers_not_graduated(sku)
 
 
 def _assignment_json(row: AssignmentRow) -> dict[str, object]:

@@ -12,7 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from apportion_pricing import limits
 from apportion_pricing.domain.charge_models import MODELS
 from apportion_pricing.domain.charge_models.model import ChargeModel
 from apportion_pricing.domain.rejections import Rejection, RejectionReason
@@ -28,6 +27,7 @@ from apportion_pricing.domain.terms import (
     TermsRows,
 )
 from apportion_pricing.domain.tiers import NO_TIERS, Tiers
+from apportion_pricing.limits import CACHED_TIMELINES_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +158,7 @@ class TermsIndex:
         outcomes += [
             self._resolve(org_id, account_id, structure_account_id, sku, at, period_start_us) for at in instants
         ]
-        if len(self._timelines) >= limits.CACHED_TIMELINES_MAX:
+        if len(self._timelines) >= CACHED_TIMELINES_MAX:
             self._timelines.clear()
         self._timelines[key] = instants, outcomes
         return instants, outcomes

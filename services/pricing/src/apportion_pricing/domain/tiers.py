@@ -21,7 +21,7 @@ from apportion_common.decimals import (
 )
 from apportion_common.errors import InvalidArgument
 
-from apportion_pricing import limits
+from apportion_pricing.limits import TIERS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Tiers:
         """Raise InvalidArgument TIERS_* or PRICE_NEGATIVE for what cannot be tiers, however they are made."""
         if len(self.thresholds) != len(self.prices):
             raise InvalidArgument("TIERS_MALFORMED", "Tiers have one price for each threshold.")
-        if len(self.thresholds) > limits.TIERS_MAX:
-            raise InvalidArgument("TIERS_TOO_MANY", f"Tiers have at most {limits.TIERS_MAX} thresholds.")
+        if len(self.thresholds) > TIERS_MAX:
+            raise InvalidArgument("TIERS_TOO_MANY", f"Tiers have at most {TIERS_MAX} thresholds.")
         before = 0
         for threshold in self.thresholds:
             if threshold <= 0:
@@ -65,8 +65,8 @@ def parse_tiers(rows: Sequence[Mapping[str, object]]) -> Tiers:
 
     Raises InvalidArgument or OutOfRange: TIERS_*, QUANTITY_*, PRICE_*.
     """
-    if len(rows) > limits.TIERS_MAX:
-        raise InvalidArgument("TIERS_TOO_MANY", f"Tiers have at most {limits.TIERS_MAX} thresholds.")
+    if len(rows) > TIERS_MAX:
+        raise InvalidArgument("TIERS_TOO_MANY", f"Tiers have at most {TIERS_MAX} thresholds.")
     for row in rows:
         if set(row) != {"threshold", "price"}:
             raise InvalidArgument("TIERS_MALFORMED", "A tier has exactly a threshold and a price.")
@@ -74,6 +74,11 @@ def parse_tiers(rows: Sequence[Mapping[str, object]]) -> Tiers:
         tuple(_number(row["threshold"], QUANTITY) for row in rows),
         tuple(_number(row["price"], PRICE) for row in rows),
     )
+
+
+def tiers_not_graduated(sku: str) -> InvalidArgument:
+    """Return the error for tiers on a row whose charge model has none."""
+    return InvalidArgument("TIERS_NOT_GRADUATED", f"{sku} is charged per unit and has no tiers.", field="tiers")
 
 
 def check_price(price: int) -> int:

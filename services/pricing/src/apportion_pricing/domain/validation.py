@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from apportion_common.errors import FailedPrecondition
 from apportion_common.periods import is_period_start
 
-from apportion_pricing import errors
 from apportion_pricing.domain.charge_models import MODELS
 from apportion_pricing.domain.terms import SkuTerms
 
@@ -21,7 +21,10 @@ def check_effective_at(effective_at_us: int, before: SkuTerms | None, after: Sku
     if is_period_start(effective_at_us):
         return
     if before is None or after is None or _structure(before) != _structure(after):
-        raise errors.only_prices_within_period()
+        raise FailedPrecondition(
+            "EFFECTIVE_AT_NOT_PERIOD_START",
+            "Within a period only prices of per_unit and graduated rows change; this takes effect at a period's start.",
+        )
 
 
 def _structure(terms: SkuTerms) -> tuple[str, Hashable]:

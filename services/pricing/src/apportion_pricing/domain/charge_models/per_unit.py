@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 from apportion_common.decimals import MAX_AMOUNT, MAX_QUANTITY, round_half_away
 
-from apportion_pricing import errors
 from apportion_pricing.domain.charge_models.model import PRODUCT_TO_AMOUNT_PLACES
 from apportion_pricing.domain.rejections import AMOUNT_OUT_OF_RANGE, CORRECTION_BELOW_ZERO, Rejection
 from apportion_pricing.domain.terms import SkuTerms
+from apportion_pricing.domain.tiers import tiers_not_graduated
 
 
 class UnitPrice(NamedTuple):
@@ -29,7 +29,7 @@ class PerUnit:
     def validate(self, sku: str, values: SkuTerms) -> None:
         """Raise InvalidArgument TIERS_NOT_GRADUATED for tiers."""
         if values.tiers.thresholds:
-            raise errors.tiers_not_graduated(sku)
+            raise tiers_not_graduated(sku)
 
     def structure(self, values: SkuTerms) -> Hashable:
         """Return all but the prices."""
