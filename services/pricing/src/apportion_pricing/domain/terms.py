@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from apportion_pricing.domain.tiers import NO_TIERS, Tiers
+from apportion_common.decimals import PRICE_PLACES, QUANTITY_PLACES, format_scaled
+
+from apportion_pricing.domain.tiers import NO_TIERS, Tiers, parse_included, parse_price, parse_tiers
 
 
 class SubjectKind(StrEnum):
@@ -83,6 +86,17 @@ class Override:
     overage_price: int | None = None
     tiers: Tiers | None = None
 
+    def to_json(self) -> dict[str, object]:
+        """Return the override as stored: canonical decimal strings of what it overrides."""
+        values: dict[str, object] = {}
+        if self.included is not None:
+            values["included_qty"] = format_scaled(self.included, QUANTITY_PLACES)
+        if self.overage_price is not None:
+            values["overage_price"] = format_scaled(self.overage_price, PRICE_PLACES)
+        if self.tiers is not None:
+            values["tiers"] = self.tiers.to_json()
+        return values
+
 
 @dataclass(frozen=True, slots=True)
 class EntitlementRow:
@@ -138,3 +152,12 @@ class SkuTerms:
             self.overage_price if override.overage_price is None else override.overage_price,
             self.tiers if override.tiers is None else override.tiers,
         )
+
+
+def parse_override(values: Mapping[str, Any]) -> Override:
+    """Return the override of parsed JSON, as `Override.to_json` writes it. Reasons QUANTITY_*, PRICE_*, TIERS_*."""
+    return Override(
+        parse_included(values["included_qty"]) if "included_qty" in values else None,
+        parse_price(values["overage_price"]) if "overage_price" in values else None,
+        parse_tiers(values["tiers"]) if "tiers" in values else None,
+    )

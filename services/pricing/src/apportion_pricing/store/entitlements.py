@@ -5,12 +5,11 @@ from __future__ import annotations
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
-from apportion_common.decimals import PRICE_PLACES, QUANTITY_PLACES, format_scaled
 from apportion_common.instants import datetime_of_us
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_pricing.domain.terms import AssignmentRow, EntitlementRow, Override, SubjectKind
+from apportion_pricing.domain.terms import AssignmentRow, EntitlementRow, SubjectKind
 from apportion_pricing.store import tables
 from apportion_pricing.store.terms import assignment_row, entitlement_row
 
@@ -56,20 +55,9 @@ class EntitlementStore:
             "subject_type": row.subject_kind.value,
             "subject_id": UUID(bytes=row.subject_id),
             "plan_id": UUID(bytes=row.plan_id),
-            "overrides": {sku: _override_json(override) for sku, override in row.overrides.items()},
+            "overrides": {sku: override.to_json() for sku, override in row.overrides.items()},
             "effective_at": datetime_of_us(row.effective_at_us),
             "revision": row.revision,
             "created_by": by,
         }
         await tx.execute(insert(tables.org_entitlement).values(values))
-
-
-def _override_json(override: Override) -> dict[str, object]:
-    values: dict[str, object] = {}
-    if override.included is not None:
-        values["included_qty"] = format_scaled(override.included, QUANTITY_PLACES)
-    if override.overage_price is not None:
-        values["overage_price"] = format_scaled(override.overage_price, PRICE_PLACES)
-    if override.tiers is not None:
-        values["tiers"] = override.tiers.to_json()
-    return values

@@ -17,14 +17,14 @@ from apportion_pricing.domain.engine_mode import EngineMode, EngineModeRow
 from apportion_pricing.domain.terms import (
     AssignmentRow,
     EntitlementRow,
-    Override,
     PlanRow,
     PlanSkuRow,
     SkuRow,
     SubjectKind,
     TermsRows,
+    parse_override,
 )
-from apportion_pricing.domain.tiers import parse_included, parse_price, parse_tiers
+from apportion_pricing.domain.tiers import parse_tiers
 from apportion_pricing.store import tables
 
 
@@ -83,19 +83,11 @@ def assignment_row(row: Row[Any]) -> AssignmentRow:
 
 def entitlement_row(row: Row[Any]) -> EntitlementRow:
     """Return the domain's row of an org_entitlement row."""
-    overrides = {
-        sku: Override(
-            parse_included(values["included_qty"]) if "included_qty" in values else None,
-            parse_price(values["overage_price"]) if "overage_price" in values else None,
-            parse_tiers(values["tiers"]) if "tiers" in values else None,
-        )
-        for sku, values in row.overrides.items()
-    }
     return EntitlementRow(
         SubjectKind(row.subject_type),
         row.subject_id.bytes,
         row.plan_id.bytes,
-        overrides,
+        {sku: parse_override(values) for sku, values in row.overrides.items()},
         us_of_datetime(row.effective_at),
         row.revision,
     )
