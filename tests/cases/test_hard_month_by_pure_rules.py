@@ -16,7 +16,6 @@ from apportion_common.money import MINOR_UNITS, format_minor
 from apportion_metering.domain.intake import CheckedEvent
 from pure_flow import Flow, Line, Statement, World, checked, digest_pairs, invoices, read_events, statements
 from pure_worlds import FLIGHTS, HARD_MONTH, flights_world, hard_month_world, load
-
 from tests.oracles.ledger_digest import digest_of_lines
 
 Ran = tuple[dict[str, Any], World, Flow, dict[int, dict[str, str]]]
