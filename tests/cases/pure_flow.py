@@ -154,7 +154,7 @@ class Flow:
         assert terms is not None
         assert account is not None
         state = self._states.get(position, terms.model.restore(0))
-        outcome = terms.increment(state, event.quantity)
+        outcome = terms.model.increment(state, event.quantity, terms.table)
         if isinstance(outcome, PricingRejection):
             return outcome
         self._states[position], gross = outcome

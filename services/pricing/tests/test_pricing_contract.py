@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import psycopg.errors
@@ -21,7 +20,6 @@ from apportion_common.errors import (
     Unavailable,
 )
 from apportion_dev.testing.plugin import MakeServiceDatabase
-from apportion_pricing.settings import Settings
 from google.type.money_pb2 import Money
 from pricing_harness import (
     DAY,
@@ -140,9 +138,10 @@ async def test_a_plan_with_rows_that_cannot_be_is_refused(
 async def test_a_row_that_is_charged_per_unit_has_no_tiers(shop: PricingHarness) -> None:
     row = per_unit("OBJ-KM", "1")
     row.tiers.add(threshold=dec("10"), price=dec("1"))
-    with pytest.raises(InvalidArgument) as refused:
-        await shop.plan("other", row)
-    assert refused.value.reason == "TIERS_NOT_GRADUATED"
+    for call, field in ((shop.plan("other", row), "rows[0].tiers"), (shop.set_row("plan", row, JANUARY), "row.tiers")):
+        with pytest.raises(InvalidArgument) as refused:
+            await call
+        assert (refused.value.reason, refused.value.field) == ("TIERS_NOT_GRADUATED", field)
 
 
 async def test_a_plan_has_a_known_currency_a_free_name_and_begins_with_a_period(shop: PricingHarness) -> None:
@@ -385,21 +384,3 @@ async def test_charges_are_listed_in_the_order_of_rating_page_by_page(shop: Pric
         with pytest.raises(InvalidArgument) as refused:
             await shop.rpc.ListCharges(pb.ListChargesRequest(page_token=wrong), None)
         assert refused.value.reason == "PAGE_TOKEN_MALFORMED"
-
-
-def test_the_gate_cannot_be_overridden_in_production(tmp_path: Path) -> None:
-    given = {
-        "database_url": "postgresql://pricing_app@localhost/pricing",
-        "nats_url": "tls://localhost:4222",
-        "nats_user": "pricing",
-        "nats_password": "none",
-        "grpc_listen": "localhost:0",
-        "metrics_listen": "localhost:0",
-        "token_issuer": "issuer",
-        "token_audience": "audience",
-    }
-    files = ("tls_cert_file", "tls_key_file", "tls_ca_file", "jwks_file", "service_token_file")
-    given |= {name: str(tmp_path / name) for name in files}
-    assert Settings(**given, environment="staging", pricing_gate_override="s").pricing_gate_override == "s"  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="PRICING_GATE_OVERRIDE"):
-        Settings(**given, environment="production", pricing_gate_override="p")  # type: ignore[arg-type]

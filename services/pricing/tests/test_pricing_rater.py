@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import dataclass
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -14,6 +16,8 @@ from apportion_common.errors import Unavailable
 from apportion_common.ids import charge_id, event_id, lane_of
 from apportion_common.protos import unpack_int
 from apportion_pricing.app import segment_resolver
+from apportion_pricing.domain.charge_models import MODELS
+from apportion_pricing.domain.charge_models.per_unit import PerUnit
 from apportion_pricing.domain.terms import SkuTerms
 from apportion_pricing.domain.tiers import parse_tiers
 from pricing_harness import (
@@ -297,6 +301,40 @@ async def test_terms_changed_between_two_batches_price_the_second(shop: PricingH
     second = await shop.rate(km("AA", 1, JANUARY + 20 * DAY), km("AA", 1, JANUARY + 17 * DAY - 1))
     assert amounts(first) + amounts(second) == [19_300_000, UNIT, 19_300_000]
     assert second.catalog_revision == first.catalog_revision + 1
+
+
+@dataclass(frozen=True)
+class Used:
+    """A state that is more than a number."""
+
+    quantity: int
+    events: int = 0
+
+    def __index__(self) -> int:
+        return self.quantity
+
+
+class EveryEvent(PerUnit):
+    """Charges each event since the last restart by its number."""
+
+    def restore(self, quantity: int) -> Any:
+        return Used(quantity)
+
+    def increment(self, state: Any, quantity: int, table: object) -> tuple[Any, int]:
+        return Used(state.quantity + quantity, state.events + 1), state.events + 1
+
+
+async def test_a_models_state_is_its_own_value_and_stored_as_the_quantity_that_it_stands_for(
+    shop: PricingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cast(dict[str, Any], MODELS), "per_unit", EveryEvent())
+    assert amounts(await shop.rate(km("AA", 4), km("AA", 2))) == [1, 2]
+    assert amounts(await shop.rate(km("AA", 1))) == [3]
+    assert await shop.rows("SELECT quantity FROM usage_position") == [(7,)]
+    assert await shop.rows("SELECT quantity_before FROM charge ORDER BY seq") == [(0,), (4,), (6,)]
+    shop.restart()
+    assert amounts(await shop.rate(km("AA", 1))) == [1]
+    assert await shop.rows("SELECT quantity FROM usage_position") == [(8,)]
 
 
 async def test_plan_and_account_in_different_currencies_charge_nothing(shop: PricingHarness) -> None:

@@ -17,14 +17,14 @@ from apportion_pricing.domain.terms_index import TermsIndex
 from apportion_pricing.domain.tiers import NO_TIERS
 
 ORG, ACCOUNT, PLAN = (bytes([n]) * 16 for n in range(1, 4))
-TERMS = TermsIndex(
+TERMS, _, _ = TermsIndex(
     TermsRows(
         skus=[SkuRow("OBJ-KM", "object")],
         plans=[PlanRow(PLAN, "AUD")],
         plan_skus=[PlanSkuRow(PLAN, "OBJ-KM", "per_unit", 0, 1, NO_TIERS, 0)],
         assignments=[AssignmentRow(ORG, PLAN, 0)],
     )
-).resolve(ORG, ACCOUNT, ACCOUNT, "OBJ-KM", 0, 0)
+).segment(ORG, ACCOUNT, ACCOUNT, "OBJ-KM", 0, 0)
 CHARGED = Segment(0, 1, "2013-01", True, BillingAccount(ACCOUNT, bytes(16), "AUD"), TERMS)
 YEN = BillingAccount(ACCOUNT, bytes(16), "JPY")
 ONE_EACH = (

@@ -21,7 +21,7 @@ from apportion_pricing.domain.terms import (
     SubjectKind,
     TermsRows,
 )
-from apportion_pricing.domain.terms_index import RateTerms, TermsIndex
+from apportion_pricing.domain.terms_index import Outcome, RateTerms, TermsIndex
 from apportion_pricing.domain.tiers import NO_TIERS, Tiers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,6 +40,12 @@ BASE = TermsRows(
 )
 
 
+def terms_at(
+    index: TermsIndex, org: bytes, account: bytes | None, fixed: bytes | None, sku: str, at_us: int, start_us: int
+) -> Outcome:
+    return index.segment(org, account, fixed, sku, at_us, start_us)[0]
+
+
 def with_entitlements(*rows: EntitlementRow) -> TermsRows:
     return replace(BASE, entitlements=rows)
 
@@ -53,7 +59,7 @@ def of_account(override: Override, at_us: int, revision: int = 20, account: byte
 
 
 def resolved(rows: TermsRows, at_us: int = START + 500, account: bytes = ACCOUNT, fixed: bytes = ACCOUNT) -> RateTerms:
-    terms = TermsIndex(rows).resolve(ORG, account, fixed, SKU, at_us, START)
+    terms = terms_at(TermsIndex(rows), ORG, account, fixed, SKU, at_us, START)
     assert isinstance(terms, RateTerms)
     return terms
 
@@ -124,7 +130,7 @@ def test_an_org_assigned_within_the_period_has_the_structure_of_that_instant() -
     )
     assert resolved(rows).values.included == 1
     assert TermsIndex(rows).structure_instant(ORG, START) == START + 50
-    assert TermsIndex(rows).resolve(ORG, ACCOUNT, ACCOUNT, SKU, START + 49, START) is RejectionReason.NO_ENTITLEMENT
+    assert terms_at(TermsIndex(rows), ORG, ACCOUNT, ACCOUNT, SKU, START + 49, START) is RejectionReason.NO_ENTITLEMENT
 
 
 def test_an_override_for_one_plan_does_not_price_another() -> None:
@@ -149,12 +155,12 @@ def test_per_unit_has_no_tiers() -> None:
 )
 def test_what_cannot_be_rated_is_told_apart(org: bytes, sku: str, reason: RejectionReason) -> None:
     for at_us in (START - 5000, START, START + 5):
-        assert TermsIndex(BASE).resolve(org, None, None, sku, at_us, START) is reason
+        assert terms_at(TermsIndex(BASE), org, None, None, sku, at_us, START) is reason
 
 
 def test_an_org_whose_plan_was_taken_away_has_no_entitlement() -> None:
     rows = replace(BASE, assignments=[*BASE.assignments, AssignmentRow(ORG, None, START, 3)])
-    assert TermsIndex(rows).resolve(ORG, ACCOUNT, ACCOUNT, SKU, START, START) is RejectionReason.NO_ENTITLEMENT
+    assert terms_at(TermsIndex(rows), ORG, ACCOUNT, ACCOUNT, SKU, START, START) is RejectionReason.NO_ENTITLEMENT
     assert TermsIndex(rows).structure_instant(OTHER, START) is None
 
 
@@ -162,7 +168,7 @@ def test_a_replay_decides_as_known_then() -> None:
     rows = with_entitlements(of_org(Override(overage_price=3), START, 10))
     then, now = TermsIndex(rows, known_revision=9), TermsIndex(rows, known_revision=10)
     for index, price in ((then, 8), (now, 3)):
-        terms = index.resolve(ORG, ACCOUNT, ACCOUNT, SKU, START, START)
+        terms = terms_at(index, ORG, ACCOUNT, ACCOUNT, SKU, START, START)
         assert isinstance(terms, RateTerms)
         assert terms.values.overage_price == price
 
@@ -261,7 +267,7 @@ def test_resolution_is_the_naive_scan_of_all_rows(
 ) -> None:
     index = TermsIndex(rows, known_revision=known)
     for at_us in (START + offset * 50, START, START + 650):
-        found = index.resolve(ORG, account, fixed, SKU, at_us, START)
+        found = terms_at(index, ORG, account, fixed, SKU, at_us, START)
         values: tuple[object, ...] | RejectionReason = (
             found
             if isinstance(found, RejectionReason)

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 
 from apportion_pricing.domain.charge_models import MODELS
 from apportion_pricing.domain.charge_models.model import ChargeModel
-from apportion_pricing.domain.rejections import Rejection, RejectionReason
+from apportion_pricing.domain.rejections import RejectionReason
 from apportion_pricing.domain.terms import (
     AssignmentRow,
     EntitlementRow,
@@ -44,10 +44,6 @@ class RateTerms:
     model: ChargeModel[Any, Any] = field(repr=False)
     table: Any = field(repr=False)
     """The values as the model's `increment` takes them."""
-
-    def increment(self, state: Any, quantity: int) -> tuple[Any, int] | Rejection:
-        """Return the model's state after an event and the event's amount, or why it has none."""
-        return self.model.increment(state, quantity, self.table)
 
 
 Outcome = RateTerms | RejectionReason
@@ -92,23 +88,6 @@ class TermsIndex:
             self._entitlements[entitlement.subject_kind, entitlement.subject_id].append(entitlement)
         self._timelines: dict[_Key, _Timeline] = {}
 
-    def resolve(
-        self,
-        org_id: bytes,
-        account_id: bytes | None,
-        structure_account_id: bytes | None,
-        sku: str,
-        at_us: int,
-        period_start_us: int,
-    ) -> Outcome:
-        """Return the terms for an event of `org_id` and `sku` at `at_us`, in the period from `period_start_us`.
-
-        `account_id` is the org's billing account at the event, `structure_account_id` the one at
-        `structure_instant`: its included quantity and thresholds hold for the period, also after a re-mapping
-        (spec 08 choice 6). UNKNOWN_SKU or NO_ENTITLEMENT where there are none.
-        """
-        return self.segment(org_id, account_id, structure_account_id, sku, at_us, period_start_us)[0]
-
     def segment(
         self,
         org_id: bytes,
@@ -118,9 +97,13 @@ class TermsIndex:
         at_us: int,
         period_start_us: int,
     ) -> tuple[Outcome, int | None, int | None]:
-        """Return as `resolve` does, with the first instant of the same answer and the first after it; None: no bound.
+        """Return the terms for an event of `org_id` and `sku` at `at_us`, in the period from `period_start_us`.
 
-        The bounds hold for the accounts and the period given, so that a loop resolves once for many events.
+        UNKNOWN_SKU or NO_ENTITLEMENT where there are none. `account_id` is the org's billing account at the event,
+        `structure_account_id` the one at `structure_instant`: its included quantity and thresholds hold for the
+        period, also after a re-mapping (spec 08 choice 6). With the terms come the first instant of the same answer
+        and the first one after it (None: no such bound), for the accounts and the period given, so that a loop
+        resolves once for many events.
         """
         key = (org_id, account_id, structure_account_id, sku, period_start_us)
         timeline = self._timelines.get(key)
