@@ -14,8 +14,8 @@ from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
-from apportion_pricing.adapters.orgs import GrpcOrgs
-from apportion_pricing.app.billing_accounts import BillingAccounts
+from apportion_pricing.adapters.grpc_orgs import GrpcOrgs
+from apportion_pricing.app.account_resolver import AccountResolver
 from apportion_pricing.app.catalog_cache import CatalogCache
 from apportion_pricing.app.charges import Charges
 from apportion_pricing.app.edges import OrgsClient
@@ -53,7 +53,7 @@ class Parts:
 def make_parts(database: Database, clock: Clock, orgs: OrgsClient, gate_override: str | None) -> Parts:
     """Join everything that neither listens nor runs; `gate_override` is the setting PRICING_GATE_OVERRIDE."""
     skus, plans, charges, positions = SkuStore(), PlanStore(), ChargeStore(), PositionStore()
-    catalog, accounts = CatalogCache(TermsStore()), BillingAccounts(orgs)
+    catalog, accounts = CatalogCache(TermsStore()), AccountResolver(orgs)
     servicer = PricingServicer(
         clock=clock,
         skus=Skus(database, skus),

@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_pricing import errors
-from apportion_pricing.app.billing_accounts import BillingAccounts
+from apportion_pricing.app.account_resolver import AccountResolver
 from apportion_pricing.app.catalog_cache import CatalogCache
 from apportion_pricing.domain.accounts import BillingAccount
 from apportion_pricing.domain.charge_models import MODELS
@@ -64,7 +64,7 @@ class Entitlements:
         store: EntitlementStore,
         positions: PositionStore,
         catalog: CatalogCache,
-        accounts: BillingAccounts,
+        accounts: AccountResolver,
     ) -> None:
         """Work on the service's database, with what orgs says of billing accounts."""
         self._database = database

@@ -10,7 +10,7 @@ from apportion_common.errors import Unavailable
 
 from apportion_pricing import limits
 from apportion_pricing.app import metrics
-from apportion_pricing.app.billing_accounts import BillingAccounts
+from apportion_pricing.app.account_resolver import AccountResolver
 from apportion_pricing.app.catalog_cache import CatalogCache
 from apportion_pricing.app.lane_memory import LaneMemory, LaneSegment, Position
 from apportion_pricing.domain.accounts import AccountsView, Need
@@ -23,7 +23,7 @@ from apportion_pricing.store.charges import ChargeConstants, ChargeStore
 class SegmentResolver:
     """Resolves segments by the catalog and by what orgs says."""
 
-    def __init__(self, catalog: CatalogCache, accounts: BillingAccounts, charges: ChargeStore) -> None:
+    def __init__(self, catalog: CatalogCache, accounts: AccountResolver, charges: ChargeStore) -> None:
         """`charges` packs what a segment's charges have in common."""
         self._catalog = catalog
         self._accounts = accounts

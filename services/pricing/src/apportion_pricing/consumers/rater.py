@@ -191,7 +191,11 @@ class Rater:
     @staticmethod
     def _traced(position: LanePosition, batches: Sequence[Accepted]) -> BatchTraces:
         ranges = [item for batch in batches for item in batch.traces]
-        cursor = {"lane": position.lane, "pos_first": batches[0].batch_seq, "pos_last": batches[-1].batch_seq}
+        cursor = {
+            "lane": position.lane,
+            "batch_seq_first": batches[0].batch_seq,
+            "batch_seq_last": batches[-1].batch_seq,
+        }
         return BatchTraces("pricing.rate", ranges, cursor)
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Billing accounts as orgs knows them: kept in memory under the revision they are from, confirmed before each batch.
+"""Resolves billing accounts as orgs knows them: kept under the revision they are from, confirmed before each batch.
 
 A batch may only be rated under a revision of orgs that was the newest at some instant after the batch was read: so a
 mapping made just before an event was sent is known when the event is rated. Confirming costs one call with no items;
@@ -16,7 +16,7 @@ from apportion_pricing.app.edges import OrgsClient
 from apportion_pricing.domain.accounts import AccountInterval, AccountsView, Need
 
 
-class BillingAccounts:
+class AccountResolver:
     """Asks orgs, as seldom as the promise above allows."""
 
     def __init__(self, orgs: OrgsClient) -> None:
