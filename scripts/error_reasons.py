@@ -74,7 +74,7 @@ MEANINGS = DECIMAL_MEANINGS | {
     "PARITY_NOT_PROVED": "The engine goes live only on a parity proof, or by an override where the profile allows one.",
     "ROLE_REQUIRED": "The token has none of the roles that may call this.",
     "STREAM_UNAVAILABLE": "The stream did not acknowledge every message: none, some or all was taken. Send it again.",
-    "TIERS_MALFORMED": "A ladder of tiers is not a list of thresholds and prices.",
+    "TIERS_MALFORMED": "Tiers are not a list of thresholds and prices.",
     "TIME_MALFORMED": "A time is missing or is no timestamp.",
     "TIME_OUT_OF_RANGE": "A time lies outside the years that are allowed.",
 }

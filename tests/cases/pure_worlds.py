@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,23 @@ from typing import Any
 from apportion_common.decimals import PERCENT, parse_scaled
 from apportion_ledger.domain.attribution import AttributionIndex, MatchKind, PartnerTierRow, PorRow, PorSubject, RateRow
 from apportion_ledger.domain.payouts import parse_thresholds
+from apportion_ledger.domain.terms import CommissionTerms, PayoutTerms
 from apportion_metering.domain.times import parse_time
 from apportion_orgs.domain.allocation import Allocation, check_percent
 from apportion_orgs.domain.mappings import MappingRow
-from apportion_pricing.domain.rating import ChargeModel
+from apportion_pricing.domain.accounts import ALWAYS_US, FOREVER_US, AccountInterval, AccountsView, BillingAccount
+from apportion_pricing.domain.catalog import Catalog
 from apportion_pricing.domain.terms import (
     AssignmentRow,
     EntitlementRow,
-    Override,
     PlanRow,
     PlanSkuRow,
     SkuRow,
     SubjectKind,
     TermsRows,
+    parse_override,
 )
+from apportion_pricing.domain.terms_index import TermsIndex
 from apportion_pricing.domain.tiers import parse_included, parse_price, parse_tiers
 from pure_flow import Account, World, id_of
 
@@ -54,46 +57,52 @@ def hard_month_world(scenario: dict[str, Any]) -> World:
                 revision=before.revision + 100,
             )
         )
+    mappings = [
+        _mapping(number, row["org"], row["account"], row, row["effective_at"])
+        for number, row in enumerate(scenario["mappings"], start=1)
+    ]
+    accounts = {name: Account(row["owner"], row["currency"]) for name, row in scenario["billing_accounts"].items()}
     names = [*scenario["orgs"], *scenario["partners"], *scenario["billing_accounts"]]
     names += [account["owner"] for account in scenario["billing_accounts"].values()]
     return World(
-        orgs=list(scenario["orgs"]),
-        terms=TermsRows(
-            skus=[SkuRow(sku, row["type"]) for sku, row in scenario["skus"].items()],
-            plans=[PlanRow(id_of(plan), row["currency"]) for plan, row in scenario["plans"].items()],
-            plan_skus=plan_skus,
-            assignments=[
-                AssignmentRow(id_of(org), id_of(row["plan"]), parse_time(row["assigned_at"]))
-                for org, row in scenario["orgs"].items()
-                if row["plan"]
-            ],
-            entitlements=_entitlements(scenario),
+        catalog=_catalog(
+            TermsRows(
+                skus=[SkuRow(sku, row["type"]) for sku, row in scenario["skus"].items()],
+                plans=[PlanRow(id_of(plan), row["currency"]) for plan, row in scenario["plans"].items()],
+                plan_skus=plan_skus,
+                assignments=[
+                    AssignmentRow(id_of(org), id_of(row["plan"]), parse_time(row["assigned_at"]))
+                    for org, row in scenario["orgs"].items()
+                    if row["plan"]
+                ],
+                entitlements=_entitlements(scenario),
+            )
         ),
-        mappings=[
-            _mapping(number, row["org"], row["account"], row, row["effective_at"])
-            for number, row in enumerate(scenario["mappings"], start=1)
-        ],
-        attribution=AttributionIndex(
-            [_por(number, row) for number, row in enumerate(scenario["partners_of_record"])],
-            [
-                PartnerTierRow(id_of(name), tier["tier"], parse_time(tier["effective_at"]))
-                for name, row in scenario["partners"].items()
-                for tier in row["tiers"]
-            ],
-            [
-                RateRow(
-                    row["tier"],
-                    MatchKind(row["match_kind"]),
-                    row["match_value"] or "",
-                    parse_scaled(row["pct"], PERCENT),
-                    parse_time(row["effective_at"]),
-                )
-                for row in scenario["commission_rates"]
-            ],
+        billing_accounts=_billing_accounts(scenario["orgs"], mappings, accounts),
+        mappings=mappings,
+        commission=_commission(
+            scenario,
+            AttributionIndex(
+                [_por(number, row) for number, row in enumerate(scenario["partners_of_record"])],
+                [
+                    PartnerTierRow(id_of(name), tier["tier"], parse_time(tier["effective_at"]))
+                    for name, row in scenario["partners"].items()
+                    for tier in row["tiers"]
+                ],
+                [
+                    RateRow(
+                        row["tier"],
+                        MatchKind(row["match_kind"]),
+                        row["match_value"] or "",
+                        parse_scaled(row["pct"], PERCENT),
+                        parse_time(row["effective_at"]),
+                    )
+                    for row in scenario["commission_rates"]
+                ],
+            ),
         ),
-        payout_currency=_payout_currencies(scenario),
         thresholds=parse_thresholds(scenario["real_time_threshold"]),
-        accounts={name: Account(row["owner"], row["currency"]) for name, row in scenario["billing_accounts"].items()},
+        accounts=accounts,
         names=_names(names),
         closed_periods=frozenset(scenario["closed_periods"]),
     )
@@ -105,34 +114,43 @@ def flights_world(scenario: dict[str, Any]) -> World:
     groups = scenario["groups"]
     orgs = [org for group in groups.values() for org in group["children"]]
     plans = {"plan": scenario["plan"]}
+    mappings = [
+        _mapping(number, org, scenario["mappings"][org]["account"], scenario["mappings"][org], start)
+        for number, org in enumerate(orgs, start=1)
+    ]
+    accounts = {group["billing_account"]: Account(name, scenario["plan"]["currency"]) for name, group in groups.items()}
     return World(
-        orgs=orgs,
-        terms=TermsRows(
-            skus=[SkuRow(sku, row["type"]) for sku, row in scenario["plan"]["skus"].items()],
-            plans=[PlanRow(id_of("plan"), scenario["plan"]["currency"])],
-            plan_skus=_plan_skus(plans, start),
-            assignments=[AssignmentRow(id_of(org), id_of("plan"), parse_time(start)) for org in orgs],
+        catalog=_catalog(
+            TermsRows(
+                skus=[SkuRow(sku, row["type"]) for sku, row in scenario["plan"]["skus"].items()],
+                plans=[PlanRow(id_of("plan"), scenario["plan"]["currency"])],
+                plan_skus=_plan_skus(plans, start),
+                assignments=[AssignmentRow(id_of(org), id_of("plan"), parse_time(start)) for org in orgs],
+            )
         ),
-        mappings=[
-            _mapping(number, org, scenario["mappings"][org]["account"], scenario["mappings"][org], start)
-            for number, org in enumerate(orgs, start=1)
-        ],
-        attribution=AttributionIndex(
-            [
-                _por(number, {**row, "start_at": start, "end_at": None})
-                for number, row in enumerate(scenario["partners_of_record"])
-            ],
-            [PartnerTierRow(id_of(name), row["tier"], parse_time(start)) for name, row in scenario["partners"].items()],
-            [
-                RateRow(row["tier"], MatchKind.SKU, row["sku"], parse_scaled(row["pct"], PERCENT), parse_time(start))
-                for row in scenario["commission_rates"]
-            ],
+        billing_accounts=_billing_accounts(orgs, mappings, accounts),
+        mappings=mappings,
+        commission=_commission(
+            scenario,
+            AttributionIndex(
+                [
+                    _por(number, {**row, "start_at": start, "end_at": None})
+                    for number, row in enumerate(scenario["partners_of_record"])
+                ],
+                [
+                    PartnerTierRow(id_of(name), row["tier"], parse_time(start))
+                    for name, row in scenario["partners"].items()
+                ],
+                [
+                    RateRow(
+                        row["tier"], MatchKind.SKU, row["sku"], parse_scaled(row["pct"], PERCENT), parse_time(start)
+                    )
+                    for row in scenario["commission_rates"]
+                ],
+            ),
         ),
-        payout_currency=_payout_currencies(scenario),
         thresholds=parse_thresholds(scenario["real_time_threshold"]),
-        accounts={
-            group["billing_account"]: Account(name, scenario["plan"]["currency"]) for name, group in groups.items()
-        },
+        accounts=accounts,
         names=_names([*orgs, *scenario["partners"], *groups]),
     )
 
@@ -142,7 +160,7 @@ def _plan_skus(plans: dict[str, Any], start: str) -> list[PlanSkuRow]:
         PlanSkuRow(
             id_of(plan),
             sku,
-            ChargeModel(row["charge_model"]),
+            row["charge_model"],
             parse_included(row["included_qty"]),
             parse_price(row["overage_price"]),
             parse_tiers(row["tiers"]),
@@ -162,21 +180,12 @@ def _entitlements(scenario: dict[str, Any]) -> list[EntitlementRow]:
                 SubjectKind(kind),
                 id_of(name),
                 id_of(row["plan"]),
-                {sku: _override(values) for sku, values in row["overrides"].items()},
+                {sku: parse_override(values) for sku, values in row["overrides"].items()},
                 parse_time(row["effective_at"]),
                 revision,
             )
         )
     return rows
-
-
-def _override(values: dict[str, Any]) -> Override:
-    included, price, tiers = values.get("included_qty"), values.get("overage_price"), values.get("tiers")
-    return Override(
-        None if included is None else parse_included(included),
-        None if price is None else parse_price(price),
-        None if tiers is None else parse_tiers(tiers),
-    )
 
 
 def _mapping(number: int, org: str, account: str, row: dict[str, Any], effective_at: str) -> MappingRow:
@@ -199,8 +208,31 @@ def _por(number: int, row: dict[str, Any]) -> PorRow:
     )
 
 
-def _payout_currencies(scenario: dict[str, Any]) -> dict[bytes, str]:
-    return {id_of(name): row["payout_currency"] for name, row in scenario["partners"].items()}
+def _catalog(rows: TermsRows) -> Catalog:
+    return Catalog(0, rows, (), TermsIndex(rows))
+
+
+def _commission(scenario: dict[str, Any], attribution: AttributionIndex) -> CommissionTerms:
+    partners = {id_of(name): PayoutTerms(row["payout_currency"], False) for name, row in scenario["partners"].items()}
+    return CommissionTerms(0, attribution, partners)
+
+
+def _billing_accounts(
+    orgs: Iterable[str], mappings: Sequence[MappingRow], accounts: Mapping[str, Account]
+) -> AccountsView:
+    """Return the accounts of all organisations over all time, as orgs answers piece by piece."""
+    currencies = {id_of(name): account.currency for name, account in accounts.items()}
+    view = AccountsView(1)
+    for org in map(id_of, orgs):
+        rows = sorted(
+            (row for row in mappings if row.org_id == org), key=lambda row: (row.effective_at_us, row.revision)
+        )
+        starts = [ALWAYS_US, *(row.effective_at_us for row in rows)]
+        held = [None, *(BillingAccount(row.account_id, row.mapping_id, currencies[row.account_id]) for row in rows)]
+        for start_us, end_us, account in zip(starts, [*starts[1:], FOREVER_US], held, strict=True):
+            if start_us < end_us:
+                view.add(org, AccountInterval(start_us, end_us, True, account))
+    return view
 
 
 def _names(names: Iterable[str]) -> dict[bytes, str]:

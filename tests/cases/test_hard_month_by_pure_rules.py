@@ -48,29 +48,29 @@ def flights() -> Ran:
 
 def published(world: World, raw: dict[int, dict[str, str]], line: Line) -> dict[str, Any]:
     """A line in the words and the text forms of the scenario file."""
-    partner = line.attribution.partner_id
+    partner = line.posted.partner_id
     return {
         "row": line.row,
         "org": raw[line.row]["org"],
         "request_id": line.event.request_id,
         "sku": line.event.sku,
-        "account": world.names[line.account_id],
-        "currency": line.currency,
-        "gross": format_fixed(line.gross, 9),
+        "account": world.names[line.charge.account_id],
+        "currency": line.charge.currency,
+        "gross": format_fixed(line.charge.gross, 9),
         "partner": world.names[partner] if partner else None,
-        "pct": format_scaled(line.attribution.pct, PERCENT_PLACES),
-        "partner_amount": format_fixed(line.share, 9),
-        "net": format_fixed(line.net, 9),
-        "real_time_paid": format_minor(line.paid, line.currency),
+        "pct": format_scaled(line.posted.pct, PERCENT_PLACES),
+        "partner_amount": format_fixed(line.posted.share, 9),
+        "net": format_fixed(line.posted.net, 9),
+        "real_time_paid": format_minor(line.paid, line.charge.currency),
     }
 
 
 def by_org_sku(lines: list[Line], raw: dict[int, dict[str, str]]) -> dict[tuple[str, ...], tuple[int, int, int]]:
     sums: defaultdict[tuple[str, ...], tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
     for line in lines:
-        key = raw[line.row]["org"], line.event.sku, line.period, line.currency
+        key = raw[line.row]["org"], line.event.sku, line.charge.period, line.charge.currency
         count, quantity, gross = sums[key]
-        sums[key] = count + 1, quantity + line.event.quantity, gross + line.gross
+        sums[key] = count + 1, quantity + line.event.quantity, gross + line.charge.gross
     return sums
 
 
@@ -83,9 +83,10 @@ def test_the_counts_of_the_hard_month(hard_month: Ran) -> None:
         "duplicates": len(run.duplicates),
         "dead_letters": len(run.dead_letters),
         "lines": len(run.lines),
-        "zero_amount_lines": sum(line.gross == 0 for line in run.lines),
+        "zero_amount_lines": sum(line.charge.gross == 0 for line in run.lines),
         "lines_at_or_above_threshold": sum(
-            line.currency in world.thresholds and line.gross >= world.thresholds[line.currency] for line in run.lines
+            line.charge.currency in world.thresholds and line.charge.gross >= world.thresholds[line.charge.currency]
+            for line in run.lines
         ),
     }
 
@@ -118,7 +119,7 @@ def test_the_usage_and_gross_of_the_hard_month_by_org_and_sku(hard_month: Ran) -
     assert {key: (count, money(quantity), money(gross)) for key, (count, quantity, gross) in found.items()} == expected
     totals: Counter[str] = Counter()
     for line in flow.run.lines:
-        totals[line.currency] += line.gross
+        totals[line.charge.currency] += line.charge.gross
     assert {currency: money(total) for currency, total in totals.items()} == {
         currency: Decimal(total) for currency, total in scenario["expected"]["gross_total"].items()
     }
@@ -150,9 +151,9 @@ def test_the_partners_of_the_hard_month_after_all_sweeps(hard_month: Ran) -> Non
     for (partner, currency), statement in found.items():
         assert expected[partner][currency] == {
             "payable": currency == payout[partner],
-            "earned": format_fixed(statement.earned, 9),
-            "real_time_paid": format_minor(statement.real_time_paid, currency),
-            "real_time_lines": statement.real_time_lines,
+            "earned": format_fixed(statement.totals.earned, 9),
+            "real_time_paid": format_minor(statement.totals.paid_real_time, currency),
+            "real_time_lines": statement.totals.real_time_count,
             "sweeps": {week: format_minor(paid, currency) for week, paid in statement.sweeps.items()},
             "balance": format_fixed(statement.balance, 9),
         }, (partner, currency)
@@ -217,9 +218,9 @@ def test_the_flights_by_org_and_sku(flights: Ran) -> None:
     assert {(org, sku): (money(q), money(g)) for (org, sku, _, _), (_, q, g) in found.items()} == {
         (row["org"], row["sku"]): (Decimal(row["quantity"]), Decimal(row["gross"])) for row in expected["by_org_sku"]
     }
-    assert money(sum(line.gross for line in flow.run.lines)) == Decimal(expected["gross_total"])
+    assert money(sum(line.charge.gross for line in flow.run.lines)) == Decimal(expected["gross_total"])
     threshold = world.thresholds["AUD"]
-    assert sum(line.gross >= threshold for line in flow.run.lines) == expected["lines_at_or_above_threshold"]
+    assert sum(line.charge.gross >= threshold for line in flow.run.lines) == expected["lines_at_or_above_threshold"]
 
 
 def test_the_partners_of_the_flights_after_all_sweeps(flights: Ran) -> None:
@@ -229,10 +230,12 @@ def test_the_partners_of_the_flights_after_all_sweeps(flights: Ran) -> None:
     assert {partner for partner, _ in found} == set(expected["partners"])
     for (partner, currency), statement in found.items():
         assert expected["partners"][partner] == {
-            "earned": format_fixed(statement.earned, 9),
-            "paid_real_time": format_minor(statement.real_time_paid, currency),
-            "real_time_lines": statement.real_time_lines,
-            "paid_in_all_once_swept": format_minor(statement.real_time_paid + sum(statement.sweeps.values()), currency),
+            "earned": format_fixed(statement.totals.earned, 9),
+            "paid_real_time": format_minor(statement.totals.paid_real_time, currency),
+            "real_time_lines": statement.totals.real_time_count,
+            "paid_in_all_once_swept": format_minor(
+                statement.totals.paid_real_time + sum(statement.sweeps.values()), currency
+            ),
             "carried": format_fixed(statement.balance, 9),
         }
         for week, paid in statement.sweeps.items():

@@ -8,14 +8,29 @@ from typing import Any, Final
 
 import pytest
 from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, QUANTITY, parse_scaled, round_half_away_to_multiple
-from apportion_pricing.domain.rating import closed_form, compile_ladder, step
-from apportion_pricing.domain.tiers import Tiers, parse_included, parse_price, parse_tiers
+from apportion_pricing.domain.charge_models import MODELS
+from apportion_pricing.domain.rejections import Rejection
+from apportion_pricing.domain.terms import SkuTerms
+from apportion_pricing.domain.tiers import parse_included, parse_price, parse_tiers
+
+from tests.oracles.pricing_closed_form import closed_form
 
 CASES: Final[dict[str, Any]] = json.loads((Path(__file__).parent / "pricing.json").read_text())
 
 
-def terms(case: dict[str, Any]) -> tuple[int, int, Tiers]:
-    return parse_included(case["included"]), parse_price(case["overage_price"]), parse_tiers(case["tiers"])
+def models_of(case: dict[str, Any]) -> list[str]:
+    """A row without tiers is charged the same by both models."""
+    return ["graduated"] if case["tiers"] else ["per_unit", "graduated"]
+
+
+def terms(case: dict[str, Any], model: str) -> SkuTerms:
+    tiers = parse_tiers(case["tiers"])
+    return SkuTerms(model, parse_included(case["included"]), parse_price(case["overage_price"]), tiers)
+
+
+def increment(values: SkuTerms, before: int, quantity: int) -> object:
+    model = MODELS[values.charge_model]
+    return model.increment(model.restore(before), quantity, model.table(values))
 
 
 def rounded(amount: int, places: int | None) -> int:
@@ -23,14 +38,15 @@ def rounded(amount: int, places: int | None) -> int:
 
 
 @pytest.mark.parametrize("case", CASES["cases"], ids=lambda case: case["id"])
-def test_a_published_charge_is_ours_by_the_step_and_by_the_closed_form(case: dict[str, Any]) -> None:
+def test_a_published_charge_is_ours_by_the_increment_and_by_the_closed_form(case: dict[str, Any]) -> None:
     before, quantity = parse_scaled(case["before"], QUANTITY), parse_scaled(case["quantity"], QUANTITY)
     expected = parse_scaled(case["expected"], AMOUNT)
-    stepped = step(before, quantity, compile_ladder(*terms(case)))
-    assert isinstance(stepped, tuple)
-    assert rounded(stepped[1], case["round_to"]) == expected
-    by_total = closed_form(before + quantity, *terms(case)) - closed_form(before, *terms(case))
-    assert rounded(by_total, case["round_to"]) == expected
+    for values in (terms(case, model) for model in models_of(case)):
+        outcome = increment(values, before, quantity)
+        assert isinstance(outcome, tuple)
+        assert rounded(outcome[1], case["round_to"]) == expected
+        by_total = closed_form(before + quantity, values) - closed_form(before, values)
+        assert rounded(by_total, case["round_to"]) == expected
 
 
 @pytest.mark.parametrize("case", CASES["rounding"], ids=lambda case: case["id"])
@@ -42,7 +58,10 @@ def test_a_published_rounding_is_half_away_from_zero(case: dict[str, Any]) -> No
 @pytest.mark.parametrize("case", CASES["differs"], ids=lambda case: case["id"])
 def test_where_our_rule_differs_the_file_says_why(case: dict[str, Any]) -> None:
     before, quantity = parse_scaled(case["before"], QUANTITY), parse_scaled(case["quantity"], QUANTITY)
-    assert step(before, quantity, compile_ladder(*terms(case))) == case["ours"]
+    for model in models_of(case):
+        outcome = increment(terms(case, model), before, quantity)
+        assert isinstance(outcome, Rejection)
+        assert outcome.reason == case["ours"]
     assert case["why"]
 
 

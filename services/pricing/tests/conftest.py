@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 from apportion_dev.testing.plugin import MakeServiceDatabase
-from pricing_support import World
+from pricing_harness import PricingHarness
 
 
 @pytest.fixture
-async def world(service_database: MakeServiceDatabase) -> World:
+async def harness(service_database: MakeServiceDatabase) -> PricingHarness:
     """Pricing on a fresh database, with a gate that takes an override."""
-    return World(service_database("pricing").database())
+    return PricingHarness(service_database("pricing").database())

@@ -31,11 +31,11 @@ from apportion_dev.local.ports import reserve_port
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
+from apportion_pricing.domain.accounts import ALWAYS_US, FOREVER_US
 from apportion_pricing.flags import FLAGS
-from apportion_pricing.store.orgs_client import ALWAYS_US, FOR_EVER_US
 from nats.aio.client import Client
 from nats.js.errors import NotFoundError
-from pricing_support import DECEMBER, JANUARY, UNIT, Orgs, at, id_of, per_unit, request_id, text_of
+from pricing_harness import DECEMBER, JANUARY, UNIT, Orgs, at, id_of, per_unit, request_id, text_of
 
 ISSUER, AUDIENCE = "https://identity.test", "apportion"
 START_S, STOP_S, PATIENCE_S, CALL_S = 120, 60, 60, 60
@@ -61,7 +61,7 @@ class OrgsServicer(OrgsServiceServicer):
             result = response.results.add(org_id=uuid_text(org_id), org_known=interval.org_known)
             if interval.start_us != ALWAYS_US:
                 result.valid_from.CopyFrom(us_to_timestamp(interval.start_us))
-            if interval.end_us != FOR_EVER_US:
+            if interval.end_us != FOREVER_US:
                 result.valid_until.CopyFrom(us_to_timestamp(interval.end_us))
             if interval.account is not None:
                 result.mapped = True

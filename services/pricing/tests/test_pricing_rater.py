@@ -1,9 +1,11 @@
-"""The rater on a real database: what it charges, refuses, remembers and hands on."""
+"""The rater on a real database: what it charges, rejects, remembers and publishes."""
 
 from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import dataclass
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
@@ -13,10 +15,12 @@ from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.errors import Unavailable
 from apportion_common.ids import charge_id, event_id, lane_of
 from apportion_common.protos import unpack_int
-from apportion_pricing.app import stretches
-from apportion_pricing.domain.rating import closed_form
-from apportion_pricing.domain.tiers import NO_TIERS, parse_tiers
-from pricing_support import (
+from apportion_pricing.app import segment_resolver
+from apportion_pricing.domain.charge_models import MODELS
+from apportion_pricing.domain.charge_models.per_unit import PerUnit
+from apportion_pricing.domain.terms import SkuTerms
+from apportion_pricing.domain.tiers import parse_tiers
+from pricing_harness import (
     DAY,
     DECEMBER,
     FEBRUARY,
@@ -24,30 +28,32 @@ from pricing_support import (
     UNIT,
     Close,
     Event,
-    World,
+    PricingHarness,
     graduated,
     id_of,
     override,
     per_unit,
 )
 
+from tests.oracles.pricing_closed_form import closed_form
+
 TIERS = (("10", "0.3333333333"), ("25.5", "0.0000000001"))
 
 
 @pytest.fixture
-async def shop(world: World) -> World:
+async def shop(harness: PricingHarness) -> PricingHarness:
     """Two organisations on one account and plan, live."""
-    await world.sku("OBJ-KM")
-    await world.sku("VAL-BAG", pb.SKU_TYPE_VALIDATION)
-    await world.sku("ACT-LOUNGE", pb.SKU_TYPE_ACTION)
-    world.orgs.map("AA", "group")
-    world.orgs.map("BB", "group")
-    world.orgs.add("ZZ")
-    await world.plan("plan", per_unit("OBJ-KM", "0.0193", "3"), graduated("VAL-BAG", "1.5", *TIERS, included="2.25"))
-    await world.assign("AA", "plan")
-    await world.assign("BB", "plan")
-    await world.live()
-    return world
+    await harness.sku("OBJ-KM")
+    await harness.sku("VAL-BAG", pb.SKU_TYPE_VALIDATION)
+    await harness.sku("ACT-LOUNGE", pb.SKU_TYPE_ACTION)
+    harness.orgs.map("AA", "group")
+    harness.orgs.map("BB", "group")
+    harness.orgs.add("ZZ")
+    await harness.plan("plan", per_unit("OBJ-KM", "0.0193", "3"), graduated("VAL-BAG", "1.5", *TIERS, included="2.25"))
+    await harness.assign("AA", "plan")
+    await harness.assign("BB", "plan")
+    await harness.live()
+    return harness
 
 
 def km(org: str, units: int, at_us: int = JANUARY, name: str = "") -> Event:
@@ -59,10 +65,10 @@ def amounts(batch: RatedBatch) -> list[int]:
 
 
 def reasons(batch: RatedBatch) -> list[tuple[int, str]]:
-    return [(refusal.entry_seq, refusal.reason) for refusal in batch.rejections]
+    return [(rejection.entry_seq, rejection.reason) for rejection in batch.rejections]
 
 
-async def test_a_charge_carries_what_the_ledger_needs_of_it(shop: World) -> None:
+async def test_a_charge_carries_what_the_ledger_needs_of_it(shop: PricingHarness) -> None:
     event = Event("AA", "OBJ-KM", 5 * UNIT, JANUARY + 1, "first", "project")
     batch = await shop.rate(event)
     (charge,) = batch.charges
@@ -78,7 +84,7 @@ async def test_a_charge_carries_what_the_ledger_needs_of_it(shop: World) -> None
     assert batch.catalog_revision == (await shop.rows("SELECT revision FROM config_head"))[0][0]
 
 
-async def test_a_stored_charge_says_what_it_was_decided_under(shop: World) -> None:
+async def test_a_stored_charge_says_what_it_was_decided_under(shop: PricingHarness) -> None:
     await shop.entitle("plan", override("OBJ-KM", price="0.5"), org="AA")
     await shop.rate(km("AA", 4), km("AA", -1))
     rows = await shop.rows(
@@ -98,8 +104,8 @@ async def test_a_stored_charge_says_what_it_was_decided_under(shop: World) -> No
 
 
 @pytest.mark.parametrize("seed", range(4))
-async def test_the_outcome_is_that_of_the_pure_rules_whatever_the_batching(shop: World, seed: int) -> None:
-    """An independent model: one running quantity per organisation, SKU and period, and the domain's step."""
+async def test_the_outcome_is_that_of_the_pure_rules_whatever_the_batching(shop: PricingHarness, seed: int) -> None:
+    """An independent model: one running quantity per organisation, SKU and period, and the closed form."""
     random_ = random.Random(seed)
     quantities = [0, 1, UNIT // 3, UNIT, 2 * UNIT + 250_000_000, 10 * UNIT, -UNIT, -3 * UNIT]
     events = [
@@ -113,8 +119,9 @@ async def test_the_outcome_is_that_of_the_pure_rules_whatever_the_batching(shop:
     ]
     expected: list[tuple[str, int] | str] = []
     used: dict[tuple[str, bool], int] = {}
-    ladders = {"OBJ-KM": (3 * UNIT, 19_300_000_000, NO_TIERS)}
-    ladders["VAL-BAG"] = (
+    terms = {"OBJ-KM": SkuTerms("per_unit", 3 * UNIT, 19_300_000_000)}
+    terms["VAL-BAG"] = SkuTerms(
+        "graduated",
         2_250_000_000,
         1_500_000_000_000,
         parse_tiers([{"threshold": threshold, "price": price} for threshold, price in TIERS]),
@@ -122,14 +129,14 @@ async def test_the_outcome_is_that_of_the_pure_rules_whatever_the_batching(shop:
     for event in events:
         place = event.sku, event.at_us >= FEBRUARY
         before = used.get(place, 0)
-        if event.sku not in ladders:
+        if event.sku not in terms:
             expected.append("NO_ENTITLEMENT")
         elif before + event.quantity < 0:
             expected.append("CORRECTION_BELOW_ZERO")
         else:
             used[place] = before + event.quantity
-            terms = ladders[event.sku]
-            expected.append((event.sku, closed_form(used[place], *terms) - closed_form(before, *terms)))
+            charge = closed_form(used[place], terms[event.sku]) - closed_form(before, terms[event.sku])
+            expected.append((event.sku, charge))
     lane = lane_of(id_of("AA"))
     found: list[tuple[str, int] | str] = []
     while events:
@@ -150,11 +157,11 @@ async def test_the_outcome_is_that_of_the_pure_rules_whatever_the_batching(shop:
     assert {(sku, late): int(quantity * UNIT) for sku, late, quantity in stored} == used
     sums = await shop.rows("SELECT sku, period = '2013-02', sum(amount) FROM charge GROUP BY 1, 2")
     assert {(sku, late): int(total * UNIT) for sku, late, total in sums} == {
-        place: closed_form(total, *ladders[place[0]]) for place, total in used.items()
+        place: closed_form(total, terms[place[0]]) for place, total in used.items()
     }
 
 
-async def test_refusals_come_in_the_order_of_their_reasons_and_leave_positions(shop: World) -> None:
+async def test_rejections_come_in_the_order_of_their_reasons_and_leave_positions(shop: PricingHarness) -> None:
     lane = lane_of(id_of("AA"))
     await shop.rate(Close("2012-12"), lane=lane)
     batch = await shop.rate(
@@ -182,17 +189,17 @@ async def test_refusals_come_in_the_order_of_their_reasons_and_leave_positions(s
     ]
     assert [charge.entry_seq for charge in batch.charges] == [9, 11]
     assert batch.entry_count == 10
-    assert all(refusal.detail.endswith(".") for refusal in batch.rejections)
+    assert all(rejection.detail.endswith(".") for rejection in batch.rejections)
     assert await shop.rows("SELECT quantity FROM usage_position") == [(0,)]
     stored = await shop.rows("SELECT seq, reason, lane, pos FROM charge_refusal ORDER BY seq")
     assert stored == [(entry_seq, reason, lane, 2) for entry_seq, reason in reasons(batch)]
 
 
-async def test_a_quantity_of_zero_makes_a_charge_of_zero(shop: World) -> None:
+async def test_a_quantity_of_zero_makes_a_charge_of_zero(shop: PricingHarness) -> None:
     assert amounts(await shop.rate(km("AA", 0))) == [0]
 
 
-async def test_a_close_counts_from_its_place_on_for_its_organisation_only(shop: World) -> None:
+async def test_a_close_counts_from_its_place_on_for_its_organisation_only(shop: PricingHarness) -> None:
     lane = lane_of(id_of("AA"))
     batch = await shop.rate(
         km("AA", 1), Close("2013-01", "AA"), km("AA", 1), km("BB", 1), km("AA", 1, FEBRUARY), lane=lane
@@ -207,7 +214,7 @@ async def test_a_close_counts_from_its_place_on_for_its_organisation_only(shop: 
     assert closes == [("2013-01", 1, 2), ("2013-01", 2, 9)]
 
 
-async def test_a_failed_batch_leaves_no_trace_in_memory(shop: World) -> None:
+async def test_a_failed_batch_leaves_no_trace_in_memory(shop: PricingHarness) -> None:
     lane = lane_of(id_of("AA"))
     await shop.rate(km("AA", 1, name="once"))
     message = shop.message(lane, [km("AA", 5), km("AA", 7, name="once")])
@@ -217,7 +224,7 @@ async def test_a_failed_batch_leaves_no_trace_in_memory(shop: World) -> None:
     assert await shop.rows("SELECT quantity FROM usage_position") == [(3,)]
 
 
-async def test_a_batch_that_fails_gives_up_exactly_the_entries_that_fail_alone(shop: World) -> None:
+async def test_a_batch_that_fails_gives_up_exactly_the_entries_that_fail_alone(shop: PricingHarness) -> None:
     lane = lane_of(id_of("AA"))
     await shop.rate(km("AA", 1, name="once"))
     traces = [TraceRange(traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01", first=0, count=4)]
@@ -233,7 +240,7 @@ async def test_a_batch_that_fails_gives_up_exactly_the_entries_that_fail_alone(s
     assert await shop.rows("SELECT quantity FROM usage_position") == [(15,)]
 
 
-async def test_orgs_down_makes_the_lane_wait_and_refuses_nothing(shop: World) -> None:
+async def test_orgs_down_makes_the_lane_wait_and_rejects_nothing(shop: PricingHarness) -> None:
     lane = lane_of(id_of("AA"))
     await shop.rate(km("AA", 1))
     message = shop.message(lane, [km("AA", 5), km("nobody", 5)])
@@ -248,7 +255,7 @@ async def test_orgs_down_makes_the_lane_wait_and_refuses_nothing(shop: World) ->
     assert reasons(batch) == [(3, "UNKNOWN_ORG")]
 
 
-async def test_a_mapping_made_just_before_an_event_is_known_when_the_event_is_rated(shop: World) -> None:
+async def test_a_mapping_made_just_before_an_event_is_known_when_the_event_is_rated(shop: PricingHarness) -> None:
     lane = lane_of(id_of("ZZ"))
     await shop.assign("ZZ", "plan")
     before = await shop.rate(km("ZZ", 4), lane=lane)
@@ -262,7 +269,7 @@ async def test_a_mapping_made_just_before_an_event_is_known_when_the_event_is_ra
     assert [amount for batch in (after, moved) for amount in amounts(batch)] == [19_300_000] * 3
 
 
-async def test_an_org_known_terms_known_batch_asks_orgs_for_its_revision_only(shop: World) -> None:
+async def test_an_org_known_terms_known_batch_asks_orgs_for_its_revision_only(shop: PricingHarness) -> None:
     await shop.rate(km("AA", 1))
     shop.orgs.calls.clear()
     await shop.rate(*[km("AA", 1, JANUARY + hour) for hour in range(50)])
@@ -270,7 +277,7 @@ async def test_an_org_known_terms_known_batch_asks_orgs_for_its_revision_only(sh
 
 
 async def test_a_catalog_that_never_stands_still_makes_the_lane_wait(
-    shop: World, monkeypatch: pytest.MonkeyPatch
+    shop: PricingHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     revisions = itertools.count(100)
 
@@ -280,7 +287,7 @@ async def test_a_catalog_that_never_stands_still_makes_the_lane_wait(
     lane = lane_of(id_of("AA"))
     message = shop.message(lane, [km("AA", 1)])
     with monkeypatch.context() as patched:
-        patched.setattr(stretches, "current_revision", restless)
+        patched.setattr(segment_resolver, "current_revision", restless)
         with pytest.raises(Unavailable) as refused:
             await shop.apply(lane, [message])
     assert refused.value.reason == "CATALOG_CHANGING"
@@ -288,7 +295,7 @@ async def test_a_catalog_that_never_stands_still_makes_the_lane_wait(
     assert len((await shop.apply(lane, [message]))[0].charges) == 1
 
 
-async def test_terms_changed_between_two_batches_price_the_second(shop: World) -> None:
+async def test_terms_changed_between_two_batches_price_the_second(shop: PricingHarness) -> None:
     first = await shop.rate(km("AA", 4, JANUARY + 20 * DAY))
     await shop.set_row("plan", per_unit("OBJ-KM", "1", "3"), JANUARY + 17 * DAY)
     second = await shop.rate(km("AA", 1, JANUARY + 20 * DAY), km("AA", 1, JANUARY + 17 * DAY - 1))
@@ -296,20 +303,54 @@ async def test_terms_changed_between_two_batches_price_the_second(shop: World) -
     assert second.catalog_revision == first.catalog_revision + 1
 
 
-async def test_plan_and_account_in_different_currencies_charge_nothing(shop: World) -> None:
+@dataclass(frozen=True)
+class Used:
+    """A state that is more than a number."""
+
+    quantity: int
+    events: int = 0
+
+    def __index__(self) -> int:
+        return self.quantity
+
+
+class EveryEvent(PerUnit):
+    """Charges each event since the last restart by its number."""
+
+    def restore(self, quantity: int) -> Any:
+        return Used(quantity)
+
+    def increment(self, state: Any, quantity: int, table: object) -> tuple[Any, int]:
+        return Used(state.quantity + quantity, state.events + 1), state.events + 1
+
+
+async def test_a_models_state_is_its_own_value_and_stored_as_the_quantity_that_it_stands_for(
+    shop: PricingHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cast(dict[str, Any], MODELS), "per_unit", EveryEvent())
+    assert amounts(await shop.rate(km("AA", 4), km("AA", 2))) == [1, 2]
+    assert amounts(await shop.rate(km("AA", 1))) == [3]
+    assert await shop.rows("SELECT quantity FROM usage_position") == [(7,)]
+    assert await shop.rows("SELECT quantity_before FROM charge ORDER BY seq") == [(0,), (4,), (6,)]
+    shop.restart()
+    assert amounts(await shop.rate(km("AA", 1))) == [1]
+    assert await shop.rows("SELECT quantity FROM usage_position") == [(8,)]
+
+
+async def test_plan_and_account_in_different_currencies_charge_nothing(shop: PricingHarness) -> None:
     shop.orgs.map("AA", "yen", JANUARY + DAY, "JPY")
     batch = await shop.rate(km("AA", 4), km("AA", 4, JANUARY + DAY))
     assert [charge.entry_seq for charge in batch.charges] == [1]
     assert reasons(batch) == [(2, "PROCESSING_FAILED")]
 
 
-async def test_an_event_outside_all_periods_is_set_aside(shop: World) -> None:
+async def test_an_event_outside_all_periods_is_rejected(shop: PricingHarness) -> None:
     batch = await shop.rate(km("AA", 1, -1), km("AA", 1))
     assert reasons(batch) == [(1, "PROCESSING_FAILED")]
     assert len(batch.charges) == 1
 
 
-async def test_shadow_stores_and_counts_and_publishes_nothing(shop: World) -> None:
+async def test_shadow_stores_and_counts_and_publishes_nothing(shop: PricingHarness) -> None:
     await shop.mode(pb.ENGINE_MODE_SHADOW, "AA")
     batch = await shop.rate(km("AA", 4), km("AA", -9), km("AA", 4))
     assert list(batch.charges) == []
@@ -318,16 +359,16 @@ async def test_shadow_stores_and_counts_and_publishes_nothing(shop: World) -> No
     assert await shop.rows("SELECT quantity FROM usage_position") == [(8,)]
 
 
-async def test_without_any_mode_the_engine_is_in_shadow(world: World) -> None:
-    await world.sku("OBJ-KM")
-    world.orgs.map("AA", "group")
-    await world.plan("plan", per_unit("OBJ-KM", "1"))
-    await world.assign("AA", "plan")
-    assert list((await world.rate(km("AA", 1))).charges) == []
-    assert await world.rows("SELECT mode FROM charge") == [("shadow",)]
+async def test_without_any_mode_the_engine_is_in_shadow(harness: PricingHarness) -> None:
+    await harness.sku("OBJ-KM")
+    harness.orgs.map("AA", "group")
+    await harness.plan("plan", per_unit("OBJ-KM", "1"))
+    await harness.assign("AA", "plan")
+    assert list((await harness.rate(km("AA", 1))).charges) == []
+    assert await harness.rows("SELECT mode FROM charge") == [("shadow",)]
 
 
-async def test_off_counts_the_usage_and_charges_nothing(shop: World) -> None:
+async def test_off_counts_the_usage_and_charges_nothing(shop: PricingHarness) -> None:
     await shop.mode(pb.ENGINE_MODE_OFF)
     batch = await shop.rate(km("AA", 4))
     assert list(batch.charges) == []
@@ -336,7 +377,7 @@ async def test_off_counts_the_usage_and_charges_nothing(shop: World) -> None:
     assert amounts(await shop.rate(km("AA", 1))) == [19_300_000]
 
 
-async def test_each_published_charge_keeps_the_trace_of_its_event(shop: World) -> None:
+async def test_each_published_charge_keeps_the_trace_of_its_event(shop: PricingHarness) -> None:
     first, second = ("00-" + digit * 32 + "-" + digit * 16 + "-01" for digit in "12")
     lane = lane_of(id_of("AA"))
     traces = [TraceRange(traceparent=first, first=0, count=2), TraceRange(traceparent=second, first=3, count=2)]
@@ -346,12 +387,12 @@ async def test_each_published_charge_keeps_the_trace_of_its_event(shop: World) -
     assert [(item.first, item.count) for item in batch.traces] == [(0, 1), (2, 2)]
 
 
-async def test_an_empty_batch_is_handed_on_empty(shop: World) -> None:
+async def test_an_empty_batch_is_published_empty(shop: PricingHarness) -> None:
     batch = await shop.rate(lane=3)
     assert (batch.lane, batch.batch_seq, batch.entry_count) == (3, 1, 0)
     assert batch.orgs_revision == shop.orgs.revision
 
 
-def test_a_message_that_cannot_be_read_stops_the_lane_and_never_passes_for_a_batch(world: World) -> None:
-    value, weight = world.rater.decode(b"\xff\xff\xff")
-    assert (world.rater.batch_seq_of(value), weight) == (2**63 - 1, 0)
+def test_a_message_that_cannot_be_read_stops_the_lane_and_never_passes_for_a_batch(harness: PricingHarness) -> None:
+    value, weight = harness.rater.decode(b"\xff\xff\xff")
+    assert (harness.rater.batch_seq_of(value), weight) == (2**63 - 1, 0)

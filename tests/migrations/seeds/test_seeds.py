@@ -21,8 +21,9 @@ from apportion_migrate import seeds
 from apportion_migrate.environment import migration_engine, psycopg_url
 from apportion_migrate.plan import package_folder
 from apportion_migrate.seeds import SeedError, SeedFile
-from apportion_pricing.app.plans import PlanUseCases
-from apportion_pricing.store.catalog import CatalogTables
+from apportion_pricing.app.plans import Plans
+from apportion_pricing.store.plans import PlanStore
+from apportion_pricing.store.skus import SkuStore
 from sqlalchemy import Engine
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -175,8 +176,7 @@ async def test_pricing_reads_the_seeded_plan_as_it_reads_its_own(
     outcomes(engine_of("pricing"), file_of("pricing"))
     ((plan_id,),) = fetch_all(databases["pricing"].owner_url, "SELECT plan_id FROM plan")
     database = Database(databases["pricing"].engine, "pricing", SystemClock())
-    async with database.read() as connection:
-        plan, rows = await PlanUseCases(CatalogTables()).get_plan(connection, plan_id.bytes, 1_700_000_000_000_000)
+    plan, rows = await Plans(database, PlanStore(), SkuStore()).get(plan_id.bytes, 1_700_000_000_000_000)
     await databases["pricing"].close()
     assert (plan.name, plan.currency) == ("Consumption base", "AUD")
     assert [row.sku for row in rows] == ["ACT-EMAIL", "ACT-SMS", "OBJ-ADDRPICK", "VAL-ADDR", "VAL-EMAIL"]

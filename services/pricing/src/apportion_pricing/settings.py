@@ -7,7 +7,7 @@ from typing import Self
 from apportion_common.settings import ServiceSettings
 from pydantic import Field, model_validator
 
-MAX_OVERRIDE_CHARS = 100
+from apportion_pricing import limits
 
 
 class Settings(ServiceSettings):
@@ -20,7 +20,7 @@ class Settings(ServiceSettings):
     )
     pricing_gate_override: str | None = Field(
         default=None,
-        max_length=MAX_OVERRIDE_CHARS,
+        max_length=limits.GATE_OVERRIDE_CHARS_MAX,
         description="Name of the profile that may set the engine live without a parity proof, with a reason that is "
         "audited; refused in production.",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import grpc
 from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.pricing_service_pb2_grpc import add_PricingServiceServicer_to_server
@@ -12,55 +14,64 @@ from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
 
-from apportion_pricing.app.accounts import OrgsAccounts
-from apportion_pricing.app.catalog import CatalogUseCases
+from apportion_pricing.adapters.grpc_orgs import GrpcOrgs
+from apportion_pricing.app.account_resolver import AccountResolver
 from apportion_pricing.app.catalog_cache import CatalogCache
-from apportion_pricing.app.engine_mode import EngineModeUseCases
-from apportion_pricing.app.entitlements import EntitlementUseCases
-from apportion_pricing.app.plans import PlanUseCases
-from apportion_pricing.app.ports import OrgsGateway
-from apportion_pricing.app.rate import ROLE, Rater
-from apportion_pricing.consumers.rater import rater_lanes
+from apportion_pricing.app.charges import Charges
+from apportion_pricing.app.edges import OrgsClient
+from apportion_pricing.app.engine_modes import EngineModes
+from apportion_pricing.app.entitlements import Entitlements
+from apportion_pricing.app.plans import Plans
+from apportion_pricing.app.segment_resolver import SegmentResolver
+from apportion_pricing.app.skus import Skus
+from apportion_pricing.consumers.rater import ROLE, Rater, rater_lanes
 from apportion_pricing.flags import FLAGS
 from apportion_pricing.rpc.servicer import PricingServicer
 from apportion_pricing.settings import Settings
-from apportion_pricing.store.catalog import CatalogTables
-from apportion_pricing.store.charge_queries import ChargeQueries
-from apportion_pricing.store.charges import Charges
-from apportion_pricing.store.entitlements import EntitlementTables
-from apportion_pricing.store.orgs_client import OrgsClient
-from apportion_pricing.store.positions import Positions
+from apportion_pricing.store.charges import ChargeStore
+from apportion_pricing.store.engine_modes import EngineModeStore
+from apportion_pricing.store.entitlements import EntitlementStore
+from apportion_pricing.store.period_closes import PeriodCloseStore
+from apportion_pricing.store.plans import PlanStore
+from apportion_pricing.store.positions import PositionStore
+from apportion_pricing.store.rejections import RejectionStore
+from apportion_pricing.store.skus import SkuStore
 from apportion_pricing.store.tables import shared
-from apportion_pricing.store.terms import Terms
+from apportion_pricing.store.terms import TermsStore
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["PricingService"].full_name
 
 
+@dataclass(frozen=True, slots=True)
 class Parts:
-    """The service's parts on a database and an orgs service, joined."""
+    """What the service serves and runs."""
 
-    def __init__(self, database: Database, clock: Clock, orgs: OrgsGateway, gate_override: str | None) -> None:
-        """Make everything that neither listens nor runs; `gate_override` is the setting PRICING_GATE_OVERRIDE."""
-        catalog, entitlements = CatalogTables(), EntitlementTables()
-        cache, accounts = CatalogCache(Terms()), OrgsAccounts(orgs)
-        self.rater = Rater(cache, accounts, Positions(), Charges())
-        self.servicer = PricingServicer(
-            database,
-            clock,
-            catalog=CatalogUseCases(catalog),
-            plans=PlanUseCases(catalog),
-            entitlements=EntitlementUseCases(catalog, entitlements, cache, accounts),
-            modes=EngineModeUseCases(entitlements, gate_override),
-            charges=ChargeQueries(database),
-            audit=AuditTrail(database, shared),
-        )
+    servicer: PricingServicer
+    rater: Rater
+
+
+def make_parts(database: Database, clock: Clock, orgs: OrgsClient, gate_override: str | None) -> Parts:
+    """Join everything that neither listens nor runs; `gate_override` is the setting PRICING_GATE_OVERRIDE."""
+    skus, plans, charges, positions = SkuStore(), PlanStore(), ChargeStore(), PositionStore()
+    catalog, accounts = CatalogCache(TermsStore()), AccountResolver(orgs)
+    servicer = PricingServicer(
+        clock=clock,
+        skus=Skus(database, skus),
+        plans=Plans(database, plans, skus),
+        entitlements=Entitlements(database, plans, EntitlementStore(), positions, catalog, accounts),
+        engine_modes=EngineModes(database, EngineModeStore(), gate_override),
+        charges=Charges(database, charges),
+        audit=AuditTrail(database, shared),
+    )
+    segments = SegmentResolver(catalog, accounts, charges)
+    return Parts(servicer, Rater(segments, positions, charges, RejectionStore(), PeriodCloseStore()))
 
 
 async def build(runtime: Runtime) -> None:
-    """Give the runtime what pricing serves and what it runs beside."""
+    """Hand the runtime what pricing serves and what it runs beside."""
     settings: Settings = runtime.settings
-    orgs = OrgsClient(runtime.channels.channel(settings.address_of("orgs")))
-    parts = Parts(runtime.database, runtime.clock, orgs, settings.pricing_gate_override)
+    orgs = GrpcOrgs(runtime.channels.channel(settings.address_of("orgs")))
+    parts = make_parts(runtime.database, runtime.clock, orgs, settings.pricing_gate_override)
     await ensure_streams(runtime.js)
 
     def register(server: grpc.aio.Server) -> None:

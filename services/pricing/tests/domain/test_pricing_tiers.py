@@ -1,4 +1,4 @@
-"""Tier ladders: what is one, and what is refused when it is written."""
+"""Tiers: what they are, and what is refused when it is written."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from apportion_common.errors import ApportionError
-from apportion_pricing.domain.tiers import MAX_TIERS, Tiers, parse_included, parse_price, parse_tiers
+from apportion_pricing.domain.tiers import Tiers, parse_included, parse_price, parse_tiers
+from apportion_pricing.limits import TIERS_MAX
 
 
 def tier(threshold: object, price: object = "1") -> dict[str, object]:
@@ -19,12 +20,12 @@ def reason_of(rows: list[Any]) -> str:
     return refused.value.reason
 
 
-def test_a_ladder_is_read_from_strings_and_whole_numbers() -> None:
-    ladder = parse_tiers([tier(1000, "0.018"), tier("5000.5", "0.0150")])
-    assert ladder.thresholds == (1000 * 10**9, 5000_500_000_000)
-    assert ladder.prices == (18 * 10**9, 15 * 10**9)
-    assert ladder.to_json() == [tier("1000", "0.018"), tier("5000.5", "0.015")]
-    assert parse_tiers(ladder.to_json()) == ladder
+def test_tiers_are_read_from_strings_and_whole_numbers() -> None:
+    tiers = parse_tiers([tier(1000, "0.018"), tier("5000.5", "0.0150")])
+    assert tiers.thresholds == (1000 * 10**9, 5000_500_000_000)
+    assert tiers.prices == (18 * 10**9, 15 * 10**9)
+    assert tiers.to_json() == [tier("1000", "0.018"), tier("5000.5", "0.015")]
+    assert parse_tiers(tiers.to_json()) == tiers
 
 
 @pytest.mark.parametrize(
@@ -44,10 +45,10 @@ def test_a_ladder_is_read_from_strings_and_whole_numbers() -> None:
         ([tier(10**40)], "TIERS_MALFORMED"),
         ([{"threshold": "1"}], "TIERS_MALFORMED"),
         ([{**tier("1"), "flat": "1"}], "TIERS_MALFORMED"),
-        ([tier(str(n + 1)) for n in range(MAX_TIERS + 1)], "TIERS_TOO_MANY"),
+        ([tier(str(n + 1)) for n in range(TIERS_MAX + 1)], "TIERS_TOO_MANY"),
     ],
 )
-def test_what_is_not_a_ladder_is_refused(rows: list[dict[str, object]], reason: str) -> None:
+def test_what_are_no_tiers_is_refused(rows: list[dict[str, object]], reason: str) -> None:
     assert reason_of(rows) == reason
 
 
@@ -55,7 +56,7 @@ def test_a_number_that_json_gave_as_a_binary_fraction_is_refused() -> None:
     assert reason_of([{"threshold": "1", "price": 1 / 2}]) == "TIERS_MALFORMED"
 
 
-def test_a_ladder_made_in_code_is_checked_too() -> None:
+def test_tiers_made_in_code_are_checked_too() -> None:
     with pytest.raises(ApportionError) as refused:
         Tiers((2, 1), (0, 0))
     assert refused.value.reason == "TIERS_UNSORTED"
@@ -63,7 +64,7 @@ def test_a_ladder_made_in_code_is_checked_too() -> None:
         Tiers((1,), ())
     assert refused.value.reason == "TIERS_MALFORMED"
     with pytest.raises(ApportionError) as refused:
-        Tiers(tuple(range(1, MAX_TIERS + 2)), (0,) * (MAX_TIERS + 1))
+        Tiers(tuple(range(1, TIERS_MAX + 2)), (0,) * (TIERS_MAX + 1))
     assert refused.value.reason == "TIERS_TOO_MANY"
 
 

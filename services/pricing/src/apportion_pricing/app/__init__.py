@@ -1,0 +1,1 @@
+"""Use cases: what pricing does for a caller, each in one transaction."""

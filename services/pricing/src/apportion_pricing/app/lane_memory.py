@@ -1,35 +1,70 @@
-"""What a lane remembers of the stretches that its events fell in, and of the positions that they count in."""
+"""What a lane remembers of the segments that its events fell in, and of the positions that they count in."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any
 
 from apportion_pricing import limits
-from apportion_pricing.app.batches import Usage
-from apportion_pricing.app.catalog_cache import LIVE, OFF
-from apportion_pricing.app.effective import Effective, Position
-from apportion_pricing.app.ports import PositionKey
-from apportion_pricing.domain.rating import Ladder
-
-_NO_LADDER: Final = Ladder(0, 0, (), (0,), (0,))
+from apportion_pricing.domain.engine_mode import EngineMode
+from apportion_pricing.domain.entries import Usage
+from apportion_pricing.domain.segments import Segment, rejection_of
+from apportion_pricing.store.positions import PositionKey
 
 
-class Stretch:
-    """An `Effective` made ready for the loop: where its usage counts, what its charges have in common."""
+class Position:
+    """How far an organisation's period is for a SKU; `state` is its charge model's, and None until it is read."""
 
-    __slots__ = ("closed", "constants", "effective", "end_us", "ladder", "live", "position", "start_us", "stored")
+    __slots__ = ("key", "state")
 
-    def __init__(self, effective: Effective, position: Position, mode: str, constants: bytes) -> None:
-        self.effective = effective
-        self.start_us = effective.start_us
-        self.end_us = effective.end_us
-        self.ladder = effective.terms.ladder if effective.terms is not None else _NO_LADDER
+    def __init__(self, key: PositionKey) -> None:
+        self.key = key
+        self.state: Any = None
+
+
+class LaneSegment:
+    """A segment made ready for the loop: where its usage counts, what its charges have in common.
+
+    Account, terms, increment and table are there where events are charged.
+    """
+
+    __slots__ = (
+        "_segment",
+        "account",
+        "constants",
+        "end_us",
+        "increment",
+        "live",
+        "period",
+        "position",
+        "rejection",
+        "start_us",
+        "stored",
+        "table",
+        "terms",
+    )
+
+    def __init__(
+        self, segment: Segment, position: Position, mode: EngineMode, constants: bytes, *, closed: bool
+    ) -> None:
+        self._segment = segment
+        self.start_us = segment.start_us
+        self.end_us = segment.end_us
+        self.period = segment.period
+        if segment.account is not None and segment.terms is not None:
+            self.account = segment.account
+            self.terms = segment.terms
+            self.increment = segment.terms.model.increment
+            self.table = segment.terms.table
         self.position = position
-        self.live = mode == LIVE
-        self.stored = mode != OFF
+        self.rejection = rejection_of(segment, closed)
+        self.live = mode is EngineMode.LIVE
+        self.stored = mode is not EngineMode.OFF
         self.constants = constants
-        self.closed = False
+
+    def close(self) -> None:
+        """Reject from here on, unless events are rejected already."""
+        self.rejection = rejection_of(self._segment, closed=True)
 
 
 class LaneMemory:
@@ -41,52 +76,52 @@ class LaneMemory:
         self.orgs_revision = -1
         self.positions: dict[PositionKey, Position] = {}
         self.closed: set[tuple[str, bytes | None]] | None = None
-        self.latest: dict[tuple[bytes, str], Stretch] = {}
-        self.stretches: dict[tuple[bytes, str], list[Stretch]] = {}
-        self.stretch_count = 0
+        self.latest: dict[tuple[bytes, str], LaneSegment] = {}
+        self.segments: dict[tuple[bytes, str], list[LaneSegment]] = {}
+        self.segment_count = 0
 
     def start(self, catalog_revision: int, orgs_revision: int) -> None:
-        """Drop the stretches of other revisions, and everything when there is too much of it."""
-        if len(self.positions) > limits.CACHED_POSITIONS_PER_LANE:
+        """Drop the segments of other revisions, and everything when there is too much of it."""
+        if len(self.positions) > limits.LANE_POSITIONS_MAX:
             self.positions = {}
             self.catalog_revision = -1
-        too_many = self.stretch_count > limits.CACHED_SEGMENTS_PER_LANE
+        too_many = self.segment_count > limits.LANE_SEGMENTS_MAX
         if too_many or (self.catalog_revision, self.orgs_revision) != (catalog_revision, orgs_revision):
             self.latest = {}
-            self.stretches = {}
-            self.stretch_count = 0
+            self.segments = {}
+            self.segment_count = 0
             self.catalog_revision = catalog_revision
             self.orgs_revision = orgs_revision
 
-    def match(self, usages: Sequence[Usage]) -> tuple[list[Stretch | None], Sequence[Usage]]:
-        """The known stretch of each event or None, and the events that have none."""
+    def match(self, usages: Sequence[Usage]) -> tuple[list[LaneSegment | None], Sequence[Usage]]:
+        """Return the known segment of each event or None, and the events that have none."""
         latest, found, missed = self.latest, [], []
         for usage in usages:
             at_us = usage[6]
-            stretch = latest.get((usage[2], usage[4]))
-            if stretch is None or not stretch.start_us <= at_us < stretch.end_us:
-                stretch = self.find(usage[2], usage[4], at_us)
-                if stretch is None:
+            segment = latest.get((usage[2], usage[4]))
+            if segment is None or not segment.start_us <= at_us < segment.end_us:
+                segment = self.find(usage[2], usage[4], at_us)
+                if segment is None:
                     missed.append(usage)
-            found.append(stretch)
+            found.append(segment)
         return found, missed
 
-    def find(self, org_id: bytes, sku: str, at_us: int) -> Stretch | None:
-        """The known stretch that an event falls in, which becomes the first to be looked at."""
-        for stretch in self.stretches.get((org_id, sku), ()):
-            if stretch.start_us <= at_us < stretch.end_us:
-                self.latest[org_id, sku] = stretch
-                return stretch
+    def find(self, org_id: bytes, sku: str, at_us: int) -> LaneSegment | None:
+        """Return the known segment that an event falls in, which becomes the first to be looked at."""
+        for segment in self.segments.get((org_id, sku), ()):
+            if segment.start_us <= at_us < segment.end_us:
+                self.latest[org_id, sku] = segment
+                return segment
         return None
 
-    def add(self, org_id: bytes, sku: str, stretch: Stretch) -> None:
-        """Remember a stretch."""
-        self.stretches.setdefault((org_id, sku), []).append(stretch)
-        self.latest[org_id, sku] = stretch
-        self.stretch_count += 1
+    def add(self, org_id: bytes, sku: str, segment: LaneSegment) -> None:
+        """Remember a segment."""
+        self.segments.setdefault((org_id, sku), []).append(segment)
+        self.latest[org_id, sku] = segment
+        self.segment_count += 1
 
     def position(self, key: PositionKey) -> Position:
-        """The position of a key, read or not."""
+        """Return the position of a key, read or not."""
         position = self.positions.get(key)
         if position is None:
             position = self.positions[key] = Position(key)
@@ -96,12 +131,12 @@ class LaneMemory:
         """Close a period, of one organisation or all."""
         assert self.closed is not None
         self.closed.add((period, org_id))
-        for (of_org, _), stretches in self.stretches.items():
+        for (of_org, _), segments in self.segments.items():
             if org_id is None or org_id == of_org:
-                for stretch in stretches:
-                    if stretch.effective.period == period:
-                        stretch.closed = True
+                for segment in segments:
+                    if segment.period == period:
+                        segment.close()
 
     def is_closed(self, period: str, org_id: bytes) -> bool:
-        """Whether an organisation's period is closed."""
+        """Return whether an organisation's period is closed."""
         return self.closed is not None and ((period, None) in self.closed or (period, org_id) in self.closed)

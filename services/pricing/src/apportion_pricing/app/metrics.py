@@ -5,7 +5,7 @@ from __future__ import annotations
 from apportion_common.metrics import counter
 
 CHARGES = counter("apportion_pricing_charges_total", "Charges rated, by the engine's mode.", ["mode"])
-REFUSALS = counter("apportion_pricing_refusals_total", "Events refused, by reason.", ["reason"])
+REJECTIONS = counter("apportion_pricing_refusals_total", "Events rejected, by reason.", ["reason"])
 SEGMENTS = counter(
     "apportion_pricing_terms_lookups_total", "Events whose terms were in memory (hit) or resolved (miss).", ["outcome"]
 )

@@ -1,0 +1,1 @@
+"""What takes from NATS: the rater of the lanes."""

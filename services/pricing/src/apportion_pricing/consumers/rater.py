@@ -1,22 +1,217 @@
-"""The rater's lanes: metering's accepted batches in, rated batches out."""
+"""The rater: takes metering's accepted batches of a lane in order, and charges or rejects each event at its place.
+
+One transaction a batch: positions, charges, rejections, period closes, and the rated batch for the ledger. A batch is
+rated under one catalog revision, locked until the commit, and one revision of orgs, confirmed after the batch was read.
+Logs, spans and metrics are per batch.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from operator import index as quantity_of
 from typing import Final
 
-from apportion_common.db.unit_of_work import Database
+from apportion.pricing.v1.lane_pb2 import RatedBatch
+from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.faults import classify
 from apportion_common.lanes import LaneRunner, StreamInput, StreamOutput
+from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
 from apportion_common.lanes.runner import register_fail_points
+from apportion_common.lanes.traces import BatchTraces
+from apportion_common.logs import get_logger
 from nats.aio.client import Client
 
-from apportion_pricing.app.batches import Accepted
-from apportion_pricing.app.rate import ROLE, Rater
+from apportion_pricing import limits
+from apportion_pricing.app import metrics
+from apportion_pricing.app.lane_memory import LaneMemory, LaneSegment
+from apportion_pricing.app.segment_resolver import SegmentResolver
+from apportion_pricing.consumers.batches import Accepted, decode_accepted
+from apportion_pricing.consumers.charging import Rated, Work, rate_entries, rejected_event, rejection_to_message
+from apportion_pricing.domain.engine_mode import EngineMode
+from apportion_pricing.domain.entries import Close
+from apportion_pricing.domain.rejections import RejectionReason
+from apportion_pricing.store.charges import ChargeStore
+from apportion_pricing.store.period_closes import PeriodCloseStore
+from apportion_pricing.store.positions import PositionStore
+from apportion_pricing.store.rejections import RejectionStore
 
+ROLE: Final = "pricing_rater"
 SOURCE: Final = StreamInput("METERING_OUT", "metering.accepted")
 OUTPUT: Final = StreamOutput("PRICING_OUT", "pricing.rated")
 
+log = get_logger(__name__)
+
 register_fail_points(ROLE)
+
+
+class Rater:
+    """The batch processor of the role `pricing_rater`."""
+
+    max_weight = limits.BATCH_ENTRIES_MAX
+
+    def __init__(
+        self,
+        segments: SegmentResolver,
+        positions: PositionStore,
+        charges: ChargeStore,
+        rejections: RejectionStore,
+        closes: PeriodCloseStore,
+    ) -> None:
+        """Rate by what `segments` resolves, and write to these stores."""
+        self._segments = segments
+        self._positions = positions
+        self._charges = charges
+        self._rejections = rejections
+        self._closes = closes
+        self._lanes: dict[int, LaneMemory] = {}
+
+    def decode(self, data: bytes) -> tuple[Accepted, int]:
+        """Return a message's batch, and its number of entries."""
+        batch = decode_accepted(data)
+        return batch, len(batch.entries)
+
+    def batch_seq_of(self, value: Accepted) -> int:
+        """Return the number that metering gave the batch."""
+        return value.batch_seq
+
+    async def forget(self, lane: int) -> None:
+        """Drop a lane's memory: positions in it may be ahead of the database."""
+        self._lanes.pop(lane, None)
+
+    async def process(
+        self, tx: Transaction, position: LanePosition, messages: Sequence[LaneMessage[Accepted]]
+    ) -> LaneOutcome:
+        """Rate whole batches in order. Raises Unavailable when orgs cannot be asked: the lane waits."""
+        batches = [message.value for message in messages]
+        with self._traced(position, batches) as traces:
+            rated = await self._rate(tx, position.lane, batches)
+            return self._outcome(position, batches, rated, traces)
+
+    async def process_failed(
+        self, tx: Transaction, position: LanePosition, message: LaneMessage[Accepted], error: Exception
+    ) -> LaneOutcome:
+        """Rate a batch that failed for a reason of its own; entries that fail alone are rejected, PROCESSING_FAILED."""
+        batch = message.value
+        with self._traced(position, [batch]) as traces:
+            rated = await self._bisect(tx, position.lane, batch, 0, len(batch.entries))
+            return self._outcome(position, [batch], [rated], traces)
+
+    async def _bisect(self, tx: Transaction, lane: int, batch: Accepted, start: int, end: int) -> Rated:
+        """Rate the entries [start, end) under a savepoint; when they fail, each half of them."""
+        try:
+            async with tx.savepoint():
+                return (await self._rate(tx, lane, [batch], start, end))[0]
+        except Exception as error:
+            self._lanes.pop(lane, None)
+            if classify(error) == "infrastructure":
+                raise
+            if end == start:
+                raise
+            if end - start == 1:
+                return await self._quarantine(tx, lane, batch, start, error)
+        middle = (start + end) // 2
+        first = await self._bisect(tx, lane, batch, start, middle)
+        second = await self._bisect(tx, lane, batch, middle, end)
+        first.batch.charges.extend(second.batch.charges)
+        first.batch.rejections.extend(second.batch.rejections)
+        first.batch.period_closes.extend(second.batch.period_closes)
+        return Rated(first.batch, first.sources + second.sources, first.stored + second.stored)
+
+    async def _quarantine(self, tx: Transaction, lane: int, batch: Accepted, index: int, error: Exception) -> Rated:
+        """Reject an entry that fails alone. A control entry is never quarantined: the lane needs it."""
+        entry = batch.entries[index]
+        if isinstance(entry, Close):
+            raise error
+        log.error(
+            "pricing.event.quarantined",
+            lane=lane,
+            batch_seq=batch.batch_seq,
+            entry_seq=entry[0],
+            error=type(error).__name__,
+        )
+        catalog_revision, orgs_revision = await self._segments.revisions(tx)
+        detail = f"Rating failed: {type(error).__name__}."[: limits.DETAIL_CHARS_MAX]
+        rejected = rejected_event(entry, batch.batch_seq, RejectionReason.PROCESSING_FAILED, detail)
+        await self._rejections.write(tx, lane, catalog_revision, orgs_revision, [rejected])
+        rated = RatedBatch(
+            lane=lane, batch_seq=batch.batch_seq, catalog_revision=catalog_revision, orgs_revision=orgs_revision
+        )
+        rated.rejections.append(rejection_to_message(rejected))
+        return Rated(rated, [], 0)
+
+    async def _rate(
+        self, tx: Transaction, lane: int, batches: Sequence[Accepted], start: int = 0, end: int | None = None
+    ) -> list[Rated]:
+        """Rate the batches (or a part of the entries of each) and write what they came to."""
+        memory = self._lanes.setdefault(lane, LaneMemory(lane))
+        try:
+            if memory.closed is None:
+                memory.closed = set(await self._closes.closed(tx, lane))
+            parts = [batch.entries[start:end] for batch in batches]
+            usages = [entry for part in parts for entry in part if not isinstance(entry, Close)]
+            segments = await self._segments.resolve(tx, memory, usages)
+            await self._read_positions(tx, segments)
+            work = Work()
+            of_event = iter(segments)
+            rated = [
+                rate_entries(memory, batch, start, part, of_event, self._charges, work)
+                for batch, part in zip(batches, parts, strict=True)
+            ]
+            await self._write(tx, memory, work)
+        except BaseException:
+            self._lanes.pop(lane, None)
+            raise
+        return rated
+
+    async def _read_positions(self, tx: Transaction, segments: Sequence[LaneSegment]) -> None:
+        unread = {
+            segment.position: segment.terms.model
+            for segment in segments
+            if segment.rejection is None and segment.position.state is None
+        }
+        if unread:
+            stored = await self._positions.load(tx, [position.key for position in unread])
+            for position, model in unread.items():
+                position.state = model.restore(stored.get(position.key, 0))
+
+    async def _write(self, tx: Transaction, memory: LaneMemory, work: Work) -> None:
+        """Write what was decided. Positions are locked in the order of their keys."""
+        if work.touched:
+            await self._positions.save(
+                tx, sorted((position.key, quantity_of(position.state)) for position in work.touched)
+            )
+        if work.rows:
+            await self._charges.write(tx, work.rows)
+        if work.rejected:
+            await self._rejections.write(tx, memory.lane, memory.catalog_revision, memory.orgs_revision, work.rejected)
+        if work.closed:
+            await self._closes.write(tx, memory.lane, work.closed)
+
+    @staticmethod
+    def _traced(position: LanePosition, batches: Sequence[Accepted]) -> BatchTraces:
+        ranges = [item for batch in batches for item in batch.traces]
+        cursor = {
+            "lane": position.lane,
+            "batch_seq_first": batches[0].batch_seq,
+            "batch_seq_last": batches[-1].batch_seq,
+        }
+        return BatchTraces("pricing.rate", ranges, cursor)
+
+    @staticmethod
+    def _outcome(
+        position: LanePosition, batches: Sequence[Accepted], rated: Sequence[Rated], traces: BatchTraces
+    ) -> LaneOutcome:
+        outputs = []
+        next_entry_seq = position.next_entry_seq
+        for batch, result in zip(batches, rated, strict=True):
+            result.batch.entry_count = len(batch.entries)
+            result.batch.traces.extend(traces.ranges(result.sources))
+            outputs.append(LaneOutput(batch.batch_seq, result.batch.SerializeToString()))
+            if batch.entries:
+                last = batch.entries[-1]
+                next_entry_seq = (last.entry_seq if isinstance(last, Close) else last[0]) + 1
+        return LaneOutcome(outputs, batches[-1].batch_seq, next_entry_seq, _counting(rated))
 
 
 def rater_lanes(
@@ -28,7 +223,7 @@ def rater_lanes(
     lease_s: float,
     paused: Callable[[], bool],
 ) -> LaneRunner[Accepted]:
-    """The runner of the rater's lanes in this process; it works none while `paused()` is true."""
+    """Return the runner of the rater's lanes in this process; it works none while `paused()` is true."""
     return LaneRunner(
         database,
         client,
@@ -40,3 +235,17 @@ def rater_lanes(
         lease_s=lease_s,
         paused=paused,
     )
+
+
+def _counting(rated: Sequence[Rated]) -> Callable[[], Awaitable[None]]:
+    """Return what counts the batch once it is committed."""
+
+    async def count() -> None:
+        published = sum(len(result.batch.charges) for result in rated)
+        metrics.CHARGES.labels(EngineMode.LIVE.value).inc(published)
+        metrics.CHARGES.labels(EngineMode.SHADOW.value).inc(sum(result.stored for result in rated) - published)
+        reasons = Counter(rejection.reason for result in rated for rejection in result.batch.rejections)
+        for reason, number in reasons.items():
+            metrics.REJECTIONS.labels(reason).inc(number)
+
+    return count

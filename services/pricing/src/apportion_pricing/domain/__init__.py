@@ -1,0 +1,1 @@
+"""The rules of prices, terms and rating: pure, on values."""

@@ -1,4 +1,4 @@
-"""The rows that terms are made of, append-only, and the terms that rating gets from them.
+"""The rows that terms are made of, append-only, and the values of one SKU that they come to.
 
 Ids are 16 bytes, times are microseconds since 1970 UTC, quantities are scaled ints at 9 places, prices at 12. Of the
 rows of one subject the one in force at an instant is that with the greatest (effective_at_us, revision) not after it.
@@ -7,11 +7,13 @@ rows of one subject the one in force at an instant is that with the greatest (ef
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
-from apportion_pricing.domain.rating import ChargeModel, Ladder
-from apportion_pricing.domain.tiers import NO_TIERS, Tiers
+from apportion_common.decimals import PRICE_PLACES, QUANTITY_PLACES, format_scaled
+
+from apportion_pricing.domain.tiers import NO_TIERS, Tiers, parse_included, parse_price, parse_tiers
 
 
 class SubjectKind(StrEnum):
@@ -53,12 +55,17 @@ class PlanSkuRow:
 
     plan_id: bytes
     sku: str
-    charge_model: ChargeModel
+    charge_model: str
     included: int
     overage_price: int
     tiers: Tiers
     effective_at_us: int
     revision: int = 0
+
+    @property
+    def values(self) -> SkuTerms:
+        """The values that the row has for its SKU."""
+        return SkuTerms(self.charge_model, self.included, self.overage_price, self.tiers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +86,17 @@ class Override:
     overage_price: int | None = None
     tiers: Tiers | None = None
 
+    def to_json(self) -> dict[str, object]:
+        """Return the override as stored: canonical decimal strings of what it overrides."""
+        values: dict[str, object] = {}
+        if self.included is not None:
+            values["included_qty"] = format_scaled(self.included, QUANTITY_PLACES)
+        if self.overage_price is not None:
+            values["overage_price"] = format_scaled(self.overage_price, PRICE_PLACES)
+        if self.tiers is not None:
+            values["tiers"] = self.tiers.to_json()
+        return values
+
 
 @dataclass(frozen=True, slots=True)
 class EntitlementRow:
@@ -97,7 +115,7 @@ class EntitlementRow:
 
 @dataclass(frozen=True, slots=True)
 class TermsRows:
-    """Everything that a `TermsBook` is made of."""
+    """Everything that a `TermsIndex` is made of."""
 
     skus: Sequence[SkuRow] = ()
     plans: Sequence[PlanRow] = ()
@@ -116,23 +134,30 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class SkuTerms:
-    """The effective values of one SKU: what a price is, and what fixes a period's structure."""
+    """The values that one SKU is charged by: what a price is, and what fixes a period's structure."""
 
-    charge_model: ChargeModel
+    charge_model: str
+    """A name of `charge_models.MODELS`."""
     included: int
     overage_price: int
     tiers: Tiers = NO_TIERS
 
+    def overridden(self, override: Override | None) -> SkuTerms:
+        """Return the values with those of an override in their place."""
+        if override is None:
+            return self
+        return SkuTerms(
+            self.charge_model,
+            self.included if override.included is None else override.included,
+            self.overage_price if override.overage_price is None else override.overage_price,
+            self.tiers if override.tiers is None else override.tiers,
+        )
 
-@dataclass(frozen=True, slots=True)
-class RateTerms:
-    """What an event is rated by, and the sources of each value; `ladder` is ready for `rating.step`."""
 
-    plan_id: bytes
-    currency: str
-    sku_type: str
-    values: SkuTerms
-    included_source: Source
-    price_source: Source
-    tiers_source: Source
-    ladder: Ladder = field(repr=False)
+def parse_override(values: Mapping[str, Any]) -> Override:
+    """Return the override of parsed JSON, as `Override.to_json` writes it. Reasons QUANTITY_*, PRICE_*, TIERS_*."""
+    return Override(
+        parse_included(values["included_qty"]) if "included_qty" in values else None,
+        parse_price(values["overage_price"]) if "overage_price" in values else None,
+        parse_tiers(values["tiers"]) if "tiers" in values else None,
+    )

@@ -1,6 +1,6 @@
-"""Tier ladders: `[{"threshold": "1000", "price": "0.018"}]` means that units above 1000 cost 0.018 (spec 03, "Rating").
+"""Tiers: `[{"threshold": "1000", "price": "0.018"}]` means that units above 1000 cost 0.018 (spec 03, "Rating").
 
-A ladder has the steps above the first tier; the first tier's price is the row's `overage_price`. Tiers are
+They are those above the first tier, whose price is the row's `overage_price`. Tiers are
 continuous, (from, to], the last one open: there are no gaps or overlaps to get wrong.
 """
 
@@ -21,8 +21,7 @@ from apportion_common.decimals import (
 )
 from apportion_common.errors import InvalidArgument
 
-MAX_TIERS: Final = 50
-"""Steps of one ladder."""
+from apportion_pricing.limits import TIERS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,11 @@ class Tiers:
     prices: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuses what cannot be a ladder, for every way to make one: reasons TIERS_* and PRICE_NEGATIVE."""
+        """Raise InvalidArgument TIERS_* or PRICE_NEGATIVE for what cannot be tiers, however they are made."""
         if len(self.thresholds) != len(self.prices):
-            raise InvalidArgument("TIERS_MALFORMED", "A ladder has one price for each threshold.")
-        if len(self.thresholds) > MAX_TIERS:
-            raise InvalidArgument("TIERS_TOO_MANY", f"A ladder has at most {MAX_TIERS} thresholds.")
+            raise InvalidArgument("TIERS_MALFORMED", "Tiers have one price for each threshold.")
+        if len(self.thresholds) > TIERS_MAX:
+            raise InvalidArgument("TIERS_TOO_MANY", f"Tiers have at most {TIERS_MAX} thresholds.")
         before = 0
         for threshold in self.thresholds:
             if threshold <= 0:
@@ -51,7 +50,7 @@ class Tiers:
             check_price(price)
 
     def to_json(self) -> list[dict[str, str]]:
-        """The ladder as stored: canonical decimal strings."""
+        """Return the tiers as stored: canonical decimal strings."""
         return [
             {"threshold": format_scaled(t, QUANTITY_PLACES), "price": format_scaled(p, PRICE_PLACES)}
             for t, p in zip(self.thresholds, self.prices, strict=True)
@@ -62,12 +61,12 @@ NO_TIERS: Final = Tiers()
 
 
 def parse_tiers(rows: Sequence[Mapping[str, object]]) -> Tiers:
-    """The ladder of parsed JSON rows; a number is a string or an int, never a float.
+    """Return the tiers of parsed JSON rows; a number is a string or an int, never a float.
 
     Raises InvalidArgument or OutOfRange: TIERS_*, QUANTITY_*, PRICE_*.
     """
-    if len(rows) > MAX_TIERS:
-        raise InvalidArgument("TIERS_TOO_MANY", f"A ladder has at most {MAX_TIERS} thresholds.")
+    if len(rows) > TIERS_MAX:
+        raise InvalidArgument("TIERS_TOO_MANY", f"Tiers have at most {TIERS_MAX} thresholds.")
     for row in rows:
         if set(row) != {"threshold", "price"}:
             raise InvalidArgument("TIERS_MALFORMED", "A tier has exactly a threshold and a price.")
@@ -77,20 +76,25 @@ def parse_tiers(rows: Sequence[Mapping[str, object]]) -> Tiers:
     )
 
 
+def tiers_not_graduated(sku: str) -> InvalidArgument:
+    """Return the error for tiers on a row whose charge model has none."""
+    return InvalidArgument("TIERS_NOT_GRADUATED", f"{sku} is charged per unit and has no tiers.", field="tiers")
+
+
 def check_price(price: int) -> int:
-    """`price` (12 places) itself; InvalidArgument PRICE_NEGATIVE."""
+    """Return `price` (12 places) itself. InvalidArgument PRICE_NEGATIVE."""
     if price < 0:
         raise InvalidArgument("PRICE_NEGATIVE", "A price is not negative.")
     return price
 
 
 def parse_price(text: str) -> int:
-    """A price of at most 12 places, not negative, as a scaled int. InvalidArgument or OutOfRange PRICE_*."""
+    """Return a price of at most 12 places, not negative, as a scaled int. InvalidArgument or OutOfRange PRICE_*."""
     return check_price(parse_scaled(text, PRICE))
 
 
 def parse_included(text: str) -> int:
-    """An included quantity, not negative, as a scaled int at 9 places. Reasons QUANTITY_*, INCLUDED_NEGATIVE."""
+    """Return an included quantity, not negative, as a scaled int at 9 places. Reasons QUANTITY_*, INCLUDED_NEGATIVE."""
     included = parse_scaled(text, QUANTITY)
     if included < 0:
         raise InvalidArgument("INCLUDED_NEGATIVE", "An included quantity is not negative.")

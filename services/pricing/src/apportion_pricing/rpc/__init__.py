@@ -1,0 +1,1 @@
+"""The RPCs: messages in, use case, messages out."""

@@ -1,8 +1,9 @@
-"""Charges, refusals and period closes: what rating decided. Charges go in by binary COPY, packed row by row."""
+"""Charges: in by binary COPY, packed row by row, and out in the order in which they were rated."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 from typing import Final
@@ -17,25 +18,28 @@ from apportion_common.db.copy import (
     pack_int8,
     pack_numeric,
     pack_text,
-    pack_timestamptz,
     pack_uuid,
 )
 from apportion_common.db.unit_of_work import Transaction
-from apportion_common.decimals import AMOUNT_PLACES, QUANTITY_PLACES
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, QUANTITY, QUANTITY_PLACES, to_scaled
+from apportion_common.ids import lane_of
+from apportion_common.instants import us_of_datetime
+from sqlalchemy import select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_pricing.app.ports import ChargeConstants, ClosedPeriod, RefusedEvent
+from apportion_pricing import limits
+from apportion_pricing.domain.accounts import BillingAccount
+from apportion_pricing.domain.records import ChargeCursor, ChargeRecord
+from apportion_pricing.domain.terms_index import RateTerms
 from apportion_pricing.store import tables
 
 USAGE: Final = "usage"
-REPEATED_QUANTITIES: Final = 4_096
-"""Packed quantities that are kept: producers send the same few again and again."""
+"""The kind of a charge that an event has."""
 
 _CHARGE: Final = BinaryCopy(
     "charge",
     (
-        # What the charges of a stretch have in common …
+        # What the charges of a segment have in common …
         "org_id",
         "billing_account_id",
         "mapping_id",
@@ -64,32 +68,31 @@ _CHARGE: Final = BinaryCopy(
         "amount",
     ),
 )
-_REFUSAL: Final = BinaryCopy(
-    "charge_refusal",
-    (
-        "catalog_revision",
-        "orgs_revision",
-        "lane",
-        "event_id",
-        "seq",
-        "org_id",
-        "sku",
-        "event_time",
-        "reason",
-        "detail",
-        "pos",
-    ),
-)
 # pos, seq, event_time, charge_id and event_id, each behind its length.
 _PLACE: Final = Struct(">iqiqiqi16si16s").pack
-_quantity: Final = lru_cache(REPEATED_QUANTITIES)(pack_numeric)
+_quantity: Final = lru_cache(limits.PACKED_QUANTITIES_MAX)(pack_numeric)
 
 
-class Charges:
-    """The tables charge, charge_refusal and period_close."""
+@dataclass(frozen=True, slots=True)
+class ChargeConstants:
+    """What all charges of one segment have in common."""
+
+    org_id: bytes
+    account: BillingAccount
+    terms: RateTerms
+    sku: str
+    period: str
+    mode: str
+    catalog_revision: int
+    orgs_revision: int
+    lane: int
+
+
+class ChargeStore:
+    """The table charge."""
 
     def constants(self, constants: ChargeConstants) -> bytes:
-        """Pack what a stretch's charges have in common, with the row's head."""
+        """Pack what a segment's charges have in common, with the row's head."""
         account, terms = constants.account, constants.terms
         return b"".join(
             (
@@ -142,45 +145,39 @@ class Charges:
         """Store packed charges. UniqueViolation when an event was charged before: the lane's fence is broken then."""
         await _CHARGE.write(await tx.raw(), rows)
 
-    async def write_refusals(
-        self, tx: Transaction, lane: int, catalog_revision: int, orgs_revision: int, refused: Sequence[RefusedEvent]
-    ) -> None:
-        """Store refusals."""
-        head = _REFUSAL.row_head + pack_int8(catalog_revision) + pack_int8(orgs_revision) + pack_int4(lane)
-        rows = [
-            b"".join(
-                (
-                    head,
-                    pack_uuid(event.event_id),
-                    pack_int8(event.entry_seq),
-                    pack_uuid(event.org_id),
-                    pack_text(event.sku),
-                    pack_timestamptz(event.event_time_us),
-                    pack_text(event.reason),
-                    pack_text(event.detail),
-                    pack_int8(event.batch_seq),
-                )
+    async def page(
+        self, connection: AsyncConnection, org_id: bytes | None, after: ChargeCursor | None, limit: int
+    ) -> list[ChargeRecord]:
+        """Return charges of an organisation, or of all, after a cursor; each lane in the order of entry_seq."""
+        table = tables.charge
+        statement = select(table).order_by(table.c.lane, table.c.seq, table.c.kind).limit(limit)
+        if org_id is not None:
+            # An organisation's charges are all in its lane, in which the index finds their order.
+            statement = statement.where(table.c.lane == lane_of(org_id), table.c.org_id == UUID(bytes=org_id))
+        if after is not None:
+            statement = statement.where(tuple_(table.c.lane, table.c.seq, table.c.kind) > tuple_(*after))
+        rows = (await connection.execute(statement)).all()
+        return [
+            ChargeRecord(
+                charge_id=row.charge_id.bytes,
+                event_id=row.event_id.bytes,
+                org_id=row.org_id.bytes,
+                project_id=row.project_id.bytes if row.project_id is not None else None,
+                billing_account_id=row.billing_account_id.bytes,
+                sku=row.sku,
+                kind=row.kind,
+                mode=row.mode,
+                quantity=to_scaled(row.quantity, QUANTITY),
+                quantity_before=to_scaled(row.quantity_before, QUANTITY),
+                currency=row.currency,
+                amount=to_scaled(row.amount, AMOUNT),
+                event_time_us=us_of_datetime(row.event_time),
+                period=row.period,
+                lane=row.lane,
+                batch_seq=row.pos,
+                entry_seq=row.seq,
+                catalog_revision=row.catalog_revision,
+                orgs_revision=row.orgs_revision,
             )
-            for event in refused
+            for row in rows
         ]
-        await _REFUSAL.write(await tx.raw(), rows)
-
-    async def closed_periods(self, tx: Transaction, lane: int) -> Iterable[tuple[str, bytes | None]]:
-        """The periods closed in a lane, each with its organisation or None for all."""
-        table = tables.period_close
-        rows = await tx.execute(select(table.c.period, table.c.org_id).where(table.c.lane == lane))
-        return [(row.period, row.org_id.bytes if row.org_id is not None else None) for row in rows]
-
-    async def write_closes(self, tx: Transaction, lane: int, closed: Sequence[ClosedPeriod]) -> None:
-        """Store period closes; one that is there already stays as it was."""
-        rows = [
-            {
-                "period": item.period,
-                "lane": lane,
-                "org_id": UUID(bytes=item.org_id) if item.org_id is not None else None,
-                "pos": item.batch_seq,
-                "seq": item.entry_seq,
-            }
-            for item in closed
-        ]
-        await tx.execute(insert(tables.period_close).on_conflict_do_nothing(), rows)

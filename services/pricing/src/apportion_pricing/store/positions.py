@@ -8,8 +8,13 @@ from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, from_scaled, to_scaled
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_pricing.app.ports import PositionKey
+from apportion_pricing.store import tables
+
+PositionKey = tuple[bytes, str, str]
+"""Organisation (16 bytes), SKU and period: whose usage is counted together (spec 08 choice 7)."""
 
 _LOAD: Final = """
     SELECT p.org_id, p.sku, p.period, p.quantity
@@ -23,11 +28,11 @@ _SAVE: Final = """
 """
 
 
-class Positions:
+class PositionStore:
     """The table usage_position."""
 
     async def load(self, tx: Transaction, keys: Sequence[PositionKey]) -> Mapping[PositionKey, int]:
-        """The stored positions among `keys`, scaled by 9 places; one that is missing is 0."""
+        """Return the stored positions among `keys`, scaled by 9 places; one that is missing is 0."""
         connection = await tx.raw()
         cursor = await connection.execute(_LOAD, _columns(keys), binary=True)
         return {
@@ -40,6 +45,14 @@ class Positions:
         connection = await tx.raw()
         quantities = [from_scaled(quantity, QUANTITY_PLACES) for _, quantity in positions]
         await connection.execute(_SAVE, (*_columns([key for key, _ in positions]), quantities))
+
+    async def used(self, connection: AsyncConnection, org_id: bytes, period: str) -> dict[str, int]:
+        """Return what an organisation has used of each SKU in a period, scaled by 9 places."""
+        table = tables.usage_position
+        statement = select(table.c.sku, table.c.quantity).where(
+            table.c.org_id == UUID(bytes=org_id), table.c.period == period, table.c.group_key == ""
+        )
+        return {row.sku: to_scaled(row.quantity, QUANTITY) for row in await connection.execute(statement)}
 
 
 def _columns(keys: Sequence[PositionKey]) -> tuple[list[UUID], list[str], list[str]]:

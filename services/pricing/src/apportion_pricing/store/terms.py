@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from apportion_common.decimals import PRICE, QUANTITY, to_scaled
+from apportion_common.instants import us_of_datetime
 from sqlalchemy import Row, Table, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_pricing.app.ports import EngineModeRow, LoadedTerms
-from apportion_pricing.domain.rating import ChargeModel
+from apportion_pricing.domain.charge_models import MODELS
+from apportion_pricing.domain.engine_mode import EngineMode, EngineModeRow
 from apportion_pricing.domain.terms import (
     AssignmentRow,
     EntitlementRow,
-    Override,
     PlanRow,
     PlanSkuRow,
     SkuRow,
     SubjectKind,
     TermsRows,
+    parse_override,
 )
-from apportion_pricing.domain.tiers import parse_included, parse_price, parse_tiers
+from apportion_pricing.domain.tiers import parse_tiers
 from apportion_pricing.store import tables
-from apportion_pricing.store.times import to_us
-
-RATED_MODELS: Final = frozenset(model.value for model in ChargeModel)
-"""Charge models that can be rated; rows of others are not read, so that their SKUs are not in the plan."""
 
 
-class Terms:
-    """The terms tables as rows of the domain."""
+@dataclass(frozen=True, slots=True)
+class LoadedTerms:
+    """Rows of the revisions in (after, up to]."""
+
+    rows: TermsRows
+    modes: Sequence[EngineModeRow]
+
+
+class TermsStore:
+    """The tables of terms as rows of the domain."""
 
     async def load(self, connection: AsyncConnection, after: int, up_to: int) -> LoadedTerms:
-        """Every row of a revision in (after, up_to]; `after` -1 for all from the beginning."""
+        """Return every row of a revision in (after, up_to]; `after` -1 for all from the beginning.
+
+        Rows of a plan whose charge model cannot be rated are left out: their SKUs are not in the plan.
+        """
 
         async def rows(table: Table) -> list[Row[Any]]:
             revision = table.c.revision
@@ -44,9 +54,7 @@ class Terms:
             TermsRows(
                 skus=[SkuRow(row.sku, row.type, row.revision) for row in await rows(tables.product_sku)],
                 plans=[PlanRow(row.plan_id.bytes, row.currency, row.revision) for row in await rows(tables.plan)],
-                plan_skus=[
-                    plan_sku_row(row) for row in await rows(tables.plan_sku) if row.charge_model in RATED_MODELS
-                ],
+                plan_skus=[plan_sku_row(row) for row in await rows(tables.plan_sku) if row.charge_model in MODELS],
                 assignments=[assignment_row(row) for row in await rows(tables.org_business_model)],
                 entitlements=[entitlement_row(row) for row in await rows(tables.org_entitlement)],
             ),
@@ -55,45 +63,37 @@ class Terms:
 
 
 def plan_sku_row(row: Row[Any]) -> PlanSkuRow:
-    """The domain's row of a plan_sku row."""
+    """Return the domain's row of a plan_sku row."""
     return PlanSkuRow(
         row.plan_id.bytes,
         row.sku,
-        ChargeModel(row.charge_model),
+        row.charge_model,
         to_scaled(row.included_qty, QUANTITY),
         to_scaled(row.overage_price, PRICE),
         parse_tiers(row.tiers),
-        to_us(row.effective_at),
+        us_of_datetime(row.effective_at),
         row.revision,
     )
 
 
 def assignment_row(row: Row[Any]) -> AssignmentRow:
-    """The domain's row of an org_business_model row."""
-    return AssignmentRow(row.org_id.bytes, row.plan_id.bytes, to_us(row.effective_at), row.revision)
+    """Return the domain's row of an org_business_model row."""
+    return AssignmentRow(row.org_id.bytes, row.plan_id.bytes, us_of_datetime(row.effective_at), row.revision)
 
 
 def entitlement_row(row: Row[Any]) -> EntitlementRow:
-    """The domain's row of an org_entitlement row."""
-    overrides = {
-        sku: Override(
-            parse_included(values["included_qty"]) if "included_qty" in values else None,
-            parse_price(values["overage_price"]) if "overage_price" in values else None,
-            parse_tiers(values["tiers"]) if "tiers" in values else None,
-        )
-        for sku, values in row.overrides.items()
-    }
+    """Return the domain's row of an org_entitlement row."""
     return EntitlementRow(
         SubjectKind(row.subject_type),
         row.subject_id.bytes,
         row.plan_id.bytes,
-        overrides,
-        to_us(row.effective_at),
+        {sku: parse_override(values) for sku, values in row.overrides.items()},
+        us_of_datetime(row.effective_at),
         row.revision,
     )
 
 
 def engine_mode_row(row: Row[Any]) -> EngineModeRow:
-    """The mode of an engine_mode row."""
+    """Return the mode of an engine_mode row."""
     org_id: UUID | None = row.org_id
-    return EngineModeRow(org_id.bytes if org_id is not None else None, row.mode, row.revision)
+    return EngineModeRow(org_id.bytes if org_id is not None else None, EngineMode(row.mode), row.revision)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import grpc
 from apportion.orgs.v1 import orgs_service_pb2 as orgs_pb
@@ -13,21 +13,25 @@ from apportion_common.ids import parse_uuid_bytes
 from apportion_common.protos import timestamp_to_us, us_to_timestamp, uuid_text
 
 from apportion_pricing import errors, limits
-from apportion_pricing.app.ports import AccountInterval, BillingAccount, OrgsAnswer
+from apportion_pricing.domain.accounts import (
+    ALWAYS_US,
+    FOREVER_US,
+    AccountInterval,
+    BillingAccount,
+    Need,
+    OrgsAnswer,
+)
 
-ALWAYS_US: Final = -(2**62)
-FOR_EVER_US: Final = 2**62
-"""Ends of an interval without bounds, beyond every instant that a Timestamp can hold."""
 
-
-class OrgsClient:
+class GrpcOrgs:
     """Asks orgs' ResolveBillingAccounts. Whatever keeps an answer away is Unavailable: the lane waits."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
+        """Call over a channel to orgs."""
         self._stub: Any = OrgsServiceStub(channel)
 
-    async def resolve(self, items: Sequence[tuple[bytes, int]], as_of_revision: int) -> OrgsAnswer:
-        """The billing account of each (organisation, instant in microseconds); revision 0 asks for the newest.
+    async def resolve(self, items: Sequence[Need], as_of_revision: int) -> OrgsAnswer:
+        """Return the billing account of each (organisation, instant in microseconds); revision 0 asks for the newest.
 
         Raises Unavailable ORGS_UNAVAILABLE.
         """
@@ -54,7 +58,7 @@ def _interval(result: orgs_pb.ResolvedBillingAccount) -> AccountInterval:
         )
     return AccountInterval(
         timestamp_to_us(result.valid_from, "valid_from") if result.HasField("valid_from") else ALWAYS_US,
-        timestamp_to_us(result.valid_until, "valid_until") if result.HasField("valid_until") else FOR_EVER_US,
+        timestamp_to_us(result.valid_until, "valid_until") if result.HasField("valid_until") else FOREVER_US,
         result.org_known,
         account,
     )

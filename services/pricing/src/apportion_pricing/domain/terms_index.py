@@ -9,15 +9,17 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final, Protocol, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
-from apportion_pricing.domain.rating import ChargeModel, Refusal, compile_ladder
+from apportion_pricing.domain.charge_models import MODELS
+from apportion_pricing.domain.charge_models.model import ChargeModel
+from apportion_pricing.domain.rejections import RejectionReason
 from apportion_pricing.domain.terms import (
     AssignmentRow,
     EntitlementRow,
     Override,
     PlanSkuRow,
-    RateTerms,
     SkuTerms,
     Source,
     SourceKind,
@@ -25,11 +27,26 @@ from apportion_pricing.domain.terms import (
     TermsRows,
 )
 from apportion_pricing.domain.tiers import NO_TIERS, Tiers
+from apportion_pricing.limits import CACHED_TIMELINES_MAX
 
-MAX_CACHED_TIMELINES: Final = 200_000
-"""Timelines kept; when there are more the cache starts anew."""
 
-Outcome = RateTerms | Refusal
+@dataclass(frozen=True, slots=True)
+class RateTerms:
+    """What an event is rated by, and the sources of each value."""
+
+    plan_id: bytes
+    currency: str
+    sku_type: str
+    values: SkuTerms
+    included_source: Source
+    price_source: Source
+    tiers_source: Source
+    model: ChargeModel[Any, Any] = field(repr=False)
+    table: Any = field(repr=False)
+    """The values as the model's `increment` takes them."""
+
+
+Outcome = RateTerms | RejectionReason
 
 
 class _Dated(Protocol):
@@ -44,8 +61,8 @@ _Key = tuple[bytes, bytes | None, bytes | None, str, int]
 _Timeline = tuple[list[int], list[Outcome]]
 
 
-class TermsBook:
-    """Terms of one catalog revision, answered from memory. Immutable: a new revision is a new book.
+class TermsIndex:
+    """Terms of one catalog revision, answered from memory. Immutable: a new revision is a new index.
 
     `known_revision` leaves out rows of a greater revision, so that a replay decides as was known then.
     """
@@ -71,23 +88,6 @@ class TermsBook:
             self._entitlements[entitlement.subject_kind, entitlement.subject_id].append(entitlement)
         self._timelines: dict[_Key, _Timeline] = {}
 
-    def resolve(
-        self,
-        org_id: bytes,
-        account_id: bytes | None,
-        structure_account_id: bytes | None,
-        sku: str,
-        at_us: int,
-        period_start_us: int,
-    ) -> Outcome:
-        """Terms for an event of `org_id` and `sku` at `at_us`, in the period that starts at `period_start_us`.
-
-        `account_id` is the org's billing account at the event, `structure_account_id` the one at
-        `structure_instant`: its included quantity and thresholds hold for the period, also after a re-mapping
-        (spec 08 choice 6). Gives the terms, or UNKNOWN_SKU or NO_ENTITLEMENT.
-        """
-        return self.segment(org_id, account_id, structure_account_id, sku, at_us, period_start_us)[0]
-
     def segment(
         self,
         org_id: bytes,
@@ -97,9 +97,13 @@ class TermsBook:
         at_us: int,
         period_start_us: int,
     ) -> tuple[Outcome, int | None, int | None]:
-        """As `resolve`, with the first instant of the same answer and the first after it; None: no such bound.
+        """Return the terms for an event of `org_id` and `sku` at `at_us`, in the period from `period_start_us`.
 
-        The bounds hold for the accounts and the period given, so that a loop resolves once for many events.
+        UNKNOWN_SKU or NO_ENTITLEMENT where there are none. `account_id` is the org's billing account at the event,
+        `structure_account_id` the one at `structure_instant`: its included quantity and thresholds hold for the
+        period, also after a re-mapping (spec 08 choice 6). With the terms come the first instant of the same answer
+        and the first one after it (None: no such bound), for the accounts and the period given, so that a loop
+        resolves once for many events.
         """
         key = (org_id, account_id, structure_account_id, sku, period_start_us)
         timeline = self._timelines.get(key)
@@ -111,12 +115,12 @@ class TermsBook:
         return outcomes[index], start, instants[index] if index < len(instants) else None
 
     def structure_instant(self, org_id: bytes, period_start_us: int) -> int | None:
-        """When the period's structure is fixed: its start, or the org's first assignment if later. None without one."""
+        """Return when the period's structure is fixed: its start, or the org's first assignment if later."""
         rows = self._assignments.get(org_id)
         return max(period_start_us, rows[0].effective_at_us) if rows else None
 
     def plan_of(self, org_id: bytes, at_us: int) -> bytes | None:
-        """The plan that the org has at an instant, or None."""
+        """Return the plan that the org has at an instant, or None."""
         row = in_force(self._assignments.get(org_id, ()), at_us)
         return row.plan_id if row else None
 
@@ -131,11 +135,13 @@ class TermsBook:
             if assignment.plan_id is not None
         )
         instants = sorted({row.effective_at_us for rows in dated for row in rows})
-        outcomes: list[Outcome] = [Refusal.NO_ENTITLEMENT if sku in self._sku_types else Refusal.UNKNOWN_SKU]
+        outcomes: list[Outcome] = [
+            RejectionReason.NO_ENTITLEMENT if sku in self._sku_types else RejectionReason.UNKNOWN_SKU
+        ]
         outcomes += [
             self._resolve(org_id, account_id, structure_account_id, sku, at, period_start_us) for at in instants
         ]
-        if len(self._timelines) >= MAX_CACHED_TIMELINES:
+        if len(self._timelines) >= CACHED_TIMELINES_MAX:
             self._timelines.clear()
         self._timelines[key] = instants, outcomes
         return instants, outcomes
@@ -151,16 +157,16 @@ class TermsBook:
     ) -> Outcome:
         sku_type = self._sku_types.get(sku)
         if sku_type is None:
-            return Refusal.UNKNOWN_SKU
+            return RejectionReason.UNKNOWN_SKU
         fixed_at = self.structure_instant(org_id, period_start_us)
         if fixed_at is None or at_us < self._assignments[org_id][0].effective_at_us:
-            return Refusal.NO_ENTITLEMENT
+            return RejectionReason.NO_ENTITLEMENT
         plan_id = self.plan_of(org_id, max(at_us, fixed_at))
         if plan_id is None:
-            return Refusal.NO_ENTITLEMENT
+            return RejectionReason.NO_ENTITLEMENT
         fixed_row = in_force(self._plan_skus.get((plan_id, sku), ()), fixed_at)
         if fixed_row is None:
-            return Refusal.NO_ENTITLEMENT
+            return RejectionReason.NO_ENTITLEMENT
         # A segment may begin before the period and before the row: it is then evaluated at its beginning, and none of
         # its events before the row belong to this period.
         priced_row = in_force(self._plan_skus[plan_id, sku], at_us) or fixed_row
@@ -178,20 +184,23 @@ class TermsBook:
                 price, price_source = override.overage_price, source
                 break
         tiers, tiers_source = NO_TIERS, Source(SourceKind.PLAN, fixed_row.revision)
-        if fixed_row.charge_model is not ChargeModel.PER_UNIT:
+        model = MODELS[fixed_row.charge_model]
+        if model.tiered:
             tiers, tiers_source = _tiers_of(fixed, fixed_row)
             now, now_source = _tiers_of(priced, priced_row)
             if now.thresholds == tiers.thresholds:
                 tiers, tiers_source = now, now_source
+        values = SkuTerms(model.name, included, price, tiers)
         return RateTerms(
             plan_id=plan_id,
             currency=self._currencies[plan_id],
             sku_type=sku_type,
-            values=SkuTerms(fixed_row.charge_model, included, price, tiers),
+            values=values,
             included_source=included_source,
             price_source=price_source,
             tiers_source=tiers_source,
-            ladder=compile_ladder(included, price, tiers),
+            model=model,
+            table=model.table(values),
         )
 
     def _overriding(self, kind: SubjectKind, subject_id: bytes) -> Sequence[EntitlementRow]:
@@ -200,7 +209,7 @@ class TermsBook:
     def _overrides(
         self, org_id: bytes, account_id: bytes | None, plan_id: bytes, sku: str, at_us: int
     ) -> list[tuple[Source, Override]]:
-        """What the org's row and the account's row in force say about the SKU, strongest first."""
+        """Return what the org's row and the account's row in force say about the SKU, strongest first."""
         subjects = [(SourceKind.ORG, self._overriding(SubjectKind.ORG, org_id))]
         if account_id is not None:
             subjects.append((SourceKind.ACCOUNT, self._overriding(SubjectKind.ACCOUNT, account_id)))
@@ -213,7 +222,10 @@ class TermsBook:
 
 
 def in_force(rows: Sequence[_Row], at_us: int) -> _Row | None:
-    """The last of `rows`, sorted by (effective_at_us, revision), that holds at the instant; a row holds at its own."""
+    """Return the last of `rows`, sorted by (effective_at_us, revision), that holds at the instant.
+
+    A row holds at its own instant.
+    """
     index = bisect_right(rows, at_us, key=lambda row: row.effective_at_us)
     return rows[index - 1] if index else None
 

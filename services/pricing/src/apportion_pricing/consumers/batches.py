@@ -9,23 +9,14 @@ from apportion.common.v1.lane_pb2 import TraceRange
 from apportion.metering.v1.lane_pb2 import AcceptedBatch
 from google.protobuf.message import DecodeError
 
+from apportion_pricing.domain.entries import Close, Usage
+
 UNREADABLE_BATCH_SEQ: Final = 2**63 - 1
 """Number of a batch that cannot be read: never the next one, so the lane stops there and says so."""
 
-Usage = tuple[int, bytes, bytes, bytes, str, int, int]
-"""seq, event id, organisation, project (or no bytes), SKU, quantity scaled by 9 places, event time in microseconds."""
-
-
-class Close(NamedTuple):
-    """A control entry: from its place on, events of the period are refused, of one organisation or of all (None)."""
-
-    entry_seq: int
-    period: str
-    org_id: bytes | None
-
 
 class Accepted(NamedTuple):
-    """One accepted batch, in the order of seq."""
+    """One accepted batch, in the order of entry_seq."""
 
     batch_seq: int
     entries: Sequence[Usage | Close]
@@ -33,7 +24,7 @@ class Accepted(NamedTuple):
 
 
 def decode_accepted(data: bytes) -> Accepted:
-    """The batch of a message of metering's; one that cannot be read has UNREADABLE_POS and no entries."""
+    """Return the batch of a message of metering's; one that cannot be read has UNREADABLE_BATCH_SEQ and no entries."""
     try:
         batch = AcceptedBatch.FromString(data)
         from_bytes = int.from_bytes

@@ -1,4 +1,4 @@
-"""A small world for pricing's tests: orgs in memory, terms through the RPCs, batches as metering makes them."""
+"""Pricing's test bench: orgs in memory, terms through the RPCs, batches as metering makes them."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from apportion_common.errors import Unavailable
 from apportion_common.ids import event_id, lane_of, uuid5_bytes
 from apportion_common.lanes.model import LaneMessage, LanePosition
 from apportion_common.protos import pack_int, us_to_timestamp
-from apportion_pricing.app.batches import Accepted
-from apportion_pricing.app.ports import AccountInterval, BillingAccount, OrgsAnswer
-from apportion_pricing.store.orgs_client import ALWAYS_US, FOR_EVER_US
-from apportion_pricing.wiring import Parts
+from apportion_pricing.consumers.batches import Accepted
+from apportion_pricing.domain.accounts import ALWAYS_US, FOREVER_US, AccountInterval, BillingAccount, OrgsAnswer
+from apportion_pricing.wiring import make_parts
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal
 from google.type.money_pb2 import Money
@@ -89,7 +88,7 @@ class Orgs:
         self.mappings[id_of(org)].sort(key=lambda row: row[:2])
 
     async def resolve(self, items: Sequence[tuple[bytes, int]], as_of_revision: int) -> OrgsAnswer:
-        """As the port says."""
+        """Answer as the edge says."""
         if self.down:
             raise Unavailable("ORGS_UNAVAILABLE", "The orgs service does not answer: it is down in this test.")
         assert len(items) <= 1_000
@@ -103,7 +102,7 @@ class Orgs:
         before = [row for row in rows if row[0] <= instant]
         return AccountInterval(
             before[-1][0] if before else ALWAYS_US,
-            min((start for start in starts if start > instant), default=FOR_EVER_US),
+            min((start for start in starts if start > instant), default=FOREVER_US),
             org in self.known,
             before[-1][2] if before else None,
         )
@@ -129,7 +128,7 @@ class Close:
     org: str = ""
 
 
-class World:
+class PricingHarness:
     """Pricing's parts on a database of the test's own, beside an orgs service in memory."""
 
     def __init__(self, database: Database, gate_override: str | None = "test") -> None:
@@ -142,8 +141,8 @@ class World:
         self.restart()
 
     def restart(self) -> None:
-        """Make the parts anew, as a process that was started again: with nothing in memory."""
-        self.parts = Parts(self.database, SystemClock(), self.orgs, self.gate_override)
+        """Make the parts again, as a process that was started again: with nothing in memory."""
+        self.parts = make_parts(self.database, SystemClock(), self.orgs, self.gate_override)
         self.rater = self.parts.rater
         self.rpc: Any = self.parts.servicer
 
@@ -293,14 +292,14 @@ def override(
     sku: str, included: str | None = None, price: str | None = None, tiers: Sequence[tuple[str, str]] | None = None
 ) -> pb.Override:
     """An override of some values."""
-    ladder = None
+    tier_messages = None
     if tiers is not None:
-        ladder = pb.Tiers(tiers=[pb.Tier(threshold=dec(t), price=dec(p)) for t, p in tiers])
+        tier_messages = pb.Tiers(tiers=[pb.Tier(threshold=dec(t), price=dec(p)) for t, p in tiers])
     return pb.Override(
         sku=sku,
         included_qty=dec(included) if included is not None else None,
         overage_price=dec(price) if price is not None else None,
-        tiers=ladder,
+        tiers=tier_messages,
     )
 
 

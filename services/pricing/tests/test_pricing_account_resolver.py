@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pytest
 from apportion_common.errors import Unavailable
-from apportion_pricing.app.accounts import AccountsView, OrgsAccounts
-from apportion_pricing.app.ports import AccountInterval, OrgsAnswer
+from apportion_pricing.app.account_resolver import AccountResolver
+from apportion_pricing.domain.accounts import AccountInterval, AccountsView, OrgsAnswer
 from hypothesis import given
 from hypothesis import strategies as st
-from pricing_support import DAY, DECEMBER, JANUARY, Orgs, id_of
+from pricing_harness import DAY, DECEMBER, JANUARY, Orgs, id_of
 
 A, B = id_of("AA"), id_of("BB")
 
@@ -45,7 +45,7 @@ def account_at(view: AccountsView, org_id: bytes, at_us: int) -> bytes | None:
 
 
 async def test_an_answer_is_kept_for_its_whole_interval(orgs: Orgs) -> None:
-    accounts = OrgsAccounts(orgs)
+    accounts = AccountResolver(orgs)
     view = await accounts.confirm([(A, JANUARY), (A, JANUARY + DAY), (B, JANUARY)])
     assert account_at(view, A, JANUARY + DAY - 1) == id_of("first")
     assert account_at(view, A, JANUARY + DAY) == id_of("second")
@@ -56,7 +56,7 @@ async def test_an_answer_is_kept_for_its_whole_interval(orgs: Orgs) -> None:
 
 
 async def test_a_new_revision_of_orgs_is_a_new_view_and_the_old_one_stays_as_it_was(orgs: Orgs) -> None:
-    accounts = OrgsAccounts(orgs)
+    accounts = AccountResolver(orgs)
     old = await accounts.confirm([(A, JANUARY)])
     orgs.map("AA", "third", JANUARY)
     new = await accounts.confirm([(A, JANUARY)])
@@ -70,7 +70,7 @@ async def test_a_new_revision_of_orgs_is_a_new_view_and_the_old_one_stays_as_it_
 async def test_lanes_that_wait_share_a_call_that_began_after_they_came() -> None:
     orgs = SlowOrgs()
     orgs.map("AA", "first")
-    accounts = OrgsAccounts(orgs)
+    accounts = AccountResolver(orgs)
     first = asyncio.create_task(accounts.confirm([(A, JANUARY)]))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -84,7 +84,7 @@ async def test_lanes_that_wait_share_a_call_that_began_after_they_came() -> None
 
 
 async def test_a_failure_reaches_all_who_wait_and_the_next_one_asks_again(orgs: Orgs) -> None:
-    accounts = OrgsAccounts(orgs)
+    accounts = AccountResolver(orgs)
     orgs.down = True
     outcomes = await asyncio.gather(*(accounts.confirm([(A, JANUARY)]) for _ in range(3)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
@@ -103,7 +103,7 @@ async def test_answers_that_make_no_sense_are_no_answers(orgs: Orgs) -> None:
     elsewhere = AccountInterval(JANUARY + DAY, JANUARY + 2 * DAY, True, None)
     for answer in (OrgsAnswer(7, []), OrgsAnswer(7, [elsewhere])):
         with pytest.raises(Unavailable) as refused:
-            await OrgsAccounts(Wrong(answer)).confirm([(A, JANUARY)])
+            await AccountResolver(Wrong(answer)).confirm([(A, JANUARY)])
         assert refused.value.reason == "ORGS_UNAVAILABLE"
 
 
@@ -115,7 +115,7 @@ def test_whatever_is_asked_in_whatever_order_the_answers_are_those_of_orgs(start
     needs = [(A, JANUARY + offset) for offset in asked]
 
     async def check() -> None:
-        accounts = OrgsAccounts(orgs)
+        accounts = AccountResolver(orgs)
         for need in needs:
             await accounts.confirm([need])
         view = await accounts.confirm(needs)

@@ -1,69 +1,33 @@
-"""Billing accounts as orgs knows them: kept in memory under the revision they are from, confirmed before each batch.
+"""Resolves billing accounts as orgs knows them: kept under the revision they are from, confirmed before each batch.
 
 A batch may only be rated under a revision of orgs that was the newest at some instant after the batch was read: so a
 mapping made just before an event was sent is known when the event is rated. Confirming costs one call with no items;
-lanes that wait at the same time share it. Orgs not answering makes the lane wait, it never refuses an event.
+lanes that wait at the same time share it. Orgs not answering makes the lane wait, it never rejects an event.
 """
 
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from apportion_pricing import errors, limits
 from apportion_pricing.app import metrics
-from apportion_pricing.app.ports import AccountInterval, OrgsGateway
-
-Need = tuple[bytes, int]
-"""An organisation and an instant in microseconds."""
+from apportion_pricing.app.edges import OrgsClient
+from apportion_pricing.domain.accounts import AccountInterval, AccountsView, Need
 
 
-class AccountsView:
-    """What is known under one revision of orgs. It only grows; another revision is another view."""
-
-    def __init__(self, revision: int) -> None:
-        self.revision = revision
-        self._intervals: dict[bytes, list[AccountInterval]] = {}
-
-    def __len__(self) -> int:
-        return len(self._intervals)
-
-    def find(self, org_id: bytes, at_us: int) -> AccountInterval | None:
-        """The interval of an organisation that holds at the instant, or None when it has not been asked for."""
-        intervals = self._intervals.get(org_id)
-        if intervals is None:
-            return None
-        index = bisect_right(intervals, at_us, key=lambda interval: interval.start_us)
-        if index == 0 or intervals[index - 1].end_us <= at_us:
-            return None
-        return intervals[index - 1]
-
-    def add(self, org_id: bytes, interval: AccountInterval) -> None:
-        """Remember an interval; it is one that was not known."""
-        intervals = self._intervals.setdefault(org_id, [])
-        intervals.insert(bisect_right(intervals, interval.start_us, key=lambda known: known.start_us), interval)
-
-    def missing(self, needs: Iterable[Need]) -> list[Need]:
-        """One need of each organisation that the view cannot answer yet, the earliest, in a fixed order."""
-        earliest: dict[bytes, int] = {}
-        for org_id, at_us in needs:
-            if self.find(org_id, at_us) is None and at_us < earliest.get(org_id, at_us + 1):
-                earliest[org_id] = at_us
-        return sorted(earliest.items())
-
-
-class OrgsAccounts:
+class AccountResolver:
     """Asks orgs, as seldom as the promise above allows."""
 
-    def __init__(self, gateway: OrgsGateway) -> None:
-        self._gateway = gateway
+    def __init__(self, orgs: OrgsClient) -> None:
+        """Begin with nothing known."""
+        self._orgs = orgs
         self._view = AccountsView(0)
         self._waiting: list[tuple[Sequence[Need], asyncio.Future[AccountsView]]] = []
         self._asking: asyncio.Task[None] | None = None
 
     async def confirm(self, needs: Sequence[Need]) -> AccountsView:
-        """A view under orgs' newest revision, confirmed by a call that began after this one, answering all `needs`.
+        """Return a view under orgs' newest revision that answers `needs`, confirmed by a call that began after this.
 
         Raises Unavailable ORGS_UNAVAILABLE.
         """
@@ -75,15 +39,15 @@ class OrgsAccounts:
 
     async def fill(self, view: AccountsView, needs: Sequence[Need]) -> None:
         """Make a view answer all `needs` too, as of its own revision. Raises Unavailable ORGS_UNAVAILABLE."""
-        for _ in range(limits.RESOLVE_ROUNDS):
+        for _ in range(limits.RESOLVE_ROUNDS_MAX):
             missing = view.missing(needs)
             if not missing:
                 return
-            await self._ask(view, missing[: limits.RESOLVE_ITEMS])
+            await self._ask(view, missing[: limits.RESOLVE_ITEMS_MAX])
         raise errors.orgs_unavailable("its answers come in too many pieces")
 
     async def _ask_for_waiting(self) -> None:
-        """Serve everyone who waits now with one confirmation; who comes meanwhile gets the next."""
+        """Answer everyone who waits now with one confirmation; who comes meanwhile gets the next."""
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, []
@@ -105,10 +69,10 @@ class OrgsAccounts:
                 answer.cancel()
 
     async def _confirmed(self, needs: Sequence[Need]) -> AccountsView:
-        if len(self._view) > limits.CACHED_ORGS:
+        if len(self._view) > limits.CACHED_ORGS_MAX:
             self._view = AccountsView(self._view.revision)
-        items = self._view.missing(needs)[: limits.RESOLVE_ITEMS]
-        answer = await self._gateway.resolve(items, 0)
+        items = self._view.missing(needs)[: limits.RESOLVE_ITEMS_MAX]
+        answer = await self._orgs.resolve(items, 0)
         metrics.ORGS_CALLS.labels("confirm").inc()
         if answer.revision != self._view.revision:
             self._view = AccountsView(answer.revision)
@@ -117,7 +81,7 @@ class OrgsAccounts:
         return self._view
 
     async def _ask(self, view: AccountsView, items: Sequence[Need]) -> None:
-        answer = await self._gateway.resolve(items, view.revision)
+        answer = await self._orgs.resolve(items, view.revision)
         metrics.ORGS_CALLS.labels("fill").inc()
         # Revision 0 is asked for as "the newest": orgs may have been written to meanwhile.
         if answer.revision != view.revision:

@@ -1,4 +1,4 @@
-"""The loop over a batch's entries: each event is charged or refused at its place, in memory.
+"""The loop over a batch's entries: each event is charged or rejected at its place, in memory.
 
 Nothing here is made per event but numbers, bytes and one message, and nothing is waited for.
 """
@@ -6,7 +6,7 @@ Nothing here is made per event but numbers, bytes and one message, and nothing i
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from operator import index as quantity_of
 
 from apportion.common.v1.lane_pb2 import PeriodClose
 from apportion.pricing.v1.lane_pb2 import RatedBatch
@@ -15,21 +15,13 @@ from apportion_common.ids import charge_id
 from apportion_common.lanes.traces import expand
 from apportion_common.protos import pack_int
 
-from apportion_pricing.app.batches import Accepted, Close, Usage
-from apportion_pricing.app.effective import PERIOD_CLOSED, PROCESSING_FAILED, Position
-from apportion_pricing.app.lane_memory import LaneMemory, Stretch
-from apportion_pricing.app.ports import ChargeStore, ClosedPeriod, RefusedEvent
-from apportion_pricing.domain.rating import Refusal, step
-
-USAGE: Final = "usage"
-
-_STEP_REFUSALS: Final = {
-    Refusal.CORRECTION_BELOW_ZERO: (
-        Refusal.CORRECTION_BELOW_ZERO.value,
-        "The correction is larger than what the period has used so far.",
-    ),
-    Refusal.AMOUNT_OUT_OF_RANGE: (PROCESSING_FAILED, "The period's usage or the amount has more than 18 digits."),
-}
+from apportion_pricing.app.lane_memory import LaneMemory, LaneSegment, Position
+from apportion_pricing.consumers.batches import Accepted
+from apportion_pricing.domain.entries import Close, Usage
+from apportion_pricing.domain.rejections import Rejection
+from apportion_pricing.store.charges import USAGE, ChargeStore
+from apportion_pricing.store.period_closes import ClosedPeriod
+from apportion_pricing.store.rejections import RejectedEvent
 
 
 class Rated:
@@ -48,7 +40,7 @@ class Work:
 
     def __init__(self) -> None:
         self.rows: list[bytes] = []
-        self.refused: list[RefusedEvent] = []
+        self.rejected: list[RejectedEvent] = []
         self.closed: list[ClosedPeriod] = []
         self.touched: set[Position] = set()
 
@@ -58,11 +50,11 @@ def rate_entries(
     batch: Accepted,
     start: int,
     entries: Sequence[Usage | Close],
-    stretches: Iterator[Stretch],
+    segments: Iterator[LaneSegment],
     charges: ChargeStore,
     work: Work,
 ) -> Rated:
-    """Rate entries of a batch (the first is its `start`th), in memory; `stretches` gives each event's.
+    """Rate entries of a batch (the first is its `start`th), in memory; `segments` has each event's.
 
     What is to be written is added to `work`; `charges` packs its rows.
     """
@@ -77,48 +69,45 @@ def rate_entries(
     sources: list[str] = []
     stored_before = len(work.rows)
     add_charge, add_row, touch, row = rated.charges.add, work.rows.append, work.touched.add, charges.row
-    for index, entry in enumerate(entries, start):
+    for number, entry in enumerate(entries, start):
         if isinstance(entry, Close):
             memory.close(entry.period, entry.org_id)
             work.closed.append(ClosedPeriod(entry.period, entry.org_id, batch_seq, entry.entry_seq))
             rated.period_closes.append(PeriodClose(period=entry.period, org_id=entry.org_id or b""))
             continue
-        stretch = next(stretches)
-        effective, position = stretch.effective, stretch.position
-        if effective.refused is not None or stretch.closed:
-            _refuse(entry, _why(stretch), rated, work)
+        segment = next(segments)
+        if segment.rejection is not None:
+            _reject(entry, segment.rejection, rated, work)
             continue
         entry_seq, event_id, org_id, project_id, sku, quantity, event_time_us = entry
-        before = position.quantity
-        assert before is not None
-        stepped = step(before, quantity, stretch.ladder)
-        if isinstance(stepped, Refusal):
-            _refuse(entry, _STEP_REFUSALS[stepped], rated, work)
+        position = segment.position
+        before = position.state
+        outcome = segment.increment(before, quantity, segment.table)
+        if isinstance(outcome, Rejection):
+            _reject(entry, outcome, rated, work)
             continue
-        position.quantity, amount = stepped
+        position.state, amount = outcome
         touch(position)
-        if not stretch.stored:
+        if not segment.stored:
             continue
         charge = charge_id(event_id, USAGE)
         add_row(
             row(
-                stretch.constants,
+                segment.constants,
                 batch_seq,
                 charge,
                 event_id,
                 project_id,
                 quantity,
-                before,
+                quantity_of(before),
                 amount,
                 event_time_us,
                 entry_seq,
             )
         )
-        if not stretch.live:
+        if not segment.live:
             continue
-        account, terms = effective.account, effective.terms
-        assert account is not None
-        assert terms is not None
+        account, terms = segment.account, segment.terms
         add_charge(
             charge_id=charge,
             event_id=event_id,
@@ -132,41 +121,32 @@ def rate_entries(
             currency=terms.currency,
             amount=pack_int(amount),
             event_time_us=event_time_us,
-            period=effective.period,
+            period=segment.period,
             entry_seq=entry_seq,
         )
         if came_from is not None:
-            sources.append(came_from[index])
+            sources.append(came_from[number])
     return Rated(rated, sources, len(work.rows) - stored_before)
 
 
-def refused_event(usage: Usage, batch_seq: int, reason: str, detail: str) -> RefusedEvent:
-    """An event of the batch `pos` as it is refused."""
+def rejected_event(usage: Usage, batch_seq: int, reason: str, detail: str) -> RejectedEvent:
+    """Return an event of a batch as it is rejected."""
     entry_seq, event_id, org_id, _, sku, _, event_time_us = usage
-    return RefusedEvent(event_id, entry_seq, org_id, sku, event_time_us, reason, detail, batch_seq)
+    return RejectedEvent(event_id, entry_seq, org_id, sku, event_time_us, reason, detail, batch_seq)
 
 
-def refusal_message(refused: RefusedEvent) -> RejectionMessage:
-    """What the rated batch says of a refused event."""
+def rejection_to_message(rejected: RejectedEvent) -> RejectionMessage:
+    """Return what the rated batch says of a rejected event."""
     return RejectionMessage(
-        event_id=refused.event_id,
-        org_id=refused.org_id,
-        entry_seq=refused.entry_seq,
-        reason=refused.reason,
-        detail=refused.detail,
+        event_id=rejected.event_id,
+        org_id=rejected.org_id,
+        entry_seq=rejected.entry_seq,
+        reason=rejected.reason,
+        detail=rejected.detail,
     )
 
 
-def _refuse(usage: Usage, why: tuple[str, str], rated: RatedBatch, work: Work) -> None:
-    """Refuse an event for a reason, with its detail."""
-    refused = refused_event(usage, rated.batch_seq, *why)
-    work.refused.append(refused)
-    rated.rejections.append(refusal_message(refused))
-
-
-def _why(stretch: Stretch) -> tuple[str, str]:
-    """Reason and detail of a refusal that the step has no part in."""
-    refused = stretch.effective.refused
-    if refused is not None:
-        return refused.reason, refused.detail
-    return PERIOD_CLOSED, f"The period {stretch.effective.period} is closed."
+def _reject(usage: Usage, rejection: Rejection, rated: RatedBatch, work: Work) -> None:
+    rejected = rejected_event(usage, rated.batch_seq, rejection.reason, rejection.detail)
+    work.rejected.append(rejected)
+    rated.rejections.append(rejection_to_message(rejected))

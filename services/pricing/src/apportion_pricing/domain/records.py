@@ -1,0 +1,57 @@
+"""What is stored and shown, and no rule decides by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+ChargeCursor = tuple[int, int, str]
+"""Lane, entry_seq and kind: a charge in the order of rating."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkuRecord:
+    """A capability of the catalog."""
+
+    sku: str
+    sku_type: str
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRecord:
+    """A plan; the base price is scaled by 9 places."""
+
+    plan_id: bytes
+    name: str
+    currency: str
+    base_price: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChargeRecord:
+    """A stored charge; quantities and the amount are scaled by 9 places."""
+
+    charge_id: bytes
+    event_id: bytes
+    org_id: bytes
+    project_id: bytes | None
+    billing_account_id: bytes
+    sku: str
+    kind: str
+    mode: str
+    quantity: int
+    quantity_before: int
+    currency: str
+    amount: int
+    event_time_us: int
+    period: str
+    lane: int
+    batch_seq: int
+    entry_seq: int
+    catalog_revision: int
+    orgs_revision: int
+
+    @property
+    def cursor(self) -> ChargeCursor:
+        """Where it stands in the order of rating."""
+        return self.lane, self.entry_seq, self.kind
