@@ -13,6 +13,7 @@ from apportion_common.clock import Clock
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
+from apportion_common.topology import RATER_ROLE
 
 from apportion_pricing.adapters.grpc_orgs import GrpcOrgs
 from apportion_pricing.app.account_resolver import AccountResolver
@@ -24,7 +25,7 @@ from apportion_pricing.app.entitlements import Entitlements
 from apportion_pricing.app.plans import Plans
 from apportion_pricing.app.segment_resolver import SegmentResolver
 from apportion_pricing.app.skus import Skus
-from apportion_pricing.consumers.rater import ROLE, Rater, rater_lanes
+from apportion_pricing.consumers.rater import Rater, rater_lanes
 from apportion_pricing.flags import FLAGS
 from apportion_pricing.rpc.servicer import PricingServicer
 from apportion_pricing.settings import Settings
@@ -86,6 +87,6 @@ async def build(runtime: Runtime) -> None:
         parts.rater,
         worker_id=settings.worker_id,
         lease_s=settings.lane_lease_s,
-        paused=runtime.flags.paused(FLAGS, ROLE),
+        paused=runtime.flags.paused(FLAGS, RATER_ROLE),
     )
-    runtime.background(ROLE, lanes.run)
+    runtime.background(RATER_ROLE, lanes.run)

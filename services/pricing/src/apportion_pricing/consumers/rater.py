@@ -14,12 +14,13 @@ from typing import Final
 
 from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.db.unit_of_work import Database, Transaction
-from apportion_common.faults import classify
 from apportion_common.lanes import LaneRunner, StreamInput, StreamOutput
+from apportion_common.lanes.bisect import bisect
 from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
 from apportion_common.lanes.runner import register_fail_points
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
+from apportion_common.topology import ACCEPTED_SUBJECT, METERING_OUT, PRICING_OUT, RATED_SUBJECT, RATER_ROLE
 from nats.aio.client import Client
 
 from apportion_pricing import limits
@@ -36,13 +37,12 @@ from apportion_pricing.store.period_closes import PeriodCloseStore
 from apportion_pricing.store.positions import PositionStore
 from apportion_pricing.store.rejections import RejectionStore
 
-ROLE: Final = "pricing_rater"
-SOURCE: Final = StreamInput("METERING_OUT", "metering.accepted")
-OUTPUT: Final = StreamOutput("PRICING_OUT", "pricing.rated")
+SOURCE: Final = StreamInput(METERING_OUT.name, ACCEPTED_SUBJECT)
+OUTPUT: Final = StreamOutput(PRICING_OUT.name, RATED_SUBJECT)
 
 log = get_logger(__name__)
 
-register_fail_points(ROLE)
+register_fail_points(RATER_ROLE)
 
 
 class Rater:
@@ -92,31 +92,22 @@ class Rater:
         self, tx: Transaction, position: LanePosition, message: LaneMessage[Accepted], error: Exception
     ) -> LaneOutcome:
         """Rate a batch that failed for a reason of its own; entries that fail alone are rejected, PROCESSING_FAILED."""
-        batch = message.value
-        with self._traced(position, [batch]) as traces:
-            rated = await self._bisect(tx, position.lane, batch, 0, len(batch.entries))
-            return self._outcome(position, [batch], [rated], traces)
+        batch, lane = message.value, position.lane
 
-    async def _bisect(self, tx: Transaction, lane: int, batch: Accepted, start: int, end: int) -> Rated:
-        """Rate the entries [start, end) under a savepoint; when they fail, each half of them."""
-        try:
-            async with tx.savepoint():
-                return (await self._rate(tx, lane, [batch], start, end))[0]
-        except Exception as error:
+        async def attempt(numbers: Sequence[int]) -> Rated:
+            # From what is stored: a part that failed may have left the lane's memory ahead of it.
             self._lanes.pop(lane, None)
-            if classify(error) == "infrastructure":
-                raise
-            if end == start:
-                raise
-            if end - start == 1:
-                return await self._quarantine(tx, lane, batch, start, error)
-        middle = (start + end) // 2
-        first = await self._bisect(tx, lane, batch, start, middle)
-        second = await self._bisect(tx, lane, batch, middle, end)
-        first.batch.charges.extend(second.batch.charges)
-        first.batch.rejections.extend(second.batch.rejections)
-        first.batch.period_closes.extend(second.batch.period_closes)
-        return Rated(first.batch, first.sources + second.sources, first.stored + second.stored)
+            start = numbers[0] if numbers else 0
+            return (await self._rate(tx, lane, [batch], start, start + len(numbers)))[0]
+
+        async def quarantine(number: int, error: Exception) -> Rated:
+            self._lanes.pop(lane, None)
+            return await self._quarantine(tx, lane, batch, number, error)
+
+        with self._traced(position, [batch]) as traces:
+            numbers = range(len(batch.entries))
+            rated = await bisect(tx, numbers, attempt=attempt, quarantine=quarantine, merge=_merged)
+            return self._outcome(position, [batch], [rated], traces)
 
     async def _quarantine(self, tx: Transaction, lane: int, batch: Accepted, index: int, error: Exception) -> Rated:
         """Reject an entry that fails alone. A control entry is never quarantined: the lane needs it."""
@@ -227,7 +218,7 @@ def rater_lanes(
     return LaneRunner(
         database,
         client,
-        role=ROLE,
+        role=RATER_ROLE,
         source=SOURCE,
         output=OUTPUT,
         processor=rater,
@@ -235,6 +226,18 @@ def rater_lanes(
         lease_s=lease_s,
         paused=paused,
     )
+
+
+def _merged(parts: Sequence[Rated]) -> Rated:
+    """Return the parts of a batch as one."""
+    first = parts[0]
+    for part in parts[1:]:
+        first.batch.charges.extend(part.batch.charges)
+        first.batch.rejections.extend(part.batch.rejections)
+        first.batch.period_closes.extend(part.batch.period_closes)
+        first.sources += part.sources
+        first.stored += part.stored
+    return first
 
 
 def _counting(rated: Sequence[Rated]) -> Callable[[], Awaitable[None]]:
