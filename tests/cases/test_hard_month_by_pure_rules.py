@@ -12,12 +12,17 @@ from typing import Any
 
 import pytest
 from apportion_common.decimals import PERCENT_PLACES, format_fixed, format_scaled, from_scaled
-from apportion_common.money import MINOR_UNITS, format_minor
+from apportion_common.money import MINOR_UNITS, minor_unit
 from apportion_metering.domain.intake import CheckedEvent
 from pure_flow import Flow, Line, Statement, World, checked, digest_pairs, invoices, read_events, statements
 from pure_worlds import FLIGHTS, HARD_MONTH, flights_world, hard_month_world, load
 
 Ran = tuple[dict[str, Any], World, Flow, dict[int, dict[str, str]]]
+
+
+def format_minor(amount: int, currency: str) -> str:
+    """An amount of whole minor units as the month's figures have it: `12.30` AUD, `12` JPY."""
+    return format_fixed(amount // minor_unit(currency), MINOR_UNITS[currency])
 
 
 def money(amount: int) -> Decimal:

@@ -117,21 +117,21 @@ async def test_a_refused_change_uses_no_revision_and_leaves_no_audit_entry(shop:
 @pytest.mark.parametrize(
     ("rows", "reason", "field"),
     [
-        ([per_unit("NO-SUCH", "1")], "UNKNOWN_SKU", "row.sku"),
+        ([per_unit("NO-SUCH", "1")], "UNKNOWN_SKU", "rows[0].sku"),
         ([per_unit("OBJ-KM", "1"), per_unit("OBJ-KM", "2")], "SKU_REPEATED", "rows[1].sku"),
-        ([per_unit("OBJ-KM", "-0.01")], "PRICE_NEGATIVE", "row.overage_price"),
-        ([per_unit("OBJ-KM", "NaN")], "PRICE_MALFORMED", "row.overage_price"),
-        ([per_unit("OBJ-KM", "0.0000000000001")], "PRICE_TOO_PRECISE", "row.overage_price"),
-        ([per_unit("OBJ-KM", "1e18")], "PRICE_OUT_OF_RANGE", "row.overage_price"),
-        ([per_unit("OBJ-KM", "1", "many")], "QUANTITY_MALFORMED", "row.included_qty"),
-        ([per_unit("OBJ-KM", "1", "0.0000000001")], "QUANTITY_TOO_PRECISE", "row.included_qty"),
-        ([per_unit("OBJ-KM", "1", "-1")], "INCLUDED_NEGATIVE", "row.included_qty"),
-        ([per_unit("OBJ-KM", "1", "1e400")], "QUANTITY_OUT_OF_RANGE", "row.included_qty"),
-        ([graduated("OBJ-KM", "1", ("20", "1"), ("10", "1"))], "TIERS_UNSORTED", "row.tiers"),
-        ([graduated("OBJ-KM", "1", ("10", "1"), ("10", "2"))], "TIERS_DUPLICATE", "row.tiers"),
-        ([graduated("OBJ-KM", "1", ("10", "-1"))], "PRICE_NEGATIVE", "row.tiers"),
-        ([graduated("OBJ-KM", "1", ("0", "1"))], "TIERS_THRESHOLD_NOT_POSITIVE", "row.tiers"),
-        ([graduated("OBJ-KM", "1", *TIERS_TOO_LONG)], "TIERS_TOO_MANY", "row.tiers"),
+        ([per_unit("OBJ-KM", "-0.01")], "PRICE_NEGATIVE", "rows[0].overage_price"),
+        ([per_unit("OBJ-KM", "NaN")], "PRICE_MALFORMED", "rows[0].overage_price"),
+        ([per_unit("OBJ-KM", "0.0000000000001")], "PRICE_TOO_PRECISE", "rows[0].overage_price"),
+        ([per_unit("OBJ-KM", "1e18")], "PRICE_OUT_OF_RANGE", "rows[0].overage_price"),
+        ([per_unit("OBJ-KM", "1", "many")], "QUANTITY_MALFORMED", "rows[0].included_qty"),
+        ([per_unit("OBJ-KM", "1", "0.0000000001")], "QUANTITY_TOO_PRECISE", "rows[0].included_qty"),
+        ([per_unit("OBJ-KM", "1", "-1")], "INCLUDED_NEGATIVE", "rows[0].included_qty"),
+        ([per_unit("OBJ-KM", "1", "1e400")], "QUANTITY_OUT_OF_RANGE", "rows[0].included_qty"),
+        ([graduated("OBJ-KM", "1", ("20", "1"), ("10", "1"))], "TIERS_UNSORTED", "rows[0].tiers"),
+        ([graduated("OBJ-KM", "1", ("10", "1"), ("10", "2"))], "TIERS_DUPLICATE", "rows[0].tiers"),
+        ([graduated("OBJ-KM", "1", ("10", "-1"))], "PRICE_NEGATIVE", "rows[0].tiers"),
+        ([graduated("OBJ-KM", "1", ("0", "1"))], "TIERS_THRESHOLD_NOT_POSITIVE", "rows[0].tiers"),
+        ([graduated("OBJ-KM", "1", *TIERS_TOO_LONG)], "TIERS_TOO_MANY", "rows[0].tiers"),
     ],
 )
 async def test_a_plan_with_rows_that_cannot_be_is_refused(
@@ -145,7 +145,7 @@ async def test_a_plan_with_rows_that_cannot_be_is_refused(
 async def test_a_row_that_is_charged_per_unit_has_no_tiers(shop: PricingHarness) -> None:
     row = per_unit("OBJ-KM", "1")
     row.tiers.add(threshold=dec("10"), price=dec("1"))
-    for call, field in ((shop.plan("other", row), "row.tiers"), (shop.set_row("plan", row, JANUARY), "row.tiers")):
+    for call, field in ((shop.plan("other", row), "rows[0].tiers"), (shop.set_row("plan", row, JANUARY), "row.tiers")):
         with pytest.raises(InvalidArgument) as refused:
             await call
         assert (refused.value.reason, refused.value.field) == ("TIERS_NOT_GRADUATED", field)
