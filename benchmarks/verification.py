@@ -34,10 +34,10 @@ from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from apportion_cli.stack.layout import Layout
 from apportion_cli.stack.supervisor import LocalStack
 from apportion_common.clock import SystemClock
-from apportion_identity.app.judge_mail import JudgeMail
+from apportion_identity.adapters.dns import DnsResolver
+from apportion_identity.adapters.suffixes import PackagedSuffixes
+from apportion_identity.app.verify_mail import MailVerifier
 from apportion_identity.domain.mail.types import Envelope
-from apportion_identity.store.dns import DnsResolver
-from apportion_identity.store.suffixes import PackagedSuffixes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "services" / "identity" / "tests")]
@@ -155,17 +155,17 @@ class Bench:
             sys.exit(f"dkimpy verified {good} of {len(mails)} messages.")
         return len(mails) / seconds
 
-    async def judged(self, mails: Sequence[Mail]) -> float:
+    async def verified(self, mails: Sequence[Mail]) -> float:
         """Messages a second by the service's own judging, in this process, with every answer in its DNS cache."""
-        judge = JudgeMail(self.resolver, self.suffixes, SystemClock())
+        verifier = MailVerifier(self.resolver, self.suffixes, SystemClock())
 
         async def all_of_them() -> float:
             started = time.perf_counter()
             for mail in mails:
                 envelope = Envelope("", "", f"ann@{mail.domain}", "", trusted_relay=False)
-                judgement = await judge(mail.raw, envelope, domain=mail.domain, address=mail.to)
-                if judgement.refusal is not None:
-                    sys.exit(f"The judge refused a message: {judgement.refusal}")
+                verification = await verifier.verify(mail.raw, envelope, domain=mail.domain, address=mail.to)
+                if verification.rejection is not None:
+                    sys.exit(f"The verifier rejected a message: {verification.rejection}")
             return len(mails) / (time.perf_counter() - started)
 
         await all_of_them()
@@ -180,7 +180,7 @@ class Bench:
     async def pair(self, run: int, count: int) -> Rates:
         """One run of everything; gives the rates."""
         mails = await self.mails(run, count)
-        rates = {"dkimpy": self.dkimpy(mails), "judging alone": await self.judged(mails)}
+        rates = {"dkimpy": self.dkimpy(mails), "verifying alone": await self.verified(mails)}
         rates["empty calls"] = await self.empty_calls(count)
         before = self._spent()
         rates["service"] = await self.verify_all(mails)

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from apportion_identity.app.judge_mail import TOO_MANY_QUESTIONS
-from apportion_identity.app.verification import REASONS as CLAIM_REASONS
-from apportion_identity.domain.mail import evaluator, message
+from apportion_identity.app.verifications import REASONS as CLAIM_REASONS
+from apportion_identity.app.verify_mail import TOO_MANY_QUESTIONS
+from apportion_identity.domain.mail import message, verifier
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = ROOT / "docs" / "errors.md"
@@ -248,7 +248,7 @@ def _module(path: Path) -> str:
 def mail_reasons() -> dict[str, str]:
     """Every reason for which a mail proves nothing, with its sentence."""
     too_many = {TOO_MANY_QUESTIONS.reason: TOO_MANY_QUESTIONS.explanation}
-    return {**CLAIM_REASONS, **message.REASONS, **evaluator.REASONS, **too_many}
+    return {**CLAIM_REASONS, **message.REASONS, **verifier.REASONS, **too_many}
 
 
 def document(reasons: dict[str, Reason]) -> str:

@@ -18,20 +18,20 @@ from typing import Any
 
 import pytest
 from apportion_common.errors import ApportionError
+from apportion_identity.adapters.suffixes import PackagedSuffixes
 from apportion_identity.domain.domain_names import canonical_domain
-from apportion_identity.domain.mail.alignment import aligned_by_suffix, dmarc_verdict, strictly_aligned
-from apportion_identity.domain.mail.dkim import Signature, read_signatures, verify
+from apportion_identity.domain.mail.dkim import Signature, read_signatures, verify_signature
 from apportion_identity.domain.mail.from_header import Mailbox, split_from
 from apportion_identity.domain.mail.message import Message, read_message
 from apportion_identity.domain.mail.spf import evaluate_spf
 from apportion_identity.domain.mail.tree_walk import walk
-from apportion_identity.domain.mail.types import Answer, Answers, DkimFinding, Envelope, Question, Refusal
+from apportion_identity.domain.mail.types import Answer, Answers, DkimFinding, Envelope, Question, Rejection
 from apportion_identity.limits import DNS_CNAMES_MAX
-from apportion_identity.store.suffixes import PackagedSuffixes
+from dmarc_alignment import aligned_by_suffix, dmarc_verdict, strictly_aligned
 
 NUMBERS = {"spf": 200, "from_header": 43, "alignment": 31, "orgdomain": 29, "dkim_message": 25}
 VERIFIED_AT = datetime(2026, 3, 2, tzinfo=UTC)
-"""When messages are judged whose case does not say: after all of them were signed."""
+"""When messages are verified whose case does not say: after all of them were signed."""
 
 OUTCOMES = ("agree", "stricter", "differ")
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "mail-cases.md"
@@ -76,9 +76,9 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("case", cases, ids=[case["id"] for case in cases])
 
 
-def judge(case: Case) -> Verdict:
+def compare(case: Case) -> Verdict:
     """Our verdict on a case beside its own."""
-    return _JUDGES[case["kind"]](case)
+    return _COMPARISONS[case["kind"]](case)
 
 
 def missing_in_document(kind: str, verdicts: Iterable[Verdict]) -> list[str]:
@@ -212,21 +212,21 @@ def _from_header(case: Case) -> Verdict:
     return Verdict("agree" if expected.startswith("reject") else "differ", ours=found.reason)
 
 
-def from_of(case: Case) -> Mailbox | Refusal:
+def from_of(case: Case) -> Mailbox | Rejection:
     """What the From header of a case comes to."""
     if "from_value" in case["inputs"]:
         return split_from([b" " + case["inputs"]["from_value"].encode()])
     message = read_message(message_of(case))
-    if isinstance(message, Refusal):
+    if isinstance(message, Rejection):
         return message
     return split_from([one.raw_value for one in message.all(b"from")])
 
 
 def _dkim_message(case: Case) -> Verdict:
-    """Signatures by the RFCs, without what claims ask beside that; `claim` is checked where claims are judged."""
+    """Signatures by the RFCs, without what claims ask beside that; `claim` is checked where claims are verified."""
     expected = case["expected"]
     message = read_message(message_of(case))
-    if isinstance(message, Refusal):
+    if isinstance(message, Rejection):
         takes = "pass" in json.dumps(expected)
         return Verdict("stricter" if takes else "agree", message.reason, "refused")
     findings = findings_of(case, message)
@@ -247,18 +247,18 @@ def findings_of(case: Case, message: Message) -> list[DkimFinding]:
     """Our finding on each signature of a case's message, at the time that the case names."""
     answers, now_s = zone_of(case), verified_at_s(case)
     return [
-        verify(one, message, answers[one.key_question], now_s) if isinstance(one, Signature) else one
+        verify_signature(one, message, answers[one.key_question], now_s) if isinstance(one, Signature) else one
         for one in read_signatures(message)
     ]
 
 
 def verified_at_s(case: Case) -> int:
-    """When the case's message is judged, in seconds since 1970."""
+    """When the case's message is verified, in seconds since 1970."""
     return int(case["inputs"].get("verify_at") or VERIFIED_AT.timestamp())
 
 
 _SUFFIXES = PackagedSuffixes()
-_JUDGES = {
+_COMPARISONS = {
     "spf": _spf,
     "orgdomain": _orgdomain,
     "alignment": _alignment,

@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from apportion_identity.domain.mail.evaluator import judge
 from apportion_identity.domain.mail.message import read_message
 from apportion_identity.domain.mail.types import (
     Answer,
     Envelope,
     Evidence,
-    Judgement,
     NeedsAnswers,
     Question,
     Record,
-    Refusal,
+    Rejection,
+    Verification,
 )
+from apportion_identity.domain.mail.verifier import verify
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
@@ -211,7 +211,7 @@ class FewSuffixes:
         return None
 
 
-def judged(
+def verified(
     raw: bytes,
     records: Mapping[Question, Answer] | None = None,
     *,
@@ -220,16 +220,16 @@ def judged(
     address: str = ADDRESS,
     now_s: int = NOW_S,
     rounds_max: int = 20,
-) -> Judgement:
-    """The judgement of a message with a DNS that has these records; one that cannot be read is refused for that."""
+) -> Verification:
+    """Verify a message with a DNS that has these records; one that cannot be read is rejected for that."""
     message = read_message(raw)
-    if isinstance(message, Refusal):
-        return Judgement(message, Evidence())
+    if isinstance(message, Rejection):
+        return Verification(message, Evidence())
     dns = FakeDns(dict(records or {}))
     answers: dict[Question, Answer] = {}
     for _ in range(rounds_max):
         try:
-            return judge(
+            return verify(
                 message,
                 envelope or make_envelope(),
                 domain=domain,
@@ -240,12 +240,12 @@ def judged(
             )
         except NeedsAnswers as needs:
             answers.update(dns.answer(needs.questions - answers.keys()))
-    raise AssertionError("judging goes on asking")
+    raise AssertionError("verifying goes on asking")
 
 
-def reason_of(judgement: Judgement) -> str:
-    """The reason of a refusal; VERIFIED when there is none."""
-    return judgement.refusal.reason if judgement.refusal else "VERIFIED"
+def reason_of(verification: Verification) -> str:
+    """The reason of a rejection; VERIFIED when there is none."""
+    return verification.rejection.reason if verification.rejection else "VERIFIED"
 
 
 def found(*records: Record) -> Answer:

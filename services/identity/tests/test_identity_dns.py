@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from apportion_common.clock import FixedClock
+from apportion_identity.adapters.dns import DnsResolver, digest_of, parse_servers
 from apportion_identity.domain.mail.types import Answer, Question
 from apportion_identity.limits import DNS_ATTEMPTS_MAX, DNS_CACHE_FOUND_MAX_S, DNS_RECORD_BYTES_MAX, DNS_RECORDS_MAX
 from apportion_identity.settings import Settings
-from apportion_identity.store.dns import DnsResolver, digest_of, parse_servers
 from dns import flags, message
 from loopback_dns import LoopbackDns
 
@@ -191,9 +191,10 @@ async def test_absence_without_a_time_of_the_zone_is_not_kept(dns: OtherwiseDns,
 
 
 async def test_the_cache_keeps_no_more_than_its_limit(
-    dns: LoopbackDns, resolver: DnsResolver, monkeypatch: pytest.MonkeyPatch
+    dns: LoopbackDns, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apportion_identity.store.dns.DNS_CACHE_ENTRIES_MAX", 2)
+    monkeypatch.setattr("apportion_identity.adapters.dns.DNS_CACHE_ENTRIES_MAX", 2)
+    resolver = DnsResolver([dns.server], 0.6, clock)
     for name in ("a.com.au", "b.com.au", "c.com.au"):
         dns.set(name, "TXT", [name])
         await ask(resolver, name)

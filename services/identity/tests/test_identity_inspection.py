@@ -12,11 +12,11 @@ from apportion_common.caller import Caller, acting_as
 from apportion_common.clock import FixedClock
 from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
 from apportion_common.rate_limit import RateLimit
-from apportion_identity.app.inspect_domain import InspectDomain
+from apportion_identity.adapters.dns import DnsResolver
+from apportion_identity.adapters.suffixes import PackagedSuffixes
+from apportion_identity.app.inspections import Inspections
 from apportion_identity.limits import DNS_RETRY_AFTER_S
-from apportion_identity.rpc.inspection_rpcs import InspectionRpcs
-from apportion_identity.store.dns import DnsResolver
-from apportion_identity.store.suffixes import PackagedSuffixes
+from apportion_identity.rpc.inspections import InspectionRpcs
 from loopback_dns import LoopbackDns
 from mail_maker import FakeDns, Signer
 from protovalidate import validate
@@ -39,7 +39,8 @@ class SharedMail:
 class Rpcs(InspectionRpcs):
     def __init__(self, dns: LoopbackDns, capacity: int = 1_000) -> None:
         clock = FixedClock(datetime(2026, 3, 2, tzinfo=UTC))
-        self._inspect_domain = InspectDomain(DnsResolver([dns.server], 0.6, clock), SUFFIXES, SharedMail())
+        resolver = DnsResolver([dns.server], 0.6, clock)
+        self._inspections = Inspections(resolver, SUFFIXES, SharedMail())  # type: ignore[arg-type]
         self._inspection_rate = RateLimit("inspections", capacity, 1 / 60, clock, 100)
 
 
@@ -96,8 +97,8 @@ async def test_a_name_that_the_dns_does_not_know_is_told_to_check_its_spelling(d
     (advice,) = (await inspect(dns, "acne.com.au")).advice
     assert "knows no name acne.com.au" in advice
     # Some servers deny a name and still answer for what lies below it; this one denies all but the key.
-    denying = InspectDomain(FakeDns(Signer("acne.com.au", "google").dns()), SUFFIXES, SharedMail())
-    (advice,) = (await denying("acne.com.au", "")).advice
+    denying = Inspections(FakeDns(Signer("acne.com.au", "google").dns()), SUFFIXES, SharedMail())  # type: ignore[arg-type]
+    (advice,) = (await denying.inspect("acne.com.au", "")).advice
     assert "acne.com.au itself" in advice
 
 
@@ -144,7 +145,7 @@ async def test_a_key_that_would_not_count_says_why(
 
 
 @pytest.mark.parametrize(("bits", "state"), [(512, "broken"), (1024, "weak"), (2048, "good")])
-async def test_the_length_of_a_key_is_judged(dns: LoopbackDns, bits: int, state: str) -> None:
+async def test_the_length_of_a_key_counts(dns: LoopbackDns, bits: int, state: str) -> None:
     publish(dns, Signer("acme.com.au", "mail", bits=bits))
     assert states(await inspect(dns, "acme.com.au"))["dkim"] == state
 

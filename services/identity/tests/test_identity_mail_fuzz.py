@@ -19,7 +19,7 @@ from apportion_common.errors import InvalidArgument
 from apportion_identity.domain.domain_names import canonical_domain
 from apportion_identity.domain.mail.from_header import Mailbox, split_from
 from apportion_identity.domain.mail.message import Message, read_message
-from apportion_identity.domain.mail.types import Refusal
+from apportion_identity.domain.mail.types import Rejection
 from mail_maker import make_message
 
 ROUNDS = 24
@@ -87,7 +87,7 @@ def play(chance: random.Random) -> bool:
     if chance.random() < 0.3:
         raw = header_mutated(raw, chance)
     ours = read(raw)
-    if isinstance(ours, Refusal):
+    if isinstance(ours, Rejection):
         assert ours.reason
         return False
     assert set(library_domains(raw)) == {ours.domain}, (text, raw)
@@ -114,7 +114,7 @@ def header_mutated(raw: bytes, chance: random.Random) -> bytes:
     return raw[:place] + chance.choice(HEADER_PIECES) + raw[place:]
 
 
-def read(raw: bytes) -> Mailbox | Refusal:
+def read(raw: bytes) -> Mailbox | Rejection:
     """Our reading, as the judging does it."""
     message = read_message(raw)
     if not isinstance(message, Message):

@@ -101,7 +101,7 @@ def create_month_partitions(table: str, *, immutable: bool = False) -> None:
     role = app_role()
     op.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
     op.execute(f"REVOKE ALL ON TABLE {table}_default FROM PUBLIC, {role}")
-    rejections = ""
+    refusals = ""
     if immutable:
         make_immutable(table)
         _execute(truncate_ddl(f"{table}_default"))

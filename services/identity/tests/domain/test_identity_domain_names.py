@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from apportion_common.errors import ApportionError, FailedPrecondition, InvalidArgument
+from apportion_identity.adapters.suffixes import PackagedSuffixes
 from apportion_identity.domain.domain_names import (
     SHARED_MAIL_PROVIDERS,
     SPECIAL_USE,
@@ -11,7 +12,6 @@ from apportion_identity.domain.domain_names import (
     claimable,
     normalise_domain,
 )
-from apportion_identity.store.suffixes import PackagedSuffixes
 from hypothesis import event, given
 from hypothesis import strategies as st
 

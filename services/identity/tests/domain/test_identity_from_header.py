@@ -6,7 +6,7 @@ import encodings
 
 import pytest
 from apportion_identity.domain.mail.from_header import REASONS, Mailbox, decoded_words, split_from, split_mailbox
-from apportion_identity.domain.mail.types import Refusal
+from apportion_identity.domain.mail.types import Rejection
 
 TAKEN = [
     ("ann@acme.com", "acme.com"),
@@ -33,7 +33,7 @@ TAKEN = [
     (f"{'a' * 64}@acme.com", "acme.com"),
 ]
 
-REFUSED = [
+REJECTED = [
     ("", "NO_ADDRESS"),
     ("   ", "NO_ADDRESS"),
     ("(ann@acme.com)", "NO_ADDRESS"),
@@ -127,11 +127,11 @@ def test_one_plain_mailbox_is_taken_with_its_domain_in_a_labels(text: str, domai
     assert found.domain == domain
 
 
-@pytest.mark.parametrize(("text", "reason"), REFUSED)
+@pytest.mark.parametrize(("text", "reason"), REJECTED)
 def test_anything_else_is_refused_with_its_reason(text: str, reason: str) -> None:
     assert split_mailbox(text.encode()) == reason
     refusal = split_from([text.encode()])
-    assert refusal == Refusal(f"FROM_{reason}", REASONS[f"FROM_{reason}"])
+    assert refusal == Rejection(f"FROM_{reason}", REASONS[f"FROM_{reason}"])
 
 
 def test_bytes_that_are_no_utf8_are_refused() -> None:
@@ -141,7 +141,7 @@ def test_bytes_that_are_no_utf8_are_refused() -> None:
 
 
 def test_every_reason_is_met() -> None:
-    assert {f"FROM_{reason}" for _, reason in REFUSED} | {
+    assert {f"FROM_{reason}" for _, reason in REJECTED} | {
         "FROM_ABSENT",
         "FROM_REPEATED",
         "FROM_NOT_UTF8",
@@ -156,7 +156,7 @@ def test_there_is_exactly_one_field() -> None:
     assert isinstance(split_from([b"ann@acme.com"]), Mailbox)
     for fields, reason in ([], "FROM_ABSENT"), ([b"ann@acme.com"] * 2, "FROM_REPEATED"):
         refusal = split_from(fields)
-        assert isinstance(refusal, Refusal)
+        assert isinstance(refusal, Rejection)
         assert refusal.reason == reason
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from apportion_common.errors import ApportionError
-from apportion_identity.domain.invitation import (
+from apportion_identity.domain.invitations import (
     Ends,
     InvitationState,
     check_acceptable,

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 from apportion_identity.domain.mail.message import Field, Message, canonical_body, read_message, relaxed_value
-from apportion_identity.domain.mail.types import Refusal
+from apportion_identity.domain.mail.types import Rejection
 from apportion_identity.limits import HEADER_LINE_BYTES_MAX, HEADERS_MAX, MESSAGE_BYTES_MAX, SIGNATURES_MAX
 from dkim.canonicalization import Relaxed, Simple
 from hypothesis import example, given, settings
@@ -21,7 +21,7 @@ def read(raw: bytes) -> Message:
 
 def reason(raw: bytes) -> str:
     refusal = read_message(raw)
-    assert isinstance(refusal, Refusal)
+    assert isinstance(refusal, Rejection)
     return refusal.reason
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from apportion_identity.domain.mail.alignment import dmarc_verdict, strictly_aligned
 from apportion_identity.domain.mail.tree_walk import parse_record, policy_for, walk, walk_targets
 from apportion_identity.domain.mail.types import Answer, DnsTrouble, NeedsAnswers, Question
 from apportion_identity.limits import TREE_WALK_QUERIES_MAX
+from dmarc_alignment import dmarc_verdict, strictly_aligned
 from hypothesis import given
 from hypothesis import strategies as st
 

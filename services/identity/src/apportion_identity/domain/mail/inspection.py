@@ -1,6 +1,6 @@
-"""What a mail from a domain would be judged on: the records that are there, what they are worth to a claim, and advice.
+"""What a mail from a domain would be verified by: existing records, what they are worth to a claim, and advice.
 
-It looks at the domain through the same eyes as the judging: keys are read by `dkim`, SPF is evaluated by `spf`, the
+It looks at the domain through the same eyes as the verifier: keys are read by `dkim`, SPF is evaluated by `spf`, the
 DMARC record and the organizational domain come by the tree walk.
 """
 
@@ -47,12 +47,12 @@ class RecordNote:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found. `reason` and `refusal` say why no claim of the name can be made, where none can."""
+    """What was found. `reason` and `explanation` say why no claim of the name can be made, where none can."""
 
     domain: str
     organizational_domain: str
     reason: str
-    refusal: str
+    explanation: str
     records: tuple[RecordNote, ...]
     advice: tuple[str, ...]
 
@@ -87,21 +87,21 @@ def inspect(
         _sender_policy(domain, answers[text], answers),
         *_message_policies(found, answers),
     )
-    reason, refusal = _refusal(domain, found, suffixes, shared_mail)
+    reason, explanation = _rejection(domain, found, suffixes, shared_mail)
     is_known = not all(answers[question].state == "nxdomain" for question in (text, mail))
-    advice = tuple(dict.fromkeys(_advice(domain, selector, refusal, records, is_known=is_known)))
-    return Inspection(domain, found.organizational_domain, reason, refusal, records, advice)
+    advice = tuple(dict.fromkeys(_advice(domain, selector, explanation, records, is_known=is_known)))
+    return Inspection(domain, found.organizational_domain, reason, explanation, records, advice)
 
 
-def _refusal(domain: str, found: TreeWalk, suffixes: PublicSuffixes, shared_mail: Collection[str]) -> tuple[str, str]:
-    """Why no claim of the name can be made or proved: a reason and its sentence; empty when one can."""
+def _rejection(domain: str, found: TreeWalk, suffixes: PublicSuffixes, shared_mail: Collection[str]) -> tuple[str, str]:
+    """Return why no claim of the name can be made or proved: a reason and its sentence; empty when one can."""
     if is_special_use(domain):
         error: ApportionError = domain_special_use()
         return error.reason, error.message
     try:
         claimable(domain, suffixes, shared_mail)
-    except ApportionError as refused:
-        return refused.reason, refused.message
+    except ApportionError as rejection:
+        return rejection.reason, rejection.message
     if found.says_public_suffix:
         return (
             "DOMAIN_SAYS_PUBLIC_SUFFIX",
@@ -121,7 +121,7 @@ def _mail_servers(domain: str, answer: Answer) -> RecordNote:
 
 
 def _sender_policy(domain: str, answer: Answer, answers: Answers) -> RecordNote:
-    """The SPF record: whether there is one, whether it can be evaluated, and whether it says anything."""
+    """Return the finding on the SPF record: is there one, can it be evaluated, does it say anything."""
     texts = [record for record in answer.records if isinstance(record, bytes)]
     policies = [text for text in texts if text.lower() == b"v=spf1" or text.lower().startswith(b"v=spf1 ")]
     value = " | ".join(_shown(text) for text in policies)
@@ -168,7 +168,7 @@ def _signing_key(selector: str, question: Question, answer: Answer, value: str) 
 
 
 def _message_policies(found: TreeWalk, answers: Answers) -> Iterator[RecordNote]:
-    """DMARC records along the walk; one finding for the domain itself in any case."""
+    """Yield findings on the DMARC records along the walk; one finding for the domain itself in any case."""
     own = Question(f"_dmarc.{found.domain}", "TXT")
     parsed = [record for value in answers[own].records if (record := parse_record(found.domain, value)) is not None]
     if len(parsed) > 1:
@@ -191,14 +191,14 @@ def _message_policies(found: TreeWalk, answers: Answers) -> Iterator[RecordNote]
 
 
 def _advice(
-    domain: str, selector: str, refusal: str, records: tuple[RecordNote, ...], *, is_known: bool
+    domain: str, selector: str, explanation: str, records: tuple[RecordNote, ...], *, is_known: bool
 ) -> Iterator[str]:
-    """What to do for a claim, in order; what is only worth knowing stands with its record.
+    """Yield what to do for a claim, in order; what is only worth knowing is told with its record.
 
-    Nothing but the refusal where no claim can be made; `is_known` says that the DNS has the name.
+    Nothing but the explanation where no claim can be made; `is_known` says that the DNS has the name.
     """
-    if refusal:
-        yield refusal
+    if explanation:
+        yield explanation
         return
     usable = [record for record in records if record.kind == "dkim" and record.state in ("good", "weak")]
     if not is_known and not usable:
@@ -218,5 +218,5 @@ def _advice(
 
 
 def _shown(value: bytes) -> str:
-    """A record's text with what is not printable escaped."""
+    """Return a record's text with what is not printable escaped."""
     return value.decode("ascii", "backslashreplace").translate(_CONTROL)

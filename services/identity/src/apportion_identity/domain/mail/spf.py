@@ -46,7 +46,7 @@ class SpfResult:
 def evaluate_spf(envelope: Envelope, answers: Answers) -> SpfResult:
     """Evaluate SPF for MAIL FROM, or for HELO when the sender is the null one. Raises NeedsAnswers.
 
-    A client address that is none gives permerror; the caller refuses it before.
+    A client address that is none gives permerror; the caller rejects it before.
     """
     identity = "mailfrom" if envelope.mail_from else "helo"
     sender = envelope.mail_from or f"postmaster@{envelope.helo}"
@@ -70,7 +70,7 @@ def evaluate_spf(envelope: Envelope, answers: Answers) -> SpfResult:
 
 
 def pass_for_some(passed: SpfResult, envelope: Envelope, answers: Answers) -> SpfResult:
-    """A pass, looked at once more: "policy" (RFC 8601) when the record gives it to every server, as `+all` does.
+    """Return a pass, looked at once more: "policy" (RFC 8601) when the record lets every server pass, as `+all` does.
 
     Whether it does can hang on more answers, NeedsAnswers; a temporary failure of one of them is the result then.
     """
@@ -93,7 +93,7 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
         self.t = "0"
 
     def dns(self, name: Any, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:
-        """Records of a name: aliases are followed already. Raises NeedsAnswers, and pyspf's own errors."""
+        """Return records of a name: aliases are followed already. Raises NeedsAnswers, and pyspf's own errors."""
         question = Question(str(name).removesuffix(".").lower(), qtype)
         if qtype not in _ASKED or not _can_be_asked(question.name):
             return []
@@ -110,20 +110,20 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
         return [[record] for record in answer.records] if qtype == "TXT" else list(answer.records)
 
     def dns_mx(self, domainname: str) -> list[str]:
-        """Addresses of a domain's mail servers; all that are not known yet are asked for at once."""
+        """Return addresses of a domain's mail servers; all that are not known yet are asked for at once."""
         hosts = self.dns(domainname, "MX")
         self._need([host for _, host in hosts[: spf.MAX_MX]])
         addresses: list[str] = super().dns_mx(domainname)
         return addresses
 
     def validated_ptrs(self) -> list[str]:
-        """Names of the client address that lead back to it; all that are not known yet are asked for at once."""
+        """Return names of the client address that lead back to it; all that are not known yet are asked for at once."""
         self._need(self.dns_ptr(self.i)[: spf.MAX_PTR])
         names: list[str] = super().validated_ptrs()
         return names
 
     def dns_spf(self, domain: str) -> str | None:
-        """The SPF record of a domain. Raises pyspf's PermError for several and for one beyond the limits."""
+        """Return the SPF record of a domain. Raises pyspf's PermError for several and for one beyond the limits."""
         record: str | None = super().dns_spf(domain)
         if record is None:
             return None
@@ -152,7 +152,7 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
 
 
 def _address(text: str) -> str | None:
-    """An IPv4 or IPv6 address in its plain form; None for anything else, zones included."""
+    """Return an IPv4 or IPv6 address in its plain form; None for anything else, zones included."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -161,5 +161,5 @@ def _address(text: str) -> str | None:
 
 
 def _can_be_asked(name: str) -> bool:
-    """Whether a name fits into a query; its labels may have any character (RFC 2181, section 11)."""
+    """Return whether a name fits into a query; its labels may have any character (RFC 2181, section 11)."""
     return len(name) <= DOMAIN_CHARS_MAX and all(0 < len(label) <= LABEL_CHARS_MAX for label in name.split("."))

@@ -1,7 +1,7 @@
-"""What the judging of a mail is made of: questions to the DNS, their answers, the envelope, findings and the verdict.
+"""What verifying a mail is made of: questions to the DNS, their answers, the envelope, findings and the result.
 
-The judging is sans I/O: code that needs an answer which is not there raises `NeedsAnswers` with all the questions it
-can see; the application asks them and calls again with more answers. The same arguments always give the same verdict.
+Verifying is sans I/O: code that needs an answer which is not there raises `NeedsAnswers` with all the questions it
+can see; the application asks them and calls again with more answers. The same arguments always have the same result.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Answers: TypeAlias = Mapping[Question, Answer]
 
 
 class NeedsAnswers(Exception):
-    """Judging cannot go on without these answers: ask, add them, call again."""
+    """Verifying cannot go on without these answers: ask, add them, call again."""
 
     def __init__(self, questions: Iterable[Question]) -> None:
         self.questions: frozenset[Question] = frozenset(questions)
@@ -77,7 +77,7 @@ class Envelope:
 
 
 def plain_address(address: str) -> str:
-    """An envelope's address in lower case, without what some gateways leave around it; empty for the null sender."""
+    """Return an envelope's address in lower case, without what gateways leave around it; empty for the null sender."""
     return address.strip().removeprefix("<").removesuffix(">").lower()
 
 
@@ -93,7 +93,7 @@ class DkimFinding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The verdicts that a judgement rests on: domains and results, no address, subject or body."""
+    """What a verification rests on: domains and results, no address, subject or body."""
 
     from_domain: str = ""
     spf_result: str = ""
@@ -106,7 +106,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """Why a message proves nothing: a stable reason (UPPER_SNAKE) and a sentence that a person can act on."""
 
     reason: str
@@ -114,15 +114,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """The verdict: the message proves the domain when `refusal` is None.
+class Verification:
+    """The result: the message proves the domain when `rejection` is None.
 
     `facts` are canonical pairs for the proof's HMAC (no address, subject or body). `message_key` tells one proof from
     another: it is made of what was signed, so that a message wrapped in other unsigned headers is still the same proof.
     It is empty when nothing was proved.
     """
 
-    refusal: Refusal | None
+    rejection: Rejection | None
     evidence: Evidence
     facts: tuple[tuple[str, str], ...] = ()
     message_key: bytes = b""
