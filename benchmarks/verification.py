@@ -3,7 +3,7 @@
 Every message verifies a claim of its own: over gRPC with TLS and a token to the running identity process, which asks
 its DNS cache and writes claim, proof, audit entry and announcement to PostgreSQL. Beside it, in one plain loop, dkimpy
 verifies the signatures of the same messages with their keys at hand. Two more tell where the rest goes: the service's
-own judging of these messages (all of the verdict, with cached answers of the DNS, in this process) and as many calls
+own verifying of these messages (all of the result, with cached answers of the DNS, in this process) and as many calls
 that do next to nothing (GetJwks). Runs are interleaved, the medians are told, and with them where the processor's time
 went. At the end, medians of single calls for a claimed and an unclaimed domain, side by side. Nothing here is an
 assertion.
@@ -62,7 +62,7 @@ CASES = (
     *(("rsa-sha256", body_kib) for body_kib in (SMALL_KIB, 16, LARGE_KIB, 256)),
     ("ed25519-sha256", SMALL_KIB),
 )
-LAYERS = ("judging alone", "empty calls", "service")
+LAYERS = ("verifying alone", "empty calls", "service")
 SETTINGS = {"claims_daily_limit": "100000"}
 
 
@@ -156,7 +156,7 @@ class Bench:
         return len(mails) / seconds
 
     async def verified(self, mails: Sequence[Mail]) -> float:
-        """Messages a second by the service's own judging, in this process, with every answer in its DNS cache."""
+        """Messages a second by the service's own verifying, in this process, with every answer in its DNS cache."""
         verifier = MailVerifier(self.resolver, self.suffixes, SystemClock())
 
         async def all_of_them() -> float:
@@ -252,7 +252,7 @@ async def measure(stack: LocalStack, dns: LoopbackDns, args: argparse.Namespace)
                 bench.algorithm, bench.body = algorithm, LINE * LINES_PER_KIB * body_kib
                 count = args.messages if body_kib < LARGE_KIB else max(args.messages // 8, 1)
                 found.setdefault(case, []).append(await bench.pair(run * len(CASES) + place, count))
-        print(f"ratios to bare dkimpy, medians of {args.runs}      judging alone   empty calls   service")
+        print(f"ratios to bare dkimpy, medians of {args.runs}      verifying alone   empty calls   service")
         for case, runs in found.items():
             ratios = [statistics.median(rates[name] / rates["dkimpy"] for rates in runs) for name in LAYERS]
             print(f"  {case:42}" + "".join(f"{ratio:14.3f}" for ratio in ratios))

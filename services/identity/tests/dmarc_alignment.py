@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from apportion_identity.domain.domain_names import PublicSuffixes
 from apportion_identity.domain.mail.tree_walk import TreeWalk, policy_for, walk
-from apportion_identity.domain.mail.types import Answers
+from apportion_identity.domain.mail.types import DnsAnswers
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def aligned_by_suffix(author_domain: str, identifier: str, suffixes: PublicSuffi
     return suffixes.registrable(identifier) == registrable
 
 
-def relaxed_aligned(author: TreeWalk, identifier: str, answers: Answers) -> bool:
+def relaxed_aligned(author: TreeWalk, identifier: str, answers: DnsAnswers) -> bool:
     """Whether both names have one organizational domain by the tree walk. Raises NeedsAnswers, DnsTrouble."""
     if strictly_aligned(author.domain, identifier):
         return True
@@ -45,7 +45,7 @@ def relaxed_aligned(author: TreeWalk, identifier: str, answers: Answers) -> bool
 
 
 def dmarc_verdict(
-    author_domain: str, dkim_domains: Iterable[str], spf_domains: Iterable[str], answers: Answers
+    author_domain: str, dkim_domains: Iterable[str], spf_domains: Iterable[str], answers: DnsAnswers
 ) -> DmarcVerdict:
     """DMARC's verdict on a From domain with what authenticated, all normalised. Raises NeedsAnswers, DnsTrouble.
 

@@ -21,7 +21,7 @@ from apportion_identity.adapters.issuer_keys import IssuerKeys, OidcIssuer
 from apportion_identity.adapters.sealing import SealingKeys
 from apportion_identity.adapters.suffixes import PackagedSuffixes
 from apportion_identity.app.tokens import TokenScope
-from apportion_identity.domain.mail.types import Answer, Question
+from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion
 from apportion_identity.rpc.servicer import Rates, UseCases
 from apportion_identity.wiring import Outside, Parts, make_parts, make_rates
 from mail_maker import FakeDns
@@ -61,9 +61,9 @@ class TroubledDns(FakeDns):
 
     down: str = ""
 
-    async def ask(self, questions: Iterable[Question]) -> dict[Question, Answer]:
+    async def ask(self, questions: Iterable[DnsQuestion]) -> dict[DnsQuestion, DnsAnswer]:
         if self.down:
-            return {question: Answer(self.down) for question in questions}  # type: ignore[arg-type]
+            return {question: DnsAnswer(self.down) for question in questions}  # type: ignore[arg-type]
         await asyncio.sleep(0)
         return self.answer(questions)
 

@@ -25,7 +25,7 @@ from apportion_identity.domain.mail.from_header import Mailbox, split_from
 from apportion_identity.domain.mail.message import Message, read_message
 from apportion_identity.domain.mail.spf import evaluate_spf
 from apportion_identity.domain.mail.tree_walk import walk
-from apportion_identity.domain.mail.types import Answer, Answers, DkimFinding, Envelope, Question, Rejection
+from apportion_identity.domain.mail.types import DkimFinding, DnsAnswer, DnsAnswers, DnsQuestion, Envelope, Rejection
 from apportion_identity.limits import DNS_CNAMES_MAX
 from dmarc_alignment import aligned_by_suffix, dmarc_verdict, strictly_aligned
 
@@ -107,7 +107,7 @@ def is_refused_case(case: Case) -> bool:
 
 
 @dataclass(slots=True)
-class Zone(dict[Question, Answer]):
+class Zone(dict[DnsQuestion, DnsAnswer]):
     """The answers of a case's zone, for any question: what the resolver would give."""
 
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -118,24 +118,24 @@ class Zone(dict[Question, Answer]):
     def __contains__(self, question: object) -> bool:
         return True
 
-    def __missing__(self, question: Question) -> Answer:
+    def __missing__(self, question: DnsQuestion) -> DnsAnswer:
         name = question.name
         for _ in range(DNS_CNAMES_MAX + 1):
             by_type = self.records.get(name)
             if by_type is None:
                 exists = any(known.endswith(f".{name}") for known in self.records)
-                return Answer("nodata" if exists else "nxdomain")
+                return DnsAnswer("nodata" if exists else "nxdomain")
             if question.rdtype in by_type:
-                return Answer("found", tuple(_records(question.rdtype, by_type[question.rdtype])))
+                return DnsAnswer("found", tuple(_records(question.rdtype, by_type[question.rdtype])))
             if "RCODE" in by_type:
-                return Answer("servfail")
+                return DnsAnswer("servfail")
             if "CNAME" not in by_type:
-                return Answer("nodata")
+                return DnsAnswer("nodata")
             name = by_type["CNAME"][0].lower().removesuffix(".")
-        return Answer("nodata")
+        return DnsAnswer("nodata")
 
 
-def zone_of(case: Case) -> Answers:
+def zone_of(case: Case) -> DnsAnswers:
     """The answers of a case."""
     return Zone(records=case["dns"])
 

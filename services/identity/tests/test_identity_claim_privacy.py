@@ -50,7 +50,7 @@ class Seen:
             )
             await self.call("DelegateSubdomain", request)
 
-    def facts(self) -> Iterator[str]:
+    def events(self) -> Iterator[str]:
         """What is announced to the organisation's own side."""
         for kind, whose, message in self.harness.events():
             if whose == org_id(self.org):

@@ -25,7 +25,7 @@ from apportion_identity.limits import (
     ISSUER_ANSWER_BYTES_MAX,
     ISSUER_ASK_PAUSE_S,
     ISSUER_KEYS_FRESH_S,
-    ISSUER_KEYS_STALE_MAX_S,
+    ISSUER_KEYS_STALE_S_MAX,
     SIGN_INS_PER_PEER_MAX,
     TOKENS_PER_HOLDER_MAX,
 )
@@ -304,7 +304,7 @@ async def test_an_issuer_s_last_keys_are_used_for_a_day_while_it_does_not_answer
 ) -> None:
     assert await harness.operate("ExchangeToken", exchange(issuer.token()))
     issuer.status = 500
-    harness.clock.advance(timedelta(seconds=ISSUER_KEYS_STALE_MAX_S - 1))
+    harness.clock.advance(timedelta(seconds=ISSUER_KEYS_STALE_S_MAX - 1))
     assert await harness.operate("ExchangeToken", exchange(issuer.token(now=harness.clock.now())))
     harness.clock.advance(timedelta(seconds=1))
     assert await harness.operate_reason("ExchangeToken", exchange(issuer.token(now=harness.clock.now()))) == UNAVAILABLE

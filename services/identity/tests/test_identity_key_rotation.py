@@ -229,7 +229,7 @@ async def test_no_call_is_lost_through_two_rotations_and_none_has_to_ask_for_a_k
             for number, source in enumerate(network.sources):
                 if (now_s - number * STEP_S) % grpc_limits.KEY_POLL_S == 0:
                     assert await source.refresh()
-            await harness.use_cases.signing_keys.keep()
+            await harness.use_cases.signing_keys.rotate_when_due()
             await traffic.sign_in()
             harness.clock.advance(timedelta(seconds=STEP_S))
             before = Counter(traffic.calls)

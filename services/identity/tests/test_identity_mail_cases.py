@@ -1,4 +1,4 @@
-"""Every published mail case through the judging's parts; docs/mail-cases.md tells the numbers and explains them."""
+"""Every published mail case through the verifier's parts; docs/mail-cases.md tells the numbers and explains them."""
 
 from __future__ import annotations
 

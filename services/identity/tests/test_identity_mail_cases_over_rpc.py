@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -57,7 +58,9 @@ class MailHarness(IdentityHarness):
     def __init__(self, place: ServiceDatabase, dns: LoopbackDns, at: datetime) -> None:
         super().__init__(place, at=at)
         resolver = DnsResolver([dns.server], 0.6, self.clock)
-        self.outside = replace(self.outside, dns=resolver, claim_mail_domain="apportion.dev")
+        # A proof key of its own: the same message proves again for each case.
+        proof_key = secrets.token_bytes(32)
+        self.outside = replace(self.outside, dns=resolver, proof_key=proof_key, claim_mail_domain="apportion.dev")
         self.parts = self.process()
         self._stored = ClaimStore()
 

@@ -115,7 +115,7 @@ def header_mutated(raw: bytes, chance: random.Random) -> bytes:
 
 
 def read(raw: bytes) -> Mailbox | Rejection:
-    """Our reading, as the judging does it."""
+    """Our reading, as the verifier does it."""
     message = read_message(raw)
     if not isinstance(message, Message):
         return message

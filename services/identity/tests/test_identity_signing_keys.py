@@ -70,7 +70,7 @@ async def test_a_process_with_another_sealing_key_does_not_start_and_signs_nothi
     await harness.use_cases.signing_keys.ensure_first()
     stranger = harness.process(key=OTHER_KEY)
     with pytest.raises(Unavailable) as refusal:
-        await stranger.keys.ensure_first()
+        await stranger.use_cases.signing_keys.ensure_first()
     assert refusal.value.reason == "KEY_SET_UNUSABLE"
     assert harness.rows("SELECT count(*) FROM signing_key") == [(1,)]
 

@@ -12,7 +12,7 @@ from apportion_common.caller import acting_as
 from apportion_common.errors import Unavailable
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_identity.app.verify_mail import MailVerifier
-from apportion_identity.domain.mail.types import Answer, Envelope, Evidence, Question, Verification
+from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion, Envelope, Evidence, Verification
 from apportion_identity.limits import MESSAGE_BYTES_MAX
 from apportion_identity.smtp.mail import VerificationMail
 from apportion_identity.store.claims import ClaimStore
@@ -203,7 +203,7 @@ async def test_a_message_to_several_claims_proves_none(harness: ClaimsHarness) -
 
 async def test_spf_proves_a_claim_from_a_trusted_relay_only(harness: ClaimsHarness) -> None:
     made = await harness.claim("acme")
-    harness.dns.records[Question(DOMAIN, "TXT")] = found(b"v=spf1 ip4:192.0.2.1 -all")
+    harness.dns.records[DnsQuestion(DOMAIN, "TXT")] = found(b"v=spf1 ip4:192.0.2.1 -all")
     request = pb.SubmitVerificationEmailRequest(
         message=make_message(to=made.mail_to), client_ip="192.0.2.1", helo="mx.acme.com", mail_from=f"ann@{DOMAIN}"
     )
@@ -222,18 +222,18 @@ async def test_what_cannot_be_a_call_is_refused(harness: ClaimsHarness) -> None:
     assert refused == [("INVALID_ARGUMENT", "MESSAGE_TOO_LARGE"), ("INVALID_ARGUMENT", "CLIENT_IP_MALFORMED")]
 
 
-async def test_a_large_message_is_judged_like_any_other(harness: ClaimsHarness) -> None:
+async def test_a_large_message_is_verified_like_any_other(harness: ClaimsHarness) -> None:
     made = await harness.claim("acme")
     assert (await harness.submit(harness.mail(made.mail_to, body=b"So much to say.\r\n" * 10_000))).outcome == VERIFIED
 
 
-async def test_a_claim_that_changes_while_its_message_is_judged_is_decided_on_as_it_is_then(
+async def test_a_claim_that_changes_while_its_message_is_verified_is_decided_on_as_it_is_then(
     harness: ClaimsHarness,
 ) -> None:
     made = await harness.claim("acme")
     answered = harness.dns.answer
 
-    async def renew_first(questions: Iterable[Question]) -> dict[Question, Answer]:
+    async def renew_first(questions: Iterable[DnsQuestion]) -> dict[DnsQuestion, DnsAnswer]:
         harness.dns.ask = ask  # type: ignore[method-assign]
         request = pb.RenewClaimTokenRequest(org_id=org_id("acme"), claim_id=made.claim.claim_id)
         await harness.call(OPERATOR, "RenewClaimToken", request)

@@ -10,7 +10,7 @@ from apportion_common.errors import Unavailable
 from apportion_identity.app import verify_mail
 from apportion_identity.app.verify_mail import MailVerifier
 from apportion_identity.domain.mail.message import Message, read_message
-from apportion_identity.domain.mail.types import Answer, Question, Verification
+from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion, Verification
 from mail_maker import (
     ADDRESS,
     DOMAIN,
@@ -61,7 +61,7 @@ async def test_an_unreadable_message_is_rejected_without_a_question() -> None:
 
 @pytest.mark.parametrize("state", ["servfail", "timeout"])
 async def test_the_same_message_verifies_once_the_dns_is_back(state: str) -> None:
-    dns = FakeDns({SIGNER.question: Answer(state)})  # type: ignore[arg-type]
+    dns = FakeDns({SIGNER.question: DnsAnswer(state)})  # type: ignore[arg-type]
     with pytest.raises(Unavailable) as trouble:
         await verified(dns)
     assert trouble.value.reason == "DNS_UNAVAILABLE"
@@ -72,15 +72,15 @@ async def test_the_same_message_verifies_once_the_dns_is_back(state: str) -> Non
 
 
 def test_a_question_is_told_without_what_cannot_be_printed() -> None:
-    assert Question("a\x1b[2J\r\n\u00e9.com", "TXT").text == "TXT a\\x1b[2J\\r\\n\\xe9.com"
+    assert DnsQuestion("a\x1b[2J\r\n\u00e9.com", "TXT").text == "TXT a\\x1b[2J\\r\\n\\xe9.com"
 
 
 async def test_the_includes_of_spf_are_followed_round_by_round() -> None:
-    dns = FakeDns({Question(DOMAIN, "TXT"): found(b"v=spf1 include:a1.example.com -all")})
+    dns = FakeDns({DnsQuestion(DOMAIN, "TXT"): found(b"v=spf1 include:a1.example.com -all")})
     for number in range(1, 9):
         record = f"v=spf1 include:a{number + 1}.example.com -all".encode()
-        dns.records[Question(f"a{number}.example.com", "TXT")] = found(record)
-    dns.records[Question("a9.example.com", "TXT")] = found(b"v=spf1 ip4:192.0.2.1 -all")
+        dns.records[DnsQuestion(f"a{number}.example.com", "TXT")] = found(record)
+    dns.records[DnsQuestion("a9.example.com", "TXT")] = found(b"v=spf1 ip4:192.0.2.1 -all")
     verification = await verified(dns, make_message(), trusted_relay=True)
     assert reason_of(verification) == "VERIFIED"
     assert verification.evidence.aligned_by_spf

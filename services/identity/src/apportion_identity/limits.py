@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-KEY_SET_BYTES_MAX: Final = 65_536
-"""Size of the key set, as the contract allows it in an answer."""
 KEYS_MAX: Final = 100
 """Keys of a set: the signing key, its successor, and those that tokens in use were signed with."""
 
@@ -26,9 +24,9 @@ DNS_ATTEMPTS_MAX: Final = 3
 DNS_PARALLEL_MAX: Final = 64
 """Questions under way at once in one process."""
 DNS_CACHE_ENTRIES_MAX: Final = 10_000
-DNS_CACHE_FOUND_MAX_S: Final = 300
+DNS_CACHE_FOUND_S_MAX: Final = 300
 """Longest time that records are kept, however long their own: who changes a key need not wait longer."""
-DNS_CACHE_ABSENT_MAX_S: Final = 30
+DNS_CACHE_ABSENT_S_MAX: Final = 30
 """Longest time that "there is none" is kept: its owner is about to publish it. Failures are never kept."""
 DNS_RETRY_AFTER_S: Final = 60
 """After which time a caller is told to try again when the DNS fails."""
@@ -63,6 +61,9 @@ SMTP_LINE_BYTES_MAX: Final = 1_000
 """A line of a message with its CRLF, a stuffed dot apart (RFC 5321, section 4.5.3.1.6)."""
 SMTP_COMMAND_BYTES_MAX: Final = 512
 """A command line (RFC 5321, section 4.5.3.1.4)."""
+SMTP_DOMAIN_CHARS_MAX: Final = 255
+SMTP_PATH_CHARS_MAX: Final = 256
+"""The domain of a path, and a path with its angle brackets (RFC 5321, section 4.5.3.1)."""
 SMTP_CONNECTIONS_MAX: Final = 200
 SMTP_CONNECTIONS_PER_PEER_MAX: Final = 10
 """Connections that are open at once: in all, and of one IPv4 address or IPv6 /64 network."""
@@ -103,10 +104,13 @@ HEADER_LINE_BYTES_MAX: Final = 998
 ADDRESS_FIELD_BYTES_MAX: Final = 4_096
 """A From or To field with all its folds: each has one mailbox."""
 LOCAL_PART_CHARS_MAX: Final = 64
-"""RFC 5321, section 4.5.3.1.1."""
+LOCAL_PART_BYTES_MAX: Final = 64
+"""RFC 5321, section 4.5.3.1.1; in bytes where there are characters beyond ASCII."""
+ADDRESS_CHARS_MAX: Final = 320
+"""A mail address, as the contract and the tables allow it."""
 RECIPIENTS_MAX: Final = 10
 """Addresses of one message among which the claim's is looked for."""
-SUBJECT_BYTES_MAX: Final = 1_000
+MAIL_SUBJECT_BYTES_MAX: Final = 1_000
 """What of a subject is looked at: the marks of replies and automatic mail are at its beginning."""
 SIGNATURES_MAX: Final = 10
 """DKIM signatures of one message."""
@@ -141,8 +145,15 @@ KEY_SET_CACHE_MS: Final = 1_000
 """How long an answer of GetJwks holds: whoever asks all the time costs the database one query a second."""
 ID_TOKEN_LEEWAY_S: Final = 5
 """By how much an issuer's clock may differ."""
-ID_TOKEN_AGE_MAX_S: Final = 86_400
+ID_TOKEN_AGE_S_MAX: Final = 86_400
 """An identity token is not taken for longer, whatever end its issuer gives it."""
+ID_TOKEN_SUBJECT_CHARS_MAX: Final = 255
+"""OpenID Connect Core 1.0, section 2: sub has at most 255 ASCII characters."""
+ID_TOKEN_AMR_ITEMS_MAX: Final = 16
+ID_TOKEN_AMR_CHARS_MAX: Final = 50
+ID_TOKEN_KID_CHARS_MAX: Final = 256
+ID_TOKEN_TIME_S_MAX: Final = 1 << 53
+"""A time of an identity token, in seconds since 1970: what every reader of JSON holds exactly."""
 ISSUERS_MAX: Final = 50
 ISSUERS_FILE_BYTES_MAX: Final = 65_536
 """Configured issuers, and their file."""
@@ -151,7 +162,7 @@ ISSUER_ANSWER_BYTES_MAX: Final = 262_144
 """An issuer's key set, and the answer of HTTP that it comes in."""
 ISSUER_KEYS_FRESH_S: Final = 3_600
 """After so long an issuer's keys are fetched again."""
-ISSUER_KEYS_STALE_MAX_S: Final = 86_400
+ISSUER_KEYS_STALE_S_MAX: Final = 86_400
 """Keys of an issuer that does not answer are used no longer."""
 ISSUER_ASK_PAUSE_S: Final = 10
 """Between two fetches from one issuer, however many unknown key ids come."""

@@ -18,7 +18,7 @@ from apportion_identity.domain.mail.dkim import (
     verify_signature,
 )
 from apportion_identity.domain.mail.message import Field, Message, read_message
-from apportion_identity.domain.mail.types import Answer, DkimFinding, Rejection
+from apportion_identity.domain.mail.types import DkimFinding, DnsAnswer, Rejection
 from dkim.canonicalization import Relaxed
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -344,7 +344,7 @@ def test_trace_fields_may_be_put_on_top_of_signed_ones() -> None:
 def test_an_unanswered_key_is_a_temporary_error() -> None:
     message = read(RSA.sign(make_message()))
     for one in signatures(message):
-        assert verify_signature(one, message, Answer("timeout"), NOW_S).result == "temperror"
+        assert verify_signature(one, message, DnsAnswer("timeout"), NOW_S).result == "temperror"
 
 
 def signatures(message: Message) -> Iterator[Signature]:

@@ -25,12 +25,12 @@ from apportion_common.clock import Clock
 from apportion_common.logs import get_logger
 from cachetools import TLRUCache
 
-from apportion_identity.domain.mail.types import Answer, AnswerState, Question, Record
+from apportion_identity.domain.mail.types import DnsAnswer, DnsAnswerState, DnsQuestion, DnsRecord
 from apportion_identity.limits import (
     DNS_ATTEMPTS_MAX,
-    DNS_CACHE_ABSENT_MAX_S,
+    DNS_CACHE_ABSENT_S_MAX,
     DNS_CACHE_ENTRIES_MAX,
-    DNS_CACHE_FOUND_MAX_S,
+    DNS_CACHE_FOUND_S_MAX,
     DNS_CNAMES_MAX,
     DNS_PARALLEL_MAX,
     DNS_RECORD_BYTES_MAX,
@@ -43,8 +43,8 @@ DNS_PORT: Final = 53
 _EDNS_PAYLOAD_BYTES: Final = 1_232
 """Answers up to this size come unfragmented (DNS flag day 2020)."""
 _US_PER_S: Final = 1_000_000
-_TIMEOUT: Final = Answer("timeout")
-_SERVFAIL: Final = Answer("servfail")
+_TIMEOUT: Final = DnsAnswer("timeout")
+_SERVFAIL: Final = DnsAnswer("servfail")
 
 _log = get_logger(__name__)
 
@@ -53,7 +53,7 @@ _log = get_logger(__name__)
 class _Reply:
     """An answer and for how long it may be kept by its records."""
 
-    answer: Answer
+    answer: DnsAnswer
     ttl_s: int = 0
 
     @property
@@ -61,7 +61,7 @@ class _Reply:
         """For how long it is kept; not at all when it is a failure."""
         if self.answer.is_temporary_failure:
             return 0
-        return min(self.ttl_s, DNS_CACHE_FOUND_MAX_S if self.answer.state == "found" else DNS_CACHE_ABSENT_MAX_S)
+        return min(self.ttl_s, DNS_CACHE_FOUND_S_MAX if self.answer.state == "found" else DNS_CACHE_ABSENT_S_MAX)
 
 
 class DnsResolver:
@@ -73,19 +73,19 @@ class DnsResolver:
             raise ValueError("A resolver needs at least one server.")
         self._servers = tuple(servers)
         self._timeout_s = timeout_s
-        self._cache: TLRUCache[Question, _Reply] = TLRUCache(
+        self._cache: TLRUCache[DnsQuestion, _Reply] = TLRUCache(
             DNS_CACHE_ENTRIES_MAX, ttu=lambda _, reply, now_us: now_us + reply.kept_s * _US_PER_S, timer=clock.now_us
         )
-        self._under_way: dict[Question, asyncio.Task[Answer]] = {}
+        self._under_way: dict[DnsQuestion, asyncio.Task[DnsAnswer]] = {}
         self._slots = asyncio.Semaphore(DNS_PARALLEL_MAX)
 
-    async def ask(self, questions: Iterable[Question]) -> dict[Question, Answer]:
+    async def ask(self, questions: Iterable[DnsQuestion]) -> dict[DnsQuestion, DnsAnswer]:
         """Return the answers to all questions, asked side by side; the same question under way is asked once."""
         wanted = list(dict.fromkeys(questions))
         answers = await asyncio.gather(*(self._answer(question) for question in wanted))
         return dict(zip(wanted, answers, strict=True))
 
-    async def _answer(self, question: Question) -> Answer:
+    async def _answer(self, question: DnsQuestion) -> DnsAnswer:
         if (kept := self._cache.get(question)) is not None:
             return kept.answer
         task = self._under_way.get(question)
@@ -96,17 +96,17 @@ class DnsResolver:
         # Whoever asked first may go away; the others still want the answer.
         return await asyncio.shield(task)
 
-    async def _look_up(self, question: Question) -> Answer:
+    async def _look_up(self, question: DnsQuestion) -> DnsAnswer:
         name = _name_of(question.name)
         if name is None:
-            return Answer("nxdomain")
+            return DnsAnswer("nxdomain")
         async with self._slots:
             reply = await self._exchange(question, name)
         if reply.kept_s > 0:
             self._cache[question] = reply
         return reply.answer
 
-    async def _exchange(self, question: Question, name: dns.name.Name) -> _Reply:
+    async def _exchange(self, question: DnsQuestion, name: dns.name.Name) -> _Reply:
         """Ask the servers in turn until one answers; return what the last one failed with otherwise."""
         failure = _TIMEOUT
         per_try_s = self._timeout_s / DNS_ATTEMPTS_MAX
@@ -159,7 +159,7 @@ def parse_servers(text: str) -> list[Server]:
     return servers
 
 
-def digest_of(question: Question, records: Iterable[Record]) -> str:
+def digest_of(question: DnsQuestion, records: Iterable[DnsRecord]) -> str:
     """Return the SHA-256 (hex) of what was answered to what, whatever the order of the records."""
     parts = sorted(_canonical(record) for record in records)
     hashed = hashlib.sha256()
@@ -169,7 +169,7 @@ def digest_of(question: Question, records: Iterable[Record]) -> str:
     return hashed.hexdigest()
 
 
-def _read(response: dns.message.Message, question: Question) -> _Reply:
+def _read(response: dns.message.Message, question: DnsQuestion) -> _Reply:
     """Return what a response says."""
     rcode = response.rcode()
     if rcode not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN) or not isinstance(response, dns.message.QueryMessage):
@@ -181,7 +181,7 @@ def _read(response: dns.message.Message, question: Question) -> _Reply:
         chain = response.resolve_chaining()
     except dns.message.ChainTooLong:
         # A circle of aliases leads nowhere, and will the next time too.
-        return _absent("nodata", DNS_CACHE_ABSENT_MAX_S)
+        return _absent("nodata", DNS_CACHE_ABSENT_S_MAX)
     except dns.exception.DNSException:
         return _Reply(_SERVFAIL)
     if len(chain.cnames) > DNS_CNAMES_MAX:
@@ -195,14 +195,14 @@ def _read(response: dns.message.Message, question: Question) -> _Reply:
     records = tuple(_record(rdata, question.rdtype) for rdata in chain.answer)
     if any(isinstance(record, bytes) and len(record) > DNS_RECORD_BYTES_MAX for record in records):
         return _Reply(_SERVFAIL)
-    return _Reply(Answer("found", records, digest_of(question, records)), chain.minimum_ttl)
+    return _Reply(DnsAnswer("found", records, digest_of(question, records)), chain.minimum_ttl)
 
 
-def _absent(state: AnswerState, ttl_s: int) -> _Reply:
-    return _Reply(Answer(state), ttl_s)
+def _absent(state: DnsAnswerState, ttl_s: int) -> _Reply:
+    return _Reply(DnsAnswer(state), ttl_s)
 
 
-def _record(rdata: Any, rdtype: str) -> Record:
+def _record(rdata: Any, rdtype: str) -> DnsRecord:
     """Return a record as verifying takes it."""
     if rdtype == "TXT":
         return b"".join(rdata.strings)
@@ -213,7 +213,7 @@ def _record(rdata: Any, rdtype: str) -> Record:
     return str(rdata.address)
 
 
-def _canonical(record: Record) -> bytes:
+def _canonical(record: DnsRecord) -> bytes:
     if isinstance(record, bytes):
         return record
     if isinstance(record, str):

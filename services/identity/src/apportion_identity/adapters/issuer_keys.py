@@ -30,7 +30,7 @@ from apportion_identity.limits import (
     ISSUER_ASK_PAUSE_S,
     ISSUER_KEYS_FRESH_S,
     ISSUER_KEYS_MAX,
-    ISSUER_KEYS_STALE_MAX_S,
+    ISSUER_KEYS_STALE_S_MAX,
     ISSUER_RSA_BITS_MIN,
     ISSUER_TIMEOUT_S,
     ISSUER_WAITERS_MAX,
@@ -166,7 +166,7 @@ class IssuerKeys:
         known = self._known[issuer.issuer]
         if kid not in known.keys or self._is_older(known.fetched_at, ISSUER_KEYS_FRESH_S):
             await self._learn(issuer, known)
-        usable = not self._is_older(known.fetched_at, ISSUER_KEYS_STALE_MAX_S)
+        usable = not self._is_older(known.fetched_at, ISSUER_KEYS_STALE_S_MAX)
         found = known.keys.get(kid) if usable else None
         if found is None and not known.answered:
             raise Unavailable(

@@ -13,6 +13,8 @@ from typing import Final
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from apportion_identity.limits import SECRET_KEY_BYTES
+
 VERSION: Final = b"\x01"
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
@@ -27,8 +29,8 @@ class SealingKeys:
 
     def __init__(self, keys: Sequence[bytes]) -> None:
         """Keys of 32 bytes each. Raises ValueError without one or for another length."""
-        if not keys or any(len(key) != 32 for key in keys):
-            raise ValueError("Sealing needs keys of 32 bytes.")
+        if not keys or any(len(key) != SECRET_KEY_BYTES for key in keys):
+            raise ValueError(f"Sealing needs keys of {SECRET_KEY_BYTES} bytes.")
         self._ciphers = [AESGCM(key) for key in keys]
 
     def seal(self, secret: bytes, owner: str) -> bytes:

@@ -97,7 +97,7 @@ class Conflicts:
         async def work(tx: Transaction) -> int:
             now = tx.clock.now()
             again = now - timedelta(seconds=ESCALATE_AGAIN_AFTER_S)
-            overdue = await self._conflicts.hold_overdue(tx, now, again, OVERDUE_CONFLICTS_PER_ROUND_MAX)
+            overdue = await self._conflicts.lock_overdue(tx, now, again, OVERDUE_CONFLICTS_PER_ROUND_MAX)
             claims = await self._claims.claims_of_ids(tx.connection, [conflict.claim_id for conflict in overdue])
             for conflict in overdue:
                 await self._escalate(tx, conflict, claims[conflict.claim_id].domain, now)

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from typing import Protocol
 from uuid import UUID
 
-from apportion_identity.domain.mail.types import Answer, Question
+from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion
 
 
 class DnsLookup(Protocol):
     """The DNS, asked many questions at once."""
 
-    async def ask(self, questions: Iterable[Question]) -> dict[Question, Answer]:
+    async def ask(self, questions: Iterable[DnsQuestion]) -> dict[DnsQuestion, DnsAnswer]:
         """Return an answer to each question. Failures are answers too (servfail, timeout): nothing is raised."""
         ...
 

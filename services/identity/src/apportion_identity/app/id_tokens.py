@@ -19,7 +19,7 @@ from apportion_identity.domain.id_token import (
     email_not_verified,
     id_token_invalid,
 )
-from apportion_identity.limits import ID_TOKEN_AGE_MAX_S, ID_TOKEN_LEEWAY_S
+from apportion_identity.limits import ID_TOKEN_AGE_S_MAX, ID_TOKEN_LEEWAY_S
 
 _US_PER_S: Final = 1_000_000
 
@@ -54,7 +54,7 @@ class IdTokens:
             nonce=nonce,
             now_s=self._clock.now_us() // _US_PER_S,
             leeway_s=ID_TOKEN_LEEWAY_S,
-            age_s_max=ID_TOKEN_AGE_MAX_S,
+            age_s_max=ID_TOKEN_AGE_S_MAX,
         )
         signed_in = check_id_token(claims, expected)
         email = _address(signed_in.email)

@@ -8,7 +8,7 @@ from apportion_identity.app.edges import DnsLookup
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.domain.domain_names import PublicSuffixes, canonical_domain, domain_malformed
 from apportion_identity.domain.mail.inspection import Inspection, inspect
-from apportion_identity.domain.mail.types import Answer, DnsTrouble, NeedsAnswers, Question
+from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion, DnsTrouble, NeedsAnswers
 from apportion_identity.limits import DNS_RETRY_AFTER_S, INSPECTION_QUESTIONS_MAX, INSPECTION_ROUNDS_MAX
 
 
@@ -32,7 +32,7 @@ class Inspections:
         except InvalidArgument:
             raise domain_malformed() from None
         shared_mail = await self._settings.get_list("shared_mail_domains")
-        answers: dict[Question, Answer] = {}
+        answers: dict[DnsQuestion, DnsAnswer] = {}
         for _ in range(INSPECTION_ROUNDS_MAX):
             try:
                 return inspect(domain, selector, self._suffixes, shared_mail, answers)

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from apportion_common.db.idempotency import Mutation, run_mutation
@@ -36,10 +36,8 @@ from apportion_identity.domain.invitations import (
 from apportion_identity.domain.paging import PageCursor
 from apportion_identity.domain.people import Member
 from apportion_identity.domain.roles import Role, check_invite
+from apportion_identity.limits import SECRET_KEY_BYTES
 from apportion_identity.store.invitations import InvitationStore
-
-TOKEN_BYTES: Final = 32
-"""Random bytes of a token: 256 bits."""
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -96,7 +94,7 @@ class Invitations:
                 raise AlreadyExists("MEMBER_EXISTS", "The address belongs to a member already.", field="email")
             now = tx.clock.now()
             await self._revoke_expired(tx, org_id, address, now)
-            token = INVITATION_MARK + secrets.token_urlsafe(TOKEN_BYTES)
+            token = INVITATION_MARK + secrets.token_urlsafe(SECRET_KEY_BYTES)
             made = Invitation(uuid7(), org_id, address, role, Ends(now + lifetime), now, inviter.user_id)
             if not await self._store.add_invitation(tx, made, token_hash(token)):
                 raise _exists()
@@ -122,7 +120,7 @@ class Invitations:
                 raise _not_found("token")
             # Memberships first: who takes somebody's role away takes back what they invited to, under the same lock.
             await self._memberships.lock(tx, found[0].org_id)
-            invitation = await self._store.hold_invitation(tx, found[0].org_id, found[0].invitation_id)
+            invitation = await self._store.lock_invitation(tx, found[0].org_id, found[0].invitation_id)
             assert invitation is not None, "no invitation is ever deleted"
             now = tx.clock.now()
             user = await self._users.of_caller(tx.connection)
@@ -142,7 +140,7 @@ class Invitations:
 
         async def work(tx: Transaction) -> InvitationView:
             await self._permissions.require(tx, org_id, Role.ADMIN)
-            invitation = await self._store.hold_invitation(tx, org_id, invitation_id)
+            invitation = await self._store.lock_invitation(tx, org_id, invitation_id)
             if invitation is None:
                 raise _not_found("invitation_id")
             now = tx.clock.now()

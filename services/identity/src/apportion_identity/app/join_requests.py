@@ -93,7 +93,7 @@ class JoinRequests:
 
         async def work(tx: Transaction) -> JoinRequest:
             await self._permissions.require(tx, org_id, Role.ADMIN)
-            request = await self._store.hold_join_request(tx, org_id, request_id)
+            request = await self._store.lock_join_request(tx, org_id, request_id)
             if request is None:
                 raise NotFound("JOIN_REQUEST_NOT_FOUND", "There is no such join request.", field="join_request_id")
             if request.state != PENDING:

@@ -39,7 +39,7 @@ class Permissions:
         """
         platform, user_id = _platform_role(), user_of_caller()
         if platform is None and user_id is not None:
-            return _checked(user_id, await self._members.hold_role(tx, org_id, user_id), needed)
+            return _checked(user_id, await self._members.lock_role(tx, org_id, user_id), needed)
         return _checked(user_id, platform, needed)
 
     async def require_to_read(self, connection: AsyncConnection, org_id: UUID, needed: Role) -> Principal:

@@ -57,10 +57,6 @@ class GlobalSettings:
         setting = known_setting(key)
         return setting.list_of(await self._text(setting))
 
-    async def get_text(self, key: str) -> str:
-        """Return the value of a setting, in its one form."""
-        return await self._text(known_setting(key))
-
     async def all(self) -> Sequence[CurrentSetting]:
         """Return every known setting, past the cache."""
         async with self._database.read() as connection:
@@ -83,7 +79,7 @@ class GlobalSettings:
         async def work(tx: Transaction) -> CurrentSetting:
             setting = known_setting(key)
             value = setting.canonical(text)
-            before = await self._store.hold_setting(tx, key)
+            before = await self._store.lock_setting(tx, key)
             row = SettingRow(key, value, tx.clock.now())
             await self._store.put_setting(tx, row, setting.value_type)
             await tx.audit(

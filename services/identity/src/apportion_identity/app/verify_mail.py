@@ -9,12 +9,12 @@ from apportion_identity.app.edges import DnsLookup
 from apportion_identity.domain.domain_names import PublicSuffixes
 from apportion_identity.domain.mail.message import Message, read_message
 from apportion_identity.domain.mail.types import (
-    Answer,
+    DnsAnswer,
+    DnsQuestion,
     DnsTrouble,
     Envelope,
     Evidence,
     NeedsAnswers,
-    Question,
     Rejection,
     Verification,
 )
@@ -47,7 +47,7 @@ class MailVerifier:
         if isinstance(message, Rejection):
             return Verification(message, Evidence())
         now_s = self._clock.now_us() // 1_000_000
-        answers: dict[Question, Answer] = {}
+        answers: dict[DnsQuestion, DnsAnswer] = {}
         for _ in range(VERIFICATION_ROUNDS_MAX):
             try:
                 return verify(

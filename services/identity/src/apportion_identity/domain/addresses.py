@@ -12,11 +12,7 @@ from typing import Final
 from apportion_common.errors import InvalidArgument
 
 from apportion_identity.domain.domain_names import canonical_domain
-
-LOCAL_PART_BYTES_MAX: Final = 64
-"""RFC 5321, section 4.5.3.1.1."""
-ADDRESS_CHARS_MAX: Final = 320
-"""As the contract and the tables allow."""
+from apportion_identity.limits import ADDRESS_CHARS_MAX, LOCAL_PART_BYTES_MAX
 
 _ATEXT: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]")
 """RFC 5322, section 3.2.3; quoted local parts are rejected, nobody has one."""

@@ -13,12 +13,14 @@ from typing import Final
 
 from apportion_common.errors import Unauthenticated
 
-SUBJECT_CHARS_MAX: Final = 255
-"""OpenID Connect Core 1.0, section 2: sub has at most 255 ASCII characters."""
-AMR_ITEMS_MAX: Final = 16
-AMR_CHARS_MAX: Final = 50
-KID_CHARS_MAX: Final = 256
-SECONDS_MAX: Final = 1 << 53
+from apportion_identity.limits import (
+    ID_TOKEN_AMR_CHARS_MAX,
+    ID_TOKEN_AMR_ITEMS_MAX,
+    ID_TOKEN_KID_CHARS_MAX,
+    ID_TOKEN_SUBJECT_CHARS_MAX,
+    ID_TOKEN_TIME_S_MAX,
+)
+
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
@@ -67,7 +69,7 @@ def check_header(header: Mapping[str, object]) -> tuple[str, str]:
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise id_token_invalid()
-    if not isinstance(kid, str) or not 0 < len(kid) <= KID_CHARS_MAX or not kid.isprintable():
+    if not isinstance(kid, str) or not 0 < len(kid) <= ID_TOKEN_KID_CHARS_MAX or not kid.isprintable():
         raise id_token_invalid()
     if not isinstance(kind, str) or kind.upper() != "JWT":
         raise id_token_invalid()
@@ -84,7 +86,7 @@ def check_id_token(claims: Mapping[str, object], expected: Expected) -> SignedIn
     """
     if claims.get("iss") != expected.issuer or not _is_for(claims, expected.audience):
         raise id_token_invalid()
-    subject = _text(claims.get("sub"), SUBJECT_CHARS_MAX)
+    subject = _text(claims.get("sub"), ID_TOKEN_SUBJECT_CHARS_MAX)
     _check_nonce(claims, expected.nonce)
     _check_times(claims, expected)
     amr = _amr(claims.get("amr", []))
@@ -124,7 +126,7 @@ def _check_times(claims: Mapping[str, object], expected: Expected) -> None:
 
 def _seconds(value: object) -> int:
     """Return a NumericDate in whole seconds; a fraction is cut off."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < SECONDS_MAX:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < ID_TOKEN_TIME_S_MAX:
         raise id_token_invalid()
     return int(value)
 
@@ -137,6 +139,6 @@ def _text(value: object, chars_max: int) -> str:
 
 def _amr(value: object) -> tuple[str, ...]:
     """Return how the user signed in (RFC 8176), as the issuer says it."""
-    if not isinstance(value, list) or len(value) > AMR_ITEMS_MAX:
+    if not isinstance(value, list) or len(value) > ID_TOKEN_AMR_ITEMS_MAX:
         raise id_token_invalid()
-    return tuple(_text(item, AMR_CHARS_MAX) for item in value)
+    return tuple(_text(item, ID_TOKEN_AMR_CHARS_MAX) for item in value)

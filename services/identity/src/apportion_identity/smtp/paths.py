@@ -10,10 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-LOCAL_PART_CHARS_MAX: Final = 64
-DOMAIN_CHARS_MAX: Final = 255
-PATH_CHARS_MAX: Final = 256
-"""RFC 5321, section 4.5.3.1; the path with its angle brackets."""
+from apportion_identity.limits import LOCAL_PART_CHARS_MAX, SMTP_DOMAIN_CHARS_MAX, SMTP_PATH_CHARS_MAX
 
 _ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
 _LOCAL = rf"(?P<local>{_ATOM}(?:\.{_ATOM})*|\"(?:[\x20\x21\x23-\x5b\x5d-\x7e]|\\[\x20-\x7e])*\")"
@@ -59,8 +56,13 @@ def _read(pattern: re.Pattern[str], argument: str | None) -> Path | None:
     parts = found.groupdict()
     local, domain = parts["local"] or parts.get("postmaster") or "", parts["domain"] or ""
     address = f"{local}@{domain}" if domain else local
-    too_long = len(local) > LOCAL_PART_CHARS_MAX or len(domain) > DOMAIN_CHARS_MAX or len(address) + 2 > PATH_CHARS_MAX
-    return None if too_long else Path(address, domain, _parameters(parts["parameters"]))
+    if len(local) > LOCAL_PART_CHARS_MAX or len(domain) > SMTP_DOMAIN_CHARS_MAX:
+        return None
+    return (
+        None
+        if len(address) + len("<>") > SMTP_PATH_CHARS_MAX
+        else Path(address, domain, _parameters(parts["parameters"]))
+    )
 
 
 def _parameters(text: str) -> tuple[tuple[str, str], ...]:

@@ -98,7 +98,7 @@ class ConflictStore:
             statement = statement.where(tuple_(*position) > tuple_(*after))
         return [_conflict(row) for row in await connection.execute(statement)]
 
-    async def hold_overdue(
+    async def lock_overdue(
         self, tx: Transaction, now: datetime, escalated_before: datetime, limit: int
     ) -> Sequence[Conflict]:
         """Return open conflicts that are overdue and not lately escalated, locked; what others hold is skipped."""

@@ -113,7 +113,7 @@ class InvitationStore:
         row = (await connection.execute(statement)).first()
         return None if row is None else (_invitation(row), bytes(row.token_hash))
 
-    async def hold_invitation(self, tx: Transaction, org_id: UUID, invitation_id: UUID) -> Invitation | None:
+    async def lock_invitation(self, tx: Transaction, org_id: UUID, invitation_id: UUID) -> Invitation | None:
         """Return the organisation's invitation with the id, locked until the transaction ends."""
         statement = select(*_COLUMNS).where(invitation.c.org_id == org_id, invitation.c.invitation_id == invitation_id)
         row = (await tx.execute(statement.with_for_update())).first()

@@ -67,7 +67,7 @@ class JoinRequestStore:
         )
         return (await tx.execute(statement)).first() is not None
 
-    async def hold_join_request(self, tx: Transaction, org_id: UUID, request_id: UUID) -> JoinRequest | None:
+    async def lock_join_request(self, tx: Transaction, org_id: UUID, request_id: UUID) -> JoinRequest | None:
         """Return the organisation's request with the id, locked until the transaction ends."""
         statement = _SELECT.where(join_request.c.org_id == org_id, join_request.c.request_id == request_id)
         row = (await tx.execute(statement.with_for_update(of=join_request))).first()

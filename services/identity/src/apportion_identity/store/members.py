@@ -40,7 +40,7 @@ class MemberStore:
         """Return the user's role as an active member."""
         return _role((await connection.execute(_role_of(org_id, user_id))).scalar_one_or_none())
 
-    async def hold_role(self, tx: Transaction, org_id: UUID, user_id: UUID) -> Role | None:
+    async def lock_role(self, tx: Transaction, org_id: UUID, user_id: UUID) -> Role | None:
         """As `role`; and the membership does not change until the transaction ends."""
         return _role((await tx.execute(_role_of(org_id, user_id).with_for_update(read=True))).scalar_one_or_none())
 

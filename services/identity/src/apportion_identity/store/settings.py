@@ -40,7 +40,7 @@ class SettingStore:
         """Return every setting that was set once, by its key."""
         return {row.key: _setting(row) for row in await connection.execute(_SELECT)}
 
-    async def hold_setting(self, tx: Transaction, key: str) -> SettingRow | None:
+    async def lock_setting(self, tx: Transaction, key: str) -> SettingRow | None:
         """Return the setting, if it was set; nobody else sets it until the transaction ends."""
         await tx.execute(_LOCK, {"what": SETTING_LOCK, "key": key})
         row = (await tx.execute(_SELECT.where(global_setting.c.key == key))).first()

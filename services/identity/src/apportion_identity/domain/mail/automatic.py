@@ -14,7 +14,7 @@ from typing import Final
 from apportion_identity.domain.mail.from_header import Mailbox, decoded_words
 from apportion_identity.domain.mail.message import Message, relaxed_value
 from apportion_identity.domain.mail.types import Envelope, plain_address
-from apportion_identity.limits import SUBJECT_BYTES_MAX
+from apportion_identity.limits import MAIL_SUBJECT_BYTES_MAX
 
 REASONS: Final[dict[str, str]] = {
     "NULL_SENDER": "The message has the null sender, as bounces and automatic replies do. Write it yourself.",
@@ -165,7 +165,7 @@ def _reason_of_program(message: Message, author: Mailbox) -> str | None:
 
 def _subject(message: Message) -> str:
     """Return the beginning of the subject as it is shown."""
-    return _shown(b" ".join(field.raw_value for field in message.all(b"subject"))[:SUBJECT_BYTES_MAX])
+    return _shown(b" ".join(field.raw_value for field in message.all(b"subject"))[:MAIL_SUBJECT_BYTES_MAX])
 
 
 def _shown(raw: bytes) -> str:

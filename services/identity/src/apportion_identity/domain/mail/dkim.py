@@ -24,7 +24,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from apportion_identity.domain.mail.message import Canonicalization, Field, Message
-from apportion_identity.domain.mail.types import Answer, DkimFinding, Question
+from apportion_identity.domain.mail.types import DkimFinding, DnsAnswer, DnsQuestion
 from apportion_identity.limits import (
     DOMAIN_CHARS_MAX,
     RSA_KEY_BITS_MAX,
@@ -115,9 +115,9 @@ class Signature:
     expires_at_s: int | None
 
     @property
-    def key_question(self) -> Question:
+    def key_question(self) -> DnsQuestion:
         """Where the key is."""
-        return Question(f"{self.selector}._domainkey.{self.domain}", "TXT")
+        return DnsQuestion(f"{self.selector}._domainkey.{self.domain}", "TXT")
 
     def finding(self, result: str, reason: str = "") -> DkimFinding:
         """Return a finding on this signature."""
@@ -203,7 +203,7 @@ def problem_for_claim(signature: Signature, message: Message, domain: str, now_s
     return None
 
 
-def verify_signature(signature: Signature, message: Message, key: Answer, now_s: int) -> DkimFinding:
+def verify_signature(signature: Signature, message: Message, key: DnsAnswer, now_s: int) -> DkimFinding:
     """Return whether a signature holds by the RFCs: pass, fail, policy, permerror or temperror (RFC 8601, 2.7.1)."""
     if _is_expired(signature, now_s):
         return signature.finding("policy", "DKIM_EXPIRED")
@@ -237,7 +237,7 @@ def header_sha256(signature: Signature, message: Message) -> bytes:
     return digest.digest()
 
 
-def read_key(answer: Answer, kind: bytes) -> PublicKey | _Problem:
+def read_key(answer: DnsAnswer, kind: bytes) -> PublicKey | _Problem:
     """Return the key of a record (RFC 6376, section 3.6.1) for signatures of a kind, or what is wrong with it."""
     if not answer.records:
         return "permerror", "DKIM_KEY_ABSENT"

@@ -16,7 +16,7 @@ from apportion_identity.domain.domain_names import PublicSuffixes, claimable, do
 from apportion_identity.domain.mail import dkim
 from apportion_identity.domain.mail.spf import evaluate_spf
 from apportion_identity.domain.mail.tree_walk import TreeWalk, parse_record, walk, walk_targets
-from apportion_identity.domain.mail.types import Answer, Answers, DnsTrouble, Envelope, NeedsAnswers, Question
+from apportion_identity.domain.mail.types import DnsAnswer, DnsAnswers, DnsQuestion, DnsTrouble, Envelope, NeedsAnswers
 from apportion_identity.limits import SPF_LOOK_UPS_MAX
 
 RecordState = Literal["good", "absent", "weak", "broken"]
@@ -63,7 +63,7 @@ class Inspection:
 
 
 def inspect(
-    domain: str, selector: str, suffixes: PublicSuffixes, shared_mail: Collection[str], answers: Answers
+    domain: str, selector: str, suffixes: PublicSuffixes, shared_mail: Collection[str], answers: DnsAnswers
 ) -> Inspection:
     """Look at a canonical domain, and for keys at `selector`, or at the common ones when it is empty.
 
@@ -71,9 +71,9 @@ def inspect(
     records. A key that was only guessed at and could not be asked for counts as absent.
     """
     selectors = (selector.lower(),) if selector else COMMON_SELECTORS
-    text, mail = Question(domain, "TXT"), Question(domain, "MX")
-    keys = {one: Question(f"{one}._domainkey.{domain}", "TXT") for one in selectors}
-    policies = [Question(f"_dmarc.{target}", "TXT") for target in walk_targets(domain)]
+    text, mail = DnsQuestion(domain, "TXT"), DnsQuestion(domain, "MX")
+    keys = {one: DnsQuestion(f"{one}._domainkey.{domain}", "TXT") for one in selectors}
+    policies = [DnsQuestion(f"_dmarc.{target}", "TXT") for target in walk_targets(domain)]
     missing = [question for question in (text, mail, *keys.values(), *policies) if question not in answers]
     if missing:
         raise NeedsAnswers(missing)
@@ -110,7 +110,7 @@ def _rejection(domain: str, found: TreeWalk, suffixes: PublicSuffixes, shared_ma
     return "", ""
 
 
-def _mail_servers(domain: str, answer: Answer) -> RecordNote:
+def _mail_servers(domain: str, answer: DnsAnswer) -> RecordNote:
     servers = sorted(record for record in answer.records if isinstance(record, tuple))
     value = ", ".join(f"{preference} {host or '.'}" for preference, host in servers)
     if not servers:
@@ -120,7 +120,7 @@ def _mail_servers(domain: str, answer: Answer) -> RecordNote:
     return RecordNote(domain, "mx", value, "good")
 
 
-def _sender_policy(domain: str, answer: Answer, answers: Answers) -> RecordNote:
+def _sender_policy(domain: str, answer: DnsAnswer, answers: DnsAnswers) -> RecordNote:
     """Return the finding on the SPF record: is there one, can it be evaluated, does it say anything."""
     texts = [record for record in answer.records if isinstance(record, bytes)]
     policies = [text for text in texts if text.lower() == b"v=spf1" or text.lower().startswith(b"v=spf1 ")]
@@ -145,7 +145,7 @@ def _sender_policy(domain: str, answer: Answer, answers: Answers) -> RecordNote:
     return RecordNote(domain, "spf", value, "good")
 
 
-def _signing_keys(keys: dict[str, Question], answers: Answers, *, asked_for: bool) -> Iterator[RecordNote]:
+def _signing_keys(keys: dict[str, DnsQuestion], answers: DnsAnswers, *, asked_for: bool) -> Iterator[RecordNote]:
     for selector, question in keys.items():
         answer = answers[question]
         values = [record for record in answer.records if isinstance(record, bytes)]
@@ -154,7 +154,7 @@ def _signing_keys(keys: dict[str, Question], answers: Answers, *, asked_for: boo
             yield _signing_key(selector, question, answer, " | ".join(map(_shown, values)))
 
 
-def _signing_key(selector: str, question: Question, answer: Answer, value: str) -> RecordNote:
+def _signing_key(selector: str, question: DnsQuestion, answer: DnsAnswer, value: str) -> RecordNote:
     key = dkim.read_key(answer, b"rsa")
     if not isinstance(key, dkim.PublicKey) and key[1] == "DKIM_KEY_TYPE":
         key = dkim.read_key(answer, b"ed25519")
@@ -167,9 +167,9 @@ def _signing_key(selector: str, question: Question, answer: Answer, value: str) 
     return RecordNote(question.name, "dkim", value, "good")
 
 
-def _message_policies(found: TreeWalk, answers: Answers) -> Iterator[RecordNote]:
+def _message_policies(found: TreeWalk, answers: DnsAnswers) -> Iterator[RecordNote]:
     """Yield findings on the DMARC records along the walk; one finding for the domain itself in any case."""
-    own = Question(f"_dmarc.{found.domain}", "TXT")
+    own = DnsQuestion(f"_dmarc.{found.domain}", "TXT")
     parsed = [record for value in answers[own].records if (record := parse_record(found.domain, value)) is not None]
     if len(parsed) > 1:
         value = " | ".join(_shown(record.text.encode()) for record in parsed)

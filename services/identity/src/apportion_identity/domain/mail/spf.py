@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import spf
 
-from apportion_identity.domain.mail.types import Answers, Envelope, NeedsAnswers, Question
+from apportion_identity.domain.mail.types import DnsAnswers, DnsQuestion, Envelope, NeedsAnswers
 from apportion_identity.limits import DOMAIN_CHARS_MAX, LABEL_CHARS_MAX, SPF_TERM_CHARS_MAX, SPF_VALUE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class SpfResult:
     detail: str = ""
 
 
-def evaluate_spf(envelope: Envelope, answers: Answers) -> SpfResult:
+def evaluate_spf(envelope: Envelope, answers: DnsAnswers) -> SpfResult:
     """Evaluate SPF for MAIL FROM, or for HELO when the sender is the null one. Raises NeedsAnswers.
 
     A client address that is none gives permerror; the caller rejects it before.
@@ -69,7 +69,7 @@ def evaluate_spf(envelope: Envelope, answers: Answers) -> SpfResult:
     return SpfResult(known, domain, identity, query.lookups, str(detail))
 
 
-def pass_for_some(passed: SpfResult, envelope: Envelope, answers: Answers) -> SpfResult:
+def pass_for_some(passed: SpfResult, envelope: Envelope, answers: DnsAnswers) -> SpfResult:
     """Return a pass, looked at once more: "policy" (RFC 8601) when the record lets every server pass, as `+all` does.
 
     Whether it does can hang on more answers, NeedsAnswers; a temporary failure of one of them is the result then.
@@ -86,7 +86,7 @@ def pass_for_some(passed: SpfResult, envelope: Envelope, answers: Answers) -> Sp
 class _AnsweredQuery(_Query):  # type: ignore[misc]
     """A query of pyspf that knows the answers, and asks for those that it lacks."""
 
-    def __init__(self, client_ip: str, sender: str, helo: str, answers: Answers) -> None:
+    def __init__(self, client_ip: str, sender: str, helo: str, answers: DnsAnswers) -> None:
         super().__init__(i=client_ip, s=sender, h=helo, strict=True)
         self._answers = answers
         # Macro t, which only explanations may have: nothing here depends on the time.
@@ -94,7 +94,7 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
 
     def dns(self, name: Any, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:
         """Return records of a name: aliases are followed already. Raises NeedsAnswers, and pyspf's own errors."""
-        question = Question(str(name).removesuffix(".").lower(), qtype)
+        question = DnsQuestion(str(name).removesuffix(".").lower(), qtype)
         if qtype not in _ASKED or not _can_be_asked(question.name):
             return []
         if question not in self._answers:
@@ -144,7 +144,7 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
         return expanded[expanded.find(".", excess - 1) + 1 :]
 
     def _need(self, hosts: list[str]) -> None:
-        questions = [Question(str(host).removesuffix(".").lower(), self.A) for host in hosts]
+        questions = [DnsQuestion(str(host).removesuffix(".").lower(), self.A) for host in hosts]
         missing = [one for one in questions if _can_be_asked(one.name) and one not in self._answers]
         # One at a time would be a round each; a single missing one is left to the look-up itself.
         if len(missing) > 1:

@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-AnswerState: TypeAlias = Literal["found", "nodata", "nxdomain", "servfail", "timeout"]
+DnsAnswerState: TypeAlias = Literal["found", "nodata", "nxdomain", "servfail", "timeout"]
 
 # TXT: the bytes of one record, its strings joined; A, AAAA, PTR: text; MX: (preference, host).
-Record: TypeAlias = str | bytes | tuple[int, str]
+DnsRecord: TypeAlias = str | bytes | tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DnsQuestion:
     """A question to the DNS: `name` in lower case without a final dot; `rdtype` "TXT", "A", "AAAA", "MX" or "PTR"."""
 
     name: str
@@ -30,14 +30,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DnsAnswer:
     """What the DNS said. `servfail` and `timeout` are temporary: nothing may be decided on them.
 
     `digest` is the SHA-256 (hex) of the records that were found, for the proof; the text itself is not kept.
     """
 
-    state: AnswerState
-    records: tuple[Record, ...] = ()
+    state: DnsAnswerState
+    records: tuple[DnsRecord, ...] = ()
     digest: str = ""
 
     @property
@@ -46,21 +46,21 @@ class Answer:
         return self.state in ("servfail", "timeout")
 
 
-Answers: TypeAlias = Mapping[Question, Answer]
+DnsAnswers: TypeAlias = Mapping[DnsQuestion, DnsAnswer]
 
 
 class NeedsAnswers(Exception):
     """Verifying cannot go on without these answers: ask, add them, call again."""
 
-    def __init__(self, questions: Iterable[Question]) -> None:
-        self.questions: frozenset[Question] = frozenset(questions)
+    def __init__(self, questions: Iterable[DnsQuestion]) -> None:
+        self.questions: frozenset[DnsQuestion] = frozenset(questions)
         super().__init__(f"{len(self.questions)} DNS answers are needed")
 
 
 class DnsTrouble(Exception):
     """The answer to a question that matters is a temporary failure: nothing is decided, the caller may try again."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: DnsQuestion) -> None:
         self.question = question
         super().__init__(f"The DNS gave no answer for {question.text}.")
 

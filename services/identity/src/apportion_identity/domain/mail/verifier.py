@@ -21,14 +21,14 @@ from apportion_identity.domain.mail.message import Message, relaxed_value
 from apportion_identity.domain.mail.spf import SpfResult, evaluate_spf, pass_for_some
 from apportion_identity.domain.mail.tree_walk import policy_for, walk
 from apportion_identity.domain.mail.types import (
-    Answer,
-    Answers,
     DkimFinding,
+    DnsAnswer,
+    DnsAnswers,
+    DnsQuestion,
     DnsTrouble,
     Envelope,
     Evidence,
     NeedsAnswers,
-    Question,
     Rejection,
     Verification,
     plain_address,
@@ -99,7 +99,7 @@ def verify(
     domain: str,
     address: str,
     now_s: int,
-    answers: Answers,
+    answers: DnsAnswers,
     suffixes: PublicSuffixes,
 ) -> Verification:
     """Verify whether a message proves `domain` to the claim whose address is `address` (both normalised).
@@ -216,7 +216,7 @@ def _gather(
     return domain_policy, spf
 
 
-def _domain_policy(domain: str, answers: Answers) -> _DomainPolicy:
+def _domain_policy(domain: str, answers: DnsAnswers) -> _DomainPolicy:
     """Return the policy of the domain's DMARC record and the walk above it. Raises NeedsAnswers, DnsTrouble.
 
     The domain's own record may reject the claim, so its answer matters; what the names above it say is evidence only.
@@ -226,7 +226,7 @@ def _domain_policy(domain: str, answers: Answers) -> _DomainPolicy:
         return _DomainPolicy(policy_for(found, answers), found.organizational_domain, found.says_public_suffix)
     except DnsTrouble as trouble:
         # A record of its own that says psd=y ends the walk before anything above it is looked at.
-        if trouble.question == Question(f"_dmarc.{domain}", "TXT"):
+        if trouble.question == DnsQuestion(f"_dmarc.{domain}", "TXT"):
             raise
         return _DomainPolicy("", "", says_public_suffix=False)
 
@@ -249,7 +249,7 @@ def _raise_trouble(
         if isinstance(signature, Signature) and finding.result == "temperror":
             raise DnsTrouble(signature.key_question)
     if _speaks_for(spf, domain, "temperror"):
-        raise DnsTrouble(next(answers.troubled(), Question(domain, "TXT")))
+        raise DnsTrouble(next(answers.troubled(), DnsQuestion(domain, "TXT")))
 
 
 def _speaks_for(spf: SpfResult | None, domain: str, result: str) -> bool:
@@ -301,26 +301,26 @@ def _message_key(message: Message, domain: str) -> bytes:
     return digest.digest()
 
 
-class _UsedAnswers(Mapping[Question, Answer]):
+class _UsedAnswers(Mapping[DnsQuestion, DnsAnswer]):
     """Answers, and which of them were looked at."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: DnsAnswers) -> None:
         self._answers = answers
-        self.used: dict[Question, Answer] = {}
+        self.used: dict[DnsQuestion, DnsAnswer] = {}
 
-    def __getitem__(self, question: Question) -> Answer:
+    def __getitem__(self, question: DnsQuestion) -> DnsAnswer:
         answer = self.used[question] = self._answers[question]
         return answer
 
     def __contains__(self, question: object) -> bool:
         return question in self._answers
 
-    def __iter__(self) -> Iterator[Question]:
+    def __iter__(self) -> Iterator[DnsQuestion]:
         return iter(self._answers)
 
     def __len__(self) -> int:
         return len(self._answers)
 
-    def troubled(self) -> Iterator[Question]:
+    def troubled(self) -> Iterator[DnsQuestion]:
         """Return questions that were looked at and had no answer that anything can be decided on."""
         return (question for question, answer in self.used.items() if answer.is_temporary_failure)
