@@ -1,7 +1,7 @@
 """SubmitVerificationEmail's rate as a ratio to bare dkimpy verification of the same messages in the same run.
 
 Every message verifies a claim of its own: over gRPC with TLS and a token to the running identity process, which asks
-its DNS cache and writes claim, proof, audit entry and announcement to PostgreSQL. Beside it, in one plain loop, dkimpy
+its DNS cache and writes claim, proof, audit entry and event to PostgreSQL. Beside it, in one plain loop, dkimpy
 verifies the signatures of the same messages with their keys at hand. Two more tell where the rest goes: the service's
 own verifying of these messages (all of the result, with cached answers of the DNS, in this process) and as many calls
 that do next to nothing (GetJwks). Runs are interleaved, the medians are told, and with them where the processor's time

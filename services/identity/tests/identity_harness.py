@@ -57,7 +57,7 @@ class FakeContext:
 
 
 class TroubledDns(FakeDns):
-    """A DNS that fails for everything while it is down."""
+    """A DNS that fails foreverything while it is down."""
 
     down: str = ""
 
@@ -96,6 +96,7 @@ class IdentityHarness:
     ) -> None:
         """Work on a database, through an engine that has more connections than usual if it is given."""
         self.place = place
+        self.issuers = issuers
         self.clock = FixedClock(at)
         self.database = Database(engine or place.engine, place.service, self.clock)
         self.dns = TroubledDns()
@@ -122,7 +123,7 @@ class IdentityHarness:
         outside = replace(
             self.outside,
             sealing=SealingKeys([key]),
-            issuers=IssuerKeys(tuple(self.outside.issuers._issuers.values()), self.clock),
+            issuers=IssuerKeys(self.issuers, self.clock),
         )
         return make_parts(self.database, outside, make_rates(self.clock) if rate is None else self._rates(rate))
 

@@ -1,6 +1,6 @@
 """Published mail cases: read from the file that the run names, answered from their zone, compared with our verdicts.
 
-A case says what another system or an RFC expects. `agree`: we say the same. `stricter`: we refuse what the case takes,
+A case says what another system or an RFC expects. `agree`: we say the same. `stricter`: we reject what the case takes,
 by a rule of claims that is named. `differ`: anything else; there is none without an explanation in docs/mail-cases.md.
 """
 
@@ -100,8 +100,8 @@ def message_of(case: Case) -> bytes:
     return b"From: " + inputs["from_value"].encode() + b"\r\nTo: a@b.example\r\nSubject: x\r\n\r\nhi\r\n"
 
 
-def is_refused_case(case: Case) -> bool:
-    """Whether the case itself says that a claim is refused."""
+def is_rejected_case(case: Case) -> bool:
+    """Whether the case itself says that a claim is rejected."""
     expected = case["expected"]
     return expected == "reject" or (isinstance(expected, Mapping) and expected.get("claim") == "reject")
 
@@ -190,8 +190,8 @@ def _alignment_by_suffix(case: Case) -> Verdict:
     inputs, expected = case["inputs"], case["expected"]["result"]
     try:
         author, identifier = canonical_domain(inputs["author_domain"]), canonical_domain(inputs["identifier"])
-    except ApportionError as refused:
-        return Verdict("stricter" if expected == "pass" else "agree", refused.reason, "refused")
+    except ApportionError as rejected:
+        return Verdict("stricter" if expected == "pass" else "agree", rejected.reason, "rejected")
     if inputs["mode"] == "strict":
         aligned = strictly_aligned(author, identifier)
     else:
@@ -200,7 +200,7 @@ def _alignment_by_suffix(case: Case) -> Verdict:
 
 
 def _from_header(case: Case) -> Verdict:
-    """`expected` is what a claim may take. What the case's own suite takes beside that is refused by a rule of ours."""
+    """`expected` is what a claim may take. What the case's own suite takes beside that a rule of ours rejects."""
     expected, suite = case["expected"], case.get("suite_expected")
     found = from_of(case)
     if isinstance(found, Mailbox):
@@ -208,7 +208,7 @@ def _from_header(case: Case) -> Verdict:
         return Verdict("agree" if agrees else "differ", ours=found.domain)
     if suite is not None and "." in suite and " " not in suite:
         # The suite reads a domain here: whatever the case asks of a claim, this is stricter than its source.
-        return Verdict("stricter" if expected.startswith("reject") else "differ", found.reason, "refused")
+        return Verdict("stricter" if expected.startswith("reject") else "differ", found.reason, "rejected")
     return Verdict("agree" if expected.startswith("reject") else "differ", ours=found.reason)
 
 
@@ -228,7 +228,7 @@ def _dkim_message(case: Case) -> Verdict:
     message = read_message(message_of(case))
     if isinstance(message, Rejection):
         takes = "pass" in json.dumps(expected)
-        return Verdict("stricter" if takes else "agree", message.reason, "refused")
+        return Verdict("stricter" if takes else "agree", message.reason, "rejected")
     findings = findings_of(case, message)
     results = [finding.result for finding in findings]
     ours: dict[str, object] = {
@@ -239,8 +239,8 @@ def _dkim_message(case: Case) -> Verdict:
     compared = {name: value for name, value in expected.items() if name in ours}
     if all(ours[name] == value for name, value in compared.items()):
         return Verdict("agree", ours=str(results))
-    refused = next((finding.reason for finding in findings if finding.result == "policy"), "")
-    return Verdict("stricter" if refused else "differ", refused, str([(one.result, one.reason) for one in findings]))
+    rejected = next((finding.reason for finding in findings if finding.result == "policy"), "")
+    return Verdict("stricter" if rejected else "differ", rejected, str([(one.result, one.reason) for one in findings]))
 
 
 def findings_of(case: Case, message: Message) -> list[DkimFinding]:

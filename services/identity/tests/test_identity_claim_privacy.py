@@ -27,7 +27,7 @@ class Seen:
         self.texts: list[str] = []
 
     async def call(self, method: str, request: Any, *, amr: tuple[str, ...] = ("mfa",)) -> Any:
-        """Call as the Owner, and keep what comes back: an answer, or a refusal with all it carries."""
+        """Call as the Owner, and keep what comes back: an answer, or a rejection with all it carries."""
         try:
             answer = await self.harness.call(self.harness.member(self.org, amr=amr), method, request)
         except ApportionError as error:
@@ -37,7 +37,7 @@ class Seen:
         return answer
 
     async def look(self, claim: pb.DomainClaim) -> None:
-        """Read everything that there is to read, and try everything that is refused."""
+        """Read everything that there is to read, and try everything that is rejected."""
         ids = {"org_id": org_id(self.org), "claim_id": claim.claim_id}
         await self.call("GetClaim", pb.GetClaimRequest(**ids))
         await self.call("ListClaims", pb.ListClaimsRequest(org_id=org_id(self.org)))
@@ -51,7 +51,7 @@ class Seen:
             await self.call("DelegateSubdomain", request)
 
     def events(self) -> Iterator[str]:
-        """What is announced to the organisation's own side."""
+        """What is published to the organisation's own side."""
         for kind, whose, message in self.harness.events():
             if whose == org_id(self.org):
                 yield f"{kind} {message}"

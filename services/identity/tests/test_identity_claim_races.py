@@ -149,8 +149,8 @@ async def test_a_conflict_that_is_settled_while_proofs_come_leaves_one_holder(ha
     revoke = pb.RevokeClaimRequest(org_id=org_id("holder"), claim_id=holder.claim_id, reason="r")
     work.append(harness.call(OPERATOR, "RevokeClaim", revoke))
     done = await asyncio.gather(*work, return_exceptions=True)
-    refused = {getattr(one, "reason", "") for one in done if isinstance(one, BaseException)}
-    assert refused <= {"CONFLICT_RESOLVED", "CLAIM_REVOKED"}
+    rejected = {getattr(one, "reason", "") for one in done if isinstance(one, BaseException)}
+    assert rejected <= {"CONFLICT_RESOLVED", "CLAIM_REVOKED"}
     held = harness.rows("SELECT count(*) FROM domain_claim WHERE domain = %s AND status = 'verified'", DOMAIN)
     assert held == [(1,)]
 
@@ -165,9 +165,9 @@ async def test_who_loses_again_and_again_is_told_to_come_back_and_nothing_is_wri
 
     with monkeypatch.context() as losing:
         losing.setattr(ClaimStore, "save_claim", lose)
-        with pytest.raises(Unavailable) as refused:
+        with pytest.raises(Unavailable) as rejected:
             await harness.prove(made)
-    assert (refused.value.reason, refused.value.retry_after_s) == ("CLAIM_BUSY", 1)
+    assert (rejected.value.reason, rejected.value.retry_after_s) == ("CLAIM_BUSY", 1)
     assert harness.attempts() == []
     assert (await harness.prove(made)).outcome == VERIFIED
 

@@ -305,8 +305,8 @@ async def test_only_what_lies_below_a_verified_claim_and_is_free_is_delegated(ha
             await harness.rejected(owner, "DelegateSubdomain", delegate(claim, domain, "subsidiary"))
         ).reason == reason
     admin = harness.member("acme", "Admin")
-    refused = await harness.reason(admin, "DelegateSubdomain", delegate(root, "a.acme.com", "subsidiary"))
-    assert refused == ("PERMISSION_DENIED", "OWNER_REQUIRED")
+    rejected = await harness.reason(admin, "DelegateSubdomain", delegate(root, "a.acme.com", "subsidiary"))
+    assert rejected == ("PERMISSION_DENIED", "OWNER_REQUIRED")
 
 
 async def test_a_claim_delegates_so_many_names(harness: ClaimsHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,6 +267,6 @@ def test_servers_are_read_from_the_setting() -> None:
             parse_servers(wrong)
 
 
-def test_a_resolver_without_servers_is_refused(clock: FixedClock) -> None:
+def test_a_resolver_without_servers_is_rejected(clock: FixedClock) -> None:
     with pytest.raises(ValueError, match="at least one"):
         DnsResolver([], 1.0, clock)

@@ -1,4 +1,4 @@
-"""OIDC exchange: whose identity tokens are believed, who they become, and every way of forging one refused."""
+"""OIDC exchange: whose identity tokens are believed, who they become, and every way of forging one rejected."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def test_one_person_who_signs_in_ten_times_at_once_is_one_user(
     assert harness.rows("SELECT (SELECT count(*) FROM app_user), (SELECT count(*) FROM user_login)") == [(1, 1)]
 
 
-async def test_forged_tokens_are_refused_each_with_its_reason(harness: AccessHarness, issuer: LocalIssuer) -> None:
+async def test_forged_tokens_are_rejected_each_with_its_reason(harness: AccessHarness, issuer: LocalIssuer) -> None:
     harness.add_member("acme", "ann@acme.example", "Owner")
     public = issuer.rsa.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
@@ -179,7 +179,7 @@ async def test_forged_tokens_are_refused_each_with_its_reason(harness: AccessHar
 
 
 def _hmac_token(secret: bytes, claims: dict[str, Any]) -> str:
-    """A token as an attacker makes it: the library refuses to use a public key so."""
+    """A token as an attacker makes it: the library rejects to use a public key so."""
 
     def part(raw: bytes) -> str:
         return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
@@ -212,7 +212,7 @@ def _p256() -> ec.EllipticCurvePrivateKey:
 async def test_an_issuer_is_believed_about_addresses_of_its_domains_alone(
     service_database: MakeServiceDatabase, issuer: LocalIssuer
 ) -> None:
-    """Or the least careful issuer could speak for everybody: a user is found by a verified address."""
+    """Or the least careful issuer could speak foreverybody: a user is found by a verified address."""
     harness = AccessHarness(
         service_database("identity"),
         replace(issuer.config, email_domains=("acme.example", "xn--bcher-kva.example")),
@@ -221,8 +221,8 @@ async def test_an_issuer_is_believed_about_addresses_of_its_domains_alone(
     for subject, email in (("a", "ann@ACME.example"), ("b", "bea@bücher.example")):
         assert await harness.operate("ExchangeToken", exchange(issuer.token(sub=subject, email=email)))
     for email in ("ann@other.example", "ann@sub.acme.example", "ann@acme.example.org", "ann@notacme.example"):
-        refused = await harness.operate_reason("ExchangeToken", exchange(issuer.token(sub="c", email=email)))
-        assert refused == ("UNAUTHENTICATED", "EMAIL_NOT_VERIFIED")
+        rejected = await harness.operate_reason("ExchangeToken", exchange(issuer.token(sub="c", email=email)))
+        assert rejected == ("UNAUTHENTICATED", "EMAIL_NOT_VERIFIED")
     moved = exchange(issuer.token(sub="a", email="ann@other.example"))
     assert await harness.operate_reason("ExchangeToken", moved) == ("UNAUTHENTICATED", "EMAIL_NOT_VERIFIED")
 
@@ -251,8 +251,8 @@ async def test_an_issuer_that_does_not_answer_is_unavailable_and_costs_no_tries(
 ) -> None:
     issuer.status = 503
     for _ in range(CREDENTIAL_FAILURES_PER_PEER_MAX + 1):
-        refusal = await harness.operate_rejected("ExchangeToken", exchange(issuer.token()))
-        assert ((refusal.code, refusal.reason), refusal.retry_after_s) == (UNAVAILABLE, ISSUER_ASK_PAUSE_S)
+        rejection = await harness.operate_rejected("ExchangeToken", exchange(issuer.token()))
+        assert ((rejection.code, rejection.reason), rejection.retry_after_s) == (UNAVAILABLE, ISSUER_ASK_PAUSE_S)
     assert issuer.asked == 1
     issuer.status = 200
     assert await harness.operate_reason("ExchangeToken", exchange(issuer.token())) == UNAVAILABLE

@@ -211,18 +211,18 @@ async def test_a_name_that_cannot_be_claimed_says_why_and_nothing_else(
 
 @pytest.mark.parametrize("text", ["acme..com", "192.0.2.1", "[192.0.2.1]", "not a name"])
 async def test_what_is_no_name_is_malformed(dns: LoopbackDns, text: str) -> None:
-    with pytest.raises(InvalidArgument) as refused:
+    with pytest.raises(InvalidArgument) as rejected:
         await inspect(dns, text)
-    assert refused.value.reason == "DOMAIN_MALFORMED"
+    assert rejected.value.reason == "DOMAIN_MALFORMED"
 
 
 @pytest.mark.parametrize("how", ["servfail", "silent"])
 async def test_a_failing_dns_is_unavailable_and_says_when_to_come_again(dns: LoopbackDns, how: str) -> None:
     dns.go_down(how)
-    with pytest.raises(Unavailable) as refused:
+    with pytest.raises(Unavailable) as rejected:
         await inspect(dns, "acme.com.au")
-    assert (refused.value.reason, refused.value.retry_after_s) == ("DNS_UNAVAILABLE", DNS_RETRY_AFTER_S)
-    assert "no answer for TXT acme.com.au;" in refused.value.message
+    assert (rejected.value.reason, rejected.value.retry_after_s) == ("DNS_UNAVAILABLE", DNS_RETRY_AFTER_S)
+    assert "no answer for TXT acme.com.au;" in rejected.value.message
     dns.come_back()
     assert (await inspect(dns, "acme.com.au")).domain == "acme.com.au"
 
@@ -238,10 +238,10 @@ async def test_whoever_asks_too_often_is_told_to_wait(dns: LoopbackDns) -> None:
     rpcs = Rpcs(dns, capacity=2)
     await inspect(dns, "acme.com.au", rpcs=rpcs)
     await inspect(dns, "acme.com.au", rpcs=rpcs)
-    with pytest.raises(ResourceExhausted) as refused:
+    with pytest.raises(ResourceExhausted) as rejected:
         await inspect(dns, "acme.com.au", rpcs=rpcs)
-    assert refused.value.reason == "INSPECTION_RATE_LIMITED"
-    assert refused.value.retry_after_s == 60
+    assert rejected.value.reason == "INSPECTION_RATE_LIMITED"
+    assert rejected.value.retry_after_s == 60
 
 
 async def test_records_of_any_bytes_and_length_fit_the_contract(dns: LoopbackDns) -> None:

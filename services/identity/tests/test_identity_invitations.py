@@ -72,11 +72,11 @@ async def test_a_token_is_given_once_and_stands_in_clear_nowhere(
     await harness.accept(harness.add_user(BEA), first.token)
 
 
-async def test_a_second_live_invitation_in_any_letter_case_is_refused(harness: PeopleHarness) -> None:
+async def test_a_second_live_invitation_in_any_letter_case_is_rejected(harness: PeopleHarness) -> None:
     await harness.invite(user(ANN), "acme", BEA)
     for spelling in (BEA, "BEA@acme.example", "bea@ACME.Example.", " bea@acme.example "):
-        refused = await harness.reason(user(ANN), "CreateInvitation", invitation("acme", spelling))
-        assert refused == ("ALREADY_EXISTS", "INVITATION_EXISTS")
+        rejected = await harness.reason(user(ANN), "CreateInvitation", invitation("acme", spelling))
+        assert rejected == ("ALREADY_EXISTS", "INVITATION_EXISTS")
     await harness.invite(user(ANN), "acme", "bea+work@acme.example")
     harness.add_member("other", CAT, "Owner")
     await harness.invite(user(CAT), "other", BEA)
@@ -91,7 +91,7 @@ async def test_an_expired_invitation_does_not_keep_a_person_from_being_invited_a
     assert (await harness.accept(user(BEA), second.token)).role == pb.MEMBER_ROLE_USER
 
 
-async def test_when_the_new_invitation_is_refused_the_expired_one_stays_as_it_was(harness: PeopleHarness) -> None:
+async def test_when_the_new_invitation_is_rejected_the_expired_one_stays_as_it_was(harness: PeopleHarness) -> None:
     await harness.invite(user(ANN), "acme", BEA)
     harness.pass_time(hours=48)
     await harness.set("invite_daily_limit", "0")
@@ -140,8 +140,8 @@ async def test_who_is_a_member_is_not_invited_and_keeps_their_role_when_they_acc
 ) -> None:
     made = await harness.invite(user(ANN), "acme", BEA)
     bea = harness.add_member("acme", BEA, "Admin")
-    refused = await harness.reason(user(ANN), "CreateInvitation", invitation("acme", "BEA@acme.example"))
-    assert refused == ("ALREADY_EXISTS", "MEMBER_EXISTS")
+    rejected = await harness.reason(user(ANN), "CreateInvitation", invitation("acme", "BEA@acme.example"))
+    assert rejected == ("ALREADY_EXISTS", "MEMBER_EXISTS")
     assert (await harness.accept(bea, made.token)).role == pb.MEMBER_ROLE_ADMIN
     assert harness.audited("membership.create") == []
 
@@ -212,15 +212,15 @@ async def test_only_an_owner_or_an_operator_invites_an_owner_and_a_user_invites_
         (user("eve@acme.example"), user_role, "ROLE_REQUIRED"),
         (user("gone@acme.example"), user_role, "ROLE_REQUIRED"),
     ):
-        refused = await harness.reason(caller, "CreateInvitation", invitation("acme", "new@acme.example", role))
-        assert refused == ("PERMISSION_DENIED", reason)
+        rejected = await harness.reason(caller, "CreateInvitation", invitation("acme", "new@acme.example", role))
+        assert rejected == ("PERMISSION_DENIED", reason)
     await harness.invite(user(BEA), "acme", "one@acme.example", pb.MEMBER_ROLE_ADMIN)
     await harness.invite(user(ANN), "acme", "two@acme.example", owner)
     made = await harness.invite(OPERATOR, "acme", "three@acme.example", owner)
     assert made.invitation.invited_by == ""
 
 
-async def test_an_address_that_is_none_is_refused(harness: PeopleHarness) -> None:
+async def test_an_address_that_is_none_is_rejected(harness: PeopleHarness) -> None:
     for wrong in (
         "ann",
         "@acme.example",
@@ -230,17 +230,17 @@ async def test_an_address_that_is_none_is_refused(harness: PeopleHarness) -> Non
         "ann@localhost",
         "a@b@c.example",
     ):
-        refused = await harness.reason(user(ANN), "CreateInvitation", invitation("acme", wrong))
-        assert refused == ("INVALID_ARGUMENT", "EMAIL_MALFORMED")
+        rejected = await harness.reason(user(ANN), "CreateInvitation", invitation("acme", wrong))
+        assert rejected == ("INVALID_ARGUMENT", "EMAIL_MALFORMED")
 
 
 async def test_beyond_the_daily_limit_the_caller_is_told_to_wait_for_the_next_utc_day(harness: PeopleHarness) -> None:
     await harness.set("invite_daily_limit", "2")
     for name in ("one", "two"):
         await harness.invite(user(ANN), "acme", f"{name}@acme.example")
-    refused = await harness.rejected(user(ANN), "CreateInvitation", invitation("acme", "three@acme.example"))
-    assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "INVITE_DAILY_LIMIT")
-    assert refused.retry_after_s == 12 * 60 * 60
+    rejected = await harness.rejected(user(ANN), "CreateInvitation", invitation("acme", "three@acme.example"))
+    assert (rejected.code, rejected.reason) == ("RESOURCE_EXHAUSTED", "INVITE_DAILY_LIMIT")
+    assert rejected.retry_after_s == 12 * 60 * 60
     harness.add_member("other", CAT, "Owner")
     await harness.invite(user(CAT), "other", "three@acme.example")
     harness.pass_time(hours=11, minutes=59, seconds=59.5)
@@ -319,10 +319,10 @@ async def test_invitations_are_listed_newest_first_by_pages_and_without_tokens(h
 async def test_who_tries_many_tokens_is_slowed_down(harness: PeopleHarness) -> None:
     rpcs, bea = harness.process(rate=3), harness.add_user(BEA)
     for guess in range(3):
-        refused = await harness.rejected(bea, "AcceptInvitation", acceptance(f"inv_{guess}"), parts=rpcs)
-        assert refused.reason == "INVITATION_NOT_FOUND"
-    refused = await harness.rejected(bea, "AcceptInvitation", acceptance("inv_4"), parts=rpcs)
-    assert (refused.code, refused.reason) == ("RESOURCE_EXHAUSTED", "INVITATION_RATE_LIMITED")
-    assert refused.retry_after_s == 10
+        rejected = await harness.rejected(bea, "AcceptInvitation", acceptance(f"inv_{guess}"), parts=rpcs)
+        assert rejected.reason == "INVITATION_NOT_FOUND"
+    rejected = await harness.rejected(bea, "AcceptInvitation", acceptance("inv_4"), parts=rpcs)
+    assert (rejected.code, rejected.reason) == ("RESOURCE_EXHAUSTED", "INVITATION_RATE_LIMITED")
+    assert rejected.retry_after_s == 10
     other = await harness.rejected(harness.add_user(CAT), "AcceptInvitation", acceptance("inv_4"), parts=rpcs)
     assert other.reason == "INVITATION_NOT_FOUND"

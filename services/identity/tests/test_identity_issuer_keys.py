@@ -97,9 +97,9 @@ async def test_an_issuer_that_answers_what_is_no_key_set_is_unavailable(raw: byt
     async with serving(saying(raw)) as address:
         issuer = OidcIssuer("https://accounts.test", address, "us")
         known = IssuerKeys((issuer,), FixedClock(SystemClock().now()))
-        with pytest.raises(Unavailable) as refusal:
+        with pytest.raises(Unavailable) as rejection:
             await known.key(issuer, "key-1")
-    assert refusal.value.reason == "ISSUER_UNAVAILABLE"
+    assert rejection.value.reason == "ISSUER_UNAVAILABLE"
 
 
 async def test_an_answer_in_chunks_is_put_together() -> None:

@@ -76,8 +76,8 @@ async def test_a_claim_covers_neither_names_above_beside_nor_below_it_nor_before
         if "." in domain:
             assert not await suggested(harness, f"x@{domain}"), domain
             harness.add_user(f"x@{domain}")
-            refused = await harness.reason(user(f"x@{domain}"), "CreateJoinRequest", pb.CreateJoinRequestRequest())
-            assert refused == NOT_AVAILABLE
+            rejected = await harness.reason(user(f"x@{domain}"), "CreateJoinRequest", pb.CreateJoinRequestRequest())
+            assert rejected == NOT_AVAILABLE
 
 
 async def test_whoever_has_the_nearest_right_to_a_name_is_asked(harness: PeopleHarness) -> None:
@@ -124,13 +124,13 @@ async def test_what_is_answered_says_nothing_of_members_nor_of_how_many_there_ar
         assert secret.encode() not in b"".join([*answers[0][0], answers[0][1]])
 
 
-async def test_the_refusals_of_asking_name_nobody(harness: PeopleHarness) -> None:
+async def test_the_rejections_of_asking_name_nobody(harness: PeopleHarness) -> None:
     harness.add_user("out@elsewhere.example")
     harness.add_user(BEA)
     await ask(harness, BEA)
     for email in ("out@elsewhere.example", BEA, ANN):
-        refused = await harness.rejected(user(email), "CreateJoinRequest", pb.CreateJoinRequestRequest())
-        said = f"{refused.message} {refused.metadata}"
+        rejected = await harness.rejected(user(email), "CreateJoinRequest", pb.CreateJoinRequestRequest())
+        said = f"{rejected.message} {rejected.metadata}"
         assert not any(name in said for name in ("acme", org_id("acme"), ANN, user_id(ANN), "1", "2"))
 
 
@@ -145,7 +145,7 @@ async def test_who_has_asked_or_belongs_already_is_told_so(harness: PeopleHarnes
         assert await harness.reason(nobody, "CreateJoinRequest", pb.CreateJoinRequestRequest()) == NOT_AVAILABLE
 
 
-async def test_an_admin_approves_and_the_person_is_a_user_audited_and_announced(harness: PeopleHarness) -> None:
+async def test_an_admin_approves_and_the_person_is_a_user_audited_and_published(harness: PeopleHarness) -> None:
     cat = harness.add_member("acme", "cat@acme.example", "Admin")
     harness.add_user(BEA)
     request_id = await ask(harness, BEA)
@@ -188,13 +188,13 @@ async def test_only_admins_of_the_organisation_decide_and_see_requests(harness: 
     harness.add_member("acme", "dan@acme.example", "User")
     harness.add_member("other", "eve@other.example", "Owner")
     for outsider in (user("dan@acme.example"), user("eve@other.example"), user(BEA)):
-        refused = await harness.reason(outsider, "DecideJoinRequest", decision(request_id, approve=True))
-        assert refused == ("PERMISSION_DENIED", "ROLE_REQUIRED")
+        rejected = await harness.reason(outsider, "DecideJoinRequest", decision(request_id, approve=True))
+        assert rejected == ("PERMISSION_DENIED", "ROLE_REQUIRED")
         listing = pb.ListJoinRequestsRequest(org_id=org_id("acme"))
         assert (await harness.rejected(outsider, "ListJoinRequests", listing)).reason == "ROLE_REQUIRED"
     foreign = decision(request_id, approve=True, org="other")
-    refused = await harness.reason(user("eve@other.example"), "DecideJoinRequest", foreign)
-    assert refused == ("NOT_FOUND", "JOIN_REQUEST_NOT_FOUND")
+    rejected = await harness.reason(user("eve@other.example"), "DecideJoinRequest", foreign)
+    assert rejected == ("NOT_FOUND", "JOIN_REQUEST_NOT_FOUND")
 
 
 async def test_requests_are_listed_newest_first_by_pages(harness: PeopleHarness) -> None:
@@ -218,8 +218,8 @@ async def test_requests_are_listed_newest_first_by_pages(harness: PeopleHarness)
 async def test_who_asks_or_looks_too_often_is_slowed_down(harness: PeopleHarness) -> None:
     rpcs, bea = harness.process(rate=2), harness.add_user("bea@elsewhere.example")
     for _ in range(2):
-        refused = await harness.rejected(bea, "CreateJoinRequest", pb.CreateJoinRequestRequest(), parts=rpcs)
-        assert refused.reason == "JOIN_NOT_AVAILABLE"
+        rejected = await harness.rejected(bea, "CreateJoinRequest", pb.CreateJoinRequestRequest(), parts=rpcs)
+        assert rejected.reason == "JOIN_NOT_AVAILABLE"
         await harness.call(SIGN_UP_PAGE, "SuggestOrg", pb.SuggestOrgRequest(email=BEA), parts=rpcs)
     slowed = await harness.rejected(bea, "CreateJoinRequest", pb.CreateJoinRequestRequest(), parts=rpcs)
     assert (slowed.code, slowed.reason) == ("RESOURCE_EXHAUSTED", "JOIN_RATE_LIMITED")
@@ -227,6 +227,6 @@ async def test_who_asks_or_looks_too_often_is_slowed_down(harness: PeopleHarness
     assert (slowed.code, slowed.reason) == ("RESOURCE_EXHAUSTED", "SUGGESTION_RATE_LIMITED")
 
 
-async def test_a_suggestion_for_what_is_no_address_is_refused(harness: PeopleHarness) -> None:
-    refused = await harness.reason(SIGN_UP_PAGE, "SuggestOrg", pb.SuggestOrgRequest(email="acme.example"))
-    assert refused == ("INVALID_ARGUMENT", "EMAIL_MALFORMED")
+async def test_a_suggestion_for_what_is_no_address_is_rejected(harness: PeopleHarness) -> None:
+    rejected = await harness.reason(SIGN_UP_PAGE, "SuggestOrg", pb.SuggestOrgRequest(email="acme.example"))
+    assert rejected == ("INVALID_ARGUMENT", "EMAIL_MALFORMED")

@@ -27,7 +27,7 @@ def test_the_organizational_domain_is_the_expected_one(case: Case, record_proper
 
 
 @pytest.mark.mail_cases("alignment")
-def test_identifiers_are_aligned_as_expected_or_refused_by_a_rule(case: Case, record_property: Record) -> None:
+def test_identifiers_are_aligned_as_expected_or_rejected_by_a_rule(case: Case, record_property: Record) -> None:
     verdict = _recorded(case, record_property)
     assert verdict.outcome in ("agree", "stricter"), verdict.ours
 

@@ -2,7 +2,7 @@
 
 The messages were written to others. A claim here therefore has for its address the one that the message was sent to,
 and for its domain one that the message speaks for; everything else is as it runs. From headers are put to the test by
-signing each message, truly, for every domain that it mentions: what refuses it then is the From header alone.
+signing each message, truly, forevery domain that it mentions: what rejects it then is the From header alone.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ async def test_a_published_message_proves_its_domain_only_if_its_signature_holds
     domain = claimed_domain(case, raw)
     claim = await harness.claim(domain, recipient_of(raw))
     answer = await harness.submit(raw, f"ann@{domain}", recipient_of(raw))
-    takes = '"pass"' in json.dumps(case["expected"]) and not mail_cases.is_refused_case(case)
+    takes = '"pass"' in json.dumps(case["expected"]) and not mail_cases.is_rejected_case(case)
     verdict = compared(takes, answer)
     recorded(verdict, "dkim_message over the RPC", record_property)
     assert verdict.outcome in ("agree", "stricter")
@@ -160,7 +160,7 @@ async def test_a_truly_signed_message_proves_only_the_domain_that_its_from_heade
         answer = await harness.submit(signed(signer, raw), f"ann@{domain}", recipient_of(raw))
         answers.append(answer)
         assert answer.reason != VERIFIED or domain == expected, "another domain than the From header's was proved"
-        # Nothing but the header refuses it: the signature is true, and so are recipient and claim.
+        # Nothing but the header rejects it: the signature is true, and so are recipient and claim.
         assert answer.reason == VERIFIED or answer.reason.startswith(("FROM_", "HEADER_", "MESSAGE_"))
         await revoke_all(harness)
     assert answers or case["expected"] == "reject"
@@ -196,10 +196,10 @@ async def test_a_failing_dns_leaves_the_claim_pending_and_the_same_message_prove
     )
     for how in ("servfail", "silent"):
         dns.go_down(how)
-        with pytest.raises(Unavailable) as refused:
+        with pytest.raises(Unavailable) as rejected:
             await harness.submit(raw, "ann@acme.com.au", FALLBACK_TO)
-        assert refused.value.reason == "DNS_UNAVAILABLE"
-        assert refused.value.retry_after_s
+        assert rejected.value.reason == "DNS_UNAVAILABLE"
+        assert rejected.value.retry_after_s
         assert await status_of(harness, claim) is ClaimStatus.PENDING
     dns.come_back()
     assert (await harness.submit(raw, "ann@acme.com.au", FALLBACK_TO)).reason == VERIFIED
@@ -221,7 +221,7 @@ def compared(takes: bool, answer: pb.SubmitVerificationEmailResponse) -> Verdict
 
 
 def claimed_domain(case: Case, raw: bytes) -> str:
-    """The domain that a message is from; where the From header is refused, the one that signs it."""
+    """The domain that a message is from; where the From header is rejected, the one that signs it."""
     message = read_message(raw)
     assert isinstance(message, Message)
     found = mail_cases.split_from([field.raw_value for field in message.all(b"from")])

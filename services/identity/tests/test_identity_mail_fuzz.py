@@ -1,6 +1,6 @@
 """The From splitter against the standard library's reading: no crash, and never another domain than it reads.
 
-What the splitter takes has to be one mailbox of that domain for both of the library's parsers; what it refuses, the
+What the splitter takes has to be one mailbox of that domain for both of the library's parsers; what it rejects, the
 library may read as it likes. Each round has a seed, which a failure names.
 """
 

@@ -33,7 +33,7 @@ def removal(email: str) -> pb.RemoveMemberRequest:
     return pb.RemoveMemberRequest(org_id=org_id("acme"), user_id=user_id(email))
 
 
-def announced(harness: PeopleHarness) -> list[tuple[str, pb.MembershipChanged]]:
+def published(harness: PeopleHarness) -> list[tuple[str, pb.MembershipChanged]]:
     found = []
     for (payload,) in harness.rows("SELECT payload FROM outbox ORDER BY created_at"):
         envelope, change = EventEnvelope.FromString(bytes(payload)), pb.MembershipChanged()
@@ -42,27 +42,27 @@ def announced(harness: PeopleHarness) -> list[tuple[str, pb.MembershipChanged]]:
     return found
 
 
-async def test_a_role_is_changed_audited_with_before_and_after_and_announced(harness: PeopleHarness) -> None:
+async def test_a_role_is_changed_audited_with_before_and_after_and_published(harness: PeopleHarness) -> None:
     answer = await harness.call(user(CAT), "SetMemberRole", promotion(DAN, ADMIN))
     assert (answer.member.role, answer.member.email) == (ADMIN, DAN)
     assert harness.roles("acme")[DAN] == "Admin"
     assert harness.rows("SELECT action, actor, org_id::text, before, after FROM audit_entry") == [
         ("membership.change", f"user:{user_id(CAT)}", org_id("acme"), {"role": "User"}, {"role": "Admin"})
     ]
-    ((event, change),) = announced(harness)
+    ((event, change),) = published(harness)
     assert (event, change.user_id, change.role) == ("identity.membership.changed", user_id(DAN), ADMIN)
 
 
-async def test_a_role_that_stays_is_neither_audited_nor_announced(harness: PeopleHarness) -> None:
+async def test_a_role_that_stays_is_neither_audited_nor_published(harness: PeopleHarness) -> None:
     await harness.call(user(ANN), "SetMemberRole", promotion(DAN, USER))
-    assert (harness.audited(), announced(harness)) == ([], [])
+    assert (harness.audited(), published(harness)) == ([], [])
 
 
 @pytest.mark.parametrize("email", [ANN, CAT])
 async def test_nobody_changes_their_own_role(harness: PeopleHarness, email: str) -> None:
     for role in (OWNER, ADMIN, USER):
-        refused = await harness.reason(user(email), "SetMemberRole", promotion(email, role))
-        assert refused == ("PERMISSION_DENIED", "OWN_ROLE")
+        rejected = await harness.reason(user(email), "SetMemberRole", promotion(email, role))
+        assert rejected == ("PERMISSION_DENIED", "OWN_ROLE")
 
 
 async def test_only_an_owner_makes_or_unmakes_an_owner(harness: PeopleHarness) -> None:
@@ -97,12 +97,12 @@ async def test_a_pending_owner_is_not_counted_as_one_who_stays(harness: PeopleHa
     assert (await harness.rejected(user(ANN), "RemoveMember", removal(ANN))).reason == "LAST_OWNER"
 
 
-async def test_everybody_may_leave_and_is_announced_as_gone(harness: PeopleHarness) -> None:
+async def test_everybody_may_leave_and_is_published_as_gone(harness: PeopleHarness) -> None:
     await harness.call(user(ANN), "SetMemberRole", promotion(DAN, ADMIN))
     for email in (DAN, CAT, BEA):
         await harness.call(user(email), "RemoveMember", removal(email))
     assert harness.roles("acme") == {ANN: "Owner"}
-    event, change = announced(harness)[-1]
+    event, change = published(harness)[-1]
     assert (event, change.user_id, change.role) == ("identity.membership.removed", user_id(BEA), 0)
     assert (await harness.rejected(user(DAN), "RemoveMember", removal(DAN))).reason == "ROLE_REQUIRED"
 

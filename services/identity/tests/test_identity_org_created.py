@@ -113,9 +113,9 @@ async def test_an_event_that_names_somebody_unknown_or_no_organisation_changes_n
     ):
         envelope = EventEnvelope(type="orgs.org.created")
         envelope.payload.Pack(payload)
-        with pytest.raises(ApportionError) as refused:
+        with pytest.raises(ApportionError) as rejected:
             await harness.database.run(lambda tx, told=envelope: owners(tx, told))
-        assert refused.value.reason == reason
+        assert rejected.value.reason == reason
     assert (harness.audited(), harness.rows("SELECT count(*) FROM app_user")) == ([], [(0,)])
 
 

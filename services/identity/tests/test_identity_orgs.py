@@ -20,7 +20,7 @@ HEAD, MIDDLE, LEAF = (UUID(org_id(name)) for name in ("head", "middle", "leaf"))
 
 
 class Orgs(OrgsServiceServicer):
-    """Knows one line of organisations, and refuses what it is told to."""
+    """Knows one line of organisations, and rejects what it is told to."""
 
     def __init__(self) -> None:
         self.rejections: list[ApportionError] = []
@@ -70,6 +70,6 @@ async def test_orgs_is_asked_again_while_it_does_not_answer(client: GrpcOrgs, or
 
 async def test_without_an_answer_nothing_is_assumed(client: GrpcOrgs, orgs: Orgs) -> None:
     orgs.rejections = [PermissionDenied("ROLE_REQUIRED", "No.")]
-    with pytest.raises(Unavailable) as refused:
+    with pytest.raises(Unavailable) as rejected:
         await client.is_subsidiary(LEAF, HEAD)
-    assert refused.value.reason == "ORGS_UNAVAILABLE"
+    assert rejected.value.reason == "ORGS_UNAVAILABLE"

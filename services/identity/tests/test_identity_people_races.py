@@ -31,7 +31,7 @@ async def harness(service_database: MakeServiceDatabase) -> AsyncIterator[People
 
 
 async def outcomes(calls: Sequence[Coroutine[Any, Any, Any]]) -> Counter[str]:
-    """How often racing calls succeeded ("done") or were refused, by reason; anything else is an error."""
+    """How often racing calls succeeded ("done") or were rejected, by reason; anything else is an error."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, ApportionError):

@@ -64,7 +64,7 @@ async def test_a_key_is_given_once_and_only_its_hash_is_kept(harness: AccessHarn
     assert made.key.encode().hex() not in harness.everything_stored()
 
 
-async def test_creating_and_revoking_are_audited_and_a_revocation_is_announced_once(harness: AccessHarness) -> None:
+async def test_creating_and_revoking_are_audited_and_a_revocation_is_published_once(harness: AccessHarness) -> None:
     account = (await harness.account("meter", "service", "finance")).account
     for _ in range(2):
         await harness.operate("RevokeServiceAccount", revocation(account.account_id))
@@ -189,9 +189,9 @@ async def test_a_revoked_accounts_tokens_end_within_a_minute_everywhere(harness:
     harness.clock.advance(timedelta(seconds=life_s - 1))
     assert await verifier.verify_asking(token)
     harness.clock.advance(timedelta(seconds=1))
-    with pytest.raises(ApportionError) as refusal:
+    with pytest.raises(ApportionError) as rejection:
         await verifier.verify_asking(token)
-    assert refusal.value.reason == "TOKEN_EXPIRED"
+    assert rejection.value.reason == "TOKEN_EXPIRED"
 
 
 async def test_whoever_guesses_keys_is_slowed_down_by_address_and_no_other_address_with_them(

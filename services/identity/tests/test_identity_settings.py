@@ -104,7 +104,7 @@ async def test_lists_are_kept_in_one_form_and_without_doubles(harness: PeopleHar
         ("trusted_mail_relays", " ".join(f"service:mx{n}" for n in range(101)), "SETTING_OUT_OF_RANGE"),
     ],
 )
-async def test_what_a_setting_cannot_say_is_refused_and_changes_nothing(
+async def test_what_a_setting_cannot_say_is_rejected_and_changes_nothing(
     harness: PeopleHarness, key: str, value: str, reason: str
 ) -> None:
     request = pb.SetGlobalSettingRequest(key=key, value=value, reason="a mistake")
@@ -119,7 +119,7 @@ async def test_a_setting_that_nobody_would_obey_is_not_found(harness: PeopleHarn
     assert await harness.reason(OPERATOR, "GetGlobalSetting", pb.GetGlobalSettingRequest(key="")) == unknown
 
 
-async def test_a_value_from_elsewhere_that_would_have_been_refused_counts_as_the_default(
+async def test_a_value_from_elsewhere_that_would_have_been_rejected_counts_as_the_default(
     harness: PeopleHarness,
 ) -> None:
     for key, value in (("invite_daily_limit", "-5"), ("trusted_mail_relays", "everybody")):

@@ -69,9 +69,9 @@ async def test_the_private_half_lies_sealed_in_the_database_and_nowhere_else(har
 async def test_a_process_with_another_sealing_key_does_not_start_and_signs_nothing(harness: AccessHarness) -> None:
     await harness.use_cases.signing_keys.ensure_first()
     stranger = harness.process(key=OTHER_KEY)
-    with pytest.raises(Unavailable) as refusal:
+    with pytest.raises(Unavailable) as rejection:
         await stranger.use_cases.signing_keys.ensure_first()
-    assert refusal.value.reason == "KEY_SET_UNUSABLE"
+    assert rejection.value.reason == "KEY_SET_UNUSABLE"
     assert harness.rows("SELECT count(*) FROM signing_key") == [(1,)]
 
 
@@ -165,9 +165,9 @@ async def test_verifiers_drop_a_leaked_key_when_they_look_or_meet_a_token_of_the
     await sources[0].refresh()
     assert await verifiers[1].verify_asking(new)
     for verifier in verifiers:
-        with pytest.raises(ApportionError) as refusal:
+        with pytest.raises(ApportionError) as rejection:
             await verifier.verify_asking(old, may_ask=False)
-        assert refusal.value.reason == "TOKEN_INVALID"
+        assert rejection.value.reason == "TOKEN_INVALID"
         assert await verifier.verify_asking(new)
 
 
@@ -258,6 +258,6 @@ def test_a_key_file_holds_whole_keys_and_an_error_says_nothing_of_them(tmp_path:
     assert read_secret_keys(file, 4) == (SEALING_KEY, OTHER_KEY)
     for content in (b"", b"hunter2", SEALING_KEY + b"\n", SEALING_KEY * 5):
         file.write_bytes(content)
-        with pytest.raises(ValueError, match="must hold one to 4 keys") as refusal:
+        with pytest.raises(ValueError, match="must hold one to 4 keys") as rejection:
             read_secret_keys(file, 4)
-        assert "hunter2" not in str(refusal.value)
+        assert "hunter2" not in str(rejection.value)

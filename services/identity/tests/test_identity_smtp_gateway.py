@@ -42,7 +42,7 @@ async def test_a_proof_that_waits_for_an_operator_is_taken_too(tmp_path: Path) -
         assert await client.message(MESSAGE) == "250 2.6.0 CONFLICT The proof is kept."
 
 
-async def test_a_refusal_names_its_reason_in_ascii_and_no_line_is_too_long(tmp_path: Path) -> None:
+async def test_a_rejection_names_its_reason_in_ascii_and_no_line_is_too_long(tmp_path: Path) -> None:
     explanation = "Sign with\r\n250 a key für DKIM. " + "word " * 300
     mail = FakeMail(Verdict(proved=False, reason="DKIM_KEY_TOO_SHORT", explanation=explanation))
     async with smtp_gateway(tmp_path, mail) as harness:
@@ -65,7 +65,7 @@ async def test_a_refusal_names_its_reason_in_ascii_and_no_line_is_too_long(tmp_p
         (TimeoutError(), "451 4.3.0 Something"),
     ],
 )
-async def test_trouble_makes_the_sender_come_again_and_only_the_impossible_is_refused(
+async def test_trouble_makes_the_sender_come_again_and_only_the_impossible_is_rejected(
     tmp_path: Path, error: Exception, reply: str
 ) -> None:
     async with smtp_gateway(tmp_path, FakeMail(error)) as harness:
@@ -194,7 +194,7 @@ async def test_nothing_is_told_of_addresses_and_nobody_signs_in(tmp_path: Path) 
         assert not harness.mail.looked_up
 
 
-async def test_a_dialogue_out_of_order_is_refused_step_by_step(tmp_path: Path) -> None:
+async def test_a_dialogue_out_of_order_is_rejected_step_by_step(tmp_path: Path) -> None:
     async with smtp_gateway(tmp_path) as harness:
         client = await harness.connect()
         await client.reply()
@@ -277,7 +277,7 @@ async def test_commands_sent_before_tls_are_not_carried_out_under_it(tmp_path: P
         assert await client.closed()
 
 
-async def test_under_tls_the_dialogue_begins_anew_and_tls_is_offered_no_more(tmp_path: Path) -> None:
+async def test_under_tls_the_dialogue_begins_again_and_tls_is_offered_no_more(tmp_path: Path) -> None:
     async with smtp_gateway(tmp_path) as harness:
         client = await harness.connect()
         await client.reply()
@@ -309,7 +309,7 @@ async def test_a_failed_handshake_ends_one_connection_and_no_more(tmp_path: Path
         await another.hello()
 
 
-async def test_a_handshake_that_never_ends_holds_no_place_for_ever(tmp_path: Path) -> None:
+async def test_a_handshake_that_never_ends_holds_no_place_forever(tmp_path: Path) -> None:
     async with smtp_gateway(tmp_path, command_timeout_s=0.2, close_timeout_s=0.05, connections=1) as harness:
         client = await harness.connect()
         await client.hello()

@@ -37,7 +37,7 @@ async def test_a_message_beyond_all_measure_is_cut_off(tmp_path: Path) -> None:
         assert await client.closed()
 
 
-async def test_a_line_too_long_is_refused_at_the_messages_end_and_its_rest_is_no_end(tmp_path: Path) -> None:
+async def test_a_line_too_long_is_rejected_at_the_messages_end_and_its_rest_is_no_end(tmp_path: Path) -> None:
     async with smtp_gateway(tmp_path) as harness:
         client = await harness.connect()
         await client.begin()
@@ -53,7 +53,7 @@ async def test_a_line_too_long_is_refused_at_the_messages_end_and_its_rest_is_no
         assert len(harness.mail.asked) == 1
 
 
-async def test_a_command_too_long_is_refused_and_forgotten(tmp_path: Path) -> None:
+async def test_a_command_too_long_is_rejected_and_forgotten(tmp_path: Path) -> None:
     async with smtp_gateway(tmp_path) as harness:
         client = await harness.connect()
         await client.hello()
@@ -83,8 +83,8 @@ async def test_a_peer_connects_only_so_often_and_again_after_a_while(tmp_path: P
         for _ in range(2):
             client = await harness.connect()
             await client.hello()
-        refused = await harness.connect()
-        assert await refused.reply() == "421 4.7.0 SMTP_RATE_LIMITED Too many connections; try again in 30 s."
+        rejected = await harness.connect()
+        assert await rejected.reply() == "421 4.7.0 SMTP_RATE_LIMITED Too many connections; try again in 30 s."
         harness.clock.advance(timedelta(seconds=30))
         client = await harness.connect()
         await client.hello()
@@ -143,7 +143,7 @@ async def test_a_client_that_falls_silent_within_a_message_is_shut_out(tmp_path:
         assert not harness.mail.asked
 
 
-async def test_a_command_without_an_end_is_not_read_for_ever(tmp_path: Path) -> None:
+async def test_a_command_without_an_end_is_not_read_forever(tmp_path: Path) -> None:
     async with smtp_gateway(tmp_path, commands=10, command_bytes=100) as harness:
         client = await harness.connect()
         await client.hello()

@@ -79,9 +79,9 @@ async def test_who_was_there_by_address_is_found_in_any_letter_case_and_from_a_s
 
 async def test_an_address_that_was_handed_on_does_not_hand_on_the_user(harness: PeopleHarness) -> None:
     await sign_in(harness, ONE, "b-1", BEA)
-    with pytest.raises(ApportionError) as refused:
+    with pytest.raises(ApportionError) as rejected:
         await sign_in(harness, ONE, "b-2", BEA)
-    assert (refused.value.code, refused.value.reason) == ("PERMISSION_DENIED", "ADDRESS_HELD")
+    assert (rejected.value.code, rejected.value.reason) == ("PERMISSION_DENIED", "ADDRESS_HELD")
     assert harness.rows("SELECT subject FROM user_login") == [("b-1",)]
 
 

@@ -75,7 +75,7 @@ async def test_a_proof_keeps_verdicts_and_hashes_and_no_address_subject_or_body(
         assert secret not in everything
 
 
-async def test_a_refusal_says_why_is_recorded_and_leaves_the_claim_pending(harness: ClaimsHarness) -> None:
+async def test_a_rejection_says_why_is_recorded_and_leaves_the_claim_pending(harness: ClaimsHarness) -> None:
     made = await harness.claim("acme")
     unsigned = make_message(to=made.mail_to)
     answer = await harness.submit(unsigned)
@@ -132,7 +132,7 @@ async def test_a_message_that_comes_again_after_a_lost_answer_gets_the_same_answ
     assert len(harness.events("identity.claim.verified")) == 1
 
 
-async def test_a_refused_message_that_the_gateway_gets_again_verifies_once_the_domains_record_is_there(
+async def test_a_rejected_message_that_the_gateway_gets_again_verifies_once_the_domains_record_is_there(
     harness: ClaimsHarness,
 ) -> None:
     made = await harness.claim("acme")
@@ -215,11 +215,11 @@ async def test_spf_proves_a_claim_from_a_trusted_relay_only(harness: ClaimsHarne
     assert (answer.outcome, answer.evidence.aligned_by_spf) == (VERIFIED, True)
 
 
-async def test_what_cannot_be_a_call_is_refused(harness: ClaimsHarness) -> None:
+async def test_what_cannot_be_a_call_is_rejected(harness: ClaimsHarness) -> None:
     large = pb.SubmitVerificationEmailRequest(message=b"x" * (MESSAGE_BYTES_MAX + 1))
     wrong = pb.SubmitVerificationEmailRequest(message=b"From: x", client_ip="300.0.0.1")
-    refused = [await harness.reason(RELAY, "SubmitVerificationEmail", one) for one in (large, wrong)]
-    assert refused == [("INVALID_ARGUMENT", "MESSAGE_TOO_LARGE"), ("INVALID_ARGUMENT", "CLIENT_IP_MALFORMED")]
+    rejected = [await harness.reason(RELAY, "SubmitVerificationEmail", one) for one in (large, wrong)]
+    assert rejected == [("INVALID_ARGUMENT", "MESSAGE_TOO_LARGE"), ("INVALID_ARGUMENT", "CLIENT_IP_MALFORMED")]
 
 
 async def test_a_large_message_is_verified_like_any_other(harness: ClaimsHarness) -> None:
@@ -244,7 +244,7 @@ async def test_a_claim_that_changes_while_its_message_is_verified_is_decided_on_
     assert harness.status(made.claim) == "pending"
 
 
-async def test_refused_attempts_of_a_claim_are_recorded_up_to_a_limit(
+async def test_rejected_attempts_of_a_claim_are_recorded_up_to_a_limit(
     harness: ClaimsHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("apportion_identity.app.verifications.ATTEMPTS_PER_DAY_MAX", 2)

@@ -38,9 +38,9 @@ def test_a_status_changes_as_the_specification_lists_and_not_otherwise(before: C
     if f"{before.value}>{after.value}" in ALLOWED:
         check_transition(before, after)
     else:
-        with pytest.raises(FailedPrecondition) as refused:
+        with pytest.raises(FailedPrecondition) as rejected:
             check_transition(before, after)
-        assert refused.value.reason == "CLAIM_TRANSITION"
+        assert rejected.value.reason == "CLAIM_TRANSITION"
 
 
 @given(st.binary(min_size=32, max_size=32))

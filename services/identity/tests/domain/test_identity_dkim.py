@@ -82,7 +82,7 @@ def test_what_dkimpy_signed_proves_the_domain(canonicalization: tuple[bytes, byt
 
 
 @pytest.mark.parametrize("signer", [RSA, ED25519], ids=["rsa", "ed25519"])
-def test_any_byte_changed_under_simple_refuses_the_message(signer: Signer) -> None:
+def test_any_byte_changed_under_simple_rejects_the_message(signer: Signer) -> None:
     raw = signer.sign(make_message(body=b"Hello,\r\n\r\n we claim it.\t\r\n"), "simple/simple")
     assert reason_of(verified(raw, signer.dns())) == "VERIFIED"
     for place, byte in enumerate(raw):
@@ -93,7 +93,7 @@ def test_any_byte_changed_under_simple_refuses_the_message(signer: Signer) -> No
 
 @given(st.data())
 @settings(max_examples=300, deadline=None)
-def test_any_byte_added_or_taken_under_simple_refuses_the_message(data: st.DataObject) -> None:
+def test_any_byte_added_or_taken_under_simple_rejects_the_message(data: st.DataObject) -> None:
     raw = ED25519.sign(make_message(), "simple/simple")
     # White space within b= is no part of what is signed (RFC 6376, section 3.5), so it begins behind the signature.
     start = raw.index(b"From:")
@@ -263,7 +263,7 @@ def test_signatures_that_are_written_otherwise_but_well_are_read() -> None:
         ({"V": "1", "v": "1", "1v": "x"}, "DKIM_TAGS_MALFORMED"),
     ],
 )
-def test_signatures_that_are_not_well_written_are_refused(replaced: dict[str, str], reason: str) -> None:
+def test_signatures_that_are_not_well_written_are_rejected(replaced: dict[str, str], reason: str) -> None:
     one = read_one("", **replaced)
     assert isinstance(one, DkimFinding)
     assert (one.result, one.reason) == ("permerror", reason)
@@ -285,7 +285,7 @@ def test_signatures_that_are_not_well_written_are_refused(replaced: dict[str, st
         (b"v=DKIM1; p=", "DKIM_KEY_REVOKED"),
     ],
 )
-def test_key_records_that_may_not_verify_are_refused(record: bytes, reason: str) -> None:
+def test_key_records_that_may_not_verify_are_rejected(record: bytes, reason: str) -> None:
     key = read_key(found(record), b"rsa")
     assert not isinstance(key, PublicKey)
     assert key[1] == reason

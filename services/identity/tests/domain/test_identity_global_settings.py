@@ -19,7 +19,7 @@ def test_every_default_is_a_value_in_its_one_form(setting: KnownSetting) -> None
 
 
 @given(SETTINGS, st.text(max_size=60) | st.integers(-1_000, 200_000).map(str))
-def test_a_value_is_refused_or_has_one_form_that_it_keeps(setting: KnownSetting, text: str) -> None:
+def test_a_value_is_rejected_or_has_one_form_that_it_keeps(setting: KnownSetting, text: str) -> None:
     try:
         value = setting.canonical(text)
     except InvalidArgument as error:

@@ -37,9 +37,9 @@ def test_an_invitation_stands_where_its_ends_say_and_only_a_live_one_is_accepted
     if not reason:
         check_acceptable(ends, NOW, is_addressee=True)
     else:
-        with pytest.raises(ApportionError) as refused:
+        with pytest.raises(ApportionError) as rejected:
             check_acceptable(ends, NOW, is_addressee=True)
-        assert refused.value.reason == reason
+        assert rejected.value.reason == reason
     with pytest.raises(ApportionError) as foreign:
         check_acceptable(ends, NOW, is_addressee=False)
     assert foreign.value.reason == "INVITATION_FOREIGN"

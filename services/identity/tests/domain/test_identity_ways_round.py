@@ -375,13 +375,13 @@ WAYS_ROUND: list[tuple[str, str, Callable[[], Try]]] = [
 
 # Reasons that no message can have by this path, each with why.
 ELSEWHERE = {
-    "FROM_NOT_UTF8": "the header as a whole is refused before (HEADER_NOT_UTF8)",
+    "FROM_NOT_UTF8": "the header as a whole is rejected before (HEADER_NOT_UTF8)",
     "DKIM_KEY_UNAVAILABLE": "it decides nothing: the caller is told to try again",
 }
 
 
 @pytest.mark.parametrize(("reason", "attempt"), [way[1:] for way in WAYS_ROUND], ids=[way[0] for way in WAYS_ROUND])
-def test_a_way_round_is_refused_with_its_reason(reason: str, attempt: Callable[[], Try]) -> None:
+def test_a_way_round_is_rejected_with_its_reason(reason: str, attempt: Callable[[], Try]) -> None:
     verification = attempt().verified()
     assert reason_of(verification) == reason
     assert not verification.message_key

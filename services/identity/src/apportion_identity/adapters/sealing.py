@@ -28,7 +28,7 @@ class SealingKeys:
     """Seals with the first of some keys, opens with any of them."""
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        """Keys of 32 bytes each. Raises ValueError without one or for another length."""
+        """Take keys of 32 bytes each. Raises ValueError without one or for another length."""
         if not keys or any(len(key) != SECRET_KEY_BYTES for key in keys):
             raise ValueError(f"Sealing needs keys of {SECRET_KEY_BYTES} bytes.")
         self._ciphers = [AESGCM(key) for key in keys]

@@ -114,7 +114,7 @@ class ClaimContests:
         ended = [conflict for conflict in conflicts if is_over(others[conflict.other(claim.claim_id)])]
         await self._release(tx, claim, ended, UNCOVERED, due_in)
 
-    async def repoint(self, tx: Transaction, before: Claim, after: Claim) -> None:
+    async def repoint_rivals(self, tx: Transaction, before: Claim, after: Claim) -> None:
         """Let whoever waited behind one claim wait behind another."""
         repointed = await self._conflicts.repoint(tx, before.claim_id, after.claim_id)
         await tx.audit(
@@ -127,7 +127,7 @@ class ClaimContests:
     async def _demote(self, tx: Transaction, holder: Claim, owner: Claim, due_in: timedelta) -> None:
         """Let a pending holder, and whoever waited behind it, wait behind who proved the name."""
         await self.contest(tx, holder, owner, due_in)
-        await self.repoint(tx, holder, owner)
+        await self.repoint_rivals(tx, holder, owner)
 
     async def _release(
         self, tx: Transaction, claim: Claim, conflicts: Sequence[Conflict], why: str, due_in: timedelta

@@ -116,7 +116,7 @@ class Conflicts:
         # Whoever waited behind the loser waits behind the winner, if that is going to hold the name.
         holds = winner.status in (ClaimStatus.PENDING, ClaimStatus.VERIFIED) or winner.proved_at is not None
         if holds and loser.domain == winner.domain:
-            await self._contests.repoint(tx, loser, winner)
+            await self._contests.repoint_rivals(tx, loser, winner)
         await self._contests.withdraw(tx, loser, due_in, action="domain_claim.settle", why=reason)
 
     async def _award(self, tx: Transaction, winner_id: UUID, terms: ClaimTerms) -> None:

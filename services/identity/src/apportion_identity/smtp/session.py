@@ -52,7 +52,7 @@ class _Handler:
     """aiosmtpd's place for hooks: only what happens to an unforeseen error is decided here."""
 
     async def handle_exception(self, error: Exception) -> str:
-        """A fault of ours: the client may try again, and learns nothing of it."""
+        """Reply to a fault of ours: the client may try again, and learns nothing of it."""
         if isinstance(error, TLSSetupException):
             # aiosmtpd closes the connection; there is nobody to tell.
             log.info("smtp.tls_failed", error=type(error.__cause__).__name__)
@@ -131,7 +131,7 @@ class SmtpSession(SMTP):
         super().connection_lost(error)
 
     def eof_received(self) -> bool | None:
-        """The client says no more."""
+        """Take it that the client says no more."""
         return super().eof_received() if self._admitted else False
 
     def data_received(self, data: bytes) -> None:
@@ -179,7 +179,7 @@ class SmtpSession(SMTP):
         self.end("421 4.4.2 Nothing came in time.")
 
     def _in_step(self, method: Method) -> Method:
-        """A command that is carried out only when the client waits for its reply; we do not offer PIPELINING."""
+        """Return a command that is carried out only when the client waits for its reply; we do not offer PIPELINING."""
 
         async def run(argument: str | None) -> None:
             if self._unread():

@@ -116,7 +116,7 @@ def _reason_of_sender(message: Message, envelope: Envelope) -> str | None:
 
 
 def _reason_of_fields(message: Message) -> str | None:
-    """Fields that programs add to say what they are; some tell it by their value, the others by being there."""
+    """Look at fields that programs add to say what they are; some tell it by their value, others by being there."""
     names = message.names()
     if any(_first_word(field.raw_value) != b"no" for field in message.all(b"auto-submitted")):
         return "AUTO_SUBMITTED"

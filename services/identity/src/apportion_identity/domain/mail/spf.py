@@ -132,7 +132,7 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
         return record
 
     def get_explanation(self, spec: str) -> None:
-        """No explanation is fetched: nobody shows it, and a look-up for it would only be a way to be asked."""
+        """Fetch no explanation: nobody shows it, and a look-up for it would only be a way to be asked."""
         return
 
     def expand(self, s: str, stripdot: bool = True) -> str:
