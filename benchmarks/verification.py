@@ -1,9 +1,9 @@
 """SubmitVerificationEmail's rate as a ratio to bare dkimpy verification of the same messages in the same run.
 
 Every message verifies a claim of its own: over gRPC with TLS and a token to the running identity process, which asks
-its DNS cache and writes claim, proof, audit entry and announcement to PostgreSQL. Beside it, in one plain loop, dkimpy
+its DNS cache and writes claim, proof, audit entry and event to PostgreSQL. Beside it, in one plain loop, dkimpy
 verifies the signatures of the same messages with their keys at hand. Two more tell where the rest goes: the service's
-own judging of these messages (all of the verdict, with cached answers of the DNS, in this process) and as many calls
+own verifying of these messages (all of the result, with cached answers of the DNS, in this process) and as many calls
 that do next to nothing (GetJwks). Runs are interleaved, the medians are told, and with them where the processor's time
 went. At the end, medians of single calls for a claimed and an unclaimed domain, side by side. Nothing here is an
 assertion.
@@ -34,10 +34,10 @@ from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
 from apportion_common.clock import SystemClock
 from apportion_dev.stack.layout import Layout
 from apportion_dev.stack.supervisor import LocalStack
-from apportion_identity.app.judge_mail import JudgeMail
+from apportion_identity.adapters.dns import DnsResolver
+from apportion_identity.adapters.suffixes import PackagedSuffixes
+from apportion_identity.app.verify_mail import MailVerifier
 from apportion_identity.domain.mail.types import Envelope
-from apportion_identity.store.dns import DnsResolver
-from apportion_identity.store.suffixes import PackagedSuffixes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "services" / "identity" / "tests")]
@@ -62,7 +62,7 @@ CASES = (
     *(("rsa-sha256", body_kib) for body_kib in (SMALL_KIB, 16, LARGE_KIB, 256)),
     ("ed25519-sha256", SMALL_KIB),
 )
-LAYERS = ("judging alone", "empty calls", "service")
+LAYERS = ("verifying alone", "empty calls", "service")
 SETTINGS = {"claims_daily_limit": "100000"}
 
 
@@ -155,17 +155,17 @@ class Bench:
             sys.exit(f"dkimpy verified {good} of {len(mails)} messages.")
         return len(mails) / seconds
 
-    async def judged(self, mails: Sequence[Mail]) -> float:
-        """Messages a second by the service's own judging, in this process, with every answer in its DNS cache."""
-        judge = JudgeMail(self.resolver, self.suffixes, SystemClock())
+    async def verified(self, mails: Sequence[Mail]) -> float:
+        """Messages a second by the service's own verifying, in this process, with every answer in its DNS cache."""
+        verifier = MailVerifier(self.resolver, self.suffixes, SystemClock())
 
         async def all_of_them() -> float:
             started = time.perf_counter()
             for mail in mails:
                 envelope = Envelope("", "", f"ann@{mail.domain}", "", trusted_relay=False)
-                judgement = await judge(mail.raw, envelope, domain=mail.domain, address=mail.to)
-                if judgement.refusal is not None:
-                    sys.exit(f"The judge refused a message: {judgement.refusal}")
+                verification = await verifier.verify(mail.raw, envelope, domain=mail.domain, address=mail.to)
+                if verification.rejection is not None:
+                    sys.exit(f"The verifier rejected a message: {verification.rejection}")
             return len(mails) / (time.perf_counter() - started)
 
         await all_of_them()
@@ -180,7 +180,7 @@ class Bench:
     async def pair(self, run: int, count: int) -> Rates:
         """One run of everything; gives the rates."""
         mails = await self.mails(run, count)
-        rates = {"dkimpy": self.dkimpy(mails), "judging alone": await self.judged(mails)}
+        rates = {"dkimpy": self.dkimpy(mails), "verifying alone": await self.verified(mails)}
         rates["empty calls"] = await self.empty_calls(count)
         before = self._spent()
         rates["service"] = await self.verify_all(mails)
@@ -252,7 +252,7 @@ async def measure(stack: LocalStack, dns: LoopbackDns, args: argparse.Namespace)
                 bench.algorithm, bench.body = algorithm, LINE * LINES_PER_KIB * body_kib
                 count = args.messages if body_kib < LARGE_KIB else max(args.messages // 8, 1)
                 found.setdefault(case, []).append(await bench.pair(run * len(CASES) + place, count))
-        print(f"ratios to bare dkimpy, medians of {args.runs}      judging alone   empty calls   service")
+        print(f"ratios to bare dkimpy, medians of {args.runs}      verifying alone   empty calls   service")
         for case, runs in found.items():
             ratios = [statistics.median(rates[name] / rates["dkimpy"] for rates in runs) for name in LAYERS]
             print(f"  {case:42}" + "".join(f"{ratio:14.3f}" for ratio in ratios))

@@ -20,10 +20,10 @@ from pathlib import Path
 from apportion_common.lanes import errors as lane_errors
 from apportion_common.topology import DEAD_LETTER_REASONS
 from apportion_dev.testing.observed import RAISED, SERVER, SERVICER, STOPPED, WIRE
-from apportion_identity.app.judge_mail import TOO_MANY_QUESTIONS
-from apportion_identity.app.verification import OUTCOMES
-from apportion_identity.app.verification import REASONS as CLAIM_REASONS
-from apportion_identity.domain.mail import evaluator, message
+from apportion_identity.app.verifications import PROVED
+from apportion_identity.app.verifications import REASONS as CLAIM_REASONS
+from apportion_identity.app.verify_mail import TOO_MANY_QUESTIONS
+from apportion_identity.domain.mail import message, verifier
 
 from scripts import observed
 from scripts.observed import Observed
@@ -291,9 +291,9 @@ def _module(path: Path) -> str:
 
 def mail_reasons() -> dict[str, str]:
     """Return every reason that a mail is answered with, and its sentence."""
-    counted = [verdict for _, verdict in OUTCOMES.values()]
-    others = {verdict.reason: verdict.explanation for verdict in (*counted, TOO_MANY_QUESTIONS)}
-    return {**CLAIM_REASONS, **message.REASONS, **evaluator.REASONS, **others}
+    proved = {reason: explanation for _, reason, explanation in PROVED.values()}
+    others = {TOO_MANY_QUESTIONS.reason: TOO_MANY_QUESTIONS.explanation}
+    return {**proved, **CLAIM_REASONS, **message.REASONS, **verifier.REASONS, **others}
 
 
 def dead_letter_reasons() -> dict[str, bool]:

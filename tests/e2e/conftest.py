@@ -21,8 +21,8 @@ from harness import ROOT, System
 
 # identity's tests have a DNS server and a mail server that signs; the whole system is proved with the same ones.
 sys.path.append(str(ROOT / "services" / "identity" / "tests"))
-from access_world import LocalIssuer, local_issuer
 from loopback_dns import LoopbackDns
+from oidc_issuer import LocalIssuer, local_issuer
 
 HERE = Path(__file__).parent
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from access_world import LocalIssuer
 from apportion.identity.v1 import identity_service_pb2 as identity
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_client.services import CALL_TIMEOUT_S
 from harness import Refusal, System, refusal
 from loopback_dns import LoopbackDns
 from mail_maker import Signer, make_message
+from oidc_issuer import LocalIssuer
 
 pytestmark = pytest.mark.stack
 

@@ -9,7 +9,6 @@ import grpc
 import jwt
 import pytest
 import pytest_asyncio
-from access_world import LocalIssuer
 from apportion.common.v1 import audit_pb2
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceStub
@@ -18,6 +17,7 @@ from apportion_common.clock import SystemClock
 from apportion_common.settings import SERVICES
 from apportion_dev.local.keys import TokenSigningKey
 from harness import System, refusal
+from oidc_issuer import LocalIssuer
 
 
 def audit_request(service: str) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from apportion_dev.testing import observed
-from apportion_identity.domain.mail.types import DkimFinding, Judgement, Refusal
+from apportion_identity.domain.mail.types import DkimFinding, Rejection, Verification
 
 # Why mails prove nothing is decided by pure rules, most of which are tested without an RPC around them.
-observed.watch(Refusal, lambda refusal: [refusal.reason])
+observed.watch(Rejection, lambda rejection: [rejection.reason])
 observed.watch(DkimFinding, lambda finding: [finding.reason])
-observed.watch(Judgement, lambda judgement: [judgement.refusal.reason] if judgement.refusal else [])
+observed.watch(Verification, lambda proof: [proof.rejection.reason] if proof.rejection else [])

@@ -155,7 +155,7 @@ class LoopbackDns:
             self._silent.discard(_name(name))
 
     def go_down(self, how: str = "servfail") -> None:
-        """Fail for every name: "servfail", or "silent" for no answer."""
+        """Fail forevery name: "servfail", or "silent" for no answer."""
         self._all_down = how
 
     def come_back(self) -> None:

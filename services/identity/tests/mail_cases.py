@@ -1,6 +1,6 @@
 """Published mail cases: read from the file that the run names, answered from their zone, compared with our verdicts.
 
-A case says what another system or an RFC expects. `agree`: we say the same. `stricter`: we refuse what the case takes,
+A case says what another system or an RFC expects. `agree`: we say the same. `stricter`: we reject what the case takes,
 by a rule of claims that is named. `differ`: anything else; there is none without an explanation in docs/mail-cases.md.
 """
 
@@ -18,20 +18,20 @@ from typing import Any
 
 import pytest
 from apportion_common.errors import ApportionError
+from apportion_identity.adapters.suffixes import PackagedSuffixes
 from apportion_identity.domain.domain_names import canonical_domain
-from apportion_identity.domain.mail.alignment import aligned_by_suffix, dmarc_verdict, strictly_aligned
-from apportion_identity.domain.mail.dkim import Signature, read_signatures, verify
+from apportion_identity.domain.mail.dkim import Signature, read_signatures, verify_signature
 from apportion_identity.domain.mail.from_header import Mailbox, split_from
 from apportion_identity.domain.mail.message import Message, read_message
 from apportion_identity.domain.mail.spf import evaluate_spf
 from apportion_identity.domain.mail.tree_walk import walk
-from apportion_identity.domain.mail.types import Answer, Answers, DkimFinding, Envelope, Question, Refusal
+from apportion_identity.domain.mail.types import DkimFinding, DnsAnswer, DnsAnswers, DnsQuestion, Envelope, Rejection
 from apportion_identity.limits import DNS_CNAMES_MAX
-from apportion_identity.store.suffixes import PackagedSuffixes
+from dmarc_alignment import aligned_by_suffix, dmarc_verdict, strictly_aligned
 
 NUMBERS = {"spf": 200, "from_header": 43, "alignment": 31, "orgdomain": 29, "dkim_message": 25}
 VERIFIED_AT = datetime(2026, 3, 2, tzinfo=UTC)
-"""When messages are judged whose case does not say: after all of them were signed."""
+"""When messages are verified whose case does not say: after all of them were signed."""
 
 OUTCOMES = ("agree", "stricter", "differ")
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "mail-cases.md"
@@ -76,9 +76,9 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("case", cases, ids=[case["id"] for case in cases])
 
 
-def judge(case: Case) -> Verdict:
+def compare(case: Case) -> Verdict:
     """Our verdict on a case beside its own."""
-    return _JUDGES[case["kind"]](case)
+    return _COMPARISONS[case["kind"]](case)
 
 
 def missing_in_document(kind: str, verdicts: Iterable[Verdict]) -> list[str]:
@@ -100,14 +100,14 @@ def message_of(case: Case) -> bytes:
     return b"From: " + inputs["from_value"].encode() + b"\r\nTo: a@b.example\r\nSubject: x\r\n\r\nhi\r\n"
 
 
-def is_refused_case(case: Case) -> bool:
-    """Whether the case itself says that a claim is refused."""
+def is_rejected_case(case: Case) -> bool:
+    """Whether the case itself says that a claim is rejected."""
     expected = case["expected"]
     return expected == "reject" or (isinstance(expected, Mapping) and expected.get("claim") == "reject")
 
 
 @dataclass(slots=True)
-class Zone(dict[Question, Answer]):
+class Zone(dict[DnsQuestion, DnsAnswer]):
     """The answers of a case's zone, for any question: what the resolver would give."""
 
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -118,24 +118,24 @@ class Zone(dict[Question, Answer]):
     def __contains__(self, question: object) -> bool:
         return True
 
-    def __missing__(self, question: Question) -> Answer:
+    def __missing__(self, question: DnsQuestion) -> DnsAnswer:
         name = question.name
         for _ in range(DNS_CNAMES_MAX + 1):
             by_type = self.records.get(name)
             if by_type is None:
                 exists = any(known.endswith(f".{name}") for known in self.records)
-                return Answer("nodata" if exists else "nxdomain")
+                return DnsAnswer("nodata" if exists else "nxdomain")
             if question.rdtype in by_type:
-                return Answer("found", tuple(_records(question.rdtype, by_type[question.rdtype])))
+                return DnsAnswer("found", tuple(_records(question.rdtype, by_type[question.rdtype])))
             if "RCODE" in by_type:
-                return Answer("servfail")
+                return DnsAnswer("servfail")
             if "CNAME" not in by_type:
-                return Answer("nodata")
+                return DnsAnswer("nodata")
             name = by_type["CNAME"][0].lower().removesuffix(".")
-        return Answer("nodata")
+        return DnsAnswer("nodata")
 
 
-def zone_of(case: Case) -> Answers:
+def zone_of(case: Case) -> DnsAnswers:
     """The answers of a case."""
     return Zone(records=case["dns"])
 
@@ -190,8 +190,8 @@ def _alignment_by_suffix(case: Case) -> Verdict:
     inputs, expected = case["inputs"], case["expected"]["result"]
     try:
         author, identifier = canonical_domain(inputs["author_domain"]), canonical_domain(inputs["identifier"])
-    except ApportionError as refused:
-        return Verdict("stricter" if expected == "pass" else "agree", refused.reason, "refused")
+    except ApportionError as rejected:
+        return Verdict("stricter" if expected == "pass" else "agree", rejected.reason, "rejected")
     if inputs["mode"] == "strict":
         aligned = strictly_aligned(author, identifier)
     else:
@@ -200,7 +200,7 @@ def _alignment_by_suffix(case: Case) -> Verdict:
 
 
 def _from_header(case: Case) -> Verdict:
-    """`expected` is what a claim may take. What the case's own suite takes beside that is refused by a rule of ours."""
+    """`expected` is what a claim may take. What the case's own suite takes beside that a rule of ours rejects."""
     expected, suite = case["expected"], case.get("suite_expected")
     found = from_of(case)
     if isinstance(found, Mailbox):
@@ -208,27 +208,27 @@ def _from_header(case: Case) -> Verdict:
         return Verdict("agree" if agrees else "differ", ours=found.domain)
     if suite is not None and "." in suite and " " not in suite:
         # The suite reads a domain here: whatever the case asks of a claim, this is stricter than its source.
-        return Verdict("stricter" if expected.startswith("reject") else "differ", found.reason, "refused")
+        return Verdict("stricter" if expected.startswith("reject") else "differ", found.reason, "rejected")
     return Verdict("agree" if expected.startswith("reject") else "differ", ours=found.reason)
 
 
-def from_of(case: Case) -> Mailbox | Refusal:
+def from_of(case: Case) -> Mailbox | Rejection:
     """What the From header of a case comes to."""
     if "from_value" in case["inputs"]:
         return split_from([b" " + case["inputs"]["from_value"].encode()])
     message = read_message(message_of(case))
-    if isinstance(message, Refusal):
+    if isinstance(message, Rejection):
         return message
     return split_from([one.raw_value for one in message.all(b"from")])
 
 
 def _dkim_message(case: Case) -> Verdict:
-    """Signatures by the RFCs, without what claims ask beside that; `claim` is checked where claims are judged."""
+    """Signatures by the RFCs, without what claims ask beside that; `claim` is checked where claims are verified."""
     expected = case["expected"]
     message = read_message(message_of(case))
-    if isinstance(message, Refusal):
+    if isinstance(message, Rejection):
         takes = "pass" in json.dumps(expected)
-        return Verdict("stricter" if takes else "agree", message.reason, "refused")
+        return Verdict("stricter" if takes else "agree", message.reason, "rejected")
     findings = findings_of(case, message)
     results = [finding.result for finding in findings]
     ours: dict[str, object] = {
@@ -239,26 +239,26 @@ def _dkim_message(case: Case) -> Verdict:
     compared = {name: value for name, value in expected.items() if name in ours}
     if all(ours[name] == value for name, value in compared.items()):
         return Verdict("agree", ours=str(results))
-    refused = next((finding.reason for finding in findings if finding.result == "policy"), "")
-    return Verdict("stricter" if refused else "differ", refused, str([(one.result, one.reason) for one in findings]))
+    rejected = next((finding.reason for finding in findings if finding.result == "policy"), "")
+    return Verdict("stricter" if rejected else "differ", rejected, str([(one.result, one.reason) for one in findings]))
 
 
 def findings_of(case: Case, message: Message) -> list[DkimFinding]:
     """Our finding on each signature of a case's message, at the time that the case names."""
     answers, now_s = zone_of(case), verified_at_s(case)
     return [
-        verify(one, message, answers[one.key_question], now_s) if isinstance(one, Signature) else one
+        verify_signature(one, message, answers[one.key_question], now_s) if isinstance(one, Signature) else one
         for one in read_signatures(message)
     ]
 
 
 def verified_at_s(case: Case) -> int:
-    """When the case's message is judged, in seconds since 1970."""
+    """When the case's message is verified, in seconds since 1970."""
     return int(case["inputs"].get("verify_at") or VERIFIED_AT.timestamp())
 
 
 _SUFFIXES = PackagedSuffixes()
-_JUDGES = {
+_COMPARISONS = {
     "spf": _spf,
     "orgdomain": _orgdomain,
     "alignment": _alignment,

@@ -12,18 +12,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from apportion_identity.domain.mail.evaluator import judge
 from apportion_identity.domain.mail.message import read_message
 from apportion_identity.domain.mail.types import (
-    Answer,
+    DnsAnswer,
+    DnsQuestion,
+    DnsRecord,
     Envelope,
     Evidence,
-    Judgement,
     NeedsAnswers,
-    Question,
-    Record,
-    Refusal,
+    Rejection,
+    Verification,
 )
+from apportion_identity.domain.mail.verifier import verify
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
@@ -101,9 +101,9 @@ class Signer:
     serial: int = 0
 
     @property
-    def question(self) -> Question:
+    def question(self) -> DnsQuestion:
         """Where the key is published."""
-        return Question(f"{self.selector}._domainkey.{self.domain}".lower(), "TXT")
+        return DnsQuestion(f"{self.selector}._domainkey.{self.domain}".lower(), "TXT")
 
     @property
     def public_key(self) -> str:
@@ -121,7 +121,7 @@ class Signer:
         values.setdefault("p", self.public_key)
         return "; ".join(f"{name}={value}" for name, value in values.items() if value is not None).encode()
 
-    def dns(self, **tags: str | None) -> dict[Question, Answer]:
+    def dns(self, **tags: str | None) -> dict[DnsQuestion, DnsAnswer]:
         """The key record as the DNS answers it."""
         return {self.question: found(self.record(**tags))}
 
@@ -179,18 +179,18 @@ class Signer:
 class FakeDns:
     """A DNS that knows what it is given and answers NXDOMAIN to the rest; it counts what it is asked."""
 
-    records: dict[Question, Answer] = field(default_factory=dict)
-    asked: list[Question] = field(default_factory=list)
+    records: dict[DnsQuestion, DnsAnswer] = field(default_factory=dict)
+    asked: list[DnsQuestion] = field(default_factory=list)
 
-    async def ask(self, questions: Iterable[Question]) -> dict[Question, Answer]:
+    async def ask(self, questions: Iterable[DnsQuestion]) -> dict[DnsQuestion, DnsAnswer]:
         """Answers to the questions."""
         return self.answer(questions)
 
-    def answer(self, questions: Iterable[Question]) -> dict[Question, Answer]:
+    def answer(self, questions: Iterable[DnsQuestion]) -> dict[DnsQuestion, DnsAnswer]:
         """As `ask`, without waiting."""
         wanted = list(questions)
         self.asked.extend(wanted)
-        return {question: self.records.get(question, Answer("nxdomain")) for question in wanted}
+        return {question: self.records.get(question, DnsAnswer("nxdomain")) for question in wanted}
 
 
 class FewSuffixes:
@@ -211,25 +211,25 @@ class FewSuffixes:
         return None
 
 
-def judged(
+def verified(
     raw: bytes,
-    records: Mapping[Question, Answer] | None = None,
+    records: Mapping[DnsQuestion, DnsAnswer] | None = None,
     *,
     envelope: Envelope | None = None,
     domain: str = DOMAIN,
     address: str = ADDRESS,
     now_s: int = NOW_S,
     rounds_max: int = 20,
-) -> Judgement:
-    """The judgement of a message with a DNS that has these records; one that cannot be read is refused for that."""
+) -> Verification:
+    """Verify a message with a DNS that has these records; one that cannot be read is rejected for that."""
     message = read_message(raw)
-    if isinstance(message, Refusal):
-        return Judgement(message, Evidence())
+    if isinstance(message, Rejection):
+        return Verification(message, Evidence())
     dns = FakeDns(dict(records or {}))
-    answers: dict[Question, Answer] = {}
+    answers: dict[DnsQuestion, DnsAnswer] = {}
     for _ in range(rounds_max):
         try:
-            return judge(
+            return verify(
                 message,
                 envelope or make_envelope(),
                 domain=domain,
@@ -240,18 +240,18 @@ def judged(
             )
         except NeedsAnswers as needs:
             answers.update(dns.answer(needs.questions - answers.keys()))
-    raise AssertionError("judging goes on asking")
+    raise AssertionError("verifying goes on asking")
 
 
-def reason_of(judgement: Judgement) -> str:
-    """The reason of a refusal; VERIFIED when there is none."""
-    return judgement.refusal.reason if judgement.refusal else "VERIFIED"
+def reason_of(verification: Verification) -> str:
+    """The reason of a rejection; VERIFIED when there is none."""
+    return verification.rejection.reason if verification.rejection else "VERIFIED"
 
 
-def found(*records: Record) -> Answer:
+def found(*records: DnsRecord) -> DnsAnswer:
     """An answer with these records."""
     octets = b"\n".join(record if isinstance(record, bytes) else repr(record).encode() for record in records)
-    return Answer("found", tuple(records), hashlib.sha256(octets).hexdigest())
+    return DnsAnswer("found", tuple(records), hashlib.sha256(octets).hexdigest())
 
 
 def _octets(value: str | bytes) -> bytes:

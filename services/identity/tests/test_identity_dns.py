@@ -9,10 +9,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from apportion_common.clock import FixedClock
-from apportion_identity.domain.mail.types import Answer, Question
-from apportion_identity.limits import DNS_ATTEMPTS_MAX, DNS_CACHE_FOUND_MAX_S, DNS_RECORD_BYTES_MAX, DNS_RECORDS_MAX
+from apportion_identity.adapters.dns import DnsResolver, digest_of, parse_servers
+from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion
+from apportion_identity.limits import DNS_ATTEMPTS_MAX, DNS_CACHE_FOUND_S_MAX, DNS_RECORD_BYTES_MAX, DNS_RECORDS_MAX
 from apportion_identity.settings import Settings
-from apportion_identity.store.dns import DnsResolver, digest_of, parse_servers
 from dns import flags, message
 from loopback_dns import ANSWERED_WITHIN_S, LoopbackDns
 
@@ -55,12 +55,12 @@ def resolver(dns: LoopbackDns, clock: FixedClock) -> DnsResolver:
     return DnsResolver([dns.server], ANSWERED_WITHIN_S, clock)
 
 
-async def ask(resolver: DnsResolver, name: str, rdtype: str = "TXT") -> Answer:
-    question = Question(name, rdtype)
+async def ask(resolver: DnsResolver, name: str, rdtype: str = "TXT") -> DnsAnswer:
+    question = DnsQuestion(name, rdtype)
     return (await resolver.ask([question]))[question]
 
 
-async def test_records_of_every_type_come_as_judging_takes_them(dns: LoopbackDns, resolver: DnsResolver) -> None:
+async def test_records_of_every_type_come_as_verifying_takes_them(dns: LoopbackDns, resolver: DnsResolver) -> None:
     dns.set("acme.com.au", "TXT", [["v=spf1 ", "-all"], "x" * 600])
     dns.set("acme.com.au", "A", ["192.0.2.1"])
     dns.set("acme.com.au", "AAAA", ["2001:db8::1"])
@@ -170,7 +170,7 @@ async def test_a_long_time_is_cut_and_a_time_of_zero_keeps_nothing(
     dns.set("acme.com.au", "TXT", ["old"])
     await ask(resolver, "acme.com.au")
     dns.set("acme.com.au", "TXT", ["new"])
-    clock.advance(timedelta(seconds=DNS_CACHE_FOUND_MAX_S))
+    clock.advance(timedelta(seconds=DNS_CACHE_FOUND_S_MAX))
     dns.ttl_s = 0
     assert (await ask(resolver, "acme.com.au")).records == (b"new",)
     dns.set("acme.com.au", "TXT", ["newest"])
@@ -195,9 +195,10 @@ async def test_absence_without_a_time_of_the_zone_is_not_kept(dns: OtherwiseDns,
 
 
 async def test_the_cache_keeps_no_more_than_its_limit(
-    dns: LoopbackDns, resolver: DnsResolver, monkeypatch: pytest.MonkeyPatch
+    dns: LoopbackDns, clock: FixedClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("apportion_identity.store.dns.DNS_CACHE_ENTRIES_MAX", 2)
+    monkeypatch.setattr("apportion_identity.adapters.dns.DNS_CACHE_ENTRIES_MAX", 2)
+    resolver = DnsResolver([dns.server], ANSWERED_WITHIN_S, clock)
     for name in ("a.com.au", "b.com.au", "c.com.au"):
         dns.set(name, "TXT", [name])
         await ask(resolver, name)
@@ -241,10 +242,10 @@ async def test_a_name_that_fits_in_no_query_does_not_exist(dns: LoopbackDns, res
 
 
 def test_the_digest_depends_on_the_records_and_not_on_their_order() -> None:
-    question = Question("acme.com.au", "TXT")
+    question = DnsQuestion("acme.com.au", "TXT")
     assert digest_of(question, (b"a", b"b")) == digest_of(question, (b"b", b"a"))
     assert digest_of(question, (b"ab",)) != digest_of(question, (b"a", b"b"))
-    assert digest_of(question, (b"a",)) != digest_of(Question("acme.com.au", "A"), (b"a",))
+    assert digest_of(question, (b"a",)) != digest_of(DnsQuestion("acme.com.au", "A"), (b"a",))
 
 
 async def test_no_name_that_was_asked_is_logged(
@@ -270,6 +271,6 @@ def test_servers_are_read_from_the_setting() -> None:
             parse_servers(wrong)
 
 
-def test_a_resolver_without_servers_is_refused(clock: FixedClock) -> None:
+def test_a_resolver_without_servers_is_rejected(clock: FixedClock) -> None:
     with pytest.raises(ValueError, match="at least one"):
         DnsResolver([], 1.0, clock)

@@ -1,4 +1,4 @@
-"""OIDC exchange: whose identity tokens are believed, who they become, and every way of forging one refused."""
+"""OIDC exchange: whose identity tokens are believed, who they become, and every way of forging one rejected."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ from uuid import uuid4
 
 import jwt
 import pytest
-from access_world import CLIENT_ID, NOON, LocalIssuer, World, local_issuer, org_id
+from access_harness import AccessHarness
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_dev.testing.plugin import MakeServiceDatabase
+from apportion_identity.adapters.issuer_keys import load_issuers, parse_issuer_keys
 from apportion_identity.limits import (
-    CREDENTIAL_FAILURES_PER_PEER,
+    CREDENTIAL_FAILURES_PER_PEER_MAX,
     ISSUER_ANSWER_BYTES_MAX,
     ISSUER_ASK_PAUSE_S,
     ISSUER_KEYS_FRESH_S,
-    ISSUER_KEYS_STALE_MAX_S,
-    SIGN_INS_PER_PEER,
-    TOKENS_PER_HOLDER,
+    ISSUER_KEYS_STALE_S_MAX,
+    SIGN_INS_PER_PEER_MAX,
+    TOKENS_PER_HOLDER_MAX,
 )
-from apportion_identity.store.issuer_keys import load_issuers, parse_issuer_keys
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from identity_harness import NOON, org_id
+from oidc_issuer import CLIENT_ID, LocalIssuer, local_issuer
 
 INVALID = ("UNAUTHENTICATED", "ID_TOKEN_INVALID")
 UNAVAILABLE = ("UNAVAILABLE", "ISSUER_UNAVAILABLE")
@@ -44,9 +46,9 @@ def issuer() -> Iterator[LocalIssuer]:
 
 
 @pytest.fixture
-async def world(service_database: MakeServiceDatabase, issuer: LocalIssuer) -> World:
-    made = World(service_database("identity"), issuer.config)
-    await made.rpcs.keys.ensure_first()
+async def harness(service_database: MakeServiceDatabase, issuer: LocalIssuer) -> AccessHarness:
+    made = AccessHarness(service_database("identity"), issuer.config)
+    await made.use_cases.signing_keys.ensure_first()
     return made
 
 
@@ -58,74 +60,76 @@ def exchange(id_token: str, org: str = "", nonce: str = "") -> pb.ExchangeTokenR
     ("kid", "algorithm"), [("rsa-1", "RS256"), ("rsa-1", "PS384"), ("ec-1", "ES256"), ("ed-1", "EdDSA")]
 )
 async def test_who_signs_in_for_the_first_time_becomes_a_user_without_an_organisation(
-    world: World, issuer: LocalIssuer, kid: str, algorithm: str
+    harness: AccessHarness, issuer: LocalIssuer, kid: str, algorithm: str
 ) -> None:
-    answer = await world.call("ExchangeToken", exchange(issuer.token(kid=kid, algorithm=algorithm)))
-    claims = await world.verify(answer.access_token)
+    answer = await harness.operate("ExchangeToken", exchange(issuer.token(kid=kid, algorithm=algorithm)))
+    claims = await harness.verify(answer.access_token)
     assert (answer.org_id, answer.role) == ("", pb.MEMBER_ROLE_UNSPECIFIED)
     assert (claims["sub"], claims["roles"], claims["amr"]) == (f"user:{answer.user_id}", [], ["pwd", "otp"])
     assert (claims["exp"] - claims["iat"], "org_id" in claims) == (600, False)
-    assert world.rows("SELECT user_id::text, email::text FROM app_user") == [(answer.user_id, "ann@acme.example")]
-    again = await world.call("ExchangeToken", exchange(issuer.token()))
+    assert harness.rows("SELECT user_id::text, email::text FROM app_user") == [(answer.user_id, "ann@acme.example")]
+    again = await harness.operate("ExchangeToken", exchange(issuer.token()))
     assert again.user_id == answer.user_id
-    assert world.rows("SELECT count(*) FROM user_login") == [(1,)]
+    assert harness.rows("SELECT count(*) FROM user_login") == [(1,)]
 
 
 async def test_a_member_acts_in_the_organisation_asked_for_with_the_role_of_now(
-    world: World, issuer: LocalIssuer
+    harness: AccessHarness, issuer: LocalIssuer
 ) -> None:
-    user_id = world.add_member("acme", "ann@acme.example", "Admin")
-    world.add_member("other", "ann@acme.example", "User")
-    answer = await world.call("ExchangeToken", exchange(issuer.token(email="Ann@ACME.example"), "acme"))
-    claims = await world.verify(answer.access_token)
+    user_id = harness.add_member("acme", "ann@acme.example", "Admin")
+    harness.add_member("other", "ann@acme.example", "User")
+    answer = await harness.operate("ExchangeToken", exchange(issuer.token(email="Ann@ACME.example"), "acme"))
+    claims = await harness.verify(answer.access_token)
     assert (answer.user_id, answer.org_id, answer.role) == (user_id, org_id("acme"), pb.MEMBER_ROLE_ADMIN)
     assert (claims["org_id"], claims["roles"]) == (org_id("acme"), ["Admin"])
 
-    world.rows("UPDATE membership SET role = 'User' WHERE org_id = %s RETURNING 1", org_id("acme"))
-    later = await world.call("ExchangeToken", exchange(issuer.token(), "acme"))
+    harness.rows("UPDATE membership SET role = 'User' WHERE org_id = %s RETURNING 1", org_id("acme"))
+    later = await harness.operate("ExchangeToken", exchange(issuer.token(), "acme"))
     assert later.role == pb.MEMBER_ROLE_USER
 
 
 async def test_without_an_organisation_named_it_is_the_default_one_and_none_when_that_is_left(
-    world: World, issuer: LocalIssuer
+    harness: AccessHarness, issuer: LocalIssuer
 ) -> None:
-    world.add_member("acme", "ann@acme.example", "Owner")
-    world.rows("UPDATE app_user SET default_org_id = %s RETURNING 1", org_id("acme"))
-    first = await world.call("ExchangeToken", exchange(issuer.token()))
+    harness.add_member("acme", "ann@acme.example", "Owner")
+    harness.rows("UPDATE app_user SET default_org_id = %s RETURNING 1", org_id("acme"))
+    first = await harness.operate("ExchangeToken", exchange(issuer.token()))
     assert (first.org_id, first.role) == (org_id("acme"), pb.MEMBER_ROLE_OWNER)
-    world.rows("DELETE FROM membership RETURNING 1")
-    later = await world.call("ExchangeToken", exchange(issuer.token()))
+    harness.rows("DELETE FROM membership RETURNING 1")
+    later = await harness.operate("ExchangeToken", exchange(issuer.token()))
     assert (later.org_id, later.role) == ("", pb.MEMBER_ROLE_UNSPECIFIED)
 
 
 @pytest.mark.parametrize("status", ["none", "pending"])
 async def test_who_is_no_active_member_gets_no_token_for_an_organisation_and_leaves_nothing(
-    world: World, issuer: LocalIssuer, status: str
+    harness: AccessHarness, issuer: LocalIssuer, status: str
 ) -> None:
     if status == "pending":
-        world.add_member("acme", "bob@acme.example", "Owner", "pending")
+        harness.add_member("acme", "bob@acme.example", "Owner", "pending")
     denied = exchange(issuer.token(email="bob@acme.example", sub="bob"), "acme")
-    assert await world.reason("ExchangeToken", denied) == ("PERMISSION_DENIED", "NOT_A_MEMBER")
-    assert world.rows("SELECT count(*) FROM user_login") == [(0,)]
+    assert await harness.operate_reason("ExchangeToken", denied) == ("PERMISSION_DENIED", "NOT_A_MEMBER")
+    assert harness.rows("SELECT count(*) FROM user_login") == [(0,)]
 
 
 async def test_an_address_that_the_issuer_gave_to_somebody_else_does_not_take_the_memberships_along(
-    world: World, issuer: LocalIssuer
+    harness: AccessHarness, issuer: LocalIssuer
 ) -> None:
-    world.add_member("acme", "ann@acme.example", "Owner")
-    assert await world.call("ExchangeToken", exchange(issuer.token(), "acme"))
+    harness.add_member("acme", "ann@acme.example", "Owner")
+    assert await harness.operate("ExchangeToken", exchange(issuer.token(), "acme"))
     successor = exchange(issuer.token(sub="somebody-else"), "acme")
-    assert await world.reason("ExchangeToken", successor) == ("PERMISSION_DENIED", "ADDRESS_HELD")
+    assert await harness.operate_reason("ExchangeToken", successor) == ("PERMISSION_DENIED", "ADDRESS_HELD")
 
 
-async def test_one_person_who_signs_in_ten_times_at_once_is_one_user(world: World, issuer: LocalIssuer) -> None:
-    answers = await asyncio.gather(*(world.call("ExchangeToken", exchange(issuer.token())) for _ in range(10)))
+async def test_one_person_who_signs_in_ten_times_at_once_is_one_user(
+    harness: AccessHarness, issuer: LocalIssuer
+) -> None:
+    answers = await asyncio.gather(*(harness.operate("ExchangeToken", exchange(issuer.token())) for _ in range(10)))
     assert len({answer.user_id for answer in answers}) == 1
-    assert world.rows("SELECT (SELECT count(*) FROM app_user), (SELECT count(*) FROM user_login)") == [(1, 1)]
+    assert harness.rows("SELECT (SELECT count(*) FROM app_user), (SELECT count(*) FROM user_login)") == [(1, 1)]
 
 
-async def test_forged_tokens_are_refused_each_with_its_reason(world: World, issuer: LocalIssuer) -> None:
-    world.add_member("acme", "ann@acme.example", "Owner")
+async def test_forged_tokens_are_rejected_each_with_its_reason(harness: AccessHarness, issuer: LocalIssuer) -> None:
+    harness.add_member("acme", "ann@acme.example", "Owner")
     public = issuer.rsa.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
@@ -166,14 +170,16 @@ async def test_forged_tokens_are_refused_each_with_its_reason(world: World, issu
         "empty parts": ("..", INVALID),
     }
     for number, (what, (token, expected)) in enumerate(forged.items()):
-        seen = await world.reason("ExchangeToken", exchange(token, "acme"), peer=f"ipv4:198.51.100.{number}:1")
+        seen = await harness.operate_reason(
+            "ExchangeToken", exchange(token, "acme"), peer=f"ipv4:198.51.100.{number}:1"
+        )
         assert seen == expected, what
-    assert world.rows("SELECT count(*) FROM user_login") == [(0,)]
-    assert await world.call("ExchangeToken", exchange(good, "acme"))
+    assert harness.rows("SELECT count(*) FROM user_login") == [(0,)]
+    assert await harness.operate("ExchangeToken", exchange(good, "acme"))
 
 
 def _hmac_token(secret: bytes, claims: dict[str, Any]) -> str:
-    """A token as an attacker makes it: the library refuses to use a public key so."""
+    """A token as an attacker makes it: the library rejects to use a public key so."""
 
     def part(raw: bytes) -> str:
         return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
@@ -206,70 +212,74 @@ def _p256() -> ec.EllipticCurvePrivateKey:
 async def test_an_issuer_is_believed_about_addresses_of_its_domains_alone(
     service_database: MakeServiceDatabase, issuer: LocalIssuer
 ) -> None:
-    """Or the least careful issuer could speak for everybody: a user is found by a verified address."""
-    world = World(
+    """Or the least careful issuer could speak foreverybody: a user is found by a verified address."""
+    harness = AccessHarness(
         service_database("identity"),
         replace(issuer.config, email_domains=("acme.example", "xn--bcher-kva.example")),
     )
-    await world.rpcs.keys.ensure_first()
+    await harness.use_cases.signing_keys.ensure_first()
     for subject, email in (("a", "ann@ACME.example"), ("b", "bea@bücher.example")):
-        assert await world.call("ExchangeToken", exchange(issuer.token(sub=subject, email=email)))
+        assert await harness.operate("ExchangeToken", exchange(issuer.token(sub=subject, email=email)))
     for email in ("ann@other.example", "ann@sub.acme.example", "ann@acme.example.org", "ann@notacme.example"):
-        refused = await world.reason("ExchangeToken", exchange(issuer.token(sub="c", email=email)))
-        assert refused == ("UNAUTHENTICATED", "EMAIL_NOT_VERIFIED")
+        rejected = await harness.operate_reason("ExchangeToken", exchange(issuer.token(sub="c", email=email)))
+        assert rejected == ("UNAUTHENTICATED", "EMAIL_NOT_VERIFIED")
     moved = exchange(issuer.token(sub="a", email="ann@other.example"))
-    assert await world.reason("ExchangeToken", moved) == ("UNAUTHENTICATED", "EMAIL_NOT_VERIFIED")
+    assert await harness.operate_reason("ExchangeToken", moved) == ("UNAUTHENTICATED", "EMAIL_NOT_VERIFIED")
 
 
-async def test_the_nonce_of_the_sign_in_must_be_the_token_s(world: World, issuer: LocalIssuer) -> None:
+async def test_the_nonce_of_the_sign_in_must_be_the_token_s(harness: AccessHarness, issuer: LocalIssuer) -> None:
     token = issuer.token(nonce="n-1")
-    assert await world.call("ExchangeToken", exchange(token, nonce="n-1"))
-    assert await world.reason("ExchangeToken", exchange(token, nonce="n-2")) == INVALID
+    assert await harness.operate("ExchangeToken", exchange(token, nonce="n-1"))
+    assert await harness.operate_reason("ExchangeToken", exchange(token, nonce="n-2")) == INVALID
 
 
 async def test_neither_tokens_nor_addresses_are_written_down_beside_the_user(
-    world: World, issuer: LocalIssuer, capsys: pytest.CaptureFixture[str]
+    harness: AccessHarness, issuer: LocalIssuer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     token = issuer.token(nonce="n-secret-1")
-    answer = await world.call("ExchangeToken", exchange(token, nonce="n-secret-1"))
-    stored = world.everything_stored() + capsys.readouterr().out
+    answer = await harness.operate("ExchangeToken", exchange(token, nonce="n-secret-1"))
+    stored = harness.everything_stored() + capsys.readouterr().out
     for secret in (token, answer.access_token, "n-secret-1"):
         assert secret not in stored
-    trail = json.dumps([row[0] for row in world.rows("SELECT row_to_json(a) FROM audit_entry a")])
+    trail = json.dumps([row[0] for row in harness.rows("SELECT row_to_json(a) FROM audit_entry a")])
     assert "ann@acme.example" not in trail
     assert "app_user.create" in trail
 
 
 async def test_an_issuer_that_does_not_answer_is_unavailable_and_costs_no_tries(
-    world: World, issuer: LocalIssuer
+    harness: AccessHarness, issuer: LocalIssuer
 ) -> None:
     issuer.status = 503
-    for _ in range(CREDENTIAL_FAILURES_PER_PEER + 1):
-        refusal = await world.refused("ExchangeToken", exchange(issuer.token()))
-        assert ((refusal.code, refusal.reason), refusal.retry_after_s) == (UNAVAILABLE, ISSUER_ASK_PAUSE_S)
+    for _ in range(CREDENTIAL_FAILURES_PER_PEER_MAX + 1):
+        rejection = await harness.operate_rejected("ExchangeToken", exchange(issuer.token()))
+        assert ((rejection.code, rejection.reason), rejection.retry_after_s) == (UNAVAILABLE, ISSUER_ASK_PAUSE_S)
     assert issuer.asked == 1
     issuer.status = 200
-    assert await world.reason("ExchangeToken", exchange(issuer.token())) == UNAVAILABLE
-    world.clock.advance(timedelta(seconds=ISSUER_ASK_PAUSE_S))
-    assert await world.call("ExchangeToken", exchange(issuer.token()))
+    assert await harness.operate_reason("ExchangeToken", exchange(issuer.token())) == UNAVAILABLE
+    harness.clock.advance(timedelta(seconds=ISSUER_ASK_PAUSE_S))
+    assert await harness.operate("ExchangeToken", exchange(issuer.token()))
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"keys": {}}', b"\xff", b" " * (ISSUER_ANSWER_BYTES_MAX + 1)])
-async def test_an_issuer_that_answers_nonsense_is_unavailable(world: World, issuer: LocalIssuer, body: bytes) -> None:
+async def test_an_issuer_that_answers_nonsense_is_unavailable(
+    harness: AccessHarness, issuer: LocalIssuer, body: bytes
+) -> None:
     issuer.body = body
-    assert await world.reason("ExchangeToken", exchange(issuer.token())) == UNAVAILABLE
+    assert await harness.operate_reason("ExchangeToken", exchange(issuer.token())) == UNAVAILABLE
 
 
-async def test_an_issuer_that_sends_us_elsewhere_is_not_followed(world: World, issuer: LocalIssuer) -> None:
+async def test_an_issuer_that_sends_us_elsewhere_is_not_followed(harness: AccessHarness, issuer: LocalIssuer) -> None:
     issuer.status, issuer.location = 302, issuer.address
-    assert await world.reason("ExchangeToken", exchange(issuer.token())) == UNAVAILABLE
+    assert await harness.operate_reason("ExchangeToken", exchange(issuer.token())) == UNAVAILABLE
     assert issuer.asked == 1
 
 
-async def test_guessed_key_ids_do_not_make_us_ask_an_issuer_again_and_again(world: World, issuer: LocalIssuer) -> None:
+async def test_guessed_key_ids_do_not_make_us_ask_an_issuer_again_and_again(
+    harness: AccessHarness, issuer: LocalIssuer
+) -> None:
     async def guess(number: int) -> tuple[str, str]:
         token = issuer.token(kid=f"guess-{number}", key=issuer.rsa)
-        return await world.reason("ExchangeToken", exchange(token), peer=f"ipv4:198.51.100.{number}:1")
+        return await harness.operate_reason("ExchangeToken", exchange(token), peer=f"ipv4:198.51.100.{number}:1")
 
     outcomes = await asyncio.gather(*map(guess, range(40)))
     assert set(outcomes) == {INVALID}
@@ -277,50 +287,52 @@ async def test_guessed_key_ids_do_not_make_us_ask_an_issuer_again_and_again(worl
 
 
 async def test_an_issuer_s_new_key_is_learnt_and_one_it_has_withdrawn_is_dropped(
-    world: World, issuer: LocalIssuer
+    harness: AccessHarness, issuer: LocalIssuer
 ) -> None:
-    assert await world.call("ExchangeToken", exchange(issuer.token()))
+    assert await harness.operate("ExchangeToken", exchange(issuer.token()))
     issuer.published["rsa-2"] = rsa.generate_private_key(65537, 2048)
-    world.clock.advance(timedelta(seconds=ISSUER_ASK_PAUSE_S))
-    assert await world.call("ExchangeToken", exchange(issuer.token(kid="rsa-2")))
+    harness.clock.advance(timedelta(seconds=ISSUER_ASK_PAUSE_S))
+    assert await harness.operate("ExchangeToken", exchange(issuer.token(kid="rsa-2")))
     del issuer.published["rsa-1"]
-    world.clock.advance(timedelta(seconds=ISSUER_KEYS_FRESH_S))
-    withdrawn = issuer.token(key=issuer.rsa, now=world.clock.now())
-    assert await world.reason("ExchangeToken", exchange(withdrawn)) == INVALID
+    harness.clock.advance(timedelta(seconds=ISSUER_KEYS_FRESH_S))
+    withdrawn = issuer.token(key=issuer.rsa, now=harness.clock.now())
+    assert await harness.operate_reason("ExchangeToken", exchange(withdrawn)) == INVALID
 
 
 async def test_an_issuer_s_last_keys_are_used_for_a_day_while_it_does_not_answer(
-    world: World, issuer: LocalIssuer
+    harness: AccessHarness, issuer: LocalIssuer
 ) -> None:
-    assert await world.call("ExchangeToken", exchange(issuer.token()))
+    assert await harness.operate("ExchangeToken", exchange(issuer.token()))
     issuer.status = 500
-    world.clock.advance(timedelta(seconds=ISSUER_KEYS_STALE_MAX_S - 1))
-    assert await world.call("ExchangeToken", exchange(issuer.token(now=world.clock.now())))
-    world.clock.advance(timedelta(seconds=1))
-    assert await world.reason("ExchangeToken", exchange(issuer.token(now=world.clock.now()))) == UNAVAILABLE
+    harness.clock.advance(timedelta(seconds=ISSUER_KEYS_STALE_S_MAX - 1))
+    assert await harness.operate("ExchangeToken", exchange(issuer.token(now=harness.clock.now())))
+    harness.clock.advance(timedelta(seconds=1))
+    assert await harness.operate_reason("ExchangeToken", exchange(issuer.token(now=harness.clock.now()))) == UNAVAILABLE
 
 
-async def test_one_address_gets_so_many_sign_ins_whatever_it_sends(world: World, issuer: LocalIssuer) -> None:
-    for _ in range(SIGN_INS_PER_PEER):
-        assert await world.reason("ExchangeToken", exchange("ann")) in (INVALID, LIMITED)
-    assert await world.reason("ExchangeToken", exchange(issuer.token())) == LIMITED
-    assert await world.call("ExchangeToken", exchange(issuer.token()), peer="ipv4:198.51.100.1:1")
-    world.clock.advance(timedelta(seconds=1))
-    assert await world.call("ExchangeToken", exchange(issuer.token()))
+async def test_one_address_gets_so_many_sign_ins_whatever_it_sends(harness: AccessHarness, issuer: LocalIssuer) -> None:
+    for _ in range(SIGN_INS_PER_PEER_MAX):
+        assert await harness.operate_reason("ExchangeToken", exchange("ann")) in (INVALID, LIMITED)
+    assert await harness.operate_reason("ExchangeToken", exchange(issuer.token())) == LIMITED
+    assert await harness.operate("ExchangeToken", exchange(issuer.token()), peer="ipv4:198.51.100.1:1")
+    harness.clock.advance(timedelta(seconds=1))
+    assert await harness.operate("ExchangeToken", exchange(issuer.token()))
 
 
-async def test_forgers_are_slowed_down_by_address_and_users_by_themselves(world: World, issuer: LocalIssuer) -> None:
-    for _ in range(CREDENTIAL_FAILURES_PER_PEER):
-        assert await world.reason("ExchangeToken", exchange("ann")) == INVALID
-    assert await world.reason("ExchangeToken", exchange("ann")) == LIMITED
+async def test_forgers_are_slowed_down_by_address_and_users_by_themselves(
+    harness: AccessHarness, issuer: LocalIssuer
+) -> None:
+    for _ in range(CREDENTIAL_FAILURES_PER_PEER_MAX):
+        assert await harness.operate_reason("ExchangeToken", exchange("ann")) == INVALID
+    assert await harness.operate_reason("ExchangeToken", exchange("ann")) == LIMITED
     beside = exchange(issuer.token(sub="cat", email="cat@acme.example"))
-    assert await world.call("ExchangeToken", beside), "others sign in through the same gateway"
-    for _ in range(TOKENS_PER_HOLDER):
-        await world.call("ExchangeToken", exchange(issuer.token()), peer="ipv4:198.51.100.1:1")
+    assert await harness.operate("ExchangeToken", beside), "others sign in through the same gateway"
+    for _ in range(TOKENS_PER_HOLDER_MAX):
+        await harness.operate("ExchangeToken", exchange(issuer.token()), peer="ipv4:198.51.100.1:1")
     late = exchange(issuer.token())
-    assert await world.reason("ExchangeToken", late, peer="ipv4:198.51.100.1:1") == LIMITED
+    assert await harness.operate_reason("ExchangeToken", late, peer="ipv4:198.51.100.1:1") == LIMITED
     other = exchange(issuer.token(sub="bob", email="bob@acme.example"))
-    assert await world.call("ExchangeToken", other, peer="ipv4:198.51.100.1:1")
+    assert await harness.operate("ExchangeToken", other, peer="ipv4:198.51.100.1:1")
 
 
 def test_keys_that_nobody_should_believe_are_passed_over() -> None:

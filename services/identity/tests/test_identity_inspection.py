@@ -12,11 +12,11 @@ from apportion_common.caller import Caller, acting_as
 from apportion_common.clock import FixedClock
 from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
 from apportion_common.rate_limit import RateLimit
-from apportion_identity.app.inspect_domain import InspectDomain
+from apportion_identity.adapters.dns import DnsResolver
+from apportion_identity.adapters.suffixes import PackagedSuffixes
+from apportion_identity.app.inspections import Inspections
 from apportion_identity.limits import DNS_RETRY_AFTER_S
-from apportion_identity.rpc.inspection_rpcs import InspectionRpcs
-from apportion_identity.store.dns import DnsResolver
-from apportion_identity.store.suffixes import PackagedSuffixes
+from apportion_identity.rpc.inspections import InspectionRpcs
 from loopback_dns import ANSWERED_WITHIN_S, LoopbackDns
 from mail_maker import FakeDns, Signer
 from protovalidate import validate
@@ -39,9 +39,8 @@ class SharedMail:
 class Rpcs(InspectionRpcs):
     def __init__(self, dns: LoopbackDns, capacity: int = 1_000) -> None:
         clock = FixedClock(datetime(2026, 3, 2, tzinfo=UTC))
-        self._inspect_domain = InspectDomain(
-            DnsResolver([dns.server], ANSWERED_WITHIN_S, clock), SUFFIXES, SharedMail()
-        )
+        resolver = DnsResolver([dns.server], ANSWERED_WITHIN_S, clock)
+        self._inspections = Inspections(resolver, SUFFIXES, SharedMail())  # type: ignore[arg-type]
         self._inspection_rate = RateLimit("inspections", capacity, 1 / 60, clock, 100)
 
 
@@ -98,8 +97,8 @@ async def test_a_name_that_the_dns_does_not_know_is_told_to_check_its_spelling(d
     (advice,) = (await inspect(dns, "acne.com.au")).advice
     assert "knows no name acne.com.au" in advice
     # Some servers deny a name and still answer for what lies below it; this one denies all but the key.
-    denying = InspectDomain(FakeDns(Signer("acne.com.au", "google").dns()), SUFFIXES, SharedMail())
-    (advice,) = (await denying("acne.com.au", "")).advice
+    denying = Inspections(FakeDns(Signer("acne.com.au", "google").dns()), SUFFIXES, SharedMail())  # type: ignore[arg-type]
+    (advice,) = (await denying.inspect("acne.com.au", "")).advice
     assert "acne.com.au itself" in advice
 
 
@@ -146,7 +145,7 @@ async def test_a_key_that_would_not_count_says_why(
 
 
 @pytest.mark.parametrize(("bits", "state"), [(512, "broken"), (1024, "weak"), (2048, "good")])
-async def test_the_length_of_a_key_is_judged(dns: LoopbackDns, bits: int, state: str) -> None:
+async def test_the_length_of_a_key_counts(dns: LoopbackDns, bits: int, state: str) -> None:
     publish(dns, Signer("acme.com.au", "mail", bits=bits))
     assert states(await inspect(dns, "acme.com.au"))["dkim"] == state
 
@@ -212,18 +211,18 @@ async def test_a_name_that_cannot_be_claimed_says_why_and_nothing_else(
 
 @pytest.mark.parametrize("text", ["acme..com", "192.0.2.1", "[192.0.2.1]", "not a name"])
 async def test_what_is_no_name_is_malformed(dns: LoopbackDns, text: str) -> None:
-    with pytest.raises(InvalidArgument) as refused:
+    with pytest.raises(InvalidArgument) as rejected:
         await inspect(dns, text)
-    assert refused.value.reason == "DOMAIN_MALFORMED"
+    assert rejected.value.reason == "DOMAIN_MALFORMED"
 
 
 @pytest.mark.parametrize("how", ["servfail", "silent"])
 async def test_a_failing_dns_is_unavailable_and_says_when_to_come_again(dns: LoopbackDns, how: str) -> None:
     dns.go_down(how)
-    with pytest.raises(Unavailable) as refused:
+    with pytest.raises(Unavailable) as rejected:
         await inspect(dns, "acme.com.au")
-    assert (refused.value.reason, refused.value.retry_after_s) == ("DNS_UNAVAILABLE", DNS_RETRY_AFTER_S)
-    assert "no answer for TXT acme.com.au;" in refused.value.message
+    assert (rejected.value.reason, rejected.value.retry_after_s) == ("DNS_UNAVAILABLE", DNS_RETRY_AFTER_S)
+    assert "no answer for TXT acme.com.au;" in rejected.value.message
     dns.come_back()
     assert (await inspect(dns, "acme.com.au")).domain == "acme.com.au"
 
@@ -239,10 +238,10 @@ async def test_whoever_asks_too_often_is_told_to_wait(dns: LoopbackDns) -> None:
     rpcs = Rpcs(dns, capacity=2)
     await inspect(dns, "acme.com.au", rpcs=rpcs)
     await inspect(dns, "acme.com.au", rpcs=rpcs)
-    with pytest.raises(ResourceExhausted) as refused:
+    with pytest.raises(ResourceExhausted) as rejected:
         await inspect(dns, "acme.com.au", rpcs=rpcs)
-    assert refused.value.reason == "INSPECTION_RATE_LIMITED"
-    assert refused.value.retry_after_s == 60
+    assert rejected.value.reason == "INSPECTION_RATE_LIMITED"
+    assert rejected.value.retry_after_s == 60
 
 
 async def test_records_of_any_bytes_and_length_fit_the_contract(dns: LoopbackDns) -> None:

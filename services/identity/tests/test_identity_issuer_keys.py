@@ -16,9 +16,8 @@ import pytest
 from apportion_common.clock import FixedClock, SystemClock
 from apportion_common.errors import Unavailable
 from apportion_dev.local.keys import LocalCa
-from apportion_identity.app.ports.access import OidcIssuer
+from apportion_identity.adapters.issuer_keys import IssuerKeys, OidcIssuer, fetch_bytes, parse_issuer_keys
 from apportion_identity.limits import ISSUER_ANSWER_BYTES_MAX, ISSUER_KEYS_FRESH_S, ISSUER_TIMEOUT_S, ISSUER_WAITERS_MAX
-from apportion_identity.store.issuer_keys import FetchedIssuerKeys, fetch_bytes, parse_issuer_keys
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import given
 from hypothesis import strategies as st
@@ -97,10 +96,10 @@ def saying(raw: bytes) -> Answer:
 async def test_an_issuer_that_answers_what_is_no_key_set_is_unavailable(raw: bytes) -> None:
     async with serving(saying(raw)) as address:
         issuer = OidcIssuer("https://accounts.test", address, "us")
-        known = FetchedIssuerKeys((issuer,), FixedClock(SystemClock().now()))
-        with pytest.raises(Unavailable) as refusal:
+        known = IssuerKeys((issuer,), FixedClock(SystemClock().now()))
+        with pytest.raises(Unavailable) as rejection:
             await known.key(issuer, "key-1")
-    assert refusal.value.reason == "ISSUER_UNAVAILABLE"
+    assert rejection.value.reason == "ISSUER_UNAVAILABLE"
 
 
 async def test_an_answer_in_chunks_is_put_together() -> None:
@@ -171,7 +170,7 @@ async def test_a_slow_issuer_keeps_few_calls_waiting_and_answers_the_others_with
         return json.dumps({"keys": [KEYS[0] | {"kid": "known"}]}).encode()
 
     issuer = OidcIssuer("https://accounts.test", "https://accounts.test/keys", "us")
-    known = FetchedIssuerKeys((issuer,), clock, fetch)
+    known = IssuerKeys((issuer,), clock, fetch)
     answering.set()
     good = await known.key(issuer, "known")
     answering.clear()

@@ -16,7 +16,7 @@ import grpc
 import jwt
 import pytest
 import pytest_asyncio
-from access_world import SCOPE, AccessRpcs, World
+from access_harness import AccessHarness
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import (
     IdentityServiceStub,
@@ -36,6 +36,7 @@ from apportion_common.grpc.server import Registration, start_server
 from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
 from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_identity.limits import KEY_PUBLISH_LEAD_S, KEY_TAIL_S, SERVICE_ACCOUNT_TOKEN_LIFE_S, USER_TOKEN_LIFE_S
+from identity_harness import SCOPE
 
 if TYPE_CHECKING:
     from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
@@ -66,7 +67,7 @@ class ServerSettings:
 class Network:
     """Two replicas of identity, two other services that verify, and a way to call each."""
 
-    world: World
+    harness: AccessHarness
     folder: Path
     file_key: TokenSigningKey
     identities: list[IdentityServiceAsyncStub] = field(default_factory=list)
@@ -75,7 +76,7 @@ class Network:
 
     def file_token(self) -> str:
         """A token of the platform's own key, as services show one another."""
-        now = self.world.clock.now()
+        now = self.harness.clock.now()
         return mint_token(
             self.file_key.private_key,
             self.file_key.kid,
@@ -88,22 +89,22 @@ class Network:
         )
 
     def verifier(self, source: KeySource) -> TokenVerifier:
-        verifier = TokenVerifier(self.folder / "jwks.json", SCOPE.issuer, SCOPE.audience, self.world.clock)
+        verifier = TokenVerifier(self.folder / "jwks.json", SCOPE.issuer, SCOPE.audience, self.harness.clock)
         verifier.trust(source)
         return verifier
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def network(service_database: MakeServiceDatabase, tmp_path: Path) -> AsyncIterator[Network]:
-    world = World(service_database("identity"))
-    await world.rpcs.keys.ensure_first()
+    harness = AccessHarness(service_database("identity"))
+    await harness.use_cases.signing_keys.ensure_first()
     now = SystemClock().now()  # TLS asks the machine's clock.
     ca = LocalCa.create_or_load(tmp_path / "ca", now)
     certificate = ca.issue_server_certificate(["localhost", "127.0.0.1"], now, "server")
     settings = ServerSettings(certificate.certificate_file, certificate.key_file)
     file_key = TokenSigningKey.create_or_load(tmp_path / "file.key")
     write_jwks(tmp_path / "jwks.json", [file_key])
-    made = Network(world, tmp_path, file_key)
+    made = Network(harness, tmp_path, file_key)
     credentials = grpc.ssl_channel_credentials(ca.certificate_file.read_bytes())
 
     async with AsyncExitStack() as ending:
@@ -115,12 +116,12 @@ async def network(service_database: MakeServiceDatabase, tmp_path: Path) -> Asyn
 
         channels = []
         for _ in range(2):
-            rpcs: AccessRpcs = world.process()
+            parts = harness.process()
             channels.append(
                 await serve(
-                    lambda server, rpcs=rpcs: add_IdentityServiceServicer_to_server(rpcs, server),  # type: ignore[misc]
+                    lambda server, served=parts.servicer: add_IdentityServiceServicer_to_server(served, server),  # type: ignore[misc]
                     "apportion.identity.v1.IdentityService",
-                    made.verifier(KeySource(rpcs.keys.key_set)),
+                    made.verifier(KeySource(parts.use_cases.signing_keys.key_set)),
                 )
             )
         made.identities = [IdentityServiceStub(channel) for channel in channels]
@@ -156,7 +157,7 @@ class Traffic:
 
     async def program(self, caller: str, key: str) -> None:
         """Calls with a token that it asks identity for whenever the last one is about to end."""
-        clock, token, until = self.network.world.clock, "", self.network.world.clock.now()
+        clock, token, until = self.network.harness.clock, "", self.network.harness.clock.now()
         for number in itertools.count():
             if self.ending.is_set():
                 return
@@ -168,7 +169,7 @@ class Traffic:
 
     async def users_of_every_age(self) -> None:
         """Calls with users' tokens, old and new: each for as long as it lives."""
-        clock = self.network.world.clock
+        clock = self.network.harness.clock
         for number in itertools.count():
             if self.ending.is_set():
                 return
@@ -184,8 +185,8 @@ class Traffic:
 
     async def sign_in(self) -> None:
         """One more user's token, signed with the key whose turn it is."""
-        world = self.network.world
-        now_s = int(world.clock.now().timestamp())
+        harness = self.network.harness
+        now_s = int(harness.clock.now().timestamp())
         claims = {
             "iss": SCOPE.issuer,
             "aud": SCOPE.audience,
@@ -194,9 +195,9 @@ class Traffic:
             "iat": now_s,
             "exp": now_s + USER_TOKEN_LIFE_S,
         }
-        async with world.database.read() as connection:
-            token = await world.rpcs.keys.sign(connection, claims)
-        self.users.append((world.clock.now() + timedelta(seconds=USER_TOKEN_LIFE_S), token))
+        async with harness.database.read() as connection:
+            token = await harness.use_cases.signing_keys.sign(connection, claims)
+        self.users.append((harness.clock.now() + timedelta(seconds=USER_TOKEN_LIFE_S), token))
 
 
 async def test_no_call_is_lost_through_two_rotations_and_none_has_to_ask_for_a_key(
@@ -208,8 +209,8 @@ async def test_no_call_is_lost_through_two_rotations_and_none_has_to_ask_for_a_k
         raise AssertionError(f"The key {kid} signs before it is known.")
 
     monkeypatch.setattr(KeySource, "learn", never)
-    world, traffic = network.world, Traffic(network)
-    keys = [(await world.account(f"program-{number}", "operator")).key for number in range(2)]
+    harness, traffic = network.harness, Traffic(network)
+    keys = [(await harness.account(f"program-{number}", "operator")).key for number in range(2)]
     for source in network.sources:
         assert await source.refresh()
     await traffic.sign_in()
@@ -224,13 +225,13 @@ async def test_no_call_is_lost_through_two_rotations_and_none_has_to_ask_for_a_k
     try:
         for now_s in range(0, end_s, STEP_S):
             if now_s in (20, second_s):
-                await world.call("RotateSigningKey", pb.RotateSigningKeyRequest(reason="For the test."))
+                await harness.operate("RotateSigningKey", pb.RotateSigningKeyRequest(reason="For the test."))
             for number, source in enumerate(network.sources):
                 if (now_s - number * STEP_S) % grpc_limits.KEY_POLL_S == 0:
                     assert await source.refresh()
-            await world.rpcs.keys.keep()
+            await harness.use_cases.signing_keys.rotate_when_due()
             await traffic.sign_in()
-            world.clock.advance(timedelta(seconds=STEP_S))
+            harness.clock.advance(timedelta(seconds=STEP_S))
             before = Counter(traffic.calls)
             async with asyncio.timeout(PATIENCE_S):
                 while any(traffic.calls[name] < before[name] + CALLS_A_STEP for name in names):
@@ -247,12 +248,12 @@ async def test_no_call_is_lost_through_two_rotations_and_none_has_to_ask_for_a_k
     for source in network.sources:
         assert await source.refresh()
         assert set(source.keys) == {signed[-1]}
-    assert world.rows("SELECT kid FROM signing_key") == [(signed[-1],)]
+    assert harness.rows("SELECT kid FROM signing_key") == [(signed[-1],)]
 
 
 async def test_a_key_that_signs_at_once_works_at_once_because_verifiers_ask(network: Network) -> None:
     """The first key of a new installation, and one made after all others were lost, wait for nobody's poll."""
-    key = (await network.world.account("program", "operator")).key
+    key = (await network.harness.account("program", "operator")).key
     token = (await network.identities[0].IssueToken(pb.IssueTokenRequest(key=key))).access_token
     assert all(not source.keys for source in network.sources)
     traffic = Traffic(network)

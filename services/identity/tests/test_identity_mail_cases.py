@@ -1,4 +1,4 @@
-"""Every published mail case through the judging's parts; docs/mail-cases.md tells the numbers and explains them."""
+"""Every published mail case through the verifier's parts; docs/mail-cases.md tells the numbers and explains them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 import mail_cases
 import pytest
 from apportion_identity.domain.mail.from_header import Mailbox
-from mail_cases import NUMBERS, Case, Verdict, judge, load, missing_in_document
+from mail_cases import NUMBERS, Case, Verdict, compare, load, missing_in_document
 
 Record = Callable[[str, object], None]
 
@@ -27,7 +27,7 @@ def test_the_organizational_domain_is_the_expected_one(case: Case, record_proper
 
 
 @pytest.mark.mail_cases("alignment")
-def test_identifiers_are_aligned_as_expected_or_refused_by_a_rule(case: Case, record_property: Record) -> None:
+def test_identifiers_are_aligned_as_expected_or_rejected_by_a_rule(case: Case, record_property: Record) -> None:
     verdict = _recorded(case, record_property)
     assert verdict.outcome in ("agree", "stricter"), verdict.ours
 
@@ -51,10 +51,10 @@ def test_signatures_hold_or_fail_as_the_rfcs_say(case: Case, record_property: Re
 def test_the_document_tells_the_numbers_and_explains_every_rule(pytestconfig: pytest.Config) -> None:
     cases = load(pytestconfig.getoption("mail_cases"))
     for kind in NUMBERS:
-        assert not missing_in_document(kind, [judge(case) for case in cases if case["kind"] == kind])
+        assert not missing_in_document(kind, [compare(case) for case in cases if case["kind"] == kind])
 
 
 def _recorded(case: Case, record_property: Record) -> Verdict:
-    verdict = judge(case)
+    verdict = compare(case)
     record_property("mail_case", verdict.told(case["kind"]))
     return verdict

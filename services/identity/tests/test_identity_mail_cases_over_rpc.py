@@ -2,7 +2,7 @@
 
 The messages were written to others. A claim here therefore has for its address the one that the message was sent to,
 and for its domain one that the message speaks for; everything else is as it runs. From headers are put to the test by
-signing each message, truly, for every domain that it mentions: what refuses it then is the From header alone.
+signing each message, truly, forevery domain that it mentions: what rejects it then is the From header alone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -19,28 +20,20 @@ import mail_cases
 import pytest
 import pytest_asyncio
 from apportion.identity.v1 import identity_service_pb2 as pb
-from apportion_common.caller import Caller, acting_as
-from apportion_common.clock import FixedClock
+from apportion_common.caller import Caller
 from apportion_common.errors import ApportionError, Unavailable
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
-from apportion_identity.app import verification
-from apportion_identity.app.conflicts import Conflicts
-from apportion_identity.app.judge_mail import JudgeMail
-from apportion_identity.app.ports.claims import ClaimRecord
-from apportion_identity.app.settings import GlobalSettings
-from apportion_identity.app.verification import Verification
+from apportion_identity.adapters.dns import DnsResolver
+from apportion_identity.app import verifications
 from apportion_identity.domain.claim_states import ClaimStatus
-from apportion_identity.domain.claims import token_hash
+from apportion_identity.domain.claims import Claim
 from apportion_identity.domain.domain_names import canonical_domain
 from apportion_identity.domain.mail.dkim import Signature, read_signatures
 from apportion_identity.domain.mail.from_header import Mailbox
 from apportion_identity.domain.mail.message import Message, read_message
-from apportion_identity.rpc.verification_rpcs import VerificationRpcs
-from apportion_identity.store.claims import StoredClaims
-from apportion_identity.store.conflicts import StoredConflicts
-from apportion_identity.store.dns import DnsResolver
-from apportion_identity.store.settings import StoredSettings
-from apportion_identity.store.suffixes import PackagedSuffixes
+from apportion_identity.domain.proofs import token_hash
+from apportion_identity.store.claims import ClaimStore
+from identity_harness import IdentityHarness
 from loopback_dns import ANSWERED_WITHIN_S, LoopbackDns
 from mail_cases import Case, Verdict
 from mail_maker import Signer
@@ -48,7 +41,6 @@ from mail_maker import Signer
 pytestmark = pytest.mark.servers
 
 CALLER = Caller("service_account:relay", frozenset({"service"}))
-SUFFIXES = PackagedSuffixes()
 VERIFIED = "VERIFIED"
 FALLBACK_TO = "claims@apportion.dev"
 Record = Callable[[str, object], None]
@@ -60,30 +52,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mail_cases.parametrize(metafunc)
 
 
-class World:
+class MailHarness(IdentityHarness):
     """Claims that wait for mail at addresses of a test's choosing."""
 
     def __init__(self, place: ServiceDatabase, dns: LoopbackDns, at: datetime) -> None:
-        self.clock = FixedClock(at)
-        self.database = place.database(self.clock)
-        self.dns = dns
-        self._stored = StoredClaims()
-        self._rpcs = VerificationRpcs()
+        super().__init__(place, at=at)
         resolver = DnsResolver([dns.server], ANSWERED_WITHIN_S, self.clock)
-        self._rpcs._verification = Verification(
-            self.database,
-            self._stored,
-            Conflicts(self._stored, StoredConflicts(), SUFFIXES),
-            JudgeMail(resolver, SUFFIXES, self.clock),
-            GlobalSettings(self.database, StoredSettings(), self.clock),
-            proof_key=secrets.token_bytes(32),
-            mail_domain="apportion.dev",
-        )
+        # A proof key of its own: the same message proves again for each case.
+        proof_key = secrets.token_bytes(32)
+        self.outside = replace(self.outside, dns=resolver, proof_key=proof_key, claim_mail_domain="apportion.dev")
+        self.parts = self.process()
+        self._stored = ClaimStore()
 
-    async def claim(self, domain: str, address: str) -> ClaimRecord:
+    async def claim(self, domain: str, address: str) -> Claim:
         """A pending claim of the domain, with that address to mail to."""
         now = self.clock.now()
-        record = ClaimRecord(
+        record = Claim(
             claim_id=uuid4(),
             org_id=uuid4(),
             domain=domain,
@@ -102,8 +86,8 @@ class World:
         request = pb.SubmitVerificationEmailRequest(
             message=message, mail_from=mail_from, rcpt_to=rcpt_to, request_id=str(uuid4())
         )
-        with acting_as(CALLER):
-            return await self._rpcs.SubmitVerificationEmail(request, None)
+        answer: pb.SubmitVerificationEmailResponse = await self.call(CALLER, "SubmitVerificationEmail", request)
+        return answer
 
 
 @pytest.fixture
@@ -122,33 +106,33 @@ async def place(database_factory: DatabaseFactory) -> AsyncIterator[ServiceDatab
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def make_world(
+async def make_harness(
     place: ServiceDatabase, dns: LoopbackDns, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Callable[[datetime], World]]:
+) -> AsyncIterator[Callable[[datetime], MailHarness]]:
     # Any address is a token here: the messages' recipients are given, and are no addresses of claims.
-    monkeypatch.setattr(verification, "token_of_address", lambda address, _: address.lower().encode())
-    made: list[World] = []
+    monkeypatch.setattr(verifications, "token_of_address", lambda address, _: address.lower().encode())
+    made: list[MailHarness] = []
 
-    def make(at: datetime) -> World:
-        made.append(World(place, dns, at))
+    def make(at: datetime) -> MailHarness:
+        made.append(MailHarness(place, dns, at))
         return made[-1]
 
     yield make
-    for world in made:
-        await revoke_all(world)
+    for harness in made:
+        await revoke_all(harness)
 
 
 @pytest.mark.mail_cases("dkim_message")
 async def test_a_published_message_proves_its_domain_only_if_its_signature_holds(
-    case: Case, make_world: Callable[[datetime], World], dns: LoopbackDns, record_property: Record
+    case: Case, make_harness: Callable[[datetime], MailHarness], dns: LoopbackDns, record_property: Record
 ) -> None:
     dns.load(case["dns"])
     raw = mail_cases.message_of(case)
-    world = make_world(datetime.fromtimestamp(mail_cases.verified_at_s(case), UTC))
+    harness = make_harness(datetime.fromtimestamp(mail_cases.verified_at_s(case), UTC))
     domain = claimed_domain(case, raw)
-    claim = await world.claim(domain, recipient_of(raw))
-    answer = await world.submit(raw, f"ann@{domain}", recipient_of(raw))
-    takes = '"pass"' in json.dumps(case["expected"]) and not mail_cases.is_refused_case(case)
+    claim = await harness.claim(domain, recipient_of(raw))
+    answer = await harness.submit(raw, f"ann@{domain}", recipient_of(raw))
+    takes = '"pass"' in json.dumps(case["expected"]) and not mail_cases.is_rejected_case(case)
     verdict = compared(takes, answer)
     recorded(verdict, "dkim_message over the RPC", record_property)
     assert verdict.outcome in ("agree", "stricter")
@@ -156,29 +140,29 @@ async def test_a_published_message_proves_its_domain_only_if_its_signature_holds
     assert answer.explanation
     if verdict.outcome == "agree" and not takes:
         assert answer.reason.startswith(("DKIM_", "FROM_", "NOT_SIGNED")), answer.reason
-    assert (await status_of(world, claim)) is (
+    assert (await status_of(harness, claim)) is (
         ClaimStatus.VERIFIED if answer.reason == VERIFIED else ClaimStatus.PENDING
     )
 
 
 @pytest.mark.mail_cases("from_header")
 async def test_a_truly_signed_message_proves_only_the_domain_that_its_from_header_is_of(
-    case: Case, make_world: Callable[[datetime], World], dns: LoopbackDns, record_property: Record
+    case: Case, make_harness: Callable[[datetime], MailHarness], dns: LoopbackDns, record_property: Record
 ) -> None:
-    world = make_world(mail_cases.VERIFIED_AT)
+    harness = make_harness(mail_cases.VERIFIED_AT)
     expected = case["expected"].removeprefix("reject-or-")
     answers = []
     for domain in mentioned_domains(case):
         raw = mail_cases.message_of(case)
         signer = Signer(domain, "cases", "ed25519-sha256")
         dns.set(signer.question.name, "TXT", [signer.record()])
-        await world.claim(domain, recipient_of(raw))
-        answer = await world.submit(signed(signer, raw), f"ann@{domain}", recipient_of(raw))
+        await harness.claim(domain, recipient_of(raw))
+        answer = await harness.submit(signed(signer, raw), f"ann@{domain}", recipient_of(raw))
         answers.append(answer)
         assert answer.reason != VERIFIED or domain == expected, "another domain than the From header's was proved"
-        # Nothing but the header refuses it: the signature is true, and so are recipient and claim.
+        # Nothing but the header rejects it: the signature is true, and so are recipient and claim.
         assert answer.reason == VERIFIED or answer.reason.startswith(("FROM_", "HEADER_", "MESSAGE_"))
-        await revoke_all(world)
+        await revoke_all(harness)
     assert answers or case["expected"] == "reject"
     took = any(answer.reason == VERIFIED for answer in answers)
     suite = case.get("suite_expected") or ""
@@ -201,25 +185,25 @@ def test_the_document_tells_what_the_rpc_said() -> None:
 
 
 async def test_a_failing_dns_leaves_the_claim_pending_and_the_same_message_proves_it_later(
-    make_world: Callable[[datetime], World], dns: LoopbackDns
+    make_harness: Callable[[datetime], MailHarness], dns: LoopbackDns
 ) -> None:
-    world = make_world(mail_cases.VERIFIED_AT)
+    harness = make_harness(mail_cases.VERIFIED_AT)
     signer = Signer("acme.com.au", "cases")
     dns.set(signer.question.name, "TXT", [signer.record()])
-    claim = await world.claim("acme.com.au", FALLBACK_TO)
+    claim = await harness.claim("acme.com.au", FALLBACK_TO)
     raw = signer.sign(
         f"From: Ann <ann@acme.com.au>\r\nTo: {FALLBACK_TO}\r\nSubject: x\r\n\r\nhi\r\n".encode(), signed_at_s=None
     )
     for how in ("servfail", "silent"):
         dns.go_down(how)
-        with pytest.raises(Unavailable) as refused:
-            await world.submit(raw, "ann@acme.com.au", FALLBACK_TO)
-        assert refused.value.reason == "DNS_UNAVAILABLE"
-        assert refused.value.retry_after_s
-        assert await status_of(world, claim) is ClaimStatus.PENDING
+        with pytest.raises(Unavailable) as rejected:
+            await harness.submit(raw, "ann@acme.com.au", FALLBACK_TO)
+        assert rejected.value.reason == "DNS_UNAVAILABLE"
+        assert rejected.value.retry_after_s
+        assert await status_of(harness, claim) is ClaimStatus.PENDING
     dns.come_back()
-    assert (await world.submit(raw, "ann@acme.com.au", FALLBACK_TO)).reason == VERIFIED
-    assert await status_of(world, claim) is ClaimStatus.VERIFIED
+    assert (await harness.submit(raw, "ann@acme.com.au", FALLBACK_TO)).reason == VERIFIED
+    assert await status_of(harness, claim) is ClaimStatus.VERIFIED
 
 
 def recorded(verdict: Verdict, kind: str, record_property: Record) -> None:
@@ -237,7 +221,7 @@ def compared(takes: bool, answer: pb.SubmitVerificationEmailResponse) -> Verdict
 
 
 def claimed_domain(case: Case, raw: bytes) -> str:
-    """The domain that a message is from; where the From header is refused, the one that signs it."""
+    """The domain that a message is from; where the From header is rejected, the one that signs it."""
     message = read_message(raw)
     assert isinstance(message, Message)
     found = mail_cases.split_from([field.raw_value for field in message.all(b"from")])
@@ -271,16 +255,16 @@ def signed(signer: Signer, raw: bytes) -> bytes:
     return raw if raw.startswith((b" ", b"\t")) else signer.sign(raw, signed_at_s=None)
 
 
-async def status_of(world: World, claim: ClaimRecord) -> ClaimStatus:
-    async with world.database.read() as connection:
-        found = await StoredClaims().find_claim(connection, claim.claim_id)
+async def status_of(harness: MailHarness, claim: Claim) -> ClaimStatus:
+    async with harness.database.read() as connection:
+        found = await ClaimStore().find_claim(connection, claim.claim_id)
     assert found is not None
     return found.status
 
 
-async def revoke_all(world: World) -> None:
+async def revoke_all(harness: MailHarness) -> None:
     """Make room for the next claim at the same address."""
-    async with world.database.transaction() as tx:
+    async with harness.database.transaction() as tx:
         await tx.connection.exec_driver_sql(
             "UPDATE domain_claim SET status = 'revoked', token_hash = NULL, token_expires_at = NULL"
         )

@@ -1,6 +1,6 @@
 """The From splitter against the standard library's reading: no crash, and never another domain than it reads.
 
-What the splitter takes has to be one mailbox of that domain for both of the library's parsers; what it refuses, the
+What the splitter takes has to be one mailbox of that domain for both of the library's parsers; what it rejects, the
 library may read as it likes. Each round has a seed, which a failure names.
 """
 
@@ -19,7 +19,7 @@ from apportion_common.errors import InvalidArgument
 from apportion_identity.domain.domain_names import canonical_domain
 from apportion_identity.domain.mail.from_header import Mailbox, split_from
 from apportion_identity.domain.mail.message import Message, read_message
-from apportion_identity.domain.mail.types import Refusal
+from apportion_identity.domain.mail.types import Rejection
 from mail_maker import make_message
 
 ROUNDS = 24
@@ -87,7 +87,7 @@ def play(chance: random.Random) -> bool:
     if chance.random() < 0.3:
         raw = header_mutated(raw, chance)
     ours = read(raw)
-    if isinstance(ours, Refusal):
+    if isinstance(ours, Rejection):
         assert ours.reason
         return False
     assert set(library_domains(raw)) == {ours.domain}, (text, raw)
@@ -114,8 +114,8 @@ def header_mutated(raw: bytes, chance: random.Random) -> bytes:
     return raw[:place] + chance.choice(HEADER_PIECES) + raw[place:]
 
 
-def read(raw: bytes) -> Mailbox | Refusal:
-    """Our reading, as the judging does it."""
+def read(raw: bytes) -> Mailbox | Rejection:
+    """Our reading, as the verifier does it."""
     message = read_message(raw)
     if not isinstance(message, Message):
         return message

@@ -1,4 +1,4 @@
-"""A new organisation gets its first Owner from what orgs announces, once."""
+"""A new organisation gets its first Owner from what orgs publishes, once."""
 
 from __future__ import annotations
 
@@ -15,29 +15,28 @@ from apportion_common.bus.relay import OutboxRelay
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import ApportionError
 from apportion_dev.testing.plugin import MakeServiceDatabase
-from apportion_identity.app.members import Members
 from apportion_identity.consumers.org_created import FirstOwners, org_created_consumer
-from apportion_identity.store.members import StoredMembers
+from identity_harness import OPERATOR, org_id, user_id
 from nats.aio.client import Client
-from people_world import OPERATOR, World, org_id, user_id
+from people_harness import PeopleHarness
 
 ADA = "ada@acme.example"
 WAIT_S = 60
 
 
 @pytest.fixture
-def world(service_database: MakeServiceDatabase) -> World:
-    return World(service_database("identity"))
+def harness(service_database: MakeServiceDatabase) -> PeopleHarness:
+    return PeopleHarness(service_database("identity"))
 
 
 @asynccontextmanager
-async def running(world: World, nats: Client) -> AsyncIterator[None]:
-    """identity's consumer, and a relay for what the tests announce, at work for the length of the block."""
+async def running(harness: PeopleHarness, nats: Client) -> AsyncIterator[None]:
+    """identity's consumer, and a relay for what the tests publish, at work for the length of the block."""
     stop = asyncio.Event()
-    owners = FirstOwners(Members(StoredMembers()), world.users)
+    owners = FirstOwners(harness.parts.memberships, harness.users)
     tasks = [
-        asyncio.create_task(OutboxRelay(world.database, nats).run(stop)),
-        asyncio.create_task(org_created_consumer(world.database, nats, owners).run(stop)),
+        asyncio.create_task(OutboxRelay(harness.database, nats).run(stop)),
+        asyncio.create_task(org_created_consumer(harness.database, nats, owners).run(stop)),
     ]
     try:
         yield
@@ -46,9 +45,9 @@ async def running(world: World, nats: Client) -> AsyncIterator[None]:
         await asyncio.gather(*tasks)
 
 
-async def publish(world: World, org: str, **owner: str) -> None:
+async def publish(harness: PeopleHarness, org: str, **owner: str) -> None:
     created = OrgCreated(org=Org(org_id=org_id(org), legal_name=org, slug=org), **owner)
-    async with world.database.transaction() as tx:
+    async with harness.database.transaction() as tx:
         await tx.publish("orgs.org.created", created)
 
 
@@ -58,51 +57,53 @@ async def until(reached: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.05)
 
 
-def handled(world: World, count: int) -> Callable[[], Awaitable[bool]]:
+def handled(harness: PeopleHarness, count: int) -> Callable[[], Awaitable[bool]]:
     async def reached() -> bool:
-        return world.rows("SELECT count(*) FROM inbox") == [(count,)]
+        return harness.rows("SELECT count(*) FROM inbox") == [(count,)]
 
     return reached
 
 
 async def test_who_is_named_becomes_the_owner_by_id_or_by_address(
-    world: World, nats_connection: Client, streams: None
+    harness: PeopleHarness, nats_connection: Client, streams: None
 ) -> None:
-    world.add_user("bea@acme.example")
-    async with running(world, nats_connection):
-        await publish(world, "acme", owner_email="Ada@ACME.example")
-        await publish(world, "other", owner_user_id=user_id("bea@acme.example"), owner_email="not@looked.at")
-        await publish(world, "nobody")
-        await until(handled(world, 3))
-    assert world.roles("acme") == {ADA: "Owner"}
-    assert world.roles("other") == {"bea@acme.example": "Owner"}
-    assert world.roles("nobody") == {}
-    assert sorted(world.audited()) == ["app_user.create", "membership.create", "membership.create"]
-    assert world.rows("SELECT actor FROM audit_entry LIMIT 1") == [("service:identity",)]
+    harness.add_user("bea@acme.example")
+    async with running(harness, nats_connection):
+        await publish(harness, "acme", owner_email="Ada@ACME.example")
+        await publish(harness, "other", owner_user_id=user_id("bea@acme.example"), owner_email="not@looked.at")
+        await publish(harness, "nobody")
+        await until(handled(harness, 3))
+    assert harness.roles("acme") == {ADA: "Owner"}
+    assert harness.roles("other") == {"bea@acme.example": "Owner"}
+    assert harness.roles("nobody") == {}
+    assert sorted(harness.audited()) == ["app_user.create", "membership.create", "membership.create"]
+    assert harness.rows("SELECT actor FROM audit_entry LIMIT 1") == [("service:identity",)]
 
 
 async def test_an_organisation_that_has_an_owner_by_now_keeps_its_own(
-    world: World, nats_connection: Client, streams: None
+    harness: PeopleHarness, nats_connection: Client, streams: None
 ) -> None:
-    world.add_member("acme", "bea@acme.example", "Owner")
-    async with running(world, nats_connection):
-        await publish(world, "acme", owner_email=ADA)
-        await until(handled(world, 1))
-    assert world.roles("acme") == {"bea@acme.example": "Owner"}
+    harness.add_member("acme", "bea@acme.example", "Owner")
+    async with running(harness, nats_connection):
+        await publish(harness, "acme", owner_email=ADA)
+        await until(handled(harness, 1))
+    assert harness.roles("acme") == {"bea@acme.example": "Owner"}
 
 
 async def test_a_member_who_is_named_rises_to_owner_with_what_they_were_before(
-    world: World, nats_connection: Client, streams: None
+    harness: PeopleHarness, nats_connection: Client, streams: None
 ) -> None:
-    world.add_member("acme", ADA, "User")
-    async with running(world, nats_connection):
-        await publish(world, "acme", owner_user_id=user_id(ADA))
-        await until(handled(world, 1))
-    assert world.rows("SELECT action, before FROM audit_entry") == [("membership.change", {"role": "User"})]
+    harness.add_member("acme", ADA, "User")
+    async with running(harness, nats_connection):
+        await publish(harness, "acme", owner_user_id=user_id(ADA))
+        await until(handled(harness, 1))
+    assert harness.rows("SELECT action, before FROM audit_entry") == [("membership.change", {"role": "User"})]
 
 
-async def test_an_announcement_that_names_somebody_unknown_or_no_organisation_changes_nothing(world: World) -> None:
-    owners = FirstOwners(Members(StoredMembers()), world.users)
+async def test_an_event_that_names_somebody_unknown_or_no_organisation_changes_nothing(
+    harness: PeopleHarness,
+) -> None:
+    owners = FirstOwners(harness.parts.memberships, harness.users)
     org = Org(org_id=org_id("acme"))
     for payload, reason in (
         (OrgCreated(org=org, owner_user_id=user_id("gone@acme.example")), "USER_NOT_FOUND"),
@@ -112,30 +113,32 @@ async def test_an_announcement_that_names_somebody_unknown_or_no_organisation_ch
     ):
         envelope = EventEnvelope(type="orgs.org.created")
         envelope.payload.Pack(payload)
-        with pytest.raises(ApportionError) as refused:
-            await world.database.run(lambda tx, told=envelope: owners(tx, told))
-        assert refused.value.reason == reason
-    assert (world.audited(), world.rows("SELECT count(*) FROM app_user")) == ([], [(0,)])
+        with pytest.raises(ApportionError) as rejected:
+            await harness.database.run(lambda tx, told=envelope: owners(tx, told))
+        assert rejected.value.reason == reason
+    assert (harness.audited(), harness.rows("SELECT count(*) FROM app_user")) == ([], [(0,)])
 
 
-async def test_an_organisation_whose_announcement_names_nobody_gets_its_owner_by_an_operators_invitation(
-    world: World,
+async def test_an_organisation_whose_event_names_nobody_gets_its_owner_by_an_operators_invitation(
+    harness: PeopleHarness,
 ) -> None:
-    made = await world.invite(OPERATOR, "acme", ADA, pb.MEMBER_ROLE_OWNER)
-    await world.accept(world.add_user(ADA), made.token)
-    assert world.roles("acme") == {ADA: "Owner"}
+    made = await harness.invite(OPERATOR, "acme", ADA, pb.MEMBER_ROLE_OWNER)
+    await harness.accept(harness.add_user(ADA), made.token)
+    assert harness.roles("acme") == {ADA: "Owner"}
 
 
-async def test_of_ten_announcements_of_one_organisation_at_once_one_makes_the_owner(world: World) -> None:
-    members = Members(StoredMembers())
+async def test_of_ten_events_of_one_organisation_at_once_one_makes_the_owner(harness: PeopleHarness) -> None:
+    memberships = harness.parts.memberships
     emails = [f"p{n}@acme.example" for n in range(10)]
 
     async def make(email: str) -> bool:
         async def work(tx: Transaction) -> bool:
-            return await members.make_first_owner(tx, UUID(org_id("acme")), await world.users.of_address(tx, email))
+            return await memberships.make_first_owner(
+                tx, UUID(org_id("acme")), await harness.users.of_address(tx, email)
+            )
 
-        return await world.database.run(work)
+        return await harness.database.run(work)
 
     made = await asyncio.gather(*map(make, emails))
     assert made.count(True) == 1
-    assert list(world.roles("acme").values()) == ["Owner"]
+    assert list(harness.roles("acme").values()) == ["Owner"]

@@ -12,7 +12,8 @@ from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.db.engine import make_engine
 from apportion_common.errors import ApportionError
 from apportion_dev.testing.plugin import MakeServiceDatabase
-from people_world import NOON, OPERATOR, World, invitation, org_id, user, user_id
+from identity_harness import NOON, OPERATOR, org_id, user_id
+from people_harness import PeopleHarness, invitation, user
 
 ANN = "ann@acme.example"
 CONNECTIONS = 30
@@ -20,17 +21,17 @@ CONNECTIONS = 30
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def world(service_database: MakeServiceDatabase) -> AsyncIterator[World]:
+async def harness(service_database: MakeServiceDatabase) -> AsyncIterator[PeopleHarness]:
     place = service_database("identity")
     engine = make_engine(place.app_url, "racers", CONNECTIONS)
-    made = World(place, engine)
+    made = PeopleHarness(place, engine)
     made.add_member("acme", ANN, "Owner")
     yield made
     await engine.dispose()
 
 
 async def outcomes(calls: Sequence[Coroutine[Any, Any, Any]]) -> Counter[str]:
-    """How often racing calls succeeded ("done") or were refused, by reason; anything else is an error."""
+    """How often racing calls succeeded ("done") or were rejected, by reason; anything else is an error."""
     results = await asyncio.gather(*calls, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException) and not isinstance(result, ApportionError):
@@ -38,109 +39,109 @@ async def outcomes(calls: Sequence[Coroutine[Any, Any, Any]]) -> Counter[str]:
     return Counter(result.reason if isinstance(result, ApportionError) else "done" for result in results)
 
 
-async def test_of_fifty_who_create_one_invitation_one_does(world: World) -> None:
+async def test_of_fifty_who_create_one_invitation_one_does(harness: PeopleHarness) -> None:
     spellings = ("bea@acme.example", "BEA@ACME.example", "Bea@Acme.Example")
-    calls = [world.call(user(ANN), "CreateInvitation", invitation("acme", spellings[n % 3])) for n in range(50)]
+    calls = [harness.call(user(ANN), "CreateInvitation", invitation("acme", spellings[n % 3])) for n in range(50)]
     assert await outcomes(calls) == {"done": 1, "INVITATION_EXISTS": 49}
-    assert world.rows("SELECT count(*) FROM invitation WHERE revoked_at IS NULL") == [(1,)]
-    assert world.rows("SELECT invited FROM invitation_day") == [(1,)]
-    assert world.audited() == ["invitation.create"]
+    assert harness.rows("SELECT count(*) FROM invitation WHERE revoked_at IS NULL") == [(1,)]
+    assert harness.rows("SELECT invited FROM invitation_day") == [(1,)]
+    assert harness.audited() == ["invitation.create"]
 
 
-async def test_of_fifty_who_replace_an_expired_invitation_one_does(world: World) -> None:
-    await world.invite(user(ANN), "acme", "bea@acme.example")
-    world.pass_time(hours=48)
-    calls = [world.call(user(ANN), "CreateInvitation", invitation("acme", "bea@acme.example")) for _ in range(50)]
+async def test_of_fifty_who_replace_an_expired_invitation_one_does(harness: PeopleHarness) -> None:
+    await harness.invite(user(ANN), "acme", "bea@acme.example")
+    harness.pass_time(hours=48)
+    calls = [harness.call(user(ANN), "CreateInvitation", invitation("acme", "bea@acme.example")) for _ in range(50)]
     assert await outcomes(calls) == {"done": 1, "INVITATION_EXISTS": 49}
-    assert world.audited("invitation.revoke") == ["invitation.revoke"]
+    assert harness.audited("invitation.revoke") == ["invitation.revoke"]
 
 
-async def test_of_fifty_invitations_at_a_daily_limit_of_ten_exactly_ten_are_made(world: World) -> None:
-    await world.set("invite_daily_limit", "10")
-    calls = [world.call(user(ANN), "CreateInvitation", invitation("acme", f"p{n}@acme.example")) for n in range(50)]
+async def test_of_fifty_invitations_at_a_daily_limit_of_ten_exactly_ten_are_made(harness: PeopleHarness) -> None:
+    await harness.set("invite_daily_limit", "10")
+    calls = [harness.call(user(ANN), "CreateInvitation", invitation("acme", f"p{n}@acme.example")) for n in range(50)]
     assert await outcomes(calls) == {"done": 10, "INVITE_DAILY_LIMIT": 40}
-    assert world.rows("SELECT count(*) FROM invitation") == [(10,)]
-    assert world.rows("SELECT org_id::text, day, invited FROM invitation_day") == [(org_id("acme"), NOON.date(), 10)]
+    assert harness.rows("SELECT count(*) FROM invitation") == [(10,)]
+    assert harness.rows("SELECT org_id::text, day, invited FROM invitation_day") == [(org_id("acme"), NOON.date(), 10)]
 
 
-async def test_of_twenty_who_accept_with_one_token_one_does(world: World) -> None:
-    token = (await world.invite(user(ANN), "acme", "bea@acme.example")).token
-    bea = world.add_user("bea@acme.example")
-    calls = [world.call(bea, "AcceptInvitation", pb.AcceptInvitationRequest(token=token)) for _ in range(20)]
+async def test_of_twenty_who_accept_with_one_token_one_does(harness: PeopleHarness) -> None:
+    token = (await harness.invite(user(ANN), "acme", "bea@acme.example")).token
+    bea = harness.add_user("bea@acme.example")
+    calls = [harness.call(bea, "AcceptInvitation", pb.AcceptInvitationRequest(token=token)) for _ in range(20)]
     assert await outcomes(calls) == {"done": 1, "INVITATION_CONSUMED": 19}
-    assert world.audited("membership.create") == ["membership.create"]
+    assert harness.audited("membership.create") == ["membership.create"]
 
 
-async def test_an_invitation_that_is_revoked_while_it_is_accepted_has_one_end(world: World) -> None:
+async def test_an_invitation_that_is_revoked_while_it_is_accepted_has_one_end(harness: PeopleHarness) -> None:
     for n in range(10):
         email = f"p{n}@acme.example"
-        made = await world.invite(user(ANN), "acme", email)
+        made = await harness.invite(user(ANN), "acme", email)
         accept = pb.AcceptInvitationRequest(token=made.token)
         revoke = pb.RevokeInvitationRequest(org_id=org_id("acme"), invitation_id=made.invitation.invitation_id)
         found = await outcomes(
             [
-                world.call(world.add_user(email), "AcceptInvitation", accept),
-                world.call(user(ANN), "RevokeInvitation", revoke),
+                harness.call(harness.add_user(email), "AcceptInvitation", accept),
+                harness.call(user(ANN), "RevokeInvitation", revoke),
             ]
         )
         assert found in ({"done": 1, "INVITATION_REVOKED": 1}, {"done": 1, "INVITATION_CONSUMED": 1})
-        assert (email in world.roles("acme")) == (found["INVITATION_CONSUMED"] == 1)
+        assert (email in harness.roles("acme")) == (found["INVITATION_CONSUMED"] == 1)
 
 
-async def test_who_is_removed_while_they_invite_leaves_no_invitation_behind(world: World) -> None:
+async def test_who_is_removed_while_they_invite_leaves_no_invitation_behind(harness: PeopleHarness) -> None:
     for n in range(10):
         email = f"admin{n}@acme.example"
-        admin = world.add_member("acme", email, "Admin")
-        invites = [world.call(admin, "CreateInvitation", invitation("acme", f"i{n}-{m}@b.example")) for m in range(4)]
-        found = await outcomes([*invites, world.call(user(ANN), "RemoveMember", removal("acme", email))])
+        admin = harness.add_member("acme", email, "Admin")
+        invites = [harness.call(admin, "CreateInvitation", invitation("acme", f"i{n}-{m}@b.example")) for m in range(4)]
+        found = await outcomes([*invites, harness.call(user(ANN), "RemoveMember", removal("acme", email))])
         assert found["done"] + found["ROLE_REQUIRED"] == 5
-        assert world.rows(
+        assert harness.rows(
             "SELECT count(*) FROM invitation WHERE invited_by = %s AND revoked_at IS NULL", user_id(email)
         ) == [(0,)]
 
 
-async def test_an_invitation_is_accepted_before_its_inviter_is_removed_or_not_at_all(world: World) -> None:
+async def test_an_invitation_is_accepted_before_its_inviter_is_removed_or_not_at_all(harness: PeopleHarness) -> None:
     for n in range(10):
         inviter, invited = f"admin{n}@acme.example", f"invited{n}@b.example"
-        made = await world.invite(world.add_member("acme", inviter, "Admin"), "acme", invited)
+        made = await harness.invite(harness.add_member("acme", inviter, "Admin"), "acme", invited)
         accept = pb.AcceptInvitationRequest(token=made.token)
         found = await outcomes(
             [
-                world.call(world.add_user(invited), "AcceptInvitation", accept),
-                world.call(user(ANN), "RemoveMember", removal("acme", inviter)),
+                harness.call(harness.add_user(invited), "AcceptInvitation", accept),
+                harness.call(user(ANN), "RemoveMember", removal("acme", inviter)),
             ]
         )
         assert found in ({"done": 2}, {"done": 1, "INVITATION_REVOKED": 1})
-        assert (invited in world.roles("acme")) == (found["done"] == 2)
-        last = world.rows(
+        assert (invited in harness.roles("acme")) == (found["done"] == 2)
+        last = harness.rows(
             "SELECT action FROM audit_entry WHERE action LIKE 'membership.%%' ORDER BY at DESC, audit_id DESC LIMIT 1"
         )
         assert last == [("membership.remove",)]
 
 
-async def test_when_two_owners_remove_each_other_one_stays(world: World) -> None:
+async def test_when_two_owners_remove_each_other_one_stays(harness: PeopleHarness) -> None:
     for n in range(10):
         one, two = f"one{n}@acme.example", f"two{n}@acme.example"
         for email in (one, two):
-            world.add_member(f"org {n}", email, "Owner")
+            harness.add_member(f"org {n}", email, "Owner")
         found = await outcomes(
             [
-                world.call(user(actor), "RemoveMember", removal(f"org {n}", target))
+                harness.call(user(actor), "RemoveMember", removal(f"org {n}", target))
                 for actor, target in ((one, two), (two, one))
             ]
         )
         assert found == {"done": 1, "ROLE_REQUIRED": 1}
-        assert list(world.roles(f"org {n}").values()) == ["Owner"]
+        assert list(harness.roles(f"org {n}").values()) == ["Owner"]
 
 
-async def test_when_all_owners_leave_or_are_demoted_at_once_one_stays(world: World) -> None:
+async def test_when_all_owners_leave_or_are_demoted_at_once_one_stays(harness: PeopleHarness) -> None:
     emails = [f"owner{n}@acme.example" for n in range(9)]
     for email in emails:
-        world.add_member("acme", email, "Owner")
+        harness.add_member("acme", email, "Owner")
     everybody = [ANN, *emails]
-    leaving = [world.call(user(email), "RemoveMember", removal("acme", email)) for email in everybody[:5]]
+    leaving = [harness.call(user(email), "RemoveMember", removal("acme", email)) for email in everybody[:5]]
     demoting = [
-        world.call(
+        harness.call(
             OPERATOR,
             "SetMemberRole",
             pb.SetMemberRoleRequest(org_id=org_id("acme"), user_id=user_id(email), role=pb.MEMBER_ROLE_USER),
@@ -148,33 +149,35 @@ async def test_when_all_owners_leave_or_are_demoted_at_once_one_stays(world: Wor
         for email in everybody[5:]
     ]
     assert await outcomes([*leaving, *demoting]) == {"done": 9, "LAST_OWNER": 1}
-    assert list(world.roles("acme").values()).count("Owner") == 1
+    assert list(harness.roles("acme").values()).count("Owner") == 1
 
 
-async def test_an_owner_who_is_demoted_meanwhile_makes_no_owner_any_more(world: World) -> None:
+async def test_an_owner_who_is_demoted_meanwhile_makes_no_owner_any_more(harness: PeopleHarness) -> None:
     """Either the Owner was quicker, or is none any more: both have one order in which they happened."""
     for n in range(10):
         boss, friend = f"boss{n}@acme.example", f"friend{n}@acme.example"
-        world.add_member("acme", boss, "Owner")
-        world.add_member("acme", friend, "User")
+        harness.add_member("acme", boss, "Owner")
+        harness.add_member("acme", friend, "User")
         change = pb.SetMemberRoleRequest(org_id=org_id("acme"), user_id=user_id(friend), role=pb.MEMBER_ROLE_OWNER)
         demote = pb.SetMemberRoleRequest(org_id=org_id("acme"), user_id=user_id(boss), role=pb.MEMBER_ROLE_USER)
         found = await outcomes(
-            [world.call(user(ANN), "SetMemberRole", demote), world.call(user(boss), "SetMemberRole", change)]
+            [harness.call(user(ANN), "SetMemberRole", demote), harness.call(user(boss), "SetMemberRole", change)]
         )
-        last = world.rows("SELECT actor FROM audit_entry WHERE action = 'membership.change' ORDER BY at DESC LIMIT 1")
+        last = harness.rows("SELECT actor FROM audit_entry WHERE action = 'membership.change' ORDER BY at DESC LIMIT 1")
         assert found in ({"done": 2}, {"done": 1, "ROLE_REQUIRED": 1})
         assert last == [(user(ANN).subject,)]
 
 
-async def test_of_twenty_join_requests_of_one_person_one_is_made_and_one_decision_counts(world: World) -> None:
-    world.add_claim("acme", "acme.example")
-    bea = world.add_user("bea@acme.example")
-    calls = [world.call(bea, "CreateJoinRequest", pb.CreateJoinRequestRequest()) for _ in range(20)]
+async def test_of_twenty_join_requests_of_one_person_one_is_made_and_one_decision_counts(
+    harness: PeopleHarness,
+) -> None:
+    harness.add_claim("acme", "acme.example")
+    bea = harness.add_user("bea@acme.example")
+    calls = [harness.call(bea, "CreateJoinRequest", pb.CreateJoinRequestRequest()) for _ in range(20)]
     assert await outcomes(calls) == {"done": 1, "JOIN_REQUEST_EXISTS": 19}
-    ((request_id,),) = world.rows("SELECT request_id::text FROM join_request")
+    ((request_id,),) = harness.rows("SELECT request_id::text FROM join_request")
     decisions = [
-        world.call(
+        harness.call(
             user(ANN),
             "DecideJoinRequest",
             pb.DecideJoinRequestRequest(org_id=org_id("acme"), join_request_id=request_id, approve=n % 2 == 0),
@@ -184,48 +187,48 @@ async def test_of_twenty_join_requests_of_one_person_one_is_made_and_one_decisio
     assert await outcomes(decisions) == {"done": 1, "JOIN_REQUEST_DECIDED": 9}
 
 
-async def test_of_twenty_first_sign_ins_of_one_person_one_makes_the_user_and_all_get_it(world: World) -> None:
+async def test_of_twenty_first_sign_ins_of_one_person_one_makes_the_user_and_all_get_it(harness: PeopleHarness) -> None:
     async def sign_in() -> str:
-        found = await world.database.run(
-            lambda tx: world.users.of_login(tx, "https://issuer.example", "subject-1", "bea@acme.example")
+        found = await harness.database.run(
+            lambda tx: harness.users.of_login(tx, "https://issuer.example", "subject-1", "bea@acme.example")
         )
         return str(found.user_id)
 
     found = await asyncio.gather(*(sign_in() for _ in range(20)))
     assert len(set(found)) == 1
-    assert world.audited() == ["app_user.create", "user_login.create"]
+    assert harness.audited() == ["app_user.create", "user_login.create"]
 
 
-async def test_two_accounts_of_one_issuer_that_race_for_an_address_do_not_share_a_user(world: World) -> None:
-    world.add_user("bea@acme.example")
+async def test_two_accounts_of_one_issuer_that_race_for_an_address_do_not_share_a_user(harness: PeopleHarness) -> None:
+    harness.add_user("bea@acme.example")
 
     async def sign_in(subject: str) -> str:
-        found = await world.database.run(
-            lambda tx: world.users.of_login(tx, "https://issuer.example", subject, "bea@acme.example")
+        found = await harness.database.run(
+            lambda tx: harness.users.of_login(tx, "https://issuer.example", subject, "bea@acme.example")
         )
         return str(found.user_id)
 
     assert await outcomes([sign_in(f"subject-{n}") for n in range(10)]) == {"done": 1, "ADDRESS_HELD": 9}
 
 
-async def test_of_ten_who_are_given_one_new_address_at_once_one_gets_it(world: World) -> None:
+async def test_of_ten_who_are_given_one_new_address_at_once_one_gets_it(harness: PeopleHarness) -> None:
     async def sign_in(number: int, email: str) -> str:
-        found = await world.database.run(
-            lambda tx: world.users.of_login(tx, "https://issuer.example", f"subject-{number}", email)
+        found = await harness.database.run(
+            lambda tx: harness.users.of_login(tx, "https://issuer.example", f"subject-{number}", email)
         )
         return str(found.user_id)
 
     users = [await sign_in(number, f"p{number}@acme.example") for number in range(10)]
     assert await asyncio.gather(*(sign_in(number, "one@acme.example") for number in range(10))) == users
-    assert world.rows("SELECT count(*) FROM app_user WHERE email = 'one@acme.example'") == [(1,)]
-    assert world.audited("app_user.change") == ["app_user.change"]
+    assert harness.rows("SELECT count(*) FROM app_user WHERE email = 'one@acme.example'") == [(1,)]
+    assert harness.audited("app_user.change") == ["app_user.change"]
 
 
-async def test_settings_that_are_set_at_once_are_audited_as_a_chain(world: World) -> None:
-    await asyncio.gather(*(world.set("invite_daily_limit", str(n)) for n in range(1, 21)))
-    entries = world.rows("SELECT before ->> 'value', after ->> 'value' FROM audit_entry")
+async def test_settings_that_are_set_at_once_are_audited_as_a_chain(harness: PeopleHarness) -> None:
+    await asyncio.gather(*(harness.set("invite_daily_limit", str(n)) for n in range(1, 21)))
+    entries = harness.rows("SELECT before ->> 'value', after ->> 'value' FROM audit_entry")
     befores, afters = (Counter(values) for values in zip(*entries, strict=True))
-    ((last,),) = world.rows("SELECT value FROM global_setting")
+    ((last,),) = harness.rows("SELECT value FROM global_setting")
     assert befores == afters - Counter([last]) + Counter(["100"])
 
 

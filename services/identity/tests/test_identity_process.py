@@ -133,18 +133,18 @@ async def test_identity_serves_keys_of_its_own_and_its_audit_trail_and_drains(id
         ("signing_key.create", f"signing_key/{key['kid']}"),
     ]
 
-    assert await refusal(stub.ListAudit, pb.ListAuditRequest()) == grpc.StatusCode.UNAUTHENTICATED
+    assert await rejection(stub.ListAudit, pb.ListAuditRequest()) == grpc.StatusCode.UNAUTHENTICATED
     as_owner = identity.bearer("owner")
-    assert await refusal(stub.ListAudit, pb.ListAuditRequest(), as_owner) == grpc.StatusCode.PERMISSION_DENIED
+    assert await rejection(stub.ListAudit, pb.ListAuditRequest(), as_owner) == grpc.StatusCode.PERMISSION_DENIED
 
     identity.process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(identity.process.wait(), START_TIMEOUT_S) == 0
 
 
-async def refusal(
+async def rejection(
     call: grpc.aio.UnaryUnaryMultiCallable[Any, Any], request: object, metadata: tuple[tuple[str, str], ...] = ()
 ) -> grpc.StatusCode:
-    """The status that a call is refused with."""
+    """The status that a call is rejected with."""
     with pytest.raises(grpc.aio.AioRpcError) as error:
         await call(request, metadata=metadata, timeout=CALL_TIMEOUT_S)
     return error.value.code()

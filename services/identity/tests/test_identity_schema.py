@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever asks (spec 01, spec 06)."""
+"""What the database itself rejects, whoever asks (spec 01, spec 06)."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def test_a_domain_that_is_not_held_can_be_claimed(app: Session, earlier: str) ->
 
 
 @pytest.mark.parametrize("domain", ["Example.com", "example.com.", "com", ""])
-def test_a_domain_that_is_not_in_its_normal_form_is_refused(app: Session, domain: str) -> None:
+def test_a_domain_that_is_not_in_its_normal_form_is_rejected(app: Session, domain: str) -> None:
     with pytest.raises(errors.CheckViolation, match="ck_domain_claim_domain"):
         claim(app, domain=domain)
 

@@ -8,22 +8,23 @@ from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.domain.global_settings import KNOWN_SETTINGS
 from apportion_identity.limits import SETTINGS_CACHE_S
-from apportion_identity.store.settings import StoredSettings
-from people_world import OPERATOR, World
+from apportion_identity.store.settings import SettingStore
+from identity_harness import OPERATOR
+from people_harness import PeopleHarness
 
 
 @pytest.fixture
-def world(service_database: MakeServiceDatabase) -> World:
-    return World(service_database("identity"))
+def harness(service_database: MakeServiceDatabase) -> PeopleHarness:
+    return PeopleHarness(service_database("identity"))
 
 
-def setting_of_process(world: World) -> GlobalSettings:
+def setting_of_process(harness: PeopleHarness) -> GlobalSettings:
     """The settings as another process has them."""
-    return GlobalSettings(world.database, StoredSettings(), world.clock)
+    return GlobalSettings(harness.database, SettingStore())
 
 
-async def test_every_setting_has_its_default_until_it_is_set(world: World) -> None:
-    listed = (await world.call(OPERATOR, "ListGlobalSettings", pb.ListGlobalSettingsRequest())).settings
+async def test_every_setting_has_its_default_until_it_is_set(harness: PeopleHarness) -> None:
+    listed = (await harness.call(OPERATOR, "ListGlobalSettings", pb.ListGlobalSettingsRequest())).settings
     assert [one.key for one in listed] == sorted(KNOWN_SETTINGS)
     by_key = {one.key: one for one in listed}
     assert (by_key["invite_token_ttl_hours"].value, by_key["invite_daily_limit"].value) == ("48", "100")
@@ -32,13 +33,13 @@ async def test_every_setting_has_its_default_until_it_is_set(world: World) -> No
     assert all(one.description.endswith(".") for one in listed)
 
 
-async def test_a_change_is_audited_with_what_was_before(world: World) -> None:
-    await world.set("invite_daily_limit", " 7 ")
-    changed = await world.set("invite_daily_limit", "8")
-    assert (changed.value, changed.updated_at.ToDatetime(world.clock.now().tzinfo)) == ("8", world.clock.now())
-    read = await world.call(OPERATOR, "GetGlobalSetting", pb.GetGlobalSettingRequest(key="invite_daily_limit"))
+async def test_a_change_is_audited_with_what_was_before(harness: PeopleHarness) -> None:
+    await harness.set("invite_daily_limit", " 7 ")
+    changed = await harness.set("invite_daily_limit", "8")
+    assert (changed.value, changed.updated_at.ToDatetime(harness.clock.now().tzinfo)) == ("8", harness.clock.now())
+    read = await harness.call(OPERATOR, "GetGlobalSetting", pb.GetGlobalSettingRequest(key="invite_daily_limit"))
     assert read.setting == changed
-    assert world.rows("SELECT action, resource, actor, before, after FROM audit_entry ORDER BY at") == [
+    assert harness.rows("SELECT action, resource, actor, before, after FROM audit_entry ORDER BY at") == [
         (
             "global_setting.set",
             "global_setting/invite_daily_limit",
@@ -50,36 +51,38 @@ async def test_a_change_is_audited_with_what_was_before(world: World) -> None:
     ]
 
 
-async def test_a_change_acts_at_once_here_and_within_seconds_in_other_processes(world: World) -> None:
-    other = world.process()
-    elsewhere = setting_of_process(world)
+async def test_a_change_acts_at_once_here_and_within_seconds_in_other_processes(harness: PeopleHarness) -> None:
+    other = harness.process()
+    elsewhere = setting_of_process(harness)
     assert await elsewhere.get_int("invite_daily_limit") == 100
-    await world.set("invite_daily_limit", "5")
+    await harness.set("invite_daily_limit", "5")
     assert await elsewhere.get_int("invite_daily_limit") == 100
-    world.pass_time(seconds=SETTINGS_CACHE_S)
+    harness.pass_time(seconds=SETTINGS_CACHE_S)
     assert await elsewhere.get_int("invite_daily_limit") == 5
-    here = other._settings
+    here = other.use_cases.settings
     assert await here.get_int("invite_daily_limit") == 5
-    await world.set("invite_daily_limit", "6", rpcs=other)
+    await harness.set("invite_daily_limit", "6", parts=other)
     assert await here.get_int("invite_daily_limit") == 6
-    assert await here.get_text("invite_daily_limit") == "6"
 
 
-async def test_a_clock_that_is_set_back_does_not_keep_an_old_value(world: World) -> None:
-    elsewhere = setting_of_process(world)
+async def test_a_clock_that_is_set_back_does_not_keep_an_old_value(harness: PeopleHarness) -> None:
+    elsewhere = setting_of_process(harness)
     assert await elsewhere.get_int("invite_daily_limit") == 100
-    await world.set("invite_daily_limit", "5")
-    world.pass_time(hours=-1)
+    await harness.set("invite_daily_limit", "5")
+    harness.pass_time(hours=-1)
     assert await elsewhere.get_int("invite_daily_limit") == 5
 
 
-async def test_lists_are_kept_in_one_form_and_without_doubles(world: World) -> None:
-    kept = await world.set("shared_mail_domains", "Mail.example, BÜCHER.example\n mail.EXAMPLE.")
+async def test_lists_are_kept_in_one_form_and_without_doubles(harness: PeopleHarness) -> None:
+    kept = await harness.set("shared_mail_domains", "Mail.example, BÜCHER.example\n mail.EXAMPLE.")
     assert kept.value == "mail.example,xn--bcher-kva.example"
-    assert await setting_of_process(world).get_list("shared_mail_domains") == ("mail.example", "xn--bcher-kva.example")
-    relays = await world.set("trusted_mail_relays", "service_account:mx2 service:identity")
+    assert await setting_of_process(harness).get_list("shared_mail_domains") == (
+        "mail.example",
+        "xn--bcher-kva.example",
+    )
+    relays = await harness.set("trusted_mail_relays", "service_account:mx2 service:identity")
     assert relays.value == "service:identity,service_account:mx2"
-    assert (await world.set("trusted_mail_relays", "")).value == ""
+    assert (await harness.set("trusted_mail_relays", "")).value == ""
 
 
 @pytest.mark.parametrize(
@@ -101,29 +104,31 @@ async def test_lists_are_kept_in_one_form_and_without_doubles(world: World) -> N
         ("trusted_mail_relays", " ".join(f"service:mx{n}" for n in range(101)), "SETTING_OUT_OF_RANGE"),
     ],
 )
-async def test_what_a_setting_cannot_say_is_refused_and_changes_nothing(
-    world: World, key: str, value: str, reason: str
+async def test_what_a_setting_cannot_say_is_rejected_and_changes_nothing(
+    harness: PeopleHarness, key: str, value: str, reason: str
 ) -> None:
     request = pb.SetGlobalSettingRequest(key=key, value=value, reason="a mistake")
-    assert await world.reason(OPERATOR, "SetGlobalSetting", request) == ("INVALID_ARGUMENT", reason)
-    assert world.rows("SELECT count(*) FROM global_setting") == [(0,)]
+    assert await harness.reason(OPERATOR, "SetGlobalSetting", request) == ("INVALID_ARGUMENT", reason)
+    assert harness.rows("SELECT count(*) FROM global_setting") == [(0,)]
 
 
-async def test_a_setting_that_nobody_would_obey_is_not_found(world: World) -> None:
+async def test_a_setting_that_nobody_would_obey_is_not_found(harness: PeopleHarness) -> None:
     unknown = ("NOT_FOUND", "SETTING_NOT_FOUND")
     request = pb.SetGlobalSettingRequest(key="invite_dayly_limit", value="1", reason="a mistake")
-    assert await world.reason(OPERATOR, "SetGlobalSetting", request) == unknown
-    assert await world.reason(OPERATOR, "GetGlobalSetting", pb.GetGlobalSettingRequest(key="")) == unknown
+    assert await harness.reason(OPERATOR, "SetGlobalSetting", request) == unknown
+    assert await harness.reason(OPERATOR, "GetGlobalSetting", pb.GetGlobalSettingRequest(key="")) == unknown
 
 
-async def test_a_value_from_elsewhere_that_would_have_been_refused_counts_as_the_default(world: World) -> None:
+async def test_a_value_from_elsewhere_that_would_have_been_rejected_counts_as_the_default(
+    harness: PeopleHarness,
+) -> None:
     for key, value in (("invite_daily_limit", "-5"), ("trusted_mail_relays", "everybody")):
-        world.write(
+        harness.write(
             "INSERT INTO global_setting (key, value, value_type, scope, updated_at)"
             " VALUES (%s, %s, 'text', 'global', now())",
             key,
             value,
         )
-    settings = setting_of_process(world)
+    settings = setting_of_process(harness)
     assert await settings.get_int("invite_daily_limit") == 100
     assert await settings.get_list("trusted_mail_relays") == ()

@@ -1,4 +1,4 @@
-"""Whatever a client sends: the gateway replies or closes, nothing breaks, and only what was sent whole is judged.
+"""Whatever a client sends: the gateway replies or closes, nothing breaks, and only what was sent whole is verified.
 
 Each round has a seed, which a failure names. A strict reading of what was sent, a few lines long, is the model.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 import structlog
-from apportion_identity.consumers.smtp_gateway import Verdict
 from apportion_identity.domain.mail.types import Envelope
-from smtp_world import CLAIM_DOMAIN, RECIPIENT, SENDER, WAIT_S, Client, Judge, SmtpWorld, smtp_world, until
+from apportion_identity.smtp.mail import Verdict
+from smtp_harness import CLAIM_DOMAIN, RECIPIENT, SENDER, WAIT_S, Client, FakeMail, SmtpHarness, smtp_gateway, until
 
 CI_S = 8
 ROUNDS_MIN = 10
@@ -53,19 +53,19 @@ PIECES = (
     b"z" * 3_000 + b"\r\n", b"MAIL FROM:<>\r\n", b"\x1a", b"\r\r\n",
 )  # fmt: skip
 
-Play = Callable[[SmtpWorld, random.Random], Awaitable[None]]
+Play = Callable[[SmtpHarness, random.Random], Awaitable[None]]
 
 
-class Reader(Judge):
+class Reader(FakeMail):
     """Takes a message for a proof when it has the line that proves."""
 
-    async def judge(self, message: bytes, envelope: Envelope) -> Verdict:
-        await super().judge(message, envelope)
+    async def verify(self, message: bytes, envelope: Envelope) -> Verdict:
+        await super().verify(message, envelope)
         return Verdict(proved=PROOF in message.split(b"\r\n"), reason="READ", explanation="")
 
 
 def model(sent: bytes) -> tuple[bytes, bool] | None:
-    """What of that may be judged, and whether nothing follows it; None when it may not be."""
+    """What of that may be verified, and whether nothing follows it; None when it may not be."""
     end = END.search(sent)
     if end is None:
         return None
@@ -88,9 +88,9 @@ async def send(client: Client, data: bytes, chance: random.Random) -> None:
         return
 
 
-async def dialogue(world: SmtpWorld, chance: random.Random) -> None:
+async def dialogue(harness: SmtpHarness, chance: random.Random) -> None:
     """A dialogue that goes right and wrong, a reply or an end awaited at each step."""
-    client = await world.connect()
+    client = await harness.connect()
     assert (await client.reply()).startswith("220 ")
     script = [*GOOD] if chance.random() < 0.7 else []
     for _ in range(chance.randrange(4)):
@@ -105,37 +105,37 @@ async def dialogue(world: SmtpWorld, chance: random.Random) -> None:
         if not reply:
             break
         if reply.startswith("354"):
-            await data(world, client, chance)
+            await data(harness, client, chance)
             break
     await client.close()
 
 
-async def data(world: SmtpWorld, client: Client, chance: random.Random) -> None:
+async def data(harness: SmtpHarness, client: Client, chance: random.Random) -> None:
     """A message in any state, and what the model says of it."""
-    before = len(world.judge.asked)
+    before = len(harness.mail.asked)
     sent = b"".join(chance.choices(PIECES, k=chance.randrange(8))) + b".\r\n" * (chance.random() < 0.9)
     await send(client, sent, chance)
     expected = model(sent)
     if expected is None and not END.search(sent) and not BARE.search(sent):
         # Unfinished: it is the client that breaks off.
         await client.close()
-        assert len(world.judge.asked) == before
+        assert len(harness.mail.asked) == before
         return
     reply = await client.reply()
-    judged = [message for message, *_ in world.judge.asked[before:]]
+    verified = [message for message, *_ in harness.mail.asked[before:]]
     if expected is None:
-        assert judged == []
+        assert verified == []
         assert reply == "" or reply[0] in "45"
         return
     content, whole = expected
-    assert judged == [content] or (not whole and judged == [])
+    assert verified == [content] or (not whole and verified == [])
     if whole:
         assert reply[:3] == ("250" if PROOF in content.split(b"\r\n") else "550")
 
 
-async def noise(world: SmtpWorld, chance: random.Random) -> None:
+async def noise(harness: SmtpHarness, chance: random.Random) -> None:
     """Bytes without a sense, or torn from a dialogue, all at once."""
-    client = await world.connect()
+    client = await harness.connect()
     whole = "\r\n".join(GOOD).encode() + b"\r\n" + PROOF + b"\r\n.\r\nQUIT\r\n"
     sent = bytearray(whole if chance.random() < 0.6 else chance.randbytes(chance.randrange(1, 3_000)))
     for _ in range(chance.randrange(6)):
@@ -150,8 +150,8 @@ async def noise(world: SmtpWorld, chance: random.Random) -> None:
     async with asyncio.timeout(WAIT_S):
         while reply := await client.reply():
             assert not reply.startswith("250 2.6.0")
-    # All at once is never in step, so nothing of it is judged.
-    assert not world.judge.asked
+    # All at once is never in step, so nothing of it is verified.
+    assert not harness.mail.asked
 
 
 @pytest.mark.parametrize("play", [dialogue, noise])
@@ -168,30 +168,30 @@ async def test_for_minutes_whatever_is_sent_is_answered_or_ended(tmp_path: Path,
 
 async def fuzz(folder: Path, play: Play, for_s: float, seeds: Iterator[int]) -> None:
     """Play rounds for a while; fails with the seed of a round that broke something."""
-    judge = Reader()
+    mail = Reader()
     broken: list[object] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: broken.append(context))
     try:
-        async with smtp_world(folder, judge, **LIMITS) as world:
+        async with smtp_gateway(folder, mail, **LIMITS) as harness:
             ends = time.monotonic() + for_s
             rounds = 0
             for rounds, seed in enumerate(seeds, 1):
                 with structlog.testing.capture_logs() as logs:
                     try:
-                        await play(world, random.Random(seed))
+                        await play(harness, random.Random(seed))
                     except Exception as error:
                         raise AssertionError(f"round with seed {seed}: {error!r}") from error
                 broken += [entry for entry in logs if entry["log_level"] == "error"]
                 assert not broken, f"round with seed {seed}: {broken}"
-                judge.asked.clear()
-                judge.looked_up.clear()
-                world.clients.clear()
+                mail.asked.clear()
+                mail.looked_up.clear()
+                harness.clients.clear()
                 if time.monotonic() > ends and rounds > ROUNDS_MIN:
                     break
             assert rounds > ROUNDS_MIN
             # What is left ends by itself, and the next client is served.
-            await until(lambda: not world.gateway._sessions)
-            client = await world.connect()
+            await until(lambda: not harness.gateway._sessions)
+            client = await harness.connect()
             await client.begin()
             assert (await client.message(PROOF + b"\r\n")).startswith("250 2.6.0 ")
     finally:

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import smtplib
-import socket
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import structlog
 from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
-from apportion_identity.consumers.smtp_gateway import Verdict, peer_of, reply_of
-from apportion_identity.consumers.smtp_paths import read_helo, read_mail, read_rcpt
 from apportion_identity.domain.mail.types import Envelope
-from smtp_world import CLAIM_DOMAIN, HOSTNAME, RECIPIENT, SENDER, WAIT_S, Judge, smtp_world, until
+from apportion_identity.smtp.gateway import peer_of, reply_of
+from apportion_identity.smtp.mail import Verdict
+from apportion_identity.smtp.paths import read_helo, read_mail, read_rcpt
+from smtp_harness import CLAIM_DOMAIN, HELD_S, HOSTNAME, RECIPIENT, SENDER, WAIT_S, FakeMail, smtp_gateway, until
 
-HELD_S = 3.0
-"""How long a gateway waits for who says nothing, where the test says something first: on a busy machine too."""
 MESSAGE = b"From: ada@example.com\r\nTo: " + RECIPIENT.encode() + b"\r\n\r\nHello\r\n"
 
 
 # --- what a message is answered ------------------------------------------------------------------------------
 
 
-async def test_a_message_is_judged_as_it_came_and_answered_with_the_verdict(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+async def test_a_message_is_verified_as_it_came_and_answered_with_the_verdict(tmp_path: Path) -> None:
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.begin()
         body = MESSAGE + b"..one dot\r\n \xe4\x00\r\n..\r\n"
         assert await client.message(body) == "250 2.6.0 VERIFIED The claim is verified."
-        [(message, envelope)] = world.judge.asked
+        [(message, envelope)] = harness.mail.asked
         assert message == MESSAGE + b".one dot\r\n \xe4\x00\r\n.\r\n"
         assert envelope == Envelope("127.0.0.1", "client.example.com", SENDER, RECIPIENT, trusted_relay=True)
         assert await client.say("QUIT") == "221 Bye"
@@ -39,18 +35,18 @@ async def test_a_message_is_judged_as_it_came_and_answered_with_the_verdict(tmp_
 
 
 async def test_a_proof_that_waits_for_an_operator_is_taken_too(tmp_path: Path) -> None:
-    judge = Judge(Verdict(proved=True, reason="CONFLICT", explanation="The proof is kept."))
-    async with smtp_world(tmp_path, judge) as world:
-        client = await world.connect()
+    mail = FakeMail(Verdict(proved=True, reason="CONFLICT", explanation="The proof is kept."))
+    async with smtp_gateway(tmp_path, mail) as harness:
+        client = await harness.connect()
         await client.begin()
         assert await client.message(MESSAGE) == "250 2.6.0 CONFLICT The proof is kept."
 
 
-async def test_a_refusal_names_its_reason_in_ascii_and_no_line_is_too_long(tmp_path: Path) -> None:
+async def test_a_rejection_names_its_reason_in_ascii_and_no_line_is_too_long(tmp_path: Path) -> None:
     explanation = "Sign with\r\n250 a key für DKIM. " + "word " * 300
-    judge = Judge(Verdict(proved=False, reason="DKIM_KEY_TOO_SHORT", explanation=explanation))
-    async with smtp_world(tmp_path, judge) as world:
-        client = await world.connect()
+    mail = FakeMail(Verdict(proved=False, reason="DKIM_KEY_TOO_SHORT", explanation=explanation))
+    async with smtp_gateway(tmp_path, mail) as harness:
+        client = await harness.connect()
         await client.begin()
         lines = (await client.message(MESSAGE)).split("\n")
         assert lines[0].startswith("550-5.7.1 DKIM_KEY_TOO_SHORT Sign with??250 a key f?r DKIM. word")
@@ -69,18 +65,18 @@ async def test_a_refusal_names_its_reason_in_ascii_and_no_line_is_too_long(tmp_p
         (TimeoutError(), "451 4.3.0 Something"),
     ],
 )
-async def test_trouble_makes_the_sender_come_again_and_only_the_impossible_is_refused(
+async def test_trouble_makes_the_sender_come_again_and_only_the_impossible_is_rejected(
     tmp_path: Path, error: Exception, reply: str
 ) -> None:
-    async with smtp_world(tmp_path, Judge(error)) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path, FakeMail(error)) as harness:
+        client = await harness.connect()
         await client.begin()
         assert (await client.message(MESSAGE)).startswith(reply)
         # The connection goes on, and so does the sender when the trouble is over.
-        world.judge.verdict = Verdict(proved=True, reason="VERIFIED", explanation="Done.")
+        harness.mail.verdict = Verdict(proved=True, reason="VERIFIED", explanation="Done.")
         await client.address()
         assert (await client.message(MESSAGE)).startswith("250 ")
-        assert world.judge.asked[0] == world.judge.asked[1]
+        assert harness.mail.asked[0] == harness.mail.asked[1]
 
 
 @pytest.mark.parametrize(
@@ -94,8 +90,8 @@ async def test_trouble_makes_the_sender_come_again_and_only_the_impossible_is_re
 async def test_the_log_says_why_a_message_was_answered_as_it_was(
     tmp_path: Path, verdict: Verdict | Exception, code: str, reason: str
 ) -> None:
-    async with smtp_world(tmp_path, Judge(verdict)) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path, FakeMail(verdict)) as harness:
+        client = await harness.connect()
         await client.begin()
         with structlog.testing.capture_logs() as logs:
             await client.message(MESSAGE)
@@ -106,37 +102,37 @@ async def test_the_log_says_why_a_message_was_answered_as_it_was(
 
 
 async def test_a_verdict_that_takes_too_long_makes_the_sender_come_again(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path, Judge(wait=asyncio.Event()), judge_timeout_s=0.05) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path, FakeMail(wait=asyncio.Event()), verify_timeout_s=0.05) as harness:
+        client = await harness.connect()
         await client.begin()
         assert (await client.message(MESSAGE)).startswith("451 4.3.0 ")
 
 
 async def test_the_null_sender_is_an_empty_one(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         assert (await client.say("MAIL FROM:<>")).startswith("250 ")
         assert (await client.say(f"RCPT TO:<{RECIPIENT}>")).startswith("250 ")
         assert (await client.say("DATA")).startswith("354 ")
         assert (await client.message(MESSAGE)).startswith("250 ")
-        assert world.judge.asked[0][1].mail_from == ""
+        assert harness.mail.asked[0][1].mail_from == ""
 
 
 async def test_a_stock_client_is_served_with_and_without_tls(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
+    async with smtp_gateway(tmp_path) as harness:
 
         def send(encrypted: bool) -> None:
-            with smtplib.SMTP("127.0.0.1", world.gateway.port, "client.example.com", timeout=WAIT_S) as client:
+            with smtplib.SMTP("127.0.0.1", harness.gateway.port, "client.example.com", timeout=WAIT_S) as client:
                 if encrypted:
                     # The certificate names the server, which the library compares with what it connected to.
                     client._host = HOSTNAME
-                    client.starttls(context=world.trust)
+                    client.starttls(context=harness.trust)
                 assert client.sendmail(SENDER, [RECIPIENT], MESSAGE) == {}
 
         await asyncio.to_thread(send, False)
         await asyncio.to_thread(send, True)
-        assert [message for message, *_ in world.judge.asked] == [MESSAGE, MESSAGE]
+        assert [message for message, *_ in harness.mail.asked] == [MESSAGE, MESSAGE]
 
 
 # --- who it is for -------------------------------------------------------------------------------------------
@@ -158,28 +154,28 @@ async def test_a_stock_client_is_served_with_and_without_tls(tmp_path: Path) -> 
     ],
 )
 async def test_mail_is_taken_for_claims_only(tmp_path: Path, recipient: str, reply: str) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         assert (await client.say(f"MAIL FROM:<{SENDER}>")).startswith("250 ")
         assert (await client.say(f"RCPT TO:{recipient}")).startswith(reply)
         assert (await client.say("DATA")).startswith("503 ")
-        assert not world.judge.asked
+        assert not harness.mail.asked
 
 
 async def test_the_domain_of_a_claims_address_is_read_in_any_letter_case(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         local, _, domain = RECIPIENT.partition("@")
         assert (await client.say(f"MAIL FROM:<{SENDER}>")).startswith("250 ")
         await client.say(f"RCPT TO:<{local}@{domain.upper()}>")
-        assert world.judge.looked_up == [f"{local}@{domain.upper()}"]
+        assert harness.mail.looked_up == [f"{local}@{domain.upper()}"]
 
 
 async def test_a_message_has_one_recipient_and_others_are_told_to_come_again(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         await client.say(f"MAIL FROM:<{SENDER}>")
         assert (await client.say(f"RCPT TO:<{RECIPIENT}>")).startswith("250 ")
@@ -187,20 +183,20 @@ async def test_a_message_has_one_recipient_and_others_are_told_to_come_again(tmp
 
 
 async def test_nothing_is_told_of_addresses_and_nobody_signs_in(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         assert await client.say(f"VRFY {RECIPIENT}") == await client.say("VRFY nobody@example.com")
         assert (await client.say("VRFY x")).startswith("252 ")
         assert (await client.say("EXPN staff")).startswith("502 ")
         assert (await client.say("AUTH PLAIN AGEAYg==")).startswith("500 ")
         assert (await client.say("HELP")).startswith("500 ")
-        assert not world.judge.looked_up
+        assert not harness.mail.looked_up
 
 
-async def test_a_dialogue_out_of_order_is_refused_step_by_step(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+async def test_a_dialogue_out_of_order_is_rejected_step_by_step(tmp_path: Path) -> None:
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.reply()
         assert (await client.say(f"MAIL FROM:<{SENDER}>")).startswith("503 ")
         assert (await client.say("HELO client.example.com")) == f"250 {HOSTNAME}"
@@ -222,21 +218,21 @@ async def test_a_dialogue_out_of_order_is_refused_step_by_step(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r.\r\n", b"\r\n.\n", b"\r\n.\r", b"\r.\r", b"\r\r\n.\r\n"])
-async def test_a_line_end_that_is_none_ends_the_connection_with_nothing_judged(tmp_path: Path, end: bytes) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+async def test_a_line_end_that_is_none_ends_the_connection_with_nothing_verified(tmp_path: Path, end: bytes) -> None:
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.begin()
         smuggled = f"MAIL FROM:<x@bank.example>\r\nRCPT TO:<{RECIPIENT}>\r\nDATA\r\n".encode()
         await client.send(MESSAGE + b"text" + end + smuggled)
         assert (await client.reply()).startswith("521 5.5.2 ")
         assert await client.closed()
-        assert not world.judge.asked
+        assert not harness.mail.asked
 
 
 @pytest.mark.parametrize("command", [b"NOOP\n", b"NO\rOP\r\n", b"NOOP\r\r\n"])
 async def test_a_command_that_ends_otherwise_ends_the_connection(tmp_path: Path, command: bytes) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         await client.send(command)
         assert (await client.reply()).startswith("521 5.5.2 ")
@@ -244,8 +240,8 @@ async def test_a_command_that_ends_otherwise_ends_the_connection(tmp_path: Path,
 
 
 async def test_a_line_end_in_two_packets_is_one(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         for part in (b"NOOP\r", b"\n"):
             await client.send(part)
@@ -254,18 +250,18 @@ async def test_a_line_end_in_two_packets_is_one(tmp_path: Path) -> None:
 
 
 async def test_what_follows_a_message_before_its_reply_is_taken_for_smuggled(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.begin()
         await client.send(MESSAGE + b".\r\nMAIL FROM:<x@bank.example>\r\n")
         assert (await client.reply()).startswith("554 5.5.0 ")
         assert await client.closed()
-        assert not world.judge.asked
+        assert not harness.mail.asked
 
 
 async def test_commands_are_not_taken_in_advance(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         await client.send(f"MAIL FROM:<{SENDER}>\r\nRCPT TO:<{RECIPIENT}>\r\n".encode())
         assert (await client.reply()).startswith("554 5.5.0 ")
@@ -273,22 +269,22 @@ async def test_commands_are_not_taken_in_advance(tmp_path: Path) -> None:
 
 
 async def test_commands_sent_before_tls_are_not_carried_out_under_it(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         await client.send(b"STARTTLS\r\nMAIL FROM:<x@bank.example>\r\n")
         assert (await client.reply()).startswith("554 5.5.0 ")
         assert await client.closed()
 
 
-async def test_under_tls_the_dialogue_begins_anew_and_tls_is_offered_no_more(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+async def test_under_tls_the_dialogue_begins_again_and_tls_is_offered_no_more(tmp_path: Path) -> None:
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.reply()
         offers = (await client.say("EHLO client.example.com")).split("\n")
         assert offers == [f"250-{HOSTNAME}", "250-SIZE 1048576", "250-8BITMIME", "250 STARTTLS"]
         assert (await client.say(f"MAIL FROM:<{SENDER}>")).startswith("250 ")
-        await client.start_tls(world.trust)
+        await client.start_tls(harness.trust)
         assert (await client.say(f"RCPT TO:<{RECIPIENT}>")).startswith("503 ")
         assert (await client.say(f"MAIL FROM:<{SENDER}>")).startswith("503 ")
         assert (await client.say("EHLO client.example.com")).split("\n")[-1] == "250 8BITMIME"
@@ -301,231 +297,74 @@ async def test_under_tls_the_dialogue_begins_anew_and_tls_is_offered_no_more(tmp
 
 
 async def test_a_failed_handshake_ends_one_connection_and_no_more(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path) as harness:
+        client = await harness.connect()
         await client.hello()
         assert (await client.say("STARTTLS")).startswith("220 ")
         await client.send(b"this is no handshake at all\r\n" * 10)
         async with asyncio.timeout(WAIT_S):
             await client.closed()
-        assert world.gateway._sessions == set()
-        another = await world.connect()
+        assert harness.gateway._sessions == set()
+        another = await harness.connect()
         await another.hello()
 
 
-async def test_a_handshake_that_never_ends_holds_no_place_for_ever(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path, command_timeout_s=HELD_S, close_timeout_s=0.05, connections=1) as world:
-        client = await world.connect()
+async def test_a_handshake_that_never_ends_holds_no_place_forever(tmp_path: Path) -> None:
+    async with smtp_gateway(tmp_path, command_timeout_s=HELD_S, close_timeout_s=0.05, connections=1) as harness:
+        client = await harness.connect()
         await client.hello()
         assert (await client.say("STARTTLS")).startswith("220 ")
-        await until(lambda: not world.gateway._sessions)
-        another = await world.connect()
+        await until(lambda: not harness.gateway._sessions)
+        another = await harness.connect()
         await another.hello()
 
 
-# --- limits --------------------------------------------------------------------------------------------------
-
-
-async def test_a_message_may_be_a_mebibyte_and_no_byte_more(tmp_path: Path) -> None:
-    line = b"x" * 62 + b"\r\n"
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
-        await client.begin()
-        assert (await client.message(line * 16_384)).startswith("250 ")
-        assert len(world.judge.asked[0][0]) == 1_048_576
-        await client.address()
-        assert (await client.message(line * 16_383 + b"x" + line)).startswith("552 5.3.4 ")
-        assert (await client.say(f"MAIL FROM:<{SENDER}> SIZE=1048577")).startswith("552 5.3.4 ")
-        assert (await client.say(f"MAIL FROM:<{SENDER}> SIZE=99999999999999999999999")).startswith("552 5.3.4 ")
-        assert (await client.say(f"MAIL FROM:<{SENDER}> SIZE=1048576 BODY=8BITMIME")).startswith("250 ")
-        assert len(world.judge.asked) == 1
-
-
-async def test_a_message_beyond_all_measure_is_cut_off(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path, message_bytes=1_000, drained_bytes=5_000) as world:
-        client = await world.connect()
-        await client.begin()
-        await client.send((b"x" * 98 + b"\r\n") * 51)
-        assert (await client.reply()).startswith("552 5.3.4 ")
-        assert await client.closed()
-
-
-async def test_a_line_too_long_is_refused_at_the_messages_end_and_its_rest_is_no_end(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
-        await client.begin()
-        assert (await client.message(b"x" * 998 + b"\r\n." + b"." * 998 + b"\r\n")).startswith("250 ")
-        for length in (999, 1_000, 1_001):
-            await client.address()
-            assert (await client.message(b"x" * length + b"\r\n")).startswith("500 5.5.2 "), length
-        for length in (998, 1_001, 1_002, 1_003, 5_000, 100_000):
-            await client.address()
-            await client.send(b"x" * length + b".\r\nstill the message\r\n")
-            await asyncio.sleep(0.01)
-            assert (await client.message(b"")).startswith("500 5.5.2 "), length
-        assert len(world.judge.asked) == 1
-
-
-async def test_a_command_too_long_is_refused_and_forgotten(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path) as world:
-        client = await world.connect()
-        await client.hello()
-        for length in (513, 1_100, 60_000):
-            assert (await client.say("NOOP " + "x" * length)).startswith("500 "), length
-        assert (await client.say("NOOP")).startswith("250 ")
-        assert not world.gateway._sessions.copy().pop().command_size_limits
-
-
-async def test_only_so_many_connections_are_open_at_once_in_all_and_of_a_peer(tmp_path: Path) -> None:
-    for limits in ({"connections": 2}, {"connections_per_peer": 2}):
-        async with smtp_world(tmp_path, **limits) as world:
-            first, second = await world.connect(), await world.connect()
-            await first.hello()
-            await second.hello()
-            third = await world.connect()
-            assert (await third.reply()).startswith("421 4.7.0 Too many connections")
-            assert await third.closed()
-            await first.say("QUIT")
-            assert await first.closed()
-            fourth = await world.connect()
-            await fourth.hello()
-
-
-async def test_a_peer_connects_only_so_often_and_again_after_a_while(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path, connection_burst=2) as world:
-        for _ in range(2):
-            client = await world.connect()
-            await client.hello()
-        refused = await world.connect()
-        assert await refused.reply() == "421 4.7.0 SMTP_RATE_LIMITED Too many connections; try again in 30 s."
-        world.clock.advance(timedelta(seconds=30))
-        client = await world.connect()
-        await client.hello()
-
-
-async def test_a_peer_sends_only_so_many_messages_and_again_after_a_while(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path, message_burst=1) as world:
-        client = await world.connect()
-        await client.begin()
-        assert (await client.message(MESSAGE)).startswith("250 ")
-        assert (await client.say(f"MAIL FROM:<{SENDER}>")).startswith("421 4.7.0 SMTP_RATE_LIMITED Too many messages")
-        assert await client.closed()
-        world.clock.advance(timedelta(seconds=60))
-        another = await world.connect()
-        await another.begin()
-
-
-async def test_a_connection_has_only_so_many_commands_messages_and_unknown_recipients(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path, commands=5, messages_per_connection=2, unknown_recipients=1) as world:
-        talker = await world.connect()
-        await talker.hello()
-        replies = [await talker.say("") for _ in range(5)]
-        assert [reply[:3] for reply in replies] == ["500"] * 4 + ["421"]
-        assert await talker.closed()
-        sender = await world.connect()
-        await sender.hello()
-        assert (await sender.say("MAIL FROM:<>")).startswith("250 ")
-        assert (await sender.say("EHLO again")).startswith("250-")
-        assert (await sender.say("MAIL FROM:<>")).startswith("250 ")
-        assert (await sender.say("RSET")).startswith("250 ")
-        assert (await sender.say("MAIL FROM:<>")).startswith("421 ")
-        guesser = await world.connect()
-        await guesser.hello()
-        await guesser.say("MAIL FROM:<>")
-        assert (await guesser.say("RCPT TO:<a@elsewhere.example>")).startswith("550 ")
-        assert (await guesser.say("RCPT TO:<b@elsewhere.example>")).startswith("421 ")
-        assert await guesser.closed()
-
-
-async def test_a_client_that_falls_silent_or_stays_too_long_is_shut_out(tmp_path: Path) -> None:
-    for limits in ({"command_timeout_s": 0.05}, {"connection_timeout_s": 0.05}):
-        async with smtp_world(tmp_path, **limits) as world:
-            client = await world.connect()
-            assert (await client.reply()).startswith("220 ")
-            assert (await client.reply()).startswith("421 4.4.2 ")
-            assert await client.closed()
-
-
-async def test_a_client_that_falls_silent_within_a_message_is_shut_out(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path, command_timeout_s=HELD_S) as world:
-        client = await world.connect()
-        await client.begin()
-        await client.send(MESSAGE)
-        assert (await client.reply()).startswith("421 4.4.2 ")
-        assert await client.closed()
-        assert not world.judge.asked
-
-
-async def test_a_command_without_an_end_is_not_read_for_ever(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path, commands=10, command_bytes=100) as world:
-        client = await world.connect()
-        await client.hello()
-        for _ in range(9):
-            await client.send(b"a" * 100)
-        assert await client.say("") == "500 Command line too long"
-        await client.send(b"a" * 200)
-        assert (await client.reply()).startswith("421 4.7.0 There were too many commands")
-        assert await client.closed()
-
-
-async def test_a_client_that_never_reads_is_dropped(tmp_path: Path) -> None:
-    async with smtp_world(tmp_path, command_timeout_s=HELD_S, close_timeout_s=0.05, commands=10_000_000) as world:
-        with socket.socket() as deaf:
-            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2_048)
-            deaf.connect(("127.0.0.1", world.gateway.port))
-            deaf.setblocking(False)
-            async with asyncio.timeout(WAIT_S):
-                await until(lambda: bool(world.gateway._sessions))
-                # Lines without a word in them are answered and do not count as commands.
-                while world.gateway._sessions:
-                    with contextlib.suppress(BlockingIOError, ConnectionError):
-                        deaf.send(b"\r\n" * 20_000)
-                    await asyncio.sleep(0.005)
+# --- when it opens and ends ----------------------------------------------------------------------------------
 
 
 async def test_while_the_feature_is_closed_senders_wait(tmp_path: Path) -> None:
     opened = False
-    async with smtp_world(tmp_path, is_open=lambda: opened) as world:
-        client = await world.connect()
+    async with smtp_gateway(tmp_path, is_open=lambda: opened) as harness:
+        client = await harness.connect()
         await client.hello()
         assert (await client.say(f"MAIL FROM:<{SENDER}>")).startswith("421 4.3.2 ")
         assert await client.closed()
         opened = True
-        again = await world.connect()
+        again = await harness.connect()
         await again.begin()
         assert (await again.message(MESSAGE)).startswith("250 ")
 
 
 async def test_at_the_end_a_verdict_in_the_making_is_said_and_nobody_else_is_let_in(tmp_path: Path) -> None:
-    judge = Judge(wait=asyncio.Event())
-    async with smtp_world(tmp_path, judge) as world:
-        assert judge.wait is not None
-        busy, idle = await world.connect(), await world.connect()
+    mail = FakeMail(wait=asyncio.Event())
+    async with smtp_gateway(tmp_path, mail) as harness:
+        assert mail.wait is not None
+        busy, idle = await harness.connect(), await harness.connect()
         await busy.begin()
         await idle.hello()
         await busy.send(MESSAGE + b".\r\n")
-        await until(lambda: bool(judge.asked))
-        ending = asyncio.create_task(world.gateway.stop(world.server))
+        await until(lambda: bool(mail.asked))
+        ending = asyncio.create_task(harness.gateway.stop(harness.server))
         assert (await idle.reply()).startswith("421 4.3.2 ")
         assert await idle.closed()
-        judge.wait.set()
+        mail.wait.set()
         assert (await busy.reply()).startswith("250 ")
         assert (await busy.reply()).startswith("421 4.3.2 ")
         await ending
-        assert not world.gateway._sessions
+        assert not harness.gateway._sessions
 
 
-async def test_only_so_many_messages_are_judged_at_once(tmp_path: Path) -> None:
-    judge = Judge(wait=asyncio.Event())
-    async with smtp_world(tmp_path, judge, judgements=1) as world:
-        assert judge.wait is not None
-        clients = [await world.connect() for _ in range(3)]
+async def test_only_so_many_messages_are_verified_at_once(tmp_path: Path) -> None:
+    mail = FakeMail(wait=asyncio.Event())
+    async with smtp_gateway(tmp_path, mail, verifications=1) as harness:
+        assert mail.wait is not None
+        clients = [await harness.connect() for _ in range(3)]
         for client in clients:
             await client.begin()
             await client.send(MESSAGE + b".\r\n")
         await asyncio.sleep(0.1)
-        assert len(judge.asked) == 1
-        judge.wait.set()
+        assert len(mail.asked) == 1
+        mail.wait.set()
         assert [(await client.reply())[:3] for client in clients] == ["250"] * 3
 
 

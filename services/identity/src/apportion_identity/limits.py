@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-KEY_SET_BYTES_MAX: Final = 65_536
-"""Size of the key set, as the contract allows it in an answer."""
 KEYS_MAX: Final = 100
 """Keys of a set: the signing key, its successor, and those that tokens in use were signed with."""
 
@@ -26,9 +24,9 @@ DNS_ATTEMPTS_MAX: Final = 3
 DNS_PARALLEL_MAX: Final = 64
 """Questions under way at once in one process."""
 DNS_CACHE_ENTRIES_MAX: Final = 10_000
-DNS_CACHE_FOUND_MAX_S: Final = 300
+DNS_CACHE_FOUND_S_MAX: Final = 300
 """Longest time that records are kept, however long their own: who changes a key need not wait longer."""
-DNS_CACHE_ABSENT_MAX_S: Final = 30
+DNS_CACHE_ABSENT_S_MAX: Final = 30
 """Longest time that "there is none" is kept: its owner is about to publish it. Failures are never kept."""
 DNS_RETRY_AFTER_S: Final = 60
 """After which time a caller is told to try again when the DNS fails."""
@@ -63,6 +61,9 @@ SMTP_LINE_BYTES_MAX: Final = 1_000
 """A line of a message with its CRLF, a stuffed dot apart (RFC 5321, section 4.5.3.1.6)."""
 SMTP_COMMAND_BYTES_MAX: Final = 512
 """A command line (RFC 5321, section 4.5.3.1.4)."""
+SMTP_DOMAIN_CHARS_MAX: Final = 255
+SMTP_PATH_CHARS_MAX: Final = 256
+"""The domain of a path, and a path with its angle brackets (RFC 5321, section 4.5.3.1)."""
 SMTP_CONNECTIONS_MAX: Final = 200
 SMTP_CONNECTIONS_PER_PEER_MAX: Final = 10
 """Connections that are open at once: in all, and of one IPv4 address or IPv6 /64 network."""
@@ -80,12 +81,12 @@ SMTP_RECIPIENTS_MAX: Final = 1
 """Recipients of one message: it proves one claim and gets one reply. Others are told to come again (452)."""
 SMTP_UNKNOWN_RECIPIENTS_MAX: Final = 5
 """Recipients of one connection that there are none of."""
-SMTP_JUDGEMENTS_MAX: Final = 8
-"""Messages that are judged at once; others wait."""
+SMTP_VERIFICATIONS_MAX: Final = 8
+"""Messages that are verified at once; others wait."""
 SMTP_COMMAND_TIMEOUT_S: Final = 300
 """From one command to the next, and for a whole message (RFC 5321, section 4.5.3.2)."""
 SMTP_CONNECTION_TIMEOUT_S: Final = 900
-SMTP_JUDGE_TIMEOUT_S: Final = 120
+SMTP_VERIFY_TIMEOUT_S: Final = 120
 """For the verdict on a message, the wait for its turn included."""
 SMTP_CLOSE_TIMEOUT_S: Final = 5
 """For a client to take our last word."""
@@ -103,11 +104,14 @@ HEADER_LINE_BYTES_MAX: Final = 998
 ADDRESS_FIELD_BYTES_MAX: Final = 4_096
 """A From or To field with all its folds: each has one mailbox."""
 LOCAL_PART_CHARS_MAX: Final = 64
-"""RFC 5321, section 4.5.3.1.1."""
+LOCAL_PART_BYTES_MAX: Final = 64
+"""RFC 5321, section 4.5.3.1.1; in bytes where there are characters beyond ASCII."""
+ADDRESS_CHARS_MAX: Final = 320
+"""A mail address, as the contract and the tables allow it."""
 RECIPIENTS_MAX: Final = 10
 """Addresses of one message among which the claim's is looked for."""
-SUBJECT_BYTES_READ: Final = 1_000
-"""What of a subject is looked at: the marks of replies and automatic mail stand at its beginning."""
+MAIL_SUBJECT_BYTES_MAX: Final = 1_000
+"""What of a subject is looked at: the marks of replies and automatic mail are at its beginning."""
 SIGNATURES_MAX: Final = 10
 """DKIM signatures of one message."""
 SIGNED_NAMES_MAX: Final = 300
@@ -117,9 +121,9 @@ RSA_KEY_BITS_MAX: Final = 4_096
 """RFC 8301, section 3.2; longer keys cost more than they prove."""
 SIGNATURE_CLOCK_SLOP_S: Final = 300
 """By how much a signer's clock may be wrong: after x=, and before t=."""
-JUDGING_ROUNDS_MAX: Final = 30
+VERIFICATION_ROUNDS_MAX: Final = 30
 """Rounds of questions for one message: SPF's includes are asked one after the other."""
-JUDGING_QUESTIONS_MAX: Final = 300
+VERIFICATION_QUESTIONS_MAX: Final = 300
 """Questions to the DNS for one message: keys, the tree walk and what SPF leads to."""
 
 SECRET_KEY_BYTES: Final = 32
@@ -138,11 +142,18 @@ KEY_AGE_DAYS: Final = 30
 KEY_CHECK_S: Final = 60
 """Between two looks whether one is due."""
 KEY_SET_CACHE_MS: Final = 1_000
-"""How long an answer of GetJwks stands: whoever asks all the time costs the database one query a second."""
+"""How long an answer of GetJwks holds: whoever asks all the time costs the database one query a second."""
 ID_TOKEN_LEEWAY_S: Final = 5
 """By how much an issuer's clock may differ."""
-ID_TOKEN_AGE_MAX_S: Final = 86_400
+ID_TOKEN_AGE_S_MAX: Final = 86_400
 """An identity token is not taken for longer, whatever end its issuer gives it."""
+ID_TOKEN_SUBJECT_CHARS_MAX: Final = 255
+"""OpenID Connect Core 1.0, section 2: sub has at most 255 ASCII characters."""
+ID_TOKEN_AMR_ITEMS_MAX: Final = 16
+ID_TOKEN_AMR_CHARS_MAX: Final = 50
+ID_TOKEN_KID_CHARS_MAX: Final = 256
+ID_TOKEN_TIME_S_MAX: Final = 1 << 53
+"""A time of an identity token, in seconds since 1970: what every reader of JSON holds exactly."""
 ISSUERS_MAX: Final = 50
 ISSUERS_FILE_BYTES_MAX: Final = 65_536
 """Configured issuers, and their file."""
@@ -151,7 +162,7 @@ ISSUER_ANSWER_BYTES_MAX: Final = 262_144
 """An issuer's key set, and the answer of HTTP that it comes in."""
 ISSUER_KEYS_FRESH_S: Final = 3_600
 """After so long an issuer's keys are fetched again."""
-ISSUER_KEYS_STALE_MAX_S: Final = 86_400
+ISSUER_KEYS_STALE_S_MAX: Final = 86_400
 """Keys of an issuer that does not answer are used no longer."""
 ISSUER_ASK_PAUSE_S: Final = 10
 """Between two fetches from one issuer, however many unknown key ids come."""
@@ -160,14 +171,14 @@ ISSUER_WAITERS_MAX: Final = 64
 """Sign-ins that wait for one issuer's keys at once."""
 ISSUER_RSA_BITS_MIN: Final = 2_048
 """RFC 7518, section 3.3."""
-CREDENTIAL_FAILURES_PER_PEER: Final = 20
+CREDENTIAL_FAILURES_PER_PEER_MAX: Final = 20
 CREDENTIAL_FAILURES_REFILL_PER_S: Final = 0.2
 """Wrong keys and identity tokens of one address: a burst, and one every 5 s from then on. Good ones are not counted.
 As every rate here it is counted in each process: with n replicas there are up to n times as many."""
-SIGN_INS_PER_PEER: Final = 200
+SIGN_INS_PER_PEER_MAX: Final = 200
 SIGN_INS_REFILL_PER_S: Final = 50
 """Identity tokens of one address, good and bad ones: what a gateway may send, and what checking them may cost."""
-TOKENS_PER_HOLDER: Final = 30
+TOKENS_PER_HOLDER_MAX: Final = 30
 TOKENS_REFILL_PER_S: Final = 0.5
 """Tokens that one service account or user gets: a burst, and one every 2 s from then on."""
 LIMITED_KEYS_MAX: Final = 10_000
@@ -176,20 +187,20 @@ LIMITED_KEYS_MAX: Final = 10_000
 DELEGATIONS_MAX: Final = 1_000
 """Names that one claim delegates, as the contract allows them in an answer."""
 ATTEMPTS_PER_DAY_MAX: Final = 1_000
-"""Refused messages of one claim that are recorded a day; more are refused all the same."""
-CLAIM_HELD_ROUNDS_MAX: Final = 5
-"""How often a proof is decided again because another took the name in the same instant."""
+"""Rejected messages of one claim that are recorded a day; more are rejected all the same."""
+CLAIM_MOVED_TRIES_MAX: Final = 5
+"""How often a change of a claim is tried because another took the name in the same instant."""
 EXPIRED_CLAIMS_PER_ROUND_MAX: Final = 200
 """Claims that one round of the expiry job ends, each in a transaction of its own."""
 EXPIRY_EVERY_S: Final = 60
-OVERDUE_PER_ROUND_MAX: Final = 100
+OVERDUE_CONFLICTS_PER_ROUND_MAX: Final = 100
 """Conflicts that one transaction of the escalation job escalates."""
 ESCALATION_EVERY_S: Final = 60
 ESCALATE_AGAIN_AFTER_S: Final = 86_400
 """An overdue conflict is escalated again after this long, until it is settled."""
 ASK_ORGS_TIMEOUT_S: Final = 5
-JUDGE_BESIDE_BYTES: Final = 65_536
-"""Messages from this size on are judged in a thread, so that reading one does not hold up the other calls."""
+READ_IN_THREAD_BYTES_MIN: Final = 65_536
+"""Messages from this size on are read in a thread, so that reading one does not hold up the other calls."""
 
 SETTINGS_CACHE_S: Final = 2
 """Age at which global settings are read again; a change acts at once in its own process, elsewhere within this time."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 
 class Settings(ServiceSettings):
-    """What the identity service needs: for now the settings that all services share."""
+    """What the identity service needs beside the settings that all services share."""
 
     database_url: str = Field(
         validation_alias="IDENTITY_DATABASE_URL",
@@ -18,13 +18,13 @@ class Settings(ServiceSettings):
     )
     dns_servers: str = Field(
         default="",
-        description="Recursive DNS servers to judge proofs by, host:port separated by commas; empty: the system's.",
+        description="Recursive DNS servers to verify proofs by, host:port separated by commas; empty: the system's.",
     )
     dns_timeout_s: float = Field(
         default=5.0,
         gt=0,
         le=30,
-        description="Seconds that one question to the DNS gets with all its tries; then the DNS counts as failing.",
+        description="Seconds that one question to the DNS has with all its tries; then the DNS counts as failing.",
     )
     key_encryption_key_file: Path = Field(
         description="File of the keys that seal the signing keys in the database: 32 random bytes each, the one that "

@@ -66,10 +66,10 @@ def test_an_address_has_one_form(text: str, address: str) -> None:
         "I\u0307da@acme.example",
     ],
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
-    with pytest.raises(InvalidArgument) as refused:
+def test_what_is_no_address_is_rejected(text: str) -> None:
+    with pytest.raises(InvalidArgument) as rejected:
         normalise_address(text)
-    assert (refused.value.reason, refused.value.field) == ("EMAIL_MALFORMED", "email")
+    assert (rejected.value.reason, rejected.value.field) == ("EMAIL_MALFORMED", "email")
 
 
 @given(st.text(max_size=40), st.sampled_from(["acme.example", "BÜCHER.example", "ﬀ.example", "a_b.example"]))

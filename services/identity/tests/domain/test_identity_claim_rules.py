@@ -1,8 +1,9 @@
-"""Rules of claims: transitions, addresses, who stands in whose way, and what a proof is sealed with."""
+"""Rules of claims: transitions, addresses, who blocks whom, and what a proof is sealed with."""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,18 +11,14 @@ import pytest
 from apportion_common.errors import FailedPrecondition
 from apportion_identity.domain.claim_states import ClaimStatus, check_transition
 from apportion_identity.domain.claims import (
+    Claim,
     Delegation,
-    Standing,
-    claim_address,
+    blocks,
     delegations_of,
     has_second_factor,
-    message_hash,
-    proof_document,
-    proof_hmac,
-    stands_in_the_way,
-    token_of_address,
     with_delegations,
 )
+from apportion_identity.domain.proofs import claim_address, message_hash, proof_document, proof_hmac, token_of_address
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,9 +38,9 @@ def test_a_status_changes_as_the_specification_lists_and_not_otherwise(before: C
     if f"{before.value}>{after.value}" in ALLOWED:
         check_transition(before, after)
     else:
-        with pytest.raises(FailedPrecondition) as refused:
+        with pytest.raises(FailedPrecondition) as rejected:
             check_transition(before, after)
-        assert refused.value.reason == "CLAIM_TRANSITION"
+        assert rejected.value.reason == "CLAIM_TRANSITION"
 
 
 @given(st.binary(min_size=32, max_size=32))
@@ -72,20 +69,32 @@ def test_a_token_has_one_spelling() -> None:
     assert token_of_address(f"{local}=@{MAIL}", MAIL) is None
 
 
-def claims() -> st.SearchStrategy[Standing]:
+def claim(
+    claim_id: UUID,
+    org_id: UUID,
+    domain: str,
+    status: ClaimStatus,
+    wildcard: bool,
+    delegations: Sequence[Delegation] = (),
+) -> Claim:
+    proof = with_delegations({}, delegations)
+    return Claim(claim_id, org_id, domain, status, "user:1", NOW, wildcard=wildcard, proof=proof)
+
+
+def claims() -> st.SearchStrategy[Claim]:
     delegations = st.lists(st.builds(Delegation, st.sampled_from(NAMES), st.sampled_from([A, B, C]), st.just(NOW)))
     return st.builds(
-        Standing,
+        claim,
         st.uuids(),
         st.sampled_from([A, B, C]),
         st.sampled_from(NAMES),
         st.sampled_from(list(ClaimStatus)),
         st.booleans(),
-        delegations.map(tuple),
+        delegations,
     )
 
 
-def covered_names(claim: Standing, by: UUID) -> set[str]:
+def covered_names(claim: Claim, by: UUID) -> set[str]:
     """Plainly: every name that a claim keeps another organisation from, of those there are."""
     given_away = {one.domain for one in claim.delegations if one.org_id == by}
     below = {name for name in NAMES if name.endswith("." + claim.domain)} if claim.wildcard else set()
@@ -94,23 +103,23 @@ def covered_names(claim: Standing, by: UUID) -> set[str]:
 
 
 @given(claims(), claims())
-def test_who_stands_in_whose_way_is_what_the_covered_names_say(one: Standing, other: Standing) -> None:
+def test_who_blocks_whom_is_what_the_covered_names_say(one: Claim, other: Claim) -> None:
     wanted = (
         one.org_id != other.org_id
         and one.status is not ClaimStatus.REVOKED
         and (other.domain in covered_names(one, other.org_id) or one.domain in covered_names(other, one.org_id))
     )
-    assert stands_in_the_way(one, other) is wanted
+    assert blocks(one, other) is wanted
 
 
 def test_a_wildcard_covers_in_both_directions_unless_the_name_was_given_away() -> None:
-    root = Standing(A, A, "acme.com", ClaimStatus.VERIFIED, wildcard=True)
-    below = Standing(B, B, "mail.acme.com", ClaimStatus.PENDING, wildcard=False)
-    assert stands_in_the_way(root, below)
-    assert stands_in_the_way(below, root)
-    generous = Standing(A, A, "acme.com", ClaimStatus.VERIFIED, True, (Delegation("mail.acme.com", B, NOW),))
-    assert not stands_in_the_way(generous, below)
-    assert stands_in_the_way(generous, Standing(C, C, "mail.acme.com", ClaimStatus.PENDING, wildcard=False))
+    root = claim(A, A, "acme.com", ClaimStatus.VERIFIED, wildcard=True)
+    below = claim(B, B, "mail.acme.com", ClaimStatus.PENDING, wildcard=False)
+    assert blocks(root, below)
+    assert blocks(below, root)
+    generous = claim(A, A, "acme.com", ClaimStatus.VERIFIED, True, (Delegation("mail.acme.com", B, NOW),))
+    assert not blocks(generous, below)
+    assert blocks(generous, claim(C, C, "mail.acme.com", ClaimStatus.PENDING, wildcard=False))
 
 
 @pytest.mark.parametrize(
@@ -154,6 +163,6 @@ def test_a_proof_keeps_what_was_delegated_and_drops_what_can_be_guessed() -> Non
     before = with_delegations({"version": 1}, given_away)
     facts = [("header subject", "00"), ("body", "11"), ("dkim", "pass acme.com"), ("dns TXT acme.com", "found 22")]
     kept = proof_document("aa", b"\x01", NOW, facts, before)
-    assert kept["events"] == [["dkim", "pass acme.com"], ["dns TXT acme.com", "found 22"]]
+    assert kept["facts"] == [["dkim", "pass acme.com"], ["dns TXT acme.com", "found 22"]]
     assert delegations_of(kept) == given_away
     assert delegations_of(None) == delegations_of({"delegations": "x"}) == ()

@@ -9,13 +9,20 @@ from dataclasses import replace
 
 import dkim as dkimpy
 import pytest
-from apportion_identity.domain.mail.dkim import PublicKey, Signature, read_key, read_signature, read_signatures, verify
+from apportion_identity.domain.mail.dkim import (
+    PublicKey,
+    Signature,
+    read_key,
+    read_signature,
+    read_signatures,
+    verify_signature,
+)
 from apportion_identity.domain.mail.message import Field, Message, read_message
-from apportion_identity.domain.mail.types import Answer, DkimFinding, Refusal
+from apportion_identity.domain.mail.types import DkimFinding, DnsAnswer, Rejection
 from dkim.canonicalization import Relaxed
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from mail_maker import ADDRESS, NOW_S, Signer, found, judged, make_message, private_pem, reason_of
+from mail_maker import ADDRESS, NOW_S, Signer, found, make_message, private_pem, reason_of, verified
 
 ED25519 = Signer(algorithm="ed25519-sha256")
 RSA = Signer()
@@ -31,7 +38,7 @@ def findings(raw: bytes, records: dict[str, bytes], now_s: int = NOW_S) -> list[
     """What the RFCs say of each signature, without a claim's stricter rules."""
     message = read(raw)
     return [
-        one if isinstance(one, DkimFinding) else verify(one, message, found(records[one.selector]), now_s)
+        one if isinstance(one, DkimFinding) else verify_signature(one, message, found(records[one.selector]), now_s)
         for one in read_signatures(message)
     ]
 
@@ -71,29 +78,29 @@ def test_what_dkimpy_signed_proves_the_domain(canonicalization: tuple[bytes, byt
         message, b"mail", b"acme.com", private_pem(RSA), canonicalize=canonicalization, include_headers=[b"from", b"to"]
     )
     # dkimpy writes the time of its own clock into t=.
-    assert reason_of(judged(signature + message, RSA.dns(), now_s=1 << 40)) == "VERIFIED"
+    assert reason_of(verified(signature + message, RSA.dns(), now_s=1 << 40)) == "VERIFIED"
 
 
 @pytest.mark.parametrize("signer", [RSA, ED25519], ids=["rsa", "ed25519"])
-def test_any_byte_changed_under_simple_refuses_the_message(signer: Signer) -> None:
+def test_any_byte_changed_under_simple_rejects_the_message(signer: Signer) -> None:
     raw = signer.sign(make_message(body=b"Hello,\r\n\r\n we claim it.\t\r\n"), "simple/simple")
-    assert reason_of(judged(raw, signer.dns())) == "VERIFIED"
+    assert reason_of(verified(raw, signer.dns())) == "VERIFIED"
     for place, byte in enumerate(raw):
         for changed in {byte ^ 0x01, byte ^ 0x20, 0x20, 0x09, 0x0D} - {byte}:
             mutant = raw[:place] + bytes([changed]) + raw[place + 1 :]
-            assert reason_of(judged(mutant, signer.dns())) != "VERIFIED", (place, changed, raw[place - 9 : place + 9])
+            assert reason_of(verified(mutant, signer.dns())) != "VERIFIED", (place, changed, raw[place - 9 : place + 9])
 
 
 @given(st.data())
 @settings(max_examples=300)
-def test_any_byte_added_or_taken_under_simple_refuses_the_message(data: st.DataObject) -> None:
+def test_any_byte_added_or_taken_under_simple_rejects_the_message(data: st.DataObject) -> None:
     raw = ED25519.sign(make_message(), "simple/simple")
     # White space within b= is no part of what is signed (RFC 6376, section 3.5), so it begins behind the signature.
     start = raw.index(b"From:")
     place = data.draw(st.integers(start, len(raw) - 1))
     byte = data.draw(st.binary(max_size=1))
     mutant = raw[:place] + byte + raw[place + (not byte) :]
-    assert reason_of(judged(mutant, ED25519.dns())) != "VERIFIED"
+    assert reason_of(verified(mutant, ED25519.dns())) != "VERIFIED"
 
 
 WHITE = st.sampled_from([" ", "  ", "\t", " \t ", "\r\n ", "\r\n\t\t", " \r\n "])
@@ -132,7 +139,7 @@ def test_changes_of_white_space_and_case_survive_under_relaxed(data: st.DataObje
     rest = data.draw(st.sampled_from([b"", b"\r\n", b"\r\n\r\n", b" \r\n", b"\r\n\t\r\n"]))
     body = b"Hello," + gap + b"we" + end + b"\r\nclaim" + gap + b"it." + rest
     mutant = signature + fields_of(WORDS, data) + b"\r\n" + body
-    assert reason_of(judged(mutant, ED25519.dns())) == "VERIFIED"
+    assert reason_of(verified(mutant, ED25519.dns())) == "VERIFIED"
 
 
 @given(st.data())
@@ -147,7 +154,7 @@ def test_under_relaxed_exactly_what_survives_canonicalization_verifies(data: st.
         taken = data.draw(st.integers(0, 2))
         added = data.draw(st.sampled_from([b"", b" ", b"\t", b"  ", b"\r\n", b"\r\n ", b"a", b"A", b":", b",", b"."]))
         mutant = mutant[:place] + added + mutant[place + taken :]
-    reason = reason_of(judged(signature + mutant, ED25519.dns()))
+    reason = reason_of(verified(signature + mutant, ED25519.dns()))
     if reason == "VERIFIED":
         assert relaxed_form(mutant) == relaxed_form(original)
     elif relaxed_form(mutant) == relaxed_form(original):
@@ -169,7 +176,7 @@ def ended(octets: bytes) -> bytes:
 
 
 def readable(message: bytes) -> bool:
-    return not isinstance(read_message(message), Refusal)
+    return not isinstance(read_message(message), Rejection)
 
 
 @given(st.data())
@@ -184,7 +191,7 @@ def test_dkimpy_takes_whatever_proves_a_domain(data: st.DataObject) -> None:
     taken = data.draw(st.integers(0, 1))
     added = data.draw(st.sampled_from([b"", b" ", b"\t", b"\r\n", b"\r\n ", b"a", b";", b"="]))
     mutant = raw[:place] + added + raw[place + taken :]
-    if reason_of(judged(mutant, signer.dns())) == "VERIFIED":
+    if reason_of(verified(mutant, signer.dns())) == "VERIFIED":
         assert dkimpy.verify(ended(mutant), dnsfunc=lambda name, timeout=5: signer.record())
 
 
@@ -215,7 +222,7 @@ def test_no_row_of_tags_breaks_the_reading(tags: list[tuple[str, str]]) -> None:
     message = Message((Field(b"from", b"From", b" a\r\n"),), b"")
     one = read_signature(Field(b"dkim-signature", b"DKIM-Signature", text + b"\r\n"))
     if isinstance(one, Signature):
-        assert verify(one, message, RSA.dns()[RSA.question], NOW_S).result != "pass"
+        assert verify_signature(one, message, RSA.dns()[RSA.question], NOW_S).result != "pass"
     for kind in (b"rsa", b"ed25519"):
         key = read_key(found(text), kind)
         assert isinstance(key, PublicKey | tuple)
@@ -254,7 +261,7 @@ def test_signatures_that_are_written_otherwise_but_well_are_read() -> None:
         ({"V": "1", "v": "1", "1v": "x"}, "DKIM_TAGS_MALFORMED"),
     ],
 )
-def test_signatures_that_are_not_well_written_are_refused(replaced: dict[str, str], reason: str) -> None:
+def test_signatures_that_are_not_well_written_are_rejected(replaced: dict[str, str], reason: str) -> None:
     one = read_one("", **replaced)
     assert isinstance(one, DkimFinding)
     assert (one.result, one.reason) == ("permerror", reason)
@@ -276,7 +283,7 @@ def test_signatures_that_are_not_well_written_are_refused(replaced: dict[str, st
         (b"v=DKIM1; p=", "DKIM_KEY_REVOKED"),
     ],
 )
-def test_key_records_that_may_not_verify_are_refused(record: bytes, reason: str) -> None:
+def test_key_records_that_may_not_verify_are_rejected(record: bytes, reason: str) -> None:
     key = read_key(found(record), b"rsa")
     assert not isinstance(key, PublicKey)
     assert key[1] == reason
@@ -296,7 +303,7 @@ def test_key_records_that_may_not_verify_are_refused(record: bytes, reason: str)
     ],
 )
 def test_key_records_that_may_verify_do(tags: dict[str, str | None]) -> None:
-    assert reason_of(judged(RSA.sign(make_message()), RSA.dns(**tags))) == "VERIFIED"
+    assert reason_of(verified(RSA.sign(make_message()), RSA.dns(**tags))) == "VERIFIED"
 
 
 def test_an_ed25519_key_that_fits_any_signature_verifies_none() -> None:
@@ -315,7 +322,7 @@ def test_an_ed25519_key_that_fits_any_signature_verifies_none() -> None:
             message = read(forged)
             signature = read_signatures(message)[0]
             assert isinstance(signature, Signature)
-            assert verify(signature, message, weak, NOW_S).reason == "DKIM_SIGNATURE_WRONG"
+            assert verify_signature(signature, message, weak, NOW_S).reason == "DKIM_SIGNATURE_WRONG"
 
 
 def test_fields_are_taken_from_the_last_upwards_and_once_each() -> None:
@@ -323,19 +330,19 @@ def test_fields_are_taken_from_the_last_upwards_and_once_each() -> None:
     message = make_message(more=[("X-Trace", "one"), ("X-Trace", "two")])
     for names in itertools.product(["x-trace"], repeat=3):
         raw = RSA.sign(message, headers=("from", "to", *names))
-        assert reason_of(judged(raw, RSA.dns())) == "VERIFIED"
-        assert reason_of(judged(b"X-Trace: zero\r\n" + raw, RSA.dns())) == "DKIM_SIGNATURE_WRONG"
+        assert reason_of(verified(raw, RSA.dns())) == "VERIFIED"
+        assert reason_of(verified(b"X-Trace: zero\r\n" + raw, RSA.dns())) == "DKIM_SIGNATURE_WRONG"
 
 
 def test_trace_fields_may_be_put_on_top_of_signed_ones() -> None:
     raw = RSA.sign(b"Received: by one\r\n" + make_message(), headers=("from", "to", "received"))
-    assert reason_of(judged(b"Received: by two\r\n" + raw, RSA.dns())) == "VERIFIED"
+    assert reason_of(verified(b"Received: by two\r\n" + raw, RSA.dns())) == "VERIFIED"
 
 
 def test_an_unanswered_key_is_a_temporary_error() -> None:
     message = read(RSA.sign(make_message()))
     for one in signatures(message):
-        assert verify(one, message, Answer("timeout"), NOW_S).result == "temperror"
+        assert verify_signature(one, message, DnsAnswer("timeout"), NOW_S).result == "temperror"
 
 
 def signatures(message: Message) -> Iterator[Signature]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from apportion_common.errors import ApportionError, FailedPrecondition, InvalidArgument
+from apportion_identity.adapters.suffixes import PackagedSuffixes
 from apportion_identity.domain.domain_names import (
     SHARED_MAIL_PROVIDERS,
     SPECIAL_USE,
@@ -11,7 +12,6 @@ from apportion_identity.domain.domain_names import (
     claimable,
     normalise_domain,
 )
-from apportion_identity.store.suffixes import PackagedSuffixes
 from hypothesis import event, given
 from hypothesis import strategies as st
 
@@ -64,24 +64,24 @@ def test_every_spelling_of_a_name_comes_to_one(text: str) -> None:
 
 @pytest.mark.parametrize("text", MALFORMED, ids=repr)
 def test_what_is_no_host_name_is_malformed(text: str) -> None:
-    with pytest.raises(InvalidArgument) as refused:
+    with pytest.raises(InvalidArgument) as rejected:
         normalise_domain(text)
-    assert refused.value.reason == "DOMAIN_MALFORMED"
+    assert rejected.value.reason == "DOMAIN_MALFORMED"
 
 
 @pytest.mark.parametrize("text", IP_LITERALS)
 def test_an_address_in_any_form_is_an_ip_literal(text: str) -> None:
-    with pytest.raises(InvalidArgument) as refused:
+    with pytest.raises(InvalidArgument) as rejected:
         normalise_domain(text)
-    assert refused.value.reason == "DOMAIN_IP_LITERAL"
+    assert rejected.value.reason == "DOMAIN_IP_LITERAL"
 
 
 @pytest.mark.parametrize("name", sorted(SPECIAL_USE))
 def test_a_special_use_name_and_what_is_below_it_belongs_to_nobody(name: str) -> None:
     for text in (name, f"Deep.Below.{name}."):
-        with pytest.raises(InvalidArgument) as refused:
+        with pytest.raises(InvalidArgument) as rejected:
             normalise_domain(text)
-        assert refused.value.reason == "DOMAIN_SPECIAL_USE"
+        assert rejected.value.reason == "DOMAIN_SPECIAL_USE"
 
 
 def test_a_name_that_only_ends_like_a_special_use_name_is_an_ordinary_one() -> None:
@@ -98,9 +98,9 @@ def test_a_look_alike_in_another_script_is_another_name(look_alike: str) -> None
 
 @pytest.mark.parametrize("suffix", ["com", "com.au", "co.uk", "github.io", "xn--55qx5d.cn", "kawasaki.jp", "unheardof"])
 def test_a_public_suffix_cannot_be_claimed(suffix: str) -> None:
-    with pytest.raises(InvalidArgument) as refused:
+    with pytest.raises(InvalidArgument) as rejected:
         claimable(normalise_domain(suffix), SUFFIXES)
-    assert refused.value.reason == "DOMAIN_PUBLIC_SUFFIX"
+    assert rejected.value.reason == "DOMAIN_PUBLIC_SUFFIX"
 
 
 def test_a_name_at_or_below_a_registrable_domain_can_be_claimed() -> None:
@@ -125,16 +125,16 @@ def test_a_name_at_or_below_a_registrable_domain_can_be_claimed() -> None:
     ],
 )
 def test_a_mail_provider_and_what_is_below_it_cannot_be_claimed(domain: str) -> None:
-    with pytest.raises(FailedPrecondition) as refused:
+    with pytest.raises(FailedPrecondition) as rejected:
         claimable(domain, SUFFIXES)
-    assert refused.value.reason == "DOMAIN_SHARED_MAIL"
+    assert rejected.value.reason == "DOMAIN_SHARED_MAIL"
 
 
 def test_the_setting_extends_the_list_of_mail_providers() -> None:
     assert claimable("townmail.com.au", SUFFIXES) == "townmail.com.au"
-    with pytest.raises(FailedPrecondition) as refused:
+    with pytest.raises(FailedPrecondition) as rejected:
         claimable("team.townmail.com.au", SUFFIXES, shared_mail=[" TownMail.com.au. "])
-    assert refused.value.reason == "DOMAIN_SHARED_MAIL"
+    assert rejected.value.reason == "DOMAIN_SHARED_MAIL"
     assert claimable("oldtownmail.com.au", SUFFIXES, shared_mail=["townmail.com.au"]) == "oldtownmail.com.au"
 
 
@@ -145,11 +145,11 @@ def test_every_listed_mail_provider_is_spelt_as_claims_are() -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_either_a_name_that_stays_as_it_is_or_refused_with_a_reason(text: str) -> None:
+def test_any_text_is_either_a_name_that_stays_as_it_is_or_rejected_with_a_reason(text: str) -> None:
     try:
         domain = canonical_domain(text)
-    except ApportionError as refused:
-        reason = refused.reason
+    except ApportionError as rejected:
+        reason = rejected.reason
     else:
         reason = ""
     event(reason)

@@ -6,7 +6,7 @@ import encodings
 
 import pytest
 from apportion_identity.domain.mail.from_header import REASONS, Mailbox, decoded_words, split_from, split_mailbox
-from apportion_identity.domain.mail.types import Refusal
+from apportion_identity.domain.mail.types import Rejection
 
 TAKEN = [
     ("ann@acme.com", "acme.com"),
@@ -33,7 +33,7 @@ TAKEN = [
     (f"{'a' * 64}@acme.com", "acme.com"),
 ]
 
-REFUSED = [
+REJECTED = [
     ("", "NO_ADDRESS"),
     ("   ", "NO_ADDRESS"),
     ("(ann@acme.com)", "NO_ADDRESS"),
@@ -127,21 +127,21 @@ def test_one_plain_mailbox_is_taken_with_its_domain_in_a_labels(text: str, domai
     assert found.domain == domain
 
 
-@pytest.mark.parametrize(("text", "reason"), REFUSED)
-def test_anything_else_is_refused_with_its_reason(text: str, reason: str) -> None:
+@pytest.mark.parametrize(("text", "reason"), REJECTED)
+def test_anything_else_is_rejected_with_its_reason(text: str, reason: str) -> None:
     assert split_mailbox(text.encode()) == reason
-    refusal = split_from([text.encode()])
-    assert refusal == Refusal(f"FROM_{reason}", REASONS[f"FROM_{reason}"])
+    rejection = split_from([text.encode()])
+    assert rejection == Rejection(f"FROM_{reason}", REASONS[f"FROM_{reason}"])
 
 
-def test_bytes_that_are_no_utf8_are_refused() -> None:
+def test_bytes_that_are_no_utf8_are_rejected() -> None:
     assert split_mailbox(b"\xc4nn <ann@acme.com>") == "NOT_UTF8"
     # An overlong form of "<": readers of old took it for one.
     assert split_mailbox(b"Ann \xc0\xbceve@evil.com> <ann@acme.com>") == "NOT_UTF8"
 
 
 def test_every_reason_is_met() -> None:
-    assert {f"FROM_{reason}" for _, reason in REFUSED} | {
+    assert {f"FROM_{reason}" for _, reason in REJECTED} | {
         "FROM_ABSENT",
         "FROM_REPEATED",
         "FROM_NOT_UTF8",
@@ -155,9 +155,9 @@ def test_the_local_part_is_kept_as_it_is_written() -> None:
 def test_there_is_exactly_one_field() -> None:
     assert isinstance(split_from([b"ann@acme.com"]), Mailbox)
     for fields, reason in ([], "FROM_ABSENT"), ([b"ann@acme.com"] * 2, "FROM_REPEATED"):
-        refusal = split_from(fields)
-        assert isinstance(refusal, Refusal)
-        assert refusal.reason == reason
+        rejection = split_from(fields)
+        assert isinstance(rejection, Rejection)
+        assert rejection.reason == reason
 
 
 def test_encoded_words_are_decoded_where_they_can_be() -> None:

@@ -40,17 +40,17 @@ def check(found: dict[str, Any], nonce: str = "", now_s: int = NOW_S) -> SignedI
 
 
 def reason(found: dict[str, Any], nonce: str = "", now_s: int = NOW_S) -> str:
-    with pytest.raises(Unauthenticated) as refusal:
+    with pytest.raises(Unauthenticated) as rejection:
         check(found, nonce, now_s)
-    return refusal.value.reason
+    return rejection.value.reason
 
 
 def outcome(look: Callable[[dict[str, Any]], object], found: dict[str, Any]) -> str:
-    """What comes of looking at something: it is good, or the reason that it is refused with; else an error."""
+    """What comes of looking at something: it is good, or the reason that it is rejected with; else an error."""
     try:
         look(found)
-    except Unauthenticated as refusal:
-        return refusal.reason
+    except Unauthenticated as rejection:
+        return rejection.reason
     return "good"
 
 
@@ -106,7 +106,7 @@ def test_a_claim_that_is_not_as_it_must_be_makes_the_token_invalid(changes: dict
     assert reason(found) == "ID_TOKEN_INVALID"
 
 
-def test_a_token_ends_with_its_leeway_and_is_not_taken_for_ever_whatever_it_says() -> None:
+def test_a_token_ends_with_its_leeway_and_is_not_taken_forever_whatever_it_says() -> None:
     assert check(claims(), now_s=NOW_S + 64)
     assert reason(claims(), now_s=NOW_S + 65) == "ID_TOKEN_EXPIRED"
     endless = claims(exp=NOW_S + 10**9)
@@ -173,18 +173,18 @@ def test_a_good_header_says_algorithm_and_key_id(kind: str | None) -> None:
     ],
 )
 def test_a_header_that_is_not_as_it_must_be_makes_the_token_invalid(changes: dict[str, Any]) -> None:
-    with pytest.raises(Unauthenticated) as refusal:
+    with pytest.raises(Unauthenticated) as rejection:
         check_header(HEADER | changes)
-    assert refusal.value.reason == "ID_TOKEN_INVALID"
+    assert rejection.value.reason == "ID_TOKEN_INVALID"
 
 
 @given(st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit"]), JSON))
-def test_whatever_a_header_says_it_is_good_or_refused(changes: dict[str, Any]) -> None:
+def test_whatever_a_header_says_it_is_good_or_rejected(changes: dict[str, Any]) -> None:
     assert outcome(check_header, HEADER | changes) in ("good", "ID_TOKEN_INVALID")
 
 
 @given(st.sampled_from([*sorted(claims()), "nbf", "nonce", "azp"]), JSON)
 @example("nonce", "\ud800")
-def test_whatever_a_signed_token_claims_it_is_good_or_refused(name: str, value: object) -> None:
+def test_whatever_a_signed_token_claims_it_is_good_or_rejected(name: str, value: object) -> None:
     rejections = ("ID_TOKEN_INVALID", "ID_TOKEN_EXPIRED", "EMAIL_NOT_VERIFIED")
     assert outcome(check, claims() | {name: value}) in ("good", *rejections)

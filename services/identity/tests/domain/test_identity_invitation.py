@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 
 import pytest
 from apportion_common.errors import ApportionError
-from apportion_identity.domain.invitation import (
+from apportion_identity.domain.invitations import (
     Ends,
     InvitationState,
     check_acceptable,
@@ -37,9 +37,9 @@ def test_an_invitation_stands_where_its_ends_say_and_only_a_live_one_is_accepted
     if not reason:
         check_acceptable(ends, NOW, is_addressee=True)
     else:
-        with pytest.raises(ApportionError) as refused:
+        with pytest.raises(ApportionError) as rejected:
             check_acceptable(ends, NOW, is_addressee=True)
-        assert refused.value.reason == reason
+        assert rejected.value.reason == reason
     with pytest.raises(ApportionError) as foreign:
         check_acceptable(ends, NOW, is_addressee=False)
     assert foreign.value.reason == "INVITATION_FOREIGN"

@@ -34,7 +34,7 @@ def test_a_private_member_never_leaves() -> None:
         json.dumps({"keys": [KEY] * 3}),
     ],
 )
-def test_what_is_no_key_set_is_refused_as_unavailable(text: str) -> None:
-    with pytest.raises(Unavailable) as refusal:
+def test_what_is_no_key_set_is_rejected_as_unavailable(text: str) -> None:
+    with pytest.raises(Unavailable) as rejection:
         public_key_set(text, keys_max=2)
-    assert refusal.value.reason == "KEY_SET_UNUSABLE"
+    assert rejection.value.reason == "KEY_SET_UNUSABLE"

@@ -43,9 +43,9 @@ def test_the_first_key_signs_at_once_and_the_next_one_after_the_lead() -> None:
 
 def test_a_second_rotation_waits_until_the_first_one_s_key_signs() -> None:
     keys = rotate(rotate([], NOON), after(10))
-    with pytest.raises(FailedPrecondition) as refusal:
+    with pytest.raises(FailedPrecondition) as rejection:
         rotate(keys, after(99))
-    assert refusal.value.reason == "ROTATION_IN_PROGRESS"
+    assert rejection.value.reason == "ROTATION_IN_PROGRESS"
     assert len(rotate(keys, after(100))) == 3
 
 

@@ -1,4 +1,4 @@
-"""Reading a message: what is taken apart, what is refused, and the canonical forms that are hashed."""
+"""Reading a message: what is taken apart, what is rejected, and the canonical forms that are hashed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 from apportion_identity.domain.mail.message import Field, Message, canonical_body, read_message, relaxed_value
-from apportion_identity.domain.mail.types import Refusal
+from apportion_identity.domain.mail.types import Rejection
 from apportion_identity.limits import HEADER_LINE_BYTES_MAX, HEADERS_MAX, MESSAGE_BYTES_MAX, SIGNATURES_MAX
 from dkim.canonicalization import Relaxed, Simple
 from hypothesis import example, given
@@ -20,9 +20,9 @@ def read(raw: bytes) -> Message:
 
 
 def reason(raw: bytes) -> str:
-    refusal = read_message(raw)
-    assert isinstance(refusal, Refusal)
-    return refusal.reason
+    rejection = read_message(raw)
+    assert isinstance(rejection, Rejection)
+    return rejection.reason
 
 
 def test_fields_keep_their_bytes_their_order_and_their_folds() -> None:
@@ -85,7 +85,7 @@ def test_a_message_at_every_limit_is_taken() -> None:
         (b"Subject: \xff\r\n", "HEADER_NOT_UTF8"),
     ],
 )
-def test_what_two_servers_could_read_differently_is_refused(raw: bytes, expected: str) -> None:
+def test_what_two_servers_could_read_differently_is_rejected(raw: bytes, expected: str) -> None:
     assert reason(raw) == expected
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 from apportion_identity.domain.mail.spf import SpfResult, evaluate_spf, pass_for_some
-from apportion_identity.domain.mail.types import Answer, Envelope, NeedsAnswers, Question, Record
+from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion, DnsRecord, Envelope, NeedsAnswers
 from apportion_identity.limits import SPF_TERM_CHARS_MAX, SPF_VALUE_BYTES_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
-NOTHING = Answer("nxdomain")
+NOTHING = DnsAnswer("nxdomain")
 TERMS = (
     *("a", "mx", "ptr", "-all", "+all", "include:", "redirect=", "exp=%{t}", "exists:%{l}.%{d}", "a:%{ir}.%{v}", "%{"),
     *("%{d0}", "ip4:1.2.3.4/99", "ip6::::", "a/" + "9" * 5000, "mx//" + "1" * 30, "?", "=", ":"),
@@ -17,23 +17,23 @@ TERMS = (
 """What SPF records are made of, and what comes near."""
 
 
-class Answering(dict[Question, Answer]):
+class Answering(dict[DnsQuestion, DnsAnswer]):
     """Answers of a few names; every other does not exist."""
 
     def __contains__(self, question: object) -> bool:
         return True
 
-    def __missing__(self, question: Question) -> Answer:
+    def __missing__(self, question: DnsQuestion) -> DnsAnswer:
         return NOTHING
 
 
-def zone(**records: Record | tuple[Record, ...]) -> Answering:
+def zone(**records: DnsRecord | tuple[DnsRecord, ...]) -> Answering:
     """Records by `type__name` with underscores for dots: `txt__acme_com`."""
     answers = Answering()
     for key, values in records.items():
         rdtype, _, name = key.partition("__")
         listed = values if isinstance(values, tuple) and not isinstance(values[0], int) else (values,)
-        answers[Question(name.replace("_", "."), rdtype.upper())] = Answer("found", listed)  # type: ignore[arg-type]
+        answers[DnsQuestion(name.replace("_", "."), rdtype.upper())] = DnsAnswer("found", listed)  # type: ignore[arg-type]
     return answers
 
 
@@ -74,7 +74,7 @@ def test_a_listed_server_passes_and_another_fails() -> None:
 )
 def test_a_pass_that_every_server_gets_is_told_from_one_for_some(record: bytes, client_ip: str, result: str) -> None:
     answers = zone(txt__acme_com=record, txt__open_com=b"v=spf1 +all", a__mx_acme_com="192.0.2.9")
-    answers[Question("down.com", "TXT")] = Answer("servfail")
+    answers[DnsQuestion("down.com", "TXT")] = DnsAnswer("servfail")
     passed = evaluate(answers, client_ip=client_ip)
     assert passed.result == "pass"
     assert pass_for_some(passed, envelope(client_ip=client_ip), answers).result == result
@@ -95,20 +95,20 @@ def test_the_domain_is_what_follows_the_last_at_sign() -> None:
 
 
 def test_only_what_is_needed_is_asked_and_mail_servers_all_at_once() -> None:
-    answers: dict[Question, Answer] = {}
+    answers: dict[DnsQuestion, DnsAnswer] = {}
     with pytest.raises(NeedsAnswers) as needs:
         evaluate_spf(envelope(), answers)
-    assert needs.value.questions == {Question("acme.com", "TXT")}
-    answers[Question("acme.com", "TXT")] = Answer("found", (b"v=spf1 mx a:unused.acme.com -all",))
+    assert needs.value.questions == {DnsQuestion("acme.com", "TXT")}
+    answers[DnsQuestion("acme.com", "TXT")] = DnsAnswer("found", (b"v=spf1 mx a:unused.acme.com -all",))
     with pytest.raises(NeedsAnswers) as needs:
         evaluate_spf(envelope(), answers)
-    assert needs.value.questions == {Question("acme.com", "MX")}
-    answers[Question("acme.com", "MX")] = Answer("found", ((10, "mx1.acme.com"), (20, "mx2.acme.com")))
+    assert needs.value.questions == {DnsQuestion("acme.com", "MX")}
+    answers[DnsQuestion("acme.com", "MX")] = DnsAnswer("found", ((10, "mx1.acme.com"), (20, "mx2.acme.com")))
     with pytest.raises(NeedsAnswers) as needs:
         evaluate_spf(envelope(), answers)
-    assert needs.value.questions == {Question("mx1.acme.com", "A"), Question("mx2.acme.com", "A")}
-    answers[Question("mx1.acme.com", "A")] = Answer("nodata")
-    answers[Question("mx2.acme.com", "A")] = Answer("found", ("192.0.2.1",))
+    assert needs.value.questions == {DnsQuestion("mx1.acme.com", "A"), DnsQuestion("mx2.acme.com", "A")}
+    answers[DnsQuestion("mx1.acme.com", "A")] = DnsAnswer("nodata")
+    answers[DnsQuestion("mx2.acme.com", "A")] = DnsAnswer("found", ("192.0.2.1",))
     assert evaluate_spf(envelope(), answers).result == "pass"
 
 
@@ -116,23 +116,25 @@ def test_only_what_is_needed_is_asked_and_mail_servers_all_at_once() -> None:
 @pytest.mark.parametrize(
     ("record", "failing"),
     [
-        (b"", Question("acme.com", "TXT")),
-        (b"v=spf1 include:other.com -all", Question("other.com", "TXT")),
-        (b"v=spf1 redirect=other.com", Question("other.com", "TXT")),
-        (b"v=spf1 a -all", Question("acme.com", "A")),
-        (b"v=spf1 mx -all", Question("acme.com", "MX")),
-        (b"v=spf1 exists:x.acme.com -all", Question("x.acme.com", "A")),
-        (b"v=spf1 ptr -all", Question("1.2.0.192.in-addr.arpa", "PTR")),
+        (b"", DnsQuestion("acme.com", "TXT")),
+        (b"v=spf1 include:other.com -all", DnsQuestion("other.com", "TXT")),
+        (b"v=spf1 redirect=other.com", DnsQuestion("other.com", "TXT")),
+        (b"v=spf1 a -all", DnsQuestion("acme.com", "A")),
+        (b"v=spf1 mx -all", DnsQuestion("acme.com", "MX")),
+        (b"v=spf1 exists:x.acme.com -all", DnsQuestion("x.acme.com", "A")),
+        (b"v=spf1 ptr -all", DnsQuestion("1.2.0.192.in-addr.arpa", "PTR")),
     ],
 )
-def test_a_failing_dns_is_a_temporary_error_and_never_a_verdict(state: str, record: bytes, failing: Question) -> None:
+def test_a_failing_dns_is_a_temporary_error_and_never_a_verdict(
+    state: str, record: bytes, failing: DnsQuestion
+) -> None:
     answers = zone(txt__acme_com=record)
-    answers[failing] = Answer(state)  # type: ignore[arg-type]
+    answers[failing] = DnsAnswer(state)  # type: ignore[arg-type]
     assert evaluate(answers).result == "temperror"
 
 
 def test_an_explanation_is_never_fetched() -> None:
-    answers = {Question("acme.com", "TXT"): Answer("found", (b"v=spf1 -all exp=why.acme.com",))}
+    answers = {DnsQuestion("acme.com", "TXT"): DnsAnswer("found", (b"v=spf1 -all exp=why.acme.com",))}
     assert evaluate_spf(envelope(), answers).result == "fail"
 
 
@@ -154,19 +156,19 @@ def test_more_than_ten_look_ups_are_a_permanent_error() -> None:
     terms = b" ".join(b"exists:%d.acme.com" % number for number in range(11))
     answers = zone(txt__acme_com=b"v=spf1 " + terms + b" +all")
     for number in range(11):
-        answers[Question(f"{number}.acme.com", "A")] = Answer("found", ())
+        answers[DnsQuestion(f"{number}.acme.com", "A")] = DnsAnswer("found", ())
     assert evaluate(answers).result == "permerror"
 
 
 def test_a_name_that_macros_make_too_long_loses_labels_from_the_left() -> None:
     answers = Answering(
-        {Question("acme.com", "TXT"): Answer("found", (b"v=spf1 exists:%{l}.%{l}.%{l}.acme.com -all",))}
+        {DnsQuestion("acme.com", "TXT"): DnsAnswer("found", (b"v=spf1 exists:%{l}.%{l}.%{l}.acme.com -all",))}
     )
     sender = ".".join(["x" * 30] * 4) + "@acme.com"
     labels = ".".join(["x" * 30] * 12).split(".")
     while len(".".join([*labels, "acme", "com"])) > 253:
         labels.pop(0)
-    answers[Question(".".join([*labels, "acme", "com"]), "A")] = Answer("found", ("127.0.0.2",))
+    answers[DnsQuestion(".".join([*labels, "acme", "com"]), "A")] = DnsAnswer("found", ("127.0.0.2",))
     assert evaluate(answers, mail_from=sender).result == "pass"
 
 
@@ -186,7 +188,7 @@ def test_no_sender_and_no_record_breaks_the_evaluation(
     mail_from: str, helo: str, client_ip: str, record: bytes
 ) -> None:
     domain = (mail_from or f"postmaster@{helo}").rpartition("@")[2].lower().removesuffix(".")
-    answers = Answering({Question(domain, "TXT"): Answer("found", (record,))})
+    answers = Answering({DnsQuestion(domain, "TXT"): DnsAnswer("found", (record,))})
     found = evaluate_spf(Envelope(client_ip, helo, mail_from, "", True), answers)
     assert found.result in {"pass", "fail", "softfail", "neutral", "none", "permerror"}
     assert found.domain == domain

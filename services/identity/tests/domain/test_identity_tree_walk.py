@@ -5,22 +5,22 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from apportion_identity.domain.mail.alignment import dmarc_verdict, strictly_aligned
 from apportion_identity.domain.mail.tree_walk import parse_record, policy_for, walk, walk_targets
-from apportion_identity.domain.mail.types import Answer, DnsTrouble, NeedsAnswers, Question
+from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion, DnsTrouble, NeedsAnswers
 from apportion_identity.limits import TREE_WALK_QUERIES_MAX
+from dmarc_alignment import dmarc_verdict, strictly_aligned
 from hypothesis import given
 from hypothesis import strategies as st
 
 LABELS = st.lists(st.sampled_from("abcdefg"), min_size=1, max_size=20)
 
 
-def answers_for(domain: str, records: dict[str, list[bytes]]) -> dict[Question, Answer]:
+def answers_for(domain: str, records: dict[str, list[bytes]]) -> dict[DnsQuestion, DnsAnswer]:
     """Answers to a walk from a domain: the records given, NXDOMAIN elsewhere."""
     return {
-        Question(f"_dmarc.{target}", "TXT"): Answer("found", tuple(records[target]))
+        DnsQuestion(f"_dmarc.{target}", "TXT"): DnsAnswer("found", tuple(records[target]))
         if target in records
-        else Answer("nxdomain")
+        else DnsAnswer("nxdomain")
         for target in walk_targets(domain)
     }
 
@@ -52,16 +52,16 @@ def test_all_names_are_asked_at_once() -> None:
     with pytest.raises(NeedsAnswers) as needs:
         walk("a.acme.com.au", {})
     names = {"_dmarc.a.acme.com.au", "_dmarc.acme.com.au", "_dmarc.com.au", "_dmarc.au"}
-    assert needs.value.questions == {Question(name, "TXT") for name in names}
+    assert needs.value.questions == {DnsQuestion(name, "TXT") for name in names}
 
 
 def test_a_failing_dns_decides_nothing_unless_the_walk_ended_before() -> None:
     answers = answers_for("acme.com.au", {"acme.com.au": [b"v=DMARC1; p=reject"]})
-    answers[Question("_dmarc.au", "TXT")] = Answer("servfail")
+    answers[DnsQuestion("_dmarc.au", "TXT")] = DnsAnswer("servfail")
     with pytest.raises(DnsTrouble) as trouble:
         walk("acme.com.au", answers)
-    assert trouble.value.question == Question("_dmarc.au", "TXT")
-    answers[Question("_dmarc.acme.com.au", "TXT")] = Answer("found", (b"v=DMARC1; p=reject; psd=n",))
+    assert trouble.value.question == DnsQuestion("_dmarc.au", "TXT")
+    answers[DnsQuestion("_dmarc.acme.com.au", "TXT")] = DnsAnswer("found", (b"v=DMARC1; p=reject; psd=n",))
     assert walk("acme.com.au", answers).organizational_domain == "acme.com.au"
 
 
@@ -110,11 +110,11 @@ def test_np_applies_to_a_name_that_does_not_exist_and_asks_only_where_it_differs
     found = walk("x.acme.com", answers)
     with pytest.raises(NeedsAnswers):
         policy_for(found, answers)
-    answers |= {Question("x.acme.com", rdtype): Answer("nxdomain") for rdtype in ("A", "AAAA", "MX")}
+    answers |= {DnsQuestion("x.acme.com", rdtype): DnsAnswer("nxdomain") for rdtype in ("A", "AAAA", "MX")}
     assert policy_for(found, answers) == "reject"
-    answers[Question("x.acme.com", "MX")] = Answer("found", ((10, "mx.acme.com"),))
+    answers[DnsQuestion("x.acme.com", "MX")] = DnsAnswer("found", ((10, "mx.acme.com"),))
     assert policy_for(found, answers) == "quarantine"
-    answers[Question("x.acme.com", "MX")] = Answer("timeout")
+    answers[DnsQuestion("x.acme.com", "MX")] = DnsAnswer("timeout")
     with pytest.raises(DnsTrouble):
         policy_for(found, answers)
     same = answers_for("x.acme.com", {"acme.com": [b"v=DMARC1; p=reject"]})

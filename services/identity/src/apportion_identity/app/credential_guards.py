@@ -6,7 +6,6 @@ An address may be that of many: of a host with several programs, or of a gateway
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -14,14 +13,15 @@ from typing import Final
 from apportion_common.clock import Clock
 from apportion_common.errors import Unauthenticated
 from apportion_common.rate_limit import RateLimit
+from cachetools import FIFOCache
 
 from apportion_identity.limits import (
-    CREDENTIAL_FAILURES_PER_PEER,
+    CREDENTIAL_FAILURES_PER_PEER_MAX,
     CREDENTIAL_FAILURES_REFILL_PER_S,
     LIMITED_KEYS_MAX,
-    SIGN_INS_PER_PEER,
+    SIGN_INS_PER_PEER_MAX,
     SIGN_INS_REFILL_PER_S,
-    TOKENS_PER_HOLDER,
+    TOKENS_PER_HOLDER_MAX,
     TOKENS_REFILL_PER_S,
 )
 
@@ -29,13 +29,13 @@ RATE_LIMITED: Final = "TOKEN_RATE_LIMITED"
 
 
 class _Guard:
-    """What both have: wrong credentials are counted by address, new tokens by who gets them."""
+    """What both share: wrong credentials are counted by address, new tokens by who gets them."""
 
     def __init__(self, what: str, clock: Clock) -> None:
         self._failures = RateLimit(
-            f"wrong {what}", CREDENTIAL_FAILURES_PER_PEER, CREDENTIAL_FAILURES_REFILL_PER_S, clock, LIMITED_KEYS_MAX
+            f"wrong {what}", CREDENTIAL_FAILURES_PER_PEER_MAX, CREDENTIAL_FAILURES_REFILL_PER_S, clock, LIMITED_KEYS_MAX
         )
-        self._holders = RateLimit("new tokens", TOKENS_PER_HOLDER, TOKENS_REFILL_PER_S, clock, LIMITED_KEYS_MAX)
+        self._holders = RateLimit("new tokens", TOKENS_PER_HOLDER_MAX, TOKENS_REFILL_PER_S, clock, LIMITED_KEYS_MAX)
 
     def count(self, holder: str) -> None:
         """Count a token of a holder. ResourceExhausted TOKEN_RATE_LIMITED."""
@@ -48,13 +48,13 @@ class KeyGuard(_Guard):
     def __init__(self, clock: Clock) -> None:
         """Know no good key yet."""
         super().__init__("service account keys", clock)
-        self._good: OrderedDict[bytes, None] = OrderedDict()
+        self._good: FIFOCache[bytes, None] = FIFOCache(LIMITED_KEYS_MAX)
 
     @asynccontextmanager
     async def trying(self, peer: str, digest: bytes) -> AsyncIterator[None]:
         """Look up a key, known by its hash, that came from an address. ResourceExhausted TOKEN_RATE_LIMITED.
 
-        A try is taken before, so that tries side by side count too, and given back when the key is good, or when it was
+        A try is taken before, so that tries side by side count too, and returned when the key is good, or when it was
         not looked up for trouble of our own; who hangs up before the answer has had the try. A key that was good the
         last time needs none: guesses from its address do not stop a program that runs there.
         """
@@ -74,12 +74,7 @@ class KeyGuard(_Guard):
             raise
         if takes:
             self._failures.give_back(peer)
-            self._remember(digest)
-
-    def _remember(self, digest: bytes) -> None:
-        self._good[digest] = None
-        if len(self._good) > LIMITED_KEYS_MAX:
-            self._good.popitem(last=False)
+            self._good[digest] = None
 
 
 class IdTokenGuard(_Guard):
@@ -88,7 +83,7 @@ class IdTokenGuard(_Guard):
     def __init__(self, clock: Clock) -> None:
         """Count from now on."""
         super().__init__("identity tokens", clock)
-        self._tries = RateLimit("sign-ins", SIGN_INS_PER_PEER, SIGN_INS_REFILL_PER_S, clock, LIMITED_KEYS_MAX)
+        self._tries = RateLimit("sign-ins", SIGN_INS_PER_PEER_MAX, SIGN_INS_REFILL_PER_S, clock, LIMITED_KEYS_MAX)
 
     @asynccontextmanager
     async def trying(self, peer: str) -> AsyncIterator[None]:

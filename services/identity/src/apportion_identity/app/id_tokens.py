@@ -1,4 +1,4 @@
-"""Whether an OIDC identity token is one of a configured issuer, signed by one of its keys."""
+"""OIDC identity tokens: whether one is of a configured issuer, signed by one of its keys."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import jwt
 from apportion_common.clock import Clock
 from apportion_common.errors import InvalidArgument, Unauthenticated
 
-from apportion_identity.app.ports.access import IssuerKeys
+from apportion_identity.adapters.issuer_keys import IssuerKeys
 from apportion_identity.domain.addresses import domain_of, normalise_address
 from apportion_identity.domain.id_token import (
     Expected,
@@ -19,13 +19,13 @@ from apportion_identity.domain.id_token import (
     email_not_verified,
     id_token_invalid,
 )
-from apportion_identity.limits import ID_TOKEN_AGE_MAX_S, ID_TOKEN_LEEWAY_S
+from apportion_identity.limits import ID_TOKEN_AGE_S_MAX, ID_TOKEN_LEEWAY_S
 
 _US_PER_S: Final = 1_000_000
 
 
 class IdTokens:
-    """Checks identity tokens."""
+    """Identity tokens of configured issuers."""
 
     def __init__(self, issuers: IssuerKeys, clock: Clock) -> None:
         """Believe these issuers."""
@@ -33,7 +33,7 @@ class IdTokens:
         self._clock = clock
 
     async def check(self, token: str, nonce: str) -> SignedIn:
-        """Who signed in, the address in its one form.
+        """Return who signed in, the address in its one form.
 
         Unauthenticated ISSUER_UNKNOWN, ID_TOKEN_INVALID, ID_TOKEN_EXPIRED, EMAIL_NOT_VERIFIED; Unavailable
         ISSUER_UNAVAILABLE when the issuer's keys cannot be had.
@@ -54,7 +54,7 @@ class IdTokens:
             nonce=nonce,
             now_s=self._clock.now_us() // _US_PER_S,
             leeway_s=ID_TOKEN_LEEWAY_S,
-            age_s_max=ID_TOKEN_AGE_MAX_S,
+            age_s_max=ID_TOKEN_AGE_S_MAX,
         )
         signed_in = check_id_token(claims, expected)
         email = _address(signed_in.email)
@@ -64,7 +64,7 @@ class IdTokens:
 
 
 def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header and the claims that nobody has vouched for yet: they only say whom to ask."""
+    """Return the header and the claims that nobody has vouched for yet: they only say whom to ask."""
     try:
         whole = jwt.decode_complete(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
@@ -73,7 +73,7 @@ def _read(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def _address(email: str) -> str:
-    """The address in its one form. Unauthenticated ID_TOKEN_INVALID for what is no address."""
+    """Return the address in its one form. Unauthenticated ID_TOKEN_INVALID for what is no address."""
     try:
         return normalise_address(email)
     except InvalidArgument:
@@ -81,7 +81,7 @@ def _address(email: str) -> str:
 
 
 def _verified(token: str, public_key: Any, algorithm: str) -> dict[str, Any]:
-    """The claims, once the signature is good; what they say is looked at elsewhere, all of it in one place."""
+    """Return the claims, once the signature is good; what they say is looked at elsewhere, all of it in one place."""
     unchecked = ("verify_exp", "verify_iat", "verify_nbf", "verify_aud", "verify_iss", "verify_sub", "verify_jti")
     try:
         return jwt.decode(token, public_key, algorithms=[algorithm], options=dict.fromkeys(unchecked, False))  # type: ignore[arg-type]

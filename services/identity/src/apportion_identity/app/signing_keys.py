@@ -8,34 +8,47 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Final, TypeVar
 
 import jwt
+from apportion_common.db.idempotency import Mutation, run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.errors import Unavailable
 from apportion_common.logs import get_logger
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports.access import Sealing, SigningKeyRecord, SigningKeyStore, UnsealError
+from apportion_identity.adapters.sealing import SealingKeys, UnsealError
 from apportion_identity.domain.key_set import public_key_set
-from apportion_identity.domain.signing_keys import KeyTimes, is_due, is_over, published_at, signing_at, succeed
+from apportion_identity.domain.signing_keys import (
+    KeyTimes,
+    SigningKey,
+    is_due,
+    is_over,
+    published_at,
+    signing_at,
+    succeed,
+)
 from apportion_identity.limits import KEY_AGE_DAYS, KEY_PUBLISH_LEAD_S, KEY_SET_CACHE_MS, KEY_TAIL_S, KEYS_MAX
+from apportion_identity.store.signing_keys import SigningKeyStore
 
 ALGORITHM: Final = "EdDSA"
 _US_PER_MS: Final = 1_000
+
+Answer = TypeVar("Answer", bound=Message)
 
 log = get_logger(__name__)
 
 
 class SigningKeys:
-    """Signs tokens with the key whose turn it is, and gives out the public halves.
+    """Sign tokens with the key whose turn it is, and publish the public halves.
 
     Which key signs is read from the database at each signature: a process that cannot see its keys signs nothing, so
     none goes on with a key whose time is over.
     """
 
-    def __init__(self, database: Database, store: SigningKeyStore, sealing: Sealing) -> None:
+    def __init__(self, database: Database, store: SigningKeyStore, sealing: SealingKeys) -> None:
         """Keep the keys in a store, their private halves sealed."""
         self._database = database
         self._clock = database.clock
@@ -61,23 +74,31 @@ class SigningKeys:
         async with self._database.read() as connection:
             await self.sign(connection, {})
 
-    async def rotate(self, tx: Transaction, reason: str) -> KeyTimes:
+    async def rotate(self, mutation: Mutation[KeyTimes, Answer], reason: str) -> Answer:
         """Make a new key, published now and signing after the lead; FailedPrecondition ROTATION_IN_PROGRESS."""
-        await self._store.lock(tx)
-        return await self._add(tx, await self._store.all(tx.connection), reason)
 
-    async def replace_leaked(self, tx: Transaction, reason: str) -> KeyTimes:
+        async def work(tx: Transaction) -> KeyTimes:
+            await self._store.lock(tx)
+            return await self._add(tx, await self._store.all(tx.connection), reason)
+
+        return await run_mutation(self._database, mutation, work)
+
+    async def replace_leaked(self, mutation: Mutation[KeyTimes, Answer], reason: str) -> Answer:
         """Make a key that signs at once, and remove all others, for somebody else may have them.
 
         Who verifies drops them when it next looks (every 30 s), or meets a token of the new one; then good tokens of
-        theirs are refused too, and their holders need others.
+        theirs are rejected too, and their holders need others.
         """
-        await self._store.lock(tx)
-        await self._remove(tx, sorted(key.times.kid for key in await self._store.all(tx.connection)))
-        return await self._add(tx, (), reason)
 
-    async def keep(self) -> None:
-        """Give a key that has signed long enough its successor, and remove those whose last token is gone."""
+        async def work(tx: Transaction) -> KeyTimes:
+            await self._store.lock(tx)
+            await self._remove(tx, sorted(key.times.kid for key in await self._store.all(tx.connection)))
+            return await self._add(tx, (), reason)
+
+        return await run_mutation(self._database, mutation, work)
+
+    async def rotate_when_due(self) -> None:
+        """Make a successor of a key that has signed long enough, and remove those whose last token is gone."""
 
         async def work(tx: Transaction) -> None:
             await self._store.lock(tx)
@@ -92,7 +113,7 @@ class SigningKeys:
         await self._database.run(work)
 
     async def key_set(self) -> str:
-        """The public halves as a JSON Web Key Set; at most a second old. Unavailable KEY_SET_UNUSABLE."""
+        """Return the public halves as a JSON Web Key Set; at most a second old. Unavailable KEY_SET_UNUSABLE."""
         # One at a time: whoever asks for it while it is read gets what is read.
         async with self._publishing:
             now_us = self._clock.now_us()
@@ -101,7 +122,7 @@ class SigningKeys:
             return self._published[1]
 
     async def sign(self, connection: AsyncConnection, claims: Mapping[str, object]) -> str:
-        """The claims as a token (JWT) of the key whose turn it is. Unavailable KEY_SET_UNUSABLE."""
+        """Return the claims as a token (JWT) of the key whose turn it is. Unavailable KEY_SET_UNUSABLE."""
         keys = {key.times.kid: key for key in await self._store.all(connection)}
         times = signing_at([key.times for key in keys.values()], self._clock.now())
         if times is None:
@@ -121,8 +142,8 @@ class SigningKeys:
         for kid in kids:
             await tx.audit("signing_key.remove", f"signing_key/{kid}", before={"kid": kid})
 
-    async def _add(self, tx: Transaction, keys: Sequence[SigningKeyRecord], reason: str) -> KeyTimes:
-        """Make a key and say when those before it end. FailedPrecondition ROTATION_IN_PROGRESS."""
+    async def _add(self, tx: Transaction, keys: Sequence[SigningKey], reason: str) -> KeyTimes:
+        """Make a key and record when those before it end. FailedPrecondition ROTATION_IN_PROGRESS."""
         now = self._clock.now()
         succession = succeed(
             [key.times for key in keys],
@@ -136,7 +157,7 @@ class SigningKeys:
         times = KeyTimes(kid, now, succession.signs_from)
         sealed = self._sealing.seal(private.private_bytes_raw(), kid)
         await self._store.end(tx, succession.verify_until)
-        await self._store.add(tx, SigningKeyRecord(times, public_jwk, sealed))
+        await self._store.add(tx, SigningKey(times, public_jwk, sealed))
         await tx.audit(
             "signing_key.create",
             f"signing_key/{kid}",
@@ -150,7 +171,7 @@ class SigningKeys:
         log.info("signing_key_made", kid=kid, signs_from=times.signs_from.isoformat())
         return times
 
-    def _open(self, key: SigningKeyRecord) -> Ed25519PrivateKey:
+    def _open(self, key: SigningKey) -> Ed25519PrivateKey:
         kid = key.times.kid
         if kid not in self._opened:
             try:
@@ -163,7 +184,7 @@ class SigningKeys:
 
 
 def _public_jwk(private: Ed25519PrivateKey) -> dict[str, str]:
-    """The public half as a JSON Web Key (RFC 8037), its id the thumbprint (RFC 7638)."""
+    """Return the public half as a JSON Web Key (RFC 8037), its id the thumbprint (RFC 7638)."""
     x = _base64url(private.public_key().public_bytes_raw())
     canonical = json.dumps({"crv": "Ed25519", "kty": "OKP", "x": x}, separators=(",", ":"))
     kid = _base64url(hashlib.sha256(canonical.encode("ascii")).digest())

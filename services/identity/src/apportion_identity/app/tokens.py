@@ -14,17 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity.app.credential_guards import IdTokenGuard, KeyGuard
 from apportion_identity.app.id_tokens import IdTokens
-from apportion_identity.app.members import Users
-from apportion_identity.app.ports.access import AccountStore
-from apportion_identity.app.ports.people import MemberStore, UserRecord
-from apportion_identity.app.service_accounts import key_hash
 from apportion_identity.app.signing_keys import SigningKeys
+from apportion_identity.app.users import Users
+from apportion_identity.domain.people import User
 from apportion_identity.domain.roles import Role
+from apportion_identity.domain.service_accounts import key_hash
 from apportion_identity.domain.tokens import access_claims, service_account_subject, user_subject
-from apportion_identity.limits import (
-    SERVICE_ACCOUNT_TOKEN_LIFE_S,
-    USER_TOKEN_LIFE_S,
-)
+from apportion_identity.limits import SERVICE_ACCOUNT_TOKEN_LIFE_S, USER_TOKEN_LIFE_S
+from apportion_identity.store.members import MemberStore
+from apportion_identity.store.service_accounts import ServiceAccountStore
 
 _US_PER_S: Final = 1_000_000
 
@@ -55,13 +53,13 @@ class ExchangedToken:
     role: Role | None
 
 
-class IssueTokens:
+class AccountTokens:
     """Tokens for service accounts' keys."""
 
     def __init__(
         self,
         database: Database,
-        accounts: AccountStore,
+        accounts: ServiceAccountStore,
         signing: SigningKeys,
         scope: TokenScope,
         guard: KeyGuard,
@@ -74,7 +72,7 @@ class IssueTokens:
         self._guard = guard
 
     async def issue(self, key: str, peer: str) -> IssuedToken:
-        """A token for a key that came from an address.
+        """Issue a token for a key that came from an address.
 
         The time is read before the account is: what a revocation finds issued already ends within the life from then.
         Unauthenticated KEY_INVALID, ResourceExhausted TOKEN_RATE_LIMITED, Unavailable KEY_SET_UNUSABLE.
@@ -98,7 +96,7 @@ class IssueTokens:
             return _issued(await self._signing.sign(connection, claims), now_s + SERVICE_ACCOUNT_TOKEN_LIFE_S)
 
 
-class ExchangeTokens:
+class UserTokens:
     """Tokens for users who signed in at a configured issuer."""
 
     def __init__(
@@ -121,7 +119,7 @@ class ExchangeTokens:
         self._guard = guard
 
     async def exchange(self, id_token: str, nonce: str, org_id: UUID | None, peer: str) -> ExchangedToken:
-        """A token for whom an identity token names, in the organisation asked for, else the default one, else none.
+        """Issue a token to whom an identity token names, in the organisation asked for, else the default, else none.
 
         Who signs in for the first time becomes a user. Errors: those of IdTokens.check; PermissionDenied NOT_A_MEMBER,
         ADDRESS_HELD; ResourceExhausted TOKEN_RATE_LIMITED; Unavailable KEY_SET_UNUSABLE.
@@ -132,7 +130,7 @@ class ExchangeTokens:
 
             async def work(tx: Transaction) -> ExchangedToken:
                 user = await self._users.of_login(tx, signed_in.issuer, signed_in.subject, signed_in.email)
-                org, role = await self._place(tx.connection, user, org_id)
+                org, role = await self._acting_in(tx.connection, user, org_id)
                 claims = access_claims(
                     issuer=self._scope.issuer,
                     audience=self._scope.audience,
@@ -150,10 +148,10 @@ class ExchangeTokens:
             self._guard.count(f"{signed_in.issuer} {signed_in.subject}")
             return await self._database.run(work)
 
-    async def _place(
-        self, connection: AsyncConnection, user: UserRecord, asked: UUID | None
+    async def _acting_in(
+        self, connection: AsyncConnection, user: User, asked: UUID | None
     ) -> tuple[UUID | None, Role | None]:
-        """The organisation that the token is for, and the user's role there by the memberships of now."""
+        """Return the organisation that the token is for, and the user's role there by the memberships of now."""
         org_id = user.default_org_id if asked is None else asked
         role = None if org_id is None else await self._members.role(connection, org_id, user.user_id)
         if role is None and asked is not None:

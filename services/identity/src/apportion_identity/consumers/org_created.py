@@ -1,4 +1,4 @@
-"""What orgs announces of new organisations: each gets its first Owner (spec 01, access tokens)."""
+"""New organisations, as orgs publishes them: each gets its first Owner (spec 01, access tokens)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from apportion_common.ids import parse_uuid
 from apportion_common.topology import EVENTS, EVENTS_SUBJECT
 from nats.aio.client import Client
 
-from apportion_identity.app.members import Members, Users
+from apportion_identity.app.memberships import Memberships
+from apportion_identity.app.users import Users
 from apportion_identity.domain.addresses import normalise_address
 
 NAME: Final = consumer_name("identity_org_created")
@@ -21,19 +22,19 @@ SUBJECT: Final = f"{EVENTS_SUBJECT}.orgs.org.created"
 
 
 class FirstOwners:
-    """Makes the Owner that an announcement names, unless the organisation has one by now.
+    """Makes the Owner that an event names, unless the organisation has one by now.
 
-    So an announcement that is read again, or late, gives nobody back what was taken from them since. Who is named by an
+    So an event that is read again, or late, returns to nobody what was taken from them since. Who is named by an
     address signs in with it later and finds the organisation there.
     """
 
-    def __init__(self, members: Members, users: Users) -> None:
+    def __init__(self, memberships: Memberships, users: Users) -> None:
         """Work on these."""
-        self._members = members
+        self._memberships = memberships
         self._users = users
 
     async def __call__(self, tx: Transaction, envelope: EventEnvelope) -> None:
-        """Handle one announcement; one that names nobody leaves the organisation to an operator's invitation.
+        """Handle one event; one that names nobody leaves the organisation to an operator's invitation.
 
         InvalidArgument PAYLOAD_TYPE, ID_MALFORMED, EMAIL_MALFORMED; NotFound USER_NOT_FOUND: a dead letter.
         """
@@ -44,9 +45,9 @@ class FirstOwners:
             user = await self._users.of_address(tx, normalise_address(created.owner_email))
         else:
             return
-        await self._members.make_first_owner(tx, parse_uuid(created.org.org_id), user)
+        await self._memberships.make_first_owner(tx, parse_uuid(created.org.org_id), user)
 
 
 def org_created_consumer(database: Database, nats: Client, first_owners: FirstOwners) -> DurableConsumer:
-    """The consumer of new organisations."""
+    """Return the consumer of new organisations."""
     return DurableConsumer(database, nats, stream=EVENTS.name, name=NAME, subjects=[SUBJECT], handler=first_owners)

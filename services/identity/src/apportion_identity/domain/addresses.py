@@ -12,23 +12,19 @@ from typing import Final
 from apportion_common.errors import InvalidArgument
 
 from apportion_identity.domain.domain_names import canonical_domain
-
-LOCAL_PART_BYTES_MAX: Final = 64
-"""RFC 5321, section 4.5.3.1.1."""
-ADDRESS_CHARS_MAX: Final = 320
-"""As the contract and the tables allow."""
+from apportion_identity.limits import ADDRESS_CHARS_MAX, LOCAL_PART_BYTES_MAX
 
 _ATEXT: Final = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]")
-"""RFC 5322, section 3.2.3; quoted local parts are refused, nobody has one."""
+"""RFC 5322, section 3.2.3; quoted local parts are rejected, nobody has one."""
 _LETTERS: Final = ("L", "M", "N")
 """Unicode categories that a local part may have beyond ASCII (RFC 6531): letters, marks and numbers."""
 
 
 def normalise_address(text: str) -> str:
-    """The address in the form that is stored and compared: NFC, lower case, the domain as A-labels.
+    """Return the address in the form that is stored and compared: NFC, lower case, the domain as A-labels.
 
     Letters are lowered one by one, so that no letter's place in a word changes what it becomes. A letter beyond ASCII
-    that would become an ASCII one (the Kelvin sign, say) is refused: it would be somebody else's address. Raises
+    that would become an ASCII one (the Kelvin sign, say) is rejected: it would be somebody else's address. Raises
     InvalidArgument EMAIL_MALFORMED.
     """
     local, at, domain = text.strip(" ").rpartition("@")
@@ -44,7 +40,7 @@ def normalise_address(text: str) -> str:
 
 
 def domain_of(address: str) -> str:
-    """The domain of a normalised address."""
+    """Return the domain of a normalised address."""
     return address.rpartition("@")[2]
 
 
@@ -67,7 +63,7 @@ def _is_allowed(character: str) -> bool:
 
 
 def _folds_to_ascii(text: str) -> bool:
-    """Whether a character beyond ASCII is, or is lowered to, something that begins with an ASCII one."""
+    """Return whether a character beyond ASCII is, or is lowered to, something that begins with an ASCII one."""
     composed = unicodedata.normalize("NFC", text)
     return any(
         not character.isascii() and unicodedata.normalize("NFC", character).lower()[0].isascii()
@@ -80,7 +76,7 @@ def _malformed() -> InvalidArgument:
 
 
 def same_address(one: str, other: str) -> bool:
-    """Whether two stored addresses are the same; one from before the rules that fits them no more is only its own."""
+    """Return whether two stored addresses are the same; one that does not fit the rules equals only itself."""
     try:
         return normalise_address(one) == normalise_address(other)
     except InvalidArgument:

@@ -1,4 +1,4 @@
-"""How a claim's status may change (spec 01, transitions); the database refuses the rest too."""
+"""How a claim's status may change (spec 01, transitions); the database rejects the rest too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from apportion_common.errors import FailedPrecondition
 
 
 class ClaimStatus(Enum):
-    """Where a claim stands, by the word that the database keeps."""
+    """The states of a claim, by the words that the database keeps."""
 
     PENDING = "pending"
     VERIFIED = "verified"

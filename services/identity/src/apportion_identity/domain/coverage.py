@@ -18,7 +18,7 @@ class CoveringClaim:
 
 
 def covering_org(domain: str, claims: Iterable[CoveringClaim]) -> UUID | None:
-    """The organisation that people with addresses at `domain` may ask to join.
+    """Return the organisation that people with addresses at `domain` may ask to join.
 
     The claim of the very name comes first, then who got it by delegation, then the nearest wildcard above (spec 01,
     wildcard and delegation).

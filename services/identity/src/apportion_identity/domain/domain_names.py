@@ -105,22 +105,22 @@ SHARED_MAIL_PROVIDERS: Final = frozenset(
 
 
 class PublicSuffixes(Protocol):
-    """The public suffix list. Names are A-labels, as `normalise_domain` gives them."""
+    """The public suffix list. Names are A-labels, as `normalise_domain` returns them."""
 
     def is_public_suffix(self, domain: str) -> bool:
-        """Whether names right below are registered by different parties (`com`, `co.uk`, also `github.io`)."""
+        """Return whether names right below are registered by different parties (`com`, `co.uk`, also `github.io`)."""
         ...
 
     def registrable(self, domain: str) -> str | None:
-        """The part of a name that its owner registered: one label more than the suffix. None of a suffix itself."""
+        """Return the part of a name that its owner registered: one label more than the suffix; None of a suffix."""
         ...
 
 
 def canonical_domain(text: str) -> str:
-    """The one spelling of a name, special-use or not: NFC, lower case, A-labels, no final dot.
+    """Return the one spelling of a name, special-use or not: NFC, lower case, A-labels, no final dot.
 
     IDNA 2008 without mappings (RFC 5891 section 5.3): `faß.de` is not `fass.de`, and full-width letters or other full
-    stops are refused rather than guessed at. InvalidArgument DOMAIN_IP_LITERAL for what names a host by its number,
+    stops are rejected rather than guessed at. InvalidArgument DOMAIN_IP_LITERAL for what names a host by its number,
     also in the short and hexadecimal forms that some software reads as one; DOMAIN_MALFORMED for what is no host name.
     """
     if not text or len(text) > DOMAIN_TEXT_CHARS_MAX:
@@ -140,10 +140,10 @@ def canonical_domain(text: str) -> str:
 
 
 def normalise_domain(text: str) -> str:
-    """The one spelling of a name that somebody can own.
+    """Return the one spelling of a name that somebody can own.
 
     InvalidArgument DOMAIN_MALFORMED, DOMAIN_IP_LITERAL, DOMAIN_SPECIAL_USE (RFC 6761). Whether it is a public suffix
-    or a mail provider says `claimable`.
+    or a mail provider is for `claimable` to say.
     """
     domain = canonical_domain(text)
     if is_special_use(domain):
@@ -152,7 +152,7 @@ def normalise_domain(text: str) -> str:
 
 
 def claimable(domain: str, suffixes: PublicSuffixes, shared_mail: Collection[str] = ()) -> str:
-    """The registrable domain that a normalised name is or lies under.
+    """Return the registrable domain that a normalised name is or lies under.
 
     InvalidArgument DOMAIN_PUBLIC_SUFFIX; FailedPrecondition DOMAIN_SHARED_MAIL for a mail provider's name or one below
     it (some give each customer a name of their own), built in or in `shared_mail`.
@@ -174,25 +174,25 @@ def claimable(domain: str, suffixes: PublicSuffixes, shared_mail: Collection[str
 
 
 def is_shared_mail(domain: str, shared_mail: Collection[str] = ()) -> bool:
-    """Whether a normalised name is a mail provider's or below one, built in or in `shared_mail`."""
+    """Return whether a normalised name is a mail provider's or below one, built in or in `shared_mail`."""
     extended = {entry.strip().lower().removesuffix(".") for entry in shared_mail}
     return any(name in SHARED_MAIL_PROVIDERS or name in extended for name in self_and_parents(domain))
 
 
 def is_special_use(domain: str) -> bool:
-    """Whether a normalised name is one of the special-use names or below one."""
+    """Return whether a normalised name is one of the special-use names or below one."""
     return any(name in SPECIAL_USE for name in self_and_parents(domain))
 
 
 def self_and_parents(domain: str) -> Iterator[str]:
-    """The name and every name above it, up to its top-level domain."""
+    """Yield the name and every name above it, up to its top-level domain."""
     while domain:
         yield domain
         _, _, domain = domain.partition(".")
 
 
 def _a_label(label: str) -> str:
-    """One label as A-label. Raises ValueError (IDNAError is one) for what no host name has."""
+    """Return one label as A-label. Raises ValueError (IDNAError is one) for what no host name has."""
     if label.isascii() and not label.startswith("xn--"):
         encoded = label
         # Hyphens in the third and fourth place are kept for encodings such as xn-- (RFC 5891, section 4.2.3.1).
@@ -221,21 +221,21 @@ def _is_ip_literal(name: str) -> bool:
 
 
 def domain_malformed() -> InvalidArgument:
-    """The text is no domain name."""
+    """Return the rejection: the text is no domain name."""
     return InvalidArgument(
         "DOMAIN_MALFORMED", "This is not a domain name, such as acme.com; check its spelling.", field="domain"
     )
 
 
 def domain_ip_literal() -> InvalidArgument:
-    """The text is an address."""
+    """Return the rejection: the text is an address."""
     return InvalidArgument(
         "DOMAIN_IP_LITERAL", "This is an address of the Internet Protocol; give a domain name.", field="domain"
     )
 
 
 def domain_special_use() -> InvalidArgument:
-    """The name is kept for a special use and belongs to nobody."""
+    """Return the rejection: the name is kept for a special use and belongs to nobody."""
     return InvalidArgument(
         "DOMAIN_SPECIAL_USE", "This name is kept for a special use (RFC 6761) and belongs to nobody.", field="domain"
     )

@@ -13,12 +13,14 @@ from typing import Final
 
 from apportion_common.errors import Unauthenticated
 
-SUBJECT_CHARS_MAX: Final = 255
-"""OpenID Connect Core 1.0, section 2: sub has at most 255 ASCII characters."""
-AMR_ITEMS_MAX: Final = 16
-AMR_CHARS_MAX: Final = 50
-KID_CHARS_MAX: Final = 256
-SECONDS_MAX: Final = 1 << 53
+from apportion_identity.limits import (
+    ID_TOKEN_AMR_CHARS_MAX,
+    ID_TOKEN_AMR_ITEMS_MAX,
+    ID_TOKEN_KID_CHARS_MAX,
+    ID_TOKEN_SUBJECT_CHARS_MAX,
+    ID_TOKEN_TIME_S_MAX,
+)
+
 ALGORITHMS: Final = frozenset(
     {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 )
@@ -49,17 +51,17 @@ class SignedIn:
 
 
 def id_token_invalid() -> Unauthenticated:
-    """The token cannot be believed; nothing says why."""
+    """Return the rejection of a token that cannot be believed; nothing says why."""
     return Unauthenticated("ID_TOKEN_INVALID", "The identity token is not valid here.")
 
 
 def email_not_verified() -> Unauthenticated:
-    """Nobody whose word counts says that the address is the user's."""
+    """Return the rejection: nobody whose word counts says that the address is the user's."""
     return Unauthenticated("EMAIL_NOT_VERIFIED", "The issuer does not vouch for the e-mail address.")
 
 
 def check_header(header: Mapping[str, object]) -> tuple[str, str]:
-    """Algorithm and key id by the header of a token that nobody has vouched for yet. Unauthenticated ID_TOKEN_INVALID.
+    """Return algorithm and key id by the header of a token not yet vouched for. Unauthenticated ID_TOKEN_INVALID.
 
     An issuer signs more with its keys than identity tokens: what its header calls something else, such as an access
     token (`at+jwt`), is none, whatever its claims say (RFC 8725, section 3.11).
@@ -67,7 +69,7 @@ def check_header(header: Mapping[str, object]) -> tuple[str, str]:
     algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
     if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
         raise id_token_invalid()
-    if not isinstance(kid, str) or not 0 < len(kid) <= KID_CHARS_MAX or not kid.isprintable():
+    if not isinstance(kid, str) or not 0 < len(kid) <= ID_TOKEN_KID_CHARS_MAX or not kid.isprintable():
         raise id_token_invalid()
     if not isinstance(kind, str) or kind.upper() != "JWT":
         raise id_token_invalid()
@@ -77,14 +79,14 @@ def check_header(header: Mapping[str, object]) -> tuple[str, str]:
 
 
 def check_id_token(claims: Mapping[str, object], expected: Expected) -> SignedIn:
-    """Who signed in by the claims of a token whose signature is good.
+    """Return who signed in by the claims of a token whose signature is good.
 
     Unauthenticated ID_TOKEN_INVALID, ID_TOKEN_EXPIRED (beyond its own end, or older than `age_s_max`) or
     EMAIL_NOT_VERIFIED.
     """
     if claims.get("iss") != expected.issuer or not _is_for(claims, expected.audience):
         raise id_token_invalid()
-    subject = _text(claims.get("sub"), SUBJECT_CHARS_MAX)
+    subject = _text(claims.get("sub"), ID_TOKEN_SUBJECT_CHARS_MAX)
     _check_nonce(claims, expected.nonce)
     _check_times(claims, expected)
     amr = _amr(claims.get("amr", []))
@@ -96,20 +98,20 @@ def check_id_token(claims: Mapping[str, object], expected: Expected) -> SignedIn
 
 
 def _is_for(claims: Mapping[str, object], audience: str) -> bool:
-    """Whether the token is meant for us alone: another audience could pass it on to us (steps 3 to 5)."""
+    """Return whether the token is meant for us alone: another audience could pass it on to us (steps 3 to 5)."""
     named = claims.get("aud")
     return (named == audience or named == [audience]) and claims.get("azp", audience) == audience
 
 
 def _check_nonce(claims: Mapping[str, object], nonce: str) -> None:
-    """The token is of this very sign-in (step 11); one that carries a nonce is never taken without it."""
+    """Check that the token is of this very sign-in (step 11); one that carries a nonce is never taken without it."""
     carried = claims.get("nonce", "")
     if not isinstance(carried, str) or not hmac.compare_digest(_bytes_of(carried), _bytes_of(nonce)):
         raise id_token_invalid()
 
 
 def _bytes_of(text: str) -> bytes:
-    """The bytes of any text: JSON can say half of a surrogate pair, which has none in UTF-8."""
+    """Return the bytes of any text: JSON can say half of a surrogate pair, which has none in UTF-8."""
     return text.encode("utf-8", "surrogatepass")
 
 
@@ -123,8 +125,8 @@ def _check_times(claims: Mapping[str, object], expected: Expected) -> None:
 
 
 def _seconds(value: object) -> int:
-    """A NumericDate in whole seconds; a fraction is cut off."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < SECONDS_MAX:
+    """Return a NumericDate in whole seconds; a fraction is cut off."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < ID_TOKEN_TIME_S_MAX:
         raise id_token_invalid()
     return int(value)
 
@@ -136,7 +138,7 @@ def _text(value: object, chars_max: int) -> str:
 
 
 def _amr(value: object) -> tuple[str, ...]:
-    """How the user signed in (RFC 8176), as the issuer says it."""
-    if not isinstance(value, list) or len(value) > AMR_ITEMS_MAX:
+    """Return how the user signed in (RFC 8176), as the issuer says it."""
+    if not isinstance(value, list) or len(value) > ID_TOKEN_AMR_ITEMS_MAX:
         raise id_token_invalid()
-    return tuple(_text(item, AMR_CHARS_MAX) for item in value)
+    return tuple(_text(item, ID_TOKEN_AMR_CHARS_MAX) for item in value)

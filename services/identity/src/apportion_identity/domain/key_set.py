@@ -13,7 +13,7 @@ NEEDED_MEMBERS: Final = frozenset({"kty", "crv", "x", "kid"})
 
 
 def public_key_set(text: str, keys_max: int) -> str:
-    """The key set of a JSON text with the public members of its keys, as compact JSON.
+    """Return the key set of a JSON text with the public members of its keys, as compact JSON.
 
     Unavailable KEY_SET_UNUSABLE when the text is no key set of one to `keys_max` keys, each with its id.
     """
@@ -29,7 +29,7 @@ def public_key_set(text: str, keys_max: int) -> str:
 
 
 def _public(key: object) -> dict[str, str]:
-    """The public members of one key."""
+    """Return the public members of one key."""
     if not isinstance(key, dict):
         raise _unusable()
     members = {name: key[name] for name in PUBLIC_MEMBERS if name in key}

@@ -1,6 +1,6 @@
 """What members may do to one another (spec 01, data and invitations): Owner above Admin above User.
 
-Functions take who acts and what is, and raise the refusal; they decide nothing about the database.
+Functions take who acts and what is, and raise the rejection; they decide nothing about the database.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Role(Enum):
         return _RANKS[self]
 
     def reaches(self, needed: Role) -> bool:
-        """Whether who has this role may do what needs the other."""
+        """Return whether who has this role may do what needs the other."""
         return self.rank >= needed.rank
 
 
@@ -40,7 +40,7 @@ def check_reaches(role: Role | None, needed: Role) -> None:
 
 
 def check_invite(inviter: Role, invited: Role) -> None:
-    """Who may invite whom: an Admin and an Owner anyone below an Owner, an Owner alone an Owner.
+    """Check who may invite whom: an Admin and an Owner anyone below an Owner, an Owner alone an Owner.
 
     Raises PermissionDenied ROLE_REQUIRED or OWNER_REQUIRED.
     """
@@ -49,17 +49,17 @@ def check_invite(inviter: Role, invited: Role) -> None:
 
 
 def may_invite(inviter: Role | None, invited: Role) -> bool:
-    """Whether `check_invite` lets somebody invite; `inviter` is None for who is no member any more."""
+    """Return whether `check_invite` lets somebody invite; `inviter` is None for who is no member any more."""
     return inviter is not None and inviter.reaches(_invites(invited))
 
 
 def _invites(invited: Role) -> Role:
-    """The least role that invites to this one."""
+    """Return the least role that invites to this one."""
     return Role.OWNER if invited is Role.OWNER else Role.ADMIN
 
 
 def check_change(actor: Role, *, is_own: bool, current: Role, new: Role, owners: int) -> None:
-    """Who may change whose role; `owners` counts the organisation's Owners before the change.
+    """Check who may change whose role; `owners` counts the organisation's Owners before the change.
 
     Nobody changes their own role, only an Owner makes or unmakes one, and one Owner always stays. Raises
     PermissionDenied ROLE_REQUIRED, OWN_ROLE or OWNER_REQUIRED, FailedPrecondition LAST_OWNER.
@@ -74,7 +74,7 @@ def check_change(actor: Role, *, is_own: bool, current: Role, new: Role, owners:
 
 
 def check_removal(actor: Role, *, is_own: bool, current: Role, owners: int) -> None:
-    """Who may end whose membership: everybody their own, an Admin anyone's but an Owner's, an Owner anyone's.
+    """Check who may end whose membership: everybody their own, an Admin anyone's but an Owner's, an Owner anyone's.
 
     The last Owner stays. Raises PermissionDenied ROLE_REQUIRED or OWNER_REQUIRED, FailedPrecondition LAST_OWNER.
     """
@@ -92,10 +92,10 @@ def _check_one_stays(owners: int) -> None:
 
 
 def role_required(needed: Role) -> PermissionDenied:
-    """The refusal of what members of a role may do."""
+    """Return the rejection of what members of a role may do."""
     return PermissionDenied("ROLE_REQUIRED", f"This needs the role {needed.value} in the organisation.")
 
 
 def owner_required() -> PermissionDenied:
-    """The refusal of what only an Owner may do."""
+    """Return the rejection of what only an Owner may do."""
     return PermissionDenied("OWNER_REQUIRED", "Only an Owner of the organisation may do this.")

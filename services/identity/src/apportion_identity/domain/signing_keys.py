@@ -9,7 +9,7 @@ that every verifier knows it by then, and verifies after its successor has begun
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -26,8 +26,17 @@ class KeyTimes:
     verifies_until: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that signs tokens: its times, its public half, and its private one sealed."""
+
+    times: KeyTimes
+    public_jwk: Mapping[str, str]
+    sealed_private_key: bytes
+
+
 def signing_at(keys: Sequence[KeyTimes], now: datetime) -> KeyTimes | None:
-    """The key that signs: of those that have begun the one that began last; None when there is none.
+    """Return the key that signs: of those that have begun the one that began last; None when there is none.
 
     Where none has begun yet, our clock is behind the one that made the first key, and it is that one's turn.
     """
@@ -39,17 +48,17 @@ def signing_at(keys: Sequence[KeyTimes], now: datetime) -> KeyTimes | None:
 
 
 def published_at(keys: Sequence[KeyTimes], now: datetime) -> list[KeyTimes]:
-    """The keys to verify with, the oldest first: those that sign, will sign, or signed tokens that may still live."""
+    """Return the keys to verify with, the oldest first: those that sign, will, or signed tokens that may still live."""
     return sorted((key for key in keys if not is_over(key, now)), key=lambda key: (key.signs_from, key.kid))
 
 
 def is_over(key: KeyTimes, now: datetime) -> bool:
-    """Whether no token of the key can still be good."""
+    """Return whether no token of the key can still be good."""
     return key.verifies_until is not None and key.verifies_until <= now
 
 
 def is_due(keys: Sequence[KeyTimes], now: datetime, age: timedelta) -> bool:
-    """Whether the newest key has signed for `age`, so that it is time for a successor."""
+    """Return whether the newest key has signed for `age`, so that it is time for a successor."""
     newest = max((key.signs_from for key in keys), default=None)
     return newest is not None and newest + age <= now
 
@@ -63,7 +72,7 @@ class Succession:
 
 
 def succeed(keys: Sequence[KeyTimes], now: datetime, *, lead: timedelta, token_life: timedelta) -> Succession:
-    """When a key made now begins, and when those that have no successor yet may go.
+    """Return when a key made now begins, and when those that have no successor yet may go.
 
     It begins after `lead`, or at once when it is the first; the others verify for `token_life` longer.
     FailedPrecondition ROTATION_IN_PROGRESS while another one has not begun.

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 from uuid import UUID
+
+from apportion_common.errors import ApportionError
+from apportion_common.ids import parse_uuid
+
+USER_PREFIX: Final = "user:"
+"""What a person's token subject begins with; the user id follows."""
 
 
 def service_account_subject(account_id: UUID) -> str:
-    """The subject of a service account's tokens."""
+    """Return the subject of a service account's tokens."""
     return f"service_account:{account_id}"
 
 
 def user_subject(user_id: UUID) -> str:
-    """The subject of a user's tokens."""
-    return f"user:{user_id}"
+    """Return the subject of a user's tokens."""
+    return f"{USER_PREFIX}{user_id}"
+
+
+def user_of_subject(subject: str) -> UUID | None:
+    """Return the user id that a token's subject names; None for a program's."""
+    if not subject.startswith(USER_PREFIX):
+        return None
+    try:
+        return parse_uuid(subject.removeprefix(USER_PREFIX))
+    except ApportionError:
+        return None
 
 
 def access_claims(
@@ -28,7 +45,7 @@ def access_claims(
     org_id: UUID | None = None,
     amr: Sequence[str] = (),
 ) -> dict[str, object]:
-    """The claims of a token (RFC 7519) that is good from `issued_at_s`, in seconds since 1970, for `life_s` seconds.
+    """Return the claims of a token (RFC 7519) good from `issued_at_s`, in seconds since 1970, for `life_s` seconds.
 
     Without an organisation there is no `org_id`, without methods of authentication no `amr` (RFC 8176).
     """

@@ -1,0 +1,1 @@
+"""The contract's calls: messages to values, and back."""

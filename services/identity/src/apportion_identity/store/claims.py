@@ -1,4 +1,4 @@
-"""domain_claim and claim_verification."""
+"""domain_claim."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports.claims import Attempt, ClaimMoved, ClaimRecord
 from apportion_identity.domain.claim_states import ClaimStatus
+from apportion_identity.domain.claims import Claim
 from apportion_identity.domain.domain_names import self_and_parents
-from apportion_identity.store.tables import claim_verification, domain_claim, shared
+from apportion_identity.domain.paging import PageCursor
+from apportion_identity.store.tables import domain_claim
 
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:what || ' ' || :of, 0))")
 HELD_ONCE: Final = "ix_domain_claim_held"
@@ -52,38 +53,25 @@ _MADE_SINCE: Final = text("SELECT count(*) FROM domain_claim WHERE org_id = :org
 _PAGE: Final = text(
     f"{_SELECT} WHERE c.org_id = :org"
     " AND (CAST(:at AS timestamptz) IS NULL OR (c.created_at, c.claim_id) < (:at, :after))"
-    " ORDER BY c.created_at DESC, c.claim_id DESC LIMIT :most"
+    " ORDER BY c.created_at DESC, c.claim_id DESC LIMIT :limit"
 )
 # A claim from before the plan has no address: it waits for its organisation to ask for one.
 _EXPIRED: Final = text(
     f"{_SELECT} WHERE c.status IN ('pending', 'pending_conflict') AND c.proved_at IS NULL"
-    " AND c.token_expires_at <= :now ORDER BY c.token_expires_at, c.claim_id LIMIT :most"
-)
-_ADD_REFUSED: Final = text(
-    """
-    INSERT INTO claim_verification (verification_id, claim_id, proof_hash, reason, accepted, at)
-    SELECT :verification_id, :claim_id, :proof_hash, :reason, false, :at
-     WHERE (SELECT count(*) FROM (
-               SELECT FROM claim_verification
-                WHERE claim_id = :claim_id AND at > CAST(:at AS timestamptz) - interval '1 day'
-                LIMIT :most) AS today) < :most
-    """
+    " AND c.token_expires_at <= :now ORDER BY c.token_expires_at, c.claim_id LIMIT :limit"
 )
 _ADD_CLAIM: Final = insert(domain_claim)
 _SAVE_CLAIM: Final = update(domain_claim).where(
     domain_claim.c.claim_id == bindparam("known_id"), domain_claim.c.status == bindparam("status_before")
 )
-_ADD_ACCEPTED: Final = (
-    insert(claim_verification).on_conflict_do_nothing().returning(claim_verification.c.verification_id)
-)
-_PROVED_BY: Final = text("SELECT claim_id FROM claim_verification WHERE proof_hash = :proof_hash AND accepted")
-_ANSWERED: Final = text(
-    f"SELECT EXISTS (SELECT FROM {shared.request_record.name} WHERE subject = :subject AND request_id = :request_id)"
-)
 
 
-class StoredClaims:
-    """Claims in the database."""
+class ClaimMoved(Exception):
+    """Another transaction changed a claim meanwhile, or took its name: decide again on what is there now."""
+
+
+class ClaimStore:
+    """Claims and their locks."""
 
     async def lock_domain(self, tx: Transaction, registrable: str) -> None:
         """Hold every claim at or below a registrable domain until the transaction ends."""
@@ -93,50 +81,50 @@ class StoredClaims:
         """Hold an organisation's count of claims until the transaction ends; taken before any domain."""
         await tx.execute(_LOCK, {"what": _ORG_LOCK, "of": str(org_id)})
 
-    async def find_claim(self, connection: AsyncConnection, claim_id: UUID) -> ClaimRecord | None:
-        """The claim with the id."""
+    async def find_claim(self, connection: AsyncConnection, claim_id: UUID) -> Claim | None:
+        """Return the claim with the id."""
         row = (await connection.execute(_BY_ID, {"claim": claim_id})).first()
         return None if row is None else _claim(row)
 
-    async def claims_of_ids(self, connection: AsyncConnection, ids: Collection[UUID]) -> Mapping[UUID, ClaimRecord]:
-        """The claims with the ids, by id."""
+    async def claims_of_ids(self, connection: AsyncConnection, ids: Collection[UUID]) -> Mapping[UUID, Claim]:
+        """Return the claims with the ids, by id."""
         return {row.claim_id: _claim(row) for row in await connection.execute(_BY_IDS, {"claims": list(ids)})}
 
-    async def of_tokens(self, connection: AsyncConnection, hashes: Sequence[bytes]) -> Sequence[ClaimRecord]:
-        """The claims that these hashes of tokens belong to."""
+    async def of_tokens(self, connection: AsyncConnection, hashes: Sequence[bytes]) -> Sequence[Claim]:
+        """Return the claims that these hashes of tokens belong to."""
         return [_claim(row) for row in await connection.execute(_BY_TOKENS, {"hashes": list(hashes)})]
 
-    async def live_of_org(self, connection: AsyncConnection, org_id: UUID, domain: str) -> ClaimRecord | None:
-        """The organisation's claim of that very name that is not revoked."""
+    async def live_of_org(self, connection: AsyncConnection, org_id: UUID, domain: str) -> Claim | None:
+        """Return the organisation's claim of that very name that is not revoked."""
         row = (await connection.execute(_LIVE_OF_ORG, {"org": org_id, "domain": domain})).first()
         return None if row is None else _claim(row)
 
-    async def holders(self, connection: AsyncConnection, domain: str, org_id: UUID) -> Sequence[ClaimRecord]:
-        """Claims of other organisations, pending or verified, of the name or with a wildcard above it."""
+    async def holders(self, connection: AsyncConnection, domain: str, org_id: UUID) -> Sequence[Claim]:
+        """Return claims of other organisations, pending or verified, of the name or with a wildcard above it."""
         parameters = {"names": list(self_and_parents(domain)), "domain": domain, "org": org_id}
         return [_claim(row) for row in await connection.execute(_HOLDERS, parameters)]
 
-    async def held_below(self, connection: AsyncConnection, domain: str, org_id: UUID) -> Sequence[ClaimRecord]:
-        """Claims of other organisations, pending or verified, of names below."""
+    async def held_below(self, connection: AsyncConnection, domain: str, org_id: UUID) -> Sequence[Claim]:
+        """Return claims of other organisations, pending or verified, of names below."""
         return [_claim(row) for row in await connection.execute(_HELD_BELOW, {"domain": domain, "org": org_id})]
 
     async def made_since(self, connection: AsyncConnection, org_id: UUID, since: datetime) -> int:
-        """How many claims the organisation has made since an instant."""
+        """Return how many claims the organisation has made since an instant."""
         return int((await connection.execute(_MADE_SINCE, {"org": org_id, "since": since})).scalar_one())
 
     async def claims_page(
-        self, connection: AsyncConnection, org_id: UUID, after: tuple[datetime, UUID] | None, most: int
-    ) -> Sequence[ClaimRecord]:
-        """The organisation's claims, newest first, after a place."""
+        self, connection: AsyncConnection, org_id: UUID, after: PageCursor | None, limit: int
+    ) -> Sequence[Claim]:
+        """Return the organisation's claims, newest first, after a cursor."""
         at, claim_id = after or (None, None)
-        rows = await connection.execute(_PAGE, {"org": org_id, "at": at, "after": claim_id, "most": most})
+        rows = await connection.execute(_PAGE, {"org": org_id, "at": at, "after": claim_id, "limit": limit})
         return [_claim(row) for row in rows]
 
-    async def expired_claims(self, connection: AsyncConnection, now: datetime, most: int) -> Sequence[ClaimRecord]:
-        """Claims that nothing has proved and whose address has ended, oldest end first."""
-        return [_claim(row) for row in await connection.execute(_EXPIRED, {"now": now, "most": most})]
+    async def expired_claims(self, connection: AsyncConnection, now: datetime, limit: int) -> Sequence[Claim]:
+        """Return claims that nothing has proved and whose address has ended, oldest end first."""
+        return [_claim(row) for row in await connection.execute(_EXPIRED, {"now": now, "limit": limit})]
 
-    async def add_claim(self, tx: Transaction, claim: ClaimRecord) -> None:
+    async def add_claim(self, tx: Transaction, claim: Claim) -> None:
         """Add a claim. Raises ClaimMoved when another took its name meanwhile."""
         row = {
             "claim_id": claim.claim_id,
@@ -151,7 +139,7 @@ class StoredClaims:
         }
         await _execute(tx, _ADD_CLAIM, row)
 
-    async def save_claim(self, tx: Transaction, before: ClaimRecord, after: ClaimRecord) -> None:
+    async def save_claim(self, tx: Transaction, before: Claim, after: Claim) -> None:
         """Write what of a claim may change. Raises ClaimMoved when its status is not `before`'s any more."""
         changed = {
             "status": after.status.value,
@@ -167,40 +155,6 @@ class StoredClaims:
         if (await _execute(tx, _SAVE_CLAIM, {**changed, **known})).rowcount != 1:
             raise ClaimMoved
 
-    async def add_accepted(self, tx: Transaction, attempt: Attempt) -> bool:
-        """Record a proof; False when the same message has proved something before."""
-        row = {
-            "verification_id": attempt.verification_id,
-            "claim_id": attempt.claim_id,
-            "proof_hash": attempt.proof_hash,
-            "reason": attempt.reason,
-            "accepted": True,
-            "at": attempt.at,
-        }
-        return (await tx.execute(_ADD_ACCEPTED, row)).first() is not None
-
-    async def add_refused(self, tx: Transaction, attempt: Attempt, most: int) -> None:
-        """Record a refused attempt, unless its claim has so many of that day already."""
-        parameters = {
-            "verification_id": attempt.verification_id,
-            "claim_id": attempt.claim_id,
-            "proof_hash": attempt.proof_hash,
-            "reason": attempt.reason,
-            "at": attempt.at,
-            "most": most,
-        }
-        await tx.execute(_ADD_REFUSED, parameters)
-
-    async def proved_by(self, connection: AsyncConnection, proof_hash: bytes) -> UUID | None:
-        """The claim that the message proved."""
-        found: UUID | None = (await connection.execute(_PROVED_BY, {"proof_hash": proof_hash})).scalar_one_or_none()
-        return found
-
-    async def is_answered(self, connection: AsyncConnection, subject: str, request_id: str) -> bool:
-        """Whether a mutation of this caller with this request id has been answered."""
-        found = await connection.execute(_ANSWERED, {"subject": subject, "request_id": request_id})
-        return bool(found.scalar_one())
-
 
 async def _execute(tx: Transaction, statement: Executable, row: Mapping[str, Any]) -> CursorResult[Any]:
     """Execute a write of a claim; whoever finds its name held was not alone."""
@@ -212,8 +166,8 @@ async def _execute(tx: Transaction, statement: Executable, row: Mapping[str, Any
         raise
 
 
-def _claim(row: Row[*tuple[Any, ...]]) -> ClaimRecord:
-    return ClaimRecord(
+def _claim(row: Row[*tuple[Any, ...]]) -> Claim:
+    return Claim(
         claim_id=row.claim_id,
         org_id=row.org_id,
         domain=row.domain,

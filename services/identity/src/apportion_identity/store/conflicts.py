@@ -12,12 +12,12 @@ from sqlalchemy import Row, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports.claims import ConflictRecord
-from apportion_identity.app.ports.common import Place
+from apportion_identity.domain.conflicts import Conflict
+from apportion_identity.domain.paging import PageCursor
 from apportion_identity.store.tables import claim_conflict
 
 _OPEN: Final = claim_conflict.c.state == "open"
-# A claim is turned against another only once, and never against itself.
+# A claim has one open conflict with another at most, and none with itself.
 _REPOINT: Final = text(
     """
     UPDATE claim_conflict AS f SET against_claim_id = :after
@@ -31,17 +31,17 @@ _REPOINT: Final = text(
 )
 
 
-class StoredConflicts:
-    """Conflicts in the database."""
+class ConflictStore:
+    """Conflicts between claims."""
 
-    async def find_conflict(self, connection: AsyncConnection, conflict_id: UUID) -> ConflictRecord | None:
-        """The conflict with the id."""
+    async def find_conflict(self, connection: AsyncConnection, conflict_id: UUID) -> Conflict | None:
+        """Return the conflict with the id."""
         statement = select(claim_conflict).where(claim_conflict.c.conflict_id == conflict_id)
         row = (await connection.execute(statement)).first()
         return None if row is None else _conflict(row)
 
-    async def open_of(self, connection: AsyncConnection, claim_id: UUID) -> Sequence[ConflictRecord]:
-        """Open conflicts with the claim on either side, oldest first."""
+    async def open_of(self, connection: AsyncConnection, claim_id: UUID) -> Sequence[Conflict]:
+        """Return the open conflicts with the claim on either side, oldest first."""
         sides = or_(claim_conflict.c.claim_id == claim_id, claim_conflict.c.against_claim_id == claim_id)
         statement = (
             select(claim_conflict)
@@ -50,7 +50,7 @@ class StoredConflicts:
         )
         return [_conflict(row) for row in await connection.execute(statement)]
 
-    async def open_conflict(self, tx: Transaction, conflict: ConflictRecord) -> None:
+    async def open_conflict(self, tx: Transaction, conflict: Conflict) -> None:
         """Add an open conflict."""
         await tx.execute(
             insert(claim_conflict).values(
@@ -75,33 +75,33 @@ class StoredConflicts:
         )
 
     async def repoint(self, tx: Transaction, before: UUID, after: UUID) -> int:
-        """Turn open conflicts against one claim against another, but for the other's own; gives how many."""
+        """Repoint open conflicts from one claim to another, but for the other's own; return how many."""
         return (await tx.execute(_REPOINT, {"before": before, "after": after})).rowcount
 
     async def conflicts_page(
         self,
         connection: AsyncConnection,
-        after: Place | None,
-        most: int,
+        after: PageCursor | None,
+        limit: int,
         *,
         include_resolved: bool,
         overdue_at: datetime | None,
-    ) -> Sequence[ConflictRecord]:
-        """Conflicts, those due first, after a place; with `overdue_at`, open ones that were due by then."""
-        place = (claim_conflict.c.due_at, claim_conflict.c.conflict_id)
-        statement = select(claim_conflict).order_by(*place).limit(most)
+    ) -> Sequence[Conflict]:
+        """Return conflicts, those due first, after a cursor; with `overdue_at`, open ones that were due by then."""
+        position = (claim_conflict.c.due_at, claim_conflict.c.conflict_id)
+        statement = select(claim_conflict).order_by(*position).limit(limit)
         if not include_resolved or overdue_at is not None:
             statement = statement.where(_OPEN)
         if overdue_at is not None:
             statement = statement.where(claim_conflict.c.due_at <= overdue_at)
         if after is not None:
-            statement = statement.where(tuple_(*place) > tuple_(*after))
+            statement = statement.where(tuple_(*position) > tuple_(*after))
         return [_conflict(row) for row in await connection.execute(statement)]
 
-    async def hold_overdue(
-        self, tx: Transaction, now: datetime, escalated_before: datetime, most: int
-    ) -> Sequence[ConflictRecord]:
-        """Open conflicts that are overdue and not lately escalated, held; those that another process holds left out."""
+    async def lock_overdue(
+        self, tx: Transaction, now: datetime, escalated_before: datetime, limit: int
+    ) -> Sequence[Conflict]:
+        """Return open conflicts that are overdue and not lately escalated, locked; what others hold is skipped."""
         statement = (
             select(claim_conflict)
             .where(
@@ -110,7 +110,7 @@ class StoredConflicts:
                 or_(claim_conflict.c.escalated_at.is_(None), claim_conflict.c.escalated_at <= escalated_before),
             )
             .order_by(claim_conflict.c.due_at)
-            .limit(most)
+            .limit(limit)
             .with_for_update(skip_locked=True)
         )
         return [_conflict(row) for row in await tx.execute(statement)]
@@ -124,8 +124,8 @@ class StoredConflicts:
         )
 
 
-def _conflict(row: Row[*tuple[Any, ...]]) -> ConflictRecord:
-    return ConflictRecord(
+def _conflict(row: Row[*tuple[Any, ...]]) -> Conflict:
+    return Conflict(
         conflict_id=row.conflict_id,
         claim_id=row.claim_id,
         against_claim_id=row.against_claim_id,

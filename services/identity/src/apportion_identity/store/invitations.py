@@ -12,9 +12,8 @@ from sqlalchemy import Row, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports.common import Place
-from apportion_identity.app.ports.people import InvitationRecord
-from apportion_identity.domain.invitation import Ends
+from apportion_identity.domain.invitations import Ends, Invitation
+from apportion_identity.domain.paging import PageCursor
 from apportion_identity.domain.roles import Role
 from apportion_identity.store.tables import invitation, invitation_day
 
@@ -32,11 +31,11 @@ _COLUMNS: Final = (
 _UNENDED: Final = invitation.c.consumed_at.is_(None) & invitation.c.revoked_at.is_(None)
 
 
-class StoredInvitations:
-    """Invitations in the database."""
+class InvitationStore:
+    """Invitations, and how many there were on a day."""
 
     async def revoke_expired(self, tx: Transaction, org_id: UUID, email: str, now: datetime) -> Sequence[UUID]:
-        """Revoke what has expired of an address, so that it can be invited again; gives the ids."""
+        """Revoke what has expired of an address, so that it can be invited again; return the ids."""
         statement = (
             update(invitation)
             .where(
@@ -50,7 +49,7 @@ class StoredInvitations:
         )
         return (await tx.execute(statement)).scalars().all()
 
-    async def add_invitation(self, tx: Transaction, new: InvitationRecord, token_hash: bytes) -> bool:
+    async def add_invitation(self, tx: Transaction, new: Invitation, token_hash: bytes) -> bool:
         """Add an invitation; False when the address has a live one in the organisation.
 
         The partial unique index decides: who comes second waits for the first one's transaction, and then sees it.
@@ -91,22 +90,37 @@ class StoredInvitations:
         )
         return (await tx.execute(statement)).first() is not None
 
-    async def find_by_hash(
-        self, connection: AsyncConnection, token_hash: bytes
-    ) -> tuple[InvitationRecord, bytes] | None:
-        """The invitation whose token has the hash, and the hash that is kept."""
+    async def revoke_of_inviter(
+        self, tx: Transaction, org_id: UUID, inviter: UUID, roles: Sequence[Role], now: datetime
+    ) -> Sequence[UUID]:
+        """Revoke what a member invited others to and nobody has accepted, for those roles; return the ids."""
+        statement = (
+            update(invitation)
+            .where(
+                invitation.c.org_id == org_id,
+                invitation.c.invited_by == inviter,
+                invitation.c.role.in_([role.value for role in roles]),
+                _UNENDED,
+            )
+            .values(revoked_at=now)
+            .returning(invitation.c.invitation_id)
+        )
+        return (await tx.execute(statement)).scalars().all()
+
+    async def find_by_hash(self, connection: AsyncConnection, token_hash: bytes) -> tuple[Invitation, bytes] | None:
+        """Return the invitation whose token has the hash, and the hash that is kept."""
         statement = select(*_COLUMNS, invitation.c.token_hash).where(invitation.c.token_hash == token_hash)
         row = (await connection.execute(statement)).first()
-        return None if row is None else (_record(row), bytes(row.token_hash))
+        return None if row is None else (_invitation(row), bytes(row.token_hash))
 
-    async def hold_invitation(self, tx: Transaction, org_id: UUID, invitation_id: UUID) -> InvitationRecord | None:
-        """The organisation's invitation with the id, held until the transaction ends."""
+    async def lock_invitation(self, tx: Transaction, org_id: UUID, invitation_id: UUID) -> Invitation | None:
+        """Return the organisation's invitation with the id, locked until the transaction ends."""
         statement = select(*_COLUMNS).where(invitation.c.org_id == org_id, invitation.c.invitation_id == invitation_id)
         row = (await tx.execute(statement.with_for_update())).first()
-        return None if row is None else _record(row)
+        return None if row is None else _invitation(row)
 
-    async def end_invitation(self, tx: Transaction, ended: InvitationRecord) -> None:
-        """Write down how the invitation ended."""
+    async def end_invitation(self, tx: Transaction, ended: Invitation) -> None:
+        """Record how the invitation ended."""
         await tx.execute(
             update(invitation)
             .where(invitation.c.invitation_id == ended.invitation_id)
@@ -114,21 +128,21 @@ class StoredInvitations:
         )
 
     async def invitations(
-        self, connection: AsyncConnection, org_id: UUID, live_at: datetime | None, after: Place | None, count: int
-    ) -> Sequence[InvitationRecord]:
-        """Invitations, newest first, from behind `after` on, at most `count`; only those live at `live_at`."""
-        place = tuple_(invitation.c.created_at, invitation.c.invitation_id)
+        self, connection: AsyncConnection, org_id: UUID, live_at: datetime | None, after: PageCursor | None, limit: int
+    ) -> Sequence[Invitation]:
+        """Return invitations, newest first, after a cursor, `limit` at most; with `live_at`, only those live then."""
+        position = tuple_(invitation.c.created_at, invitation.c.invitation_id)
         statement = select(*_COLUMNS).where(invitation.c.org_id == org_id)
         if live_at is not None:
             statement = statement.where(_UNENDED, invitation.c.expires_at > live_at)
         if after is not None:
-            statement = statement.where(place < after)
-        ordered = statement.order_by(invitation.c.created_at.desc(), invitation.c.invitation_id.desc()).limit(count)
-        return [_record(row) for row in await connection.execute(ordered)]
+            statement = statement.where(position < after)
+        ordered = statement.order_by(invitation.c.created_at.desc(), invitation.c.invitation_id.desc()).limit(limit)
+        return [_invitation(row) for row in await connection.execute(ordered)]
 
 
-def _record(row: Row[*tuple[Any, ...]]) -> InvitationRecord:
-    return InvitationRecord(
+def _invitation(row: Row[*tuple[Any, ...]]) -> Invitation:
+    return Invitation(
         row.invitation_id,
         row.org_id,
         row.email,

@@ -11,10 +11,10 @@ from sqlalchemy import Row, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports.common import Place
-from apportion_identity.app.ports.people import JoinRequestRecord
 from apportion_identity.domain.coverage import CoveringClaim
 from apportion_identity.domain.domain_names import self_and_parents
+from apportion_identity.domain.paging import PageCursor
+from apportion_identity.domain.people import JoinRequest
 from apportion_identity.store.tables import app_user, join_request
 
 _COVERING: Final = text(
@@ -40,18 +40,18 @@ _SELECT: Final = select(
 ).outerjoin_from(join_request, app_user, app_user.c.user_id == join_request.c.user_id)
 
 
-class StoredJoinRequests:
-    """Join requests in the database."""
+class JoinRequestStore:
+    """Who asks to join, and whose domain an address belongs to."""
 
     async def covering_claims(self, connection: AsyncConnection, domain: str) -> Sequence[CoveringClaim]:
-        """The verified claims of a domain and of the names above it."""
+        """Return the verified claims of a domain and of the names above it."""
         rows = await connection.execute(_COVERING, {"domain": domain, "names": list(self_and_parents(domain))})
         return [
             CoveringClaim(row.domain, row.org_id, row.wildcard, None if row.delegate is None else UUID(row.delegate))
             for row in rows
         ]
 
-    async def add_join_request(self, tx: Transaction, request: JoinRequestRecord) -> bool:
+    async def add_join_request(self, tx: Transaction, request: JoinRequest) -> bool:
         """Add a request of a user; False when a pending one is there."""
         statement = (
             insert(join_request)
@@ -67,14 +67,14 @@ class StoredJoinRequests:
         )
         return (await tx.execute(statement)).first() is not None
 
-    async def hold_join_request(self, tx: Transaction, org_id: UUID, request_id: UUID) -> JoinRequestRecord | None:
-        """The organisation's request with the id, held until the transaction ends."""
+    async def lock_join_request(self, tx: Transaction, org_id: UUID, request_id: UUID) -> JoinRequest | None:
+        """Return the organisation's request with the id, locked until the transaction ends."""
         statement = _SELECT.where(join_request.c.org_id == org_id, join_request.c.request_id == request_id)
         row = (await tx.execute(statement.with_for_update(of=join_request))).first()
-        return None if row is None else _record(row)
+        return None if row is None else _request(row)
 
-    async def decide_join_request(self, tx: Transaction, request: JoinRequestRecord) -> None:
-        """Write down what was decided."""
+    async def decide_join_request(self, tx: Transaction, request: JoinRequest) -> None:
+        """Record what was decided."""
         await tx.execute(
             update(join_request)
             .where(join_request.c.request_id == request.request_id)
@@ -82,20 +82,20 @@ class StoredJoinRequests:
         )
 
     async def join_requests(
-        self, connection: AsyncConnection, org_id: UUID, pending_only: bool, after: Place | None, count: int
-    ) -> Sequence[JoinRequestRecord]:
-        """Requests, newest first, from behind `after` on, at most `count`."""
+        self, connection: AsyncConnection, org_id: UUID, pending_only: bool, after: PageCursor | None, limit: int
+    ) -> Sequence[JoinRequest]:
+        """Return requests, newest first, after a cursor, `limit` at most."""
         statement = _SELECT.where(join_request.c.org_id == org_id)
         if pending_only:
             statement = statement.where(join_request.c.state == "pending")
         if after is not None:
             statement = statement.where(tuple_(join_request.c.created_at, join_request.c.request_id) < after)
-        ordered = statement.order_by(join_request.c.created_at.desc(), join_request.c.request_id.desc()).limit(count)
-        return [_record(row) for row in await connection.execute(ordered)]
+        ordered = statement.order_by(join_request.c.created_at.desc(), join_request.c.request_id.desc()).limit(limit)
+        return [_request(row) for row in await connection.execute(ordered)]
 
 
-def _record(row: Row[*tuple[Any, ...]]) -> JoinRequestRecord:
-    return JoinRequestRecord(
+def _request(row: Row[*tuple[Any, ...]]) -> JoinRequest:
+    return JoinRequest(
         row.request_id,
         row.org_id,
         row.user_id,

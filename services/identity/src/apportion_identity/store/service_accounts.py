@@ -12,7 +12,8 @@ from sqlalchemy import Row, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports.access import AccountRecord
+from apportion_identity.domain.paging import PageCursor
+from apportion_identity.domain.service_accounts import ServiceAccount
 from apportion_identity.store.tables import service_account
 
 _COLUMNS: Final = tuple(
@@ -20,10 +21,10 @@ _COLUMNS: Final = tuple(
 )
 
 
-class StoredServiceAccounts:
-    """Service accounts in the database."""
+class ServiceAccountStore:
+    """Service accounts."""
 
-    async def add(self, tx: Transaction, account: AccountRecord, key_hash: bytes) -> bool:
+    async def add(self, tx: Transaction, account: ServiceAccount, key_hash: bytes) -> bool:
         """Add an account; False when a live one has its name."""
         statement = (
             insert(service_account)
@@ -40,14 +41,14 @@ class StoredServiceAccounts:
         )
         return (await tx.execute(statement)).first() is not None
 
-    async def find(self, connection: AsyncConnection, account_id: UUID) -> AccountRecord | None:
-        """The account with the id."""
+    async def find(self, connection: AsyncConnection, account_id: UUID) -> ServiceAccount | None:
+        """Return the account with the id."""
         statement = select(*_COLUMNS).where(service_account.c.account_id == account_id)
         row = (await connection.execute(statement)).first()
         return None if row is None else _account(row)
 
-    async def find_live_by_key(self, connection: AsyncConnection, key_hash: bytes) -> AccountRecord | None:
-        """The account with that key; None for a revoked one too."""
+    async def find_live_by_key(self, connection: AsyncConnection, key_hash: bytes) -> ServiceAccount | None:
+        """Return the account with that key; None for a revoked one too."""
         statement = select(*_COLUMNS, service_account.c.key_hash).where(
             service_account.c.key_hash == key_hash, service_account.c.revoked_at.is_(None)
         )
@@ -58,15 +59,15 @@ class StoredServiceAccounts:
         return _account(row)
 
     async def page(
-        self, connection: AsyncConnection, *, include_revoked: bool, after: tuple[datetime, UUID] | None, limit: int
-    ) -> list[AccountRecord]:
-        """Accounts, newest first, from behind a place on."""
-        place = tuple_(service_account.c.created_at, service_account.c.account_id)
-        statement = select(*_COLUMNS).order_by(place.desc()).limit(limit)
+        self, connection: AsyncConnection, *, include_revoked: bool, after: PageCursor | None, limit: int
+    ) -> list[ServiceAccount]:
+        """Return accounts, newest first, after a cursor."""
+        position = tuple_(service_account.c.created_at, service_account.c.account_id)
+        statement = select(*_COLUMNS).order_by(position.desc()).limit(limit)
         if not include_revoked:
             statement = statement.where(service_account.c.revoked_at.is_(None))
         if after is not None:
-            statement = statement.where(place < after)
+            statement = statement.where(position < after)
         return [_account(row) for row in await connection.execute(statement)]
 
     async def revoke(self, tx: Transaction, account_id: UUID, at: datetime) -> bool:
@@ -79,7 +80,7 @@ class StoredServiceAccounts:
         return (await tx.execute(statement)).rowcount == 1
 
 
-def _account(row: Row[*tuple[Any, ...]]) -> AccountRecord:
-    return AccountRecord(
+def _account(row: Row[*tuple[Any, ...]]) -> ServiceAccount:
+    return ServiceAccount(
         row.account_id, row.name, tuple(row.roles), row.created_by, row.created_at, revoked_at=row.revoked_at
     )

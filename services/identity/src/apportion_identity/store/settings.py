@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from apportion_common.db.unit_of_work import Transaction
@@ -10,7 +12,6 @@ from sqlalchemy import Row, select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.app.ports.settings import SettingRow
 from apportion_identity.store.tables import global_setting
 
 SCOPE: Final = "global"
@@ -23,15 +24,24 @@ _SELECT: Final = select(global_setting.c.key, global_setting.c.value, global_set
 )
 
 
-class StoredSettings:
-    """Global settings in the database."""
+@dataclass(frozen=True, slots=True)
+class SettingRow:
+    """A global setting that was set once."""
+
+    key: str
+    value: str
+    updated_at: datetime
+
+
+class SettingStore:
+    """The global settings that were set."""
 
     async def all_settings(self, connection: AsyncConnection) -> Mapping[str, SettingRow]:
-        """Every setting that was set once, by its key."""
+        """Return every setting that was set once, by its key."""
         return {row.key: _setting(row) for row in await connection.execute(_SELECT)}
 
-    async def hold_setting(self, tx: Transaction, key: str) -> SettingRow | None:
-        """The setting, if it was set; nobody else sets it until the transaction ends."""
+    async def lock_setting(self, tx: Transaction, key: str) -> SettingRow | None:
+        """Return the setting, if it was set; nobody else sets it until the transaction ends."""
         await tx.execute(_LOCK, {"what": SETTING_LOCK, "key": key})
         row = (await tx.execute(_SELECT.where(global_setting.c.key == key))).first()
         return None if row is None else _setting(row)

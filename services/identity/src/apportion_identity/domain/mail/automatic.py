@@ -1,7 +1,7 @@
 """Marks of mail that no person wrote to the claim's address of their own accord.
 
 A stranger can make a domain's servers write, signed, to an address of the stranger's choosing: by writing to somebody
-who is away, to a list or a ticket system, by signing up, by an invitation, by a DMARC record. What is refused here is
+who is away, to a list or a ticket system, by signing up, by an invitation, by a DMARC record. What is rejected here is
 known by RFC 3834 and by what is in use beside it. These are hints, not proofs: what a program writes without any of
 them cannot be told from what a person writes. A hint too many costs somebody another message, one too few a domain.
 """
@@ -14,7 +14,7 @@ from typing import Final
 from apportion_identity.domain.mail.from_header import Mailbox, decoded_words
 from apportion_identity.domain.mail.message import Message, relaxed_value
 from apportion_identity.domain.mail.types import Envelope, plain_address
-from apportion_identity.limits import SUBJECT_BYTES_READ
+from apportion_identity.limits import MAIL_SUBJECT_BYTES_MAX
 
 REASONS: Final[dict[str, str]] = {
     "NULL_SENDER": "The message has the null sender, as bounces and automatic replies do. Write it yourself.",
@@ -98,7 +98,7 @@ _COMMENT: Final = re.compile(rb"\([^()]*\)")
 
 
 def reason_of(message: Message, envelope: Envelope, author: Mailbox) -> str | None:
-    """Why a message counts as written by nobody, or brought about by somebody else; None when it has no mark of it."""
+    """Return why a message counts as written by nobody, or brought about by somebody else; None without a mark."""
     return (
         _reason_of_sender(message, envelope)
         or _reason_of_fields(message)
@@ -116,7 +116,7 @@ def _reason_of_sender(message: Message, envelope: Envelope) -> str | None:
 
 
 def _reason_of_fields(message: Message) -> str | None:
-    """Fields that programs add to say what they are; some tell it by their value, the others by being there."""
+    """Look at fields that programs add to say what they are; some tell it by their value, others by being there."""
     names = message.names()
     if any(_first_word(field.raw_value) != b"no" for field in message.all(b"auto-submitted")):
         return "AUTO_SUBMITTED"
@@ -133,7 +133,7 @@ def _reason_of_fields(message: Message) -> str | None:
 
 
 def _reason_of_content(message: Message) -> str | None:
-    """Whether the subject, the message or a part of it is an automatic one, however deep a gateway has wrapped it."""
+    """Return whether the subject, the message or a part of it is automatic, however deep a gateway has wrapped it."""
     subject = _subject(message)
     if _AUTO_SUBJECT.search(subject):
         return "AUTO_REPLY"
@@ -145,7 +145,7 @@ def _reason_of_content(message: Message) -> str | None:
 
 
 def _reason_of_reply(message: Message) -> str | None:
-    """Whether somebody else's message brought this one about, be it by a person who answers in good faith.
+    """Return whether somebody else's message brought this one about, be it by a person who answers in good faith.
 
     Mail programs leave In-Reply-To out when the first message had no Message-ID, so that the subject is looked at too.
     """
@@ -153,7 +153,7 @@ def _reason_of_reply(message: Message) -> str | None:
 
 
 def _reason_of_program(message: Message, author: Mailbox) -> str | None:
-    """Whether a program wrote the message, as whoever signs up, asks for a password or opens a ticket gets one."""
+    """Return whether a program wrote the message, as who signs up, asks for a password or opens a ticket gets it."""
     local_part = author.local_part.lower()
     if _ROBOT.search(_DIVIDERS.sub("", local_part)) or _ROBOT_WORDS & set(_DIVIDERS.split(local_part)):
         return "ROBOT_SENDER"
@@ -164,15 +164,15 @@ def _reason_of_program(message: Message, author: Mailbox) -> str | None:
 
 
 def _subject(message: Message) -> str:
-    """The beginning of the subject as it is shown."""
-    return _shown(b" ".join(field.raw_value for field in message.all(b"subject"))[:SUBJECT_BYTES_READ])
+    """Return the beginning of the subject as it is shown."""
+    return _shown(b" ".join(field.raw_value for field in message.all(b"subject"))[:MAIL_SUBJECT_BYTES_MAX])
 
 
 def _shown(raw: bytes) -> str:
-    """A text as it is shown, with single spaces."""
+    """Return a text as it is shown, with single spaces."""
     return " ".join(decoded_words(relaxed_value(raw).decode("utf-8", "replace")).split())
 
 
 def _first_word(raw_value: bytes) -> bytes:
-    """A field's value in lower case up to its parameters; comments may stand before it."""
+    """Return a field's value in lower case up to its parameters; comments may stand before it."""
     return re.split(rb"[; ]", _COMMENT.sub(b"", relaxed_value(raw_value).lower()).strip(), maxsplit=1)[0]

@@ -24,7 +24,7 @@ from nacl.exceptions import BadSignatureError
 from nacl.signing import VerifyKey
 
 from apportion_identity.domain.mail.message import Canonicalization, Field, Message
-from apportion_identity.domain.mail.types import Answer, DkimFinding, Question
+from apportion_identity.domain.mail.types import DkimFinding, DnsAnswer, DnsQuestion
 from apportion_identity.limits import (
     DOMAIN_CHARS_MAX,
     RSA_KEY_BITS_MAX,
@@ -115,12 +115,12 @@ class Signature:
     expires_at_s: int | None
 
     @property
-    def key_question(self) -> Question:
+    def key_question(self) -> DnsQuestion:
         """Where the key is."""
-        return Question(f"{self.selector}._domainkey.{self.domain}", "TXT")
+        return DnsQuestion(f"{self.selector}._domainkey.{self.domain}", "TXT")
 
     def finding(self, result: str, reason: str = "") -> DkimFinding:
-        """A verdict on this signature."""
+        """Return a finding on this signature."""
         return DkimFinding(self.domain, self.selector, result, reason)
 
 
@@ -135,7 +135,7 @@ class PublicKey:
 
 
 def read_signatures(message: Message) -> tuple[Signature | DkimFinding, ...]:
-    """Each signature of a message from top to bottom; a permerror finding where one breaks a rule of the RFCs."""
+    """Return each signature of a message from top to bottom; a permerror finding where one breaks the RFCs."""
     return tuple(read_signature(field) for field in message.all(b"dkim-signature"))
 
 
@@ -185,7 +185,7 @@ def read_signature(field: Field) -> Signature | DkimFinding:
 
 
 def problem_for_claim(signature: Signature, message: Message, domain: str, now_s: int) -> DkimFinding | None:
-    """Why a claim of `domain` may not rest on a signature, however well it holds; None when it may.
+    """Return why a claim of `domain` may not rest on a signature, however well it holds; None when it may.
 
     These rules are stricter than the RFCs'. They need no key, so that nothing is asked for or computed in vain.
     """
@@ -203,8 +203,8 @@ def problem_for_claim(signature: Signature, message: Message, domain: str, now_s
     return None
 
 
-def verify(signature: Signature, message: Message, key: Answer, now_s: int) -> DkimFinding:
-    """Whether a signature holds by the RFCs: pass, fail, policy, permerror or temperror (RFC 8601, section 2.7.1)."""
+def verify_signature(signature: Signature, message: Message, key: DnsAnswer, now_s: int) -> DkimFinding:
+    """Return whether a signature holds by the RFCs: pass, fail, policy, permerror or temperror (RFC 8601, 2.7.1)."""
     if _is_expired(signature, now_s):
         return signature.finding("policy", "DKIM_EXPIRED")
     if key.is_temporary_failure:
@@ -222,7 +222,7 @@ def verify(signature: Signature, message: Message, key: Answer, now_s: int) -> D
 
 
 def header_sha256(signature: Signature, message: Message) -> bytes:
-    """The hash that the signature is made over (RFC 6376, section 3.7)."""
+    """Return the hash that the signature is made over (RFC 6376, section 3.7)."""
     canonicalization = signature.header_canonicalization
     digest = hashlib.sha256()
     taken: dict[bytes, int] = {}
@@ -237,8 +237,8 @@ def header_sha256(signature: Signature, message: Message) -> bytes:
     return digest.digest()
 
 
-def read_key(answer: Answer, kind: bytes) -> PublicKey | _Problem:
-    """The key of a record (RFC 6376, section 3.6.1) for signatures of a kind, or what is wrong with it."""
+def read_key(answer: DnsAnswer, kind: bytes) -> PublicKey | _Problem:
+    """Return the key of a record (RFC 6376, section 3.6.1) for signatures of a kind, or what is wrong with it."""
     if not answer.records:
         return "permerror", "DKIM_KEY_ABSENT"
     if len(answer.records) > 1:
@@ -275,7 +275,7 @@ def _is_expired(signature: Signature, now_s: int) -> bool:
 
 
 def _rsa_key(octets: bytes, *, own_domain_only: bool) -> PublicKey | _Problem:
-    """An RSA key, as SubjectPublicKeyInfo or, as RFC 6376 has it by mistake, as bare RSAPublicKey."""
+    """Return an RSA key, as SubjectPublicKeyInfo or, as RFC 6376 has it by mistake, as bare RSAPublicKey."""
     try:
         key = load_der_public_key(octets)
     except (ValueError, UnsupportedAlgorithm):
@@ -312,7 +312,7 @@ class _Tag:
 
 
 def _tags(raw: bytes) -> dict[bytes, _Tag] | None:
-    """A list of tags (RFC 6376, section 3.2) in its order; None when it is none. No tag may be there twice."""
+    """Return a list of tags (RFC 6376, section 3.2) in its order; None when it is none. No tag may be there twice."""
     tags: dict[bytes, _Tag] = {}
     start = 0
     parts = raw.removesuffix(b"\r\n").split(b";")
@@ -333,7 +333,7 @@ def _tags(raw: bytes) -> dict[bytes, _Tag] | None:
 
 
 def _problem_of_tags(tags: Mapping[bytes, _Tag]) -> _Problem | None:
-    """Rules that the RFCs have for single tags, except for names and hashes."""
+    """Check rules that the RFCs have for single tags, except for names and hashes."""
     if b"v" in tags and tags[b"v"].text != b"1":
         return "permerror", "DKIM_VERSION"
     if any(not tags[name].text for name in _REQUIRED if name in tags) or not all(name in tags for name in _REQUIRED):
@@ -367,7 +367,7 @@ def _canonicalizations(tags: Mapping[bytes, _Tag]) -> tuple[Canonicalization, Ca
 
 
 def _told(domain: str, selector: str) -> tuple[str, str]:
-    """What of a signature's names may stand in a finding: none that could not be names in the DNS."""
+    """Return what of a signature's names may be in a finding: none that could not be names in the DNS."""
     if len(f"{selector}._domainkey.{domain}") > DOMAIN_CHARS_MAX:
         return "", ""
     if not (_HOST.fullmatch(domain) and _SELECTOR.fullmatch(selector)):
@@ -384,7 +384,7 @@ def _parts(text: bytes) -> frozenset[bytes]:
 
 
 def _base64(text: bytes) -> bytes | None:
-    """Octets of base64 text in which white space may stand; None when another text would give the same octets."""
+    """Return the octets of base64 text with white space in it; None when another text would have the same octets."""
     compact = text.replace(b" ", b"").replace(b"\t", b"")
     try:
         octets = b64decode(compact, validate=True)

@@ -20,7 +20,7 @@ from typing import Final
 from apportion_common.errors import InvalidArgument
 
 from apportion_identity.domain.domain_names import canonical_domain
-from apportion_identity.domain.mail.types import Refusal
+from apportion_identity.domain.mail.types import Rejection
 from apportion_identity.limits import ADDRESS_FIELD_BYTES_MAX, LOCAL_PART_CHARS_MAX
 
 _ATOM: Final = r"[A-Za-z0-9!#$%&'*+\-/=?^_`{|}~\u0080-\U0010ffff]"
@@ -36,7 +36,7 @@ _TOKEN: Final = re.compile(
 _ENCODED_WORD: Final = re.compile(r"=\?([^?]*)\?([^?]*)\?([^?]*)\?=")
 _BETWEEN_WORDS: Final = re.compile(r"\?=[ \t]+=\?")
 _Q_OCTET: Final = re.compile(rb"=([0-9A-Fa-f]{2})")
-# Python remembers every unknown name that it is asked for, for ever: only names that it knows are asked for.
+# Python remembers every unknown name that it is asked for, forever: only names that it knows are asked for.
 _CHARSETS: Final = {**{module: module for module in aliases.values()}, **aliases, "koi8_u": "koi8_u"}
 # Control characters (Cc) and the separators that some software takes for line ends: NEL is one, LS and PS are others.
 _LINE_BREAKING: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")
@@ -86,18 +86,18 @@ class _Token:
         return self.kind == "special" and self.text == character
 
 
-def split_from(raw_values: Sequence[bytes]) -> Mailbox | Refusal:
-    """The mailbox that a message is from; takes the raw values of all its From fields, their folds included."""
+def split_from(raw_values: Sequence[bytes]) -> Mailbox | Rejection:
+    """Return the mailbox that a message is from; takes the raw values of all its From fields, their folds included."""
     if not raw_values:
-        return _refusal("FROM_ABSENT")
+        return _rejection("FROM_ABSENT")
     if len(raw_values) > 1:
-        return _refusal("FROM_REPEATED")
+        return _rejection("FROM_REPEATED")
     found = split_mailbox(raw_values[0])
-    return found if isinstance(found, Mailbox) else _refusal(f"FROM_{found}")
+    return found if isinstance(found, Mailbox) else _rejection(f"FROM_{found}")
 
 
 def split_mailbox(raw_value: bytes) -> Mailbox | str:
-    """The mailbox of one field's raw value, or why there is none: a reason without the field's name before it."""
+    """Return the mailbox of one field's raw value, or why there is none: a reason without the field's name."""
     if len(raw_value) > ADDRESS_FIELD_BYTES_MAX:
         return "TOO_LONG"
     try:
@@ -127,12 +127,12 @@ def split_mailbox(raw_value: bytes) -> Mailbox | str:
     return _address(address, alone=False)
 
 
-def _refusal(reason: str) -> Refusal:
-    return Refusal(reason, _FROM[reason])
+def _rejection(reason: str) -> Rejection:
+    return Rejection(reason, _FROM[reason])
 
 
 def _trimmed(tokens: list[_Token]) -> list[_Token]:
-    """The tokens without white space and comments before and after the mailbox."""
+    """Return the tokens without white space and comments before and after the mailbox."""
     start, end = 0, len(tokens)
     while start < end and tokens[start].kind in ("white", "comment"):
         start += 1
@@ -142,7 +142,7 @@ def _trimmed(tokens: list[_Token]) -> list[_Token]:
 
 
 def _problem_outside(tokens: list[_Token]) -> str | None:
-    """What specials outside of quotes and comments say: lists, groups, routes."""
+    """Return what specials outside of quotes and comments say: lists, groups, routes."""
     in_address = False
     for token in tokens:
         if token.kind != "special":
@@ -164,7 +164,7 @@ def _problem_outside(tokens: list[_Token]) -> str | None:
 
 
 def _problem_of_phrase(tokens: list[_Token]) -> str | None:
-    """Why the words before the angle bracket are no display name; None when they are one, or there is none."""
+    """Return why the words before the angle bracket are no display name; None when they are one, or there is none."""
     for token in tokens:
         if token.is_special("."):
             return "OBSOLETE_SYNTAX"
@@ -176,7 +176,7 @@ def _problem_of_phrase(tokens: list[_Token]) -> str | None:
 
 
 def _hides_an_address(text: str) -> bool:
-    """Whether an encoded word (RFC 2047) decodes to what passes for an address, or to nothing readable.
+    """Return whether an encoded word (RFC 2047) decodes to what passes for an address, or to nothing readable.
 
     What only begins like one counts too: some readers look for its end beyond the display name.
     """
@@ -188,7 +188,7 @@ def _hides_an_address(text: str) -> bool:
 
 
 def decoded_words(text: str) -> str:
-    """A text with its encoded words decoded (RFC 2047); one that cannot be decoded stays as it is."""
+    """Return a text with its encoded words decoded (RFC 2047); one that cannot be decoded stays as it is."""
 
     def decode(found: re.Match[str]) -> str:
         decoded = _decoded(found[1], found[2], found[3])
@@ -217,7 +217,7 @@ def _decoded(charset: str, encoding: str, content: str) -> str | None:
 
 
 def _address(tokens: list[_Token], *, alone: bool) -> Mailbox | str:
-    """An addr-spec: dot-atom @ host name, nothing between its parts. `alone`: no angle brackets are around it."""
+    """Return an addr-spec: dot-atom @ host name, nothing between its parts. `alone`: without angle brackets."""
     if not tokens:
         return "NO_ADDRESS"
     kinds = {token.kind for token in tokens}
@@ -243,5 +243,5 @@ def _address(tokens: list[_Token], *, alone: bool) -> Mailbox | str:
         return "DOMAIN_MALFORMED"
     try:
         return Mailbox(local_part, canonical_domain(domain))
-    except InvalidArgument as refusal:
-        return "DOMAIN_LITERAL" if refusal.reason == "DOMAIN_IP_LITERAL" else "DOMAIN_MALFORMED"
+    except InvalidArgument as rejection:
+        return "DOMAIN_LITERAL" if rejection.reason == "DOMAIN_IP_LITERAL" else "DOMAIN_MALFORMED"

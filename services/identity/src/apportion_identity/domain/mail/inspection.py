@@ -1,6 +1,6 @@
-"""What a mail from a domain would be judged on: the records that are there, what they are worth to a claim, and advice.
+"""What a mail from a domain would be verified by: existing records, what they are worth to a claim, and advice.
 
-It looks at the domain through the same eyes as the judging: keys are read by `dkim`, SPF is evaluated by `spf`, the
+It looks at the domain through the same eyes as the verifier: keys are read by `dkim`, SPF is evaluated by `spf`, the
 DMARC record and the organizational domain come by the tree walk.
 """
 
@@ -16,7 +16,7 @@ from apportion_identity.domain.domain_names import PublicSuffixes, claimable, do
 from apportion_identity.domain.mail import dkim
 from apportion_identity.domain.mail.spf import evaluate_spf
 from apportion_identity.domain.mail.tree_walk import TreeWalk, parse_record, walk, walk_targets
-from apportion_identity.domain.mail.types import Answer, Answers, DnsTrouble, Envelope, NeedsAnswers, Question
+from apportion_identity.domain.mail.types import DnsAnswer, DnsAnswers, DnsQuestion, DnsTrouble, Envelope, NeedsAnswers
 from apportion_identity.limits import SPF_LOOK_UPS_MAX
 
 RecordState = Literal["good", "absent", "weak", "broken"]
@@ -47,12 +47,12 @@ class RecordNote:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found. `reason` and `refusal` say why no claim of the name can be made, where none can."""
+    """What was found. `reason` and `explanation` say why no claim of the name can be made, where none can."""
 
     domain: str
     organizational_domain: str
     reason: str
-    refusal: str
+    explanation: str
     records: tuple[RecordNote, ...]
     advice: tuple[str, ...]
 
@@ -63,7 +63,7 @@ class Inspection:
 
 
 def inspect(
-    domain: str, selector: str, suffixes: PublicSuffixes, shared_mail: Collection[str], answers: Answers
+    domain: str, selector: str, suffixes: PublicSuffixes, shared_mail: Collection[str], answers: DnsAnswers
 ) -> Inspection:
     """Look at a canonical domain, and for keys at `selector`, or at the common ones when it is empty.
 
@@ -71,9 +71,9 @@ def inspect(
     records. A key that was only guessed at and could not be asked for counts as absent.
     """
     selectors = (selector.lower(),) if selector else COMMON_SELECTORS
-    text, mail = Question(domain, "TXT"), Question(domain, "MX")
-    keys = {one: Question(f"{one}._domainkey.{domain}", "TXT") for one in selectors}
-    policies = [Question(f"_dmarc.{target}", "TXT") for target in walk_targets(domain)]
+    text, mail = DnsQuestion(domain, "TXT"), DnsQuestion(domain, "MX")
+    keys = {one: DnsQuestion(f"{one}._domainkey.{domain}", "TXT") for one in selectors}
+    policies = [DnsQuestion(f"_dmarc.{target}", "TXT") for target in walk_targets(domain)]
     missing = [question for question in (text, mail, *keys.values(), *policies) if question not in answers]
     if missing:
         raise NeedsAnswers(missing)
@@ -87,21 +87,21 @@ def inspect(
         _sender_policy(domain, answers[text], answers),
         *_message_policies(found, answers),
     )
-    reason, refusal = _refusal(domain, found, suffixes, shared_mail)
+    reason, explanation = _rejection(domain, found, suffixes, shared_mail)
     is_known = not all(answers[question].state == "nxdomain" for question in (text, mail))
-    advice = tuple(dict.fromkeys(_advice(domain, selector, refusal, records, is_known=is_known)))
-    return Inspection(domain, found.organizational_domain, reason, refusal, records, advice)
+    advice = tuple(dict.fromkeys(_advice(domain, selector, explanation, records, is_known=is_known)))
+    return Inspection(domain, found.organizational_domain, reason, explanation, records, advice)
 
 
-def _refusal(domain: str, found: TreeWalk, suffixes: PublicSuffixes, shared_mail: Collection[str]) -> tuple[str, str]:
-    """Why no claim of the name can be made or proved: a reason and its sentence; empty when one can."""
+def _rejection(domain: str, found: TreeWalk, suffixes: PublicSuffixes, shared_mail: Collection[str]) -> tuple[str, str]:
+    """Return why no claim of the name can be made or proved: a reason and its sentence; empty when one can."""
     if is_special_use(domain):
         error: ApportionError = domain_special_use()
         return error.reason, error.message
     try:
         claimable(domain, suffixes, shared_mail)
-    except ApportionError as refused:
-        return refused.reason, refused.message
+    except ApportionError as rejection:
+        return rejection.reason, rejection.message
     if found.says_public_suffix:
         return (
             "DOMAIN_SAYS_PUBLIC_SUFFIX",
@@ -110,7 +110,7 @@ def _refusal(domain: str, found: TreeWalk, suffixes: PublicSuffixes, shared_mail
     return "", ""
 
 
-def _mail_servers(domain: str, answer: Answer) -> RecordNote:
+def _mail_servers(domain: str, answer: DnsAnswer) -> RecordNote:
     servers = sorted(record for record in answer.records if isinstance(record, tuple))
     value = ", ".join(f"{preference} {host or '.'}" for preference, host in servers)
     if not servers:
@@ -120,8 +120,8 @@ def _mail_servers(domain: str, answer: Answer) -> RecordNote:
     return RecordNote(domain, "mx", value, "good")
 
 
-def _sender_policy(domain: str, answer: Answer, answers: Answers) -> RecordNote:
-    """The SPF record: whether there is one, whether it can be evaluated, and whether it says anything."""
+def _sender_policy(domain: str, answer: DnsAnswer, answers: DnsAnswers) -> RecordNote:
+    """Return the finding on the SPF record: is there one, can it be evaluated, does it say anything."""
     texts = [record for record in answer.records if isinstance(record, bytes)]
     policies = [text for text in texts if text.lower() == b"v=spf1" or text.lower().startswith(b"v=spf1 ")]
     value = " | ".join(_shown(text) for text in policies)
@@ -145,7 +145,7 @@ def _sender_policy(domain: str, answer: Answer, answers: Answers) -> RecordNote:
     return RecordNote(domain, "spf", value, "good")
 
 
-def _signing_keys(keys: dict[str, Question], answers: Answers, *, asked_for: bool) -> Iterator[RecordNote]:
+def _signing_keys(keys: dict[str, DnsQuestion], answers: DnsAnswers, *, asked_for: bool) -> Iterator[RecordNote]:
     for selector, question in keys.items():
         answer = answers[question]
         values = [record for record in answer.records if isinstance(record, bytes)]
@@ -154,7 +154,7 @@ def _signing_keys(keys: dict[str, Question], answers: Answers, *, asked_for: boo
             yield _signing_key(selector, question, answer, " | ".join(map(_shown, values)))
 
 
-def _signing_key(selector: str, question: Question, answer: Answer, value: str) -> RecordNote:
+def _signing_key(selector: str, question: DnsQuestion, answer: DnsAnswer, value: str) -> RecordNote:
     key = dkim.read_key(answer, b"rsa")
     if not isinstance(key, dkim.PublicKey) and key[1] == "DKIM_KEY_TYPE":
         key = dkim.read_key(answer, b"ed25519")
@@ -167,9 +167,9 @@ def _signing_key(selector: str, question: Question, answer: Answer, value: str) 
     return RecordNote(question.name, "dkim", value, "good")
 
 
-def _message_policies(found: TreeWalk, answers: Answers) -> Iterator[RecordNote]:
-    """DMARC records along the walk; one finding for the domain itself in any case."""
-    own = Question(f"_dmarc.{found.domain}", "TXT")
+def _message_policies(found: TreeWalk, answers: DnsAnswers) -> Iterator[RecordNote]:
+    """Yield findings on the DMARC records along the walk; one finding for the domain itself in any case."""
+    own = DnsQuestion(f"_dmarc.{found.domain}", "TXT")
     parsed = [record for value in answers[own].records if (record := parse_record(found.domain, value)) is not None]
     if len(parsed) > 1:
         value = " | ".join(_shown(record.text.encode()) for record in parsed)
@@ -191,14 +191,14 @@ def _message_policies(found: TreeWalk, answers: Answers) -> Iterator[RecordNote]
 
 
 def _advice(
-    domain: str, selector: str, refusal: str, records: tuple[RecordNote, ...], *, is_known: bool
+    domain: str, selector: str, explanation: str, records: tuple[RecordNote, ...], *, is_known: bool
 ) -> Iterator[str]:
-    """What to do for a claim, in order; what is only worth knowing stands with its record.
+    """Yield what to do for a claim, in order; what is only worth knowing is told with its record.
 
-    Nothing but the refusal where no claim can be made; `is_known` says that the DNS has the name.
+    Nothing but the explanation where no claim can be made; `is_known` says that the DNS has the name.
     """
-    if refusal:
-        yield refusal
+    if explanation:
+        yield explanation
         return
     usable = [record for record in records if record.kind == "dkim" and record.state in ("good", "weak")]
     if not is_known and not usable:
@@ -218,5 +218,5 @@ def _advice(
 
 
 def _shown(value: bytes) -> str:
-    """A record's text with what is not printable escaped."""
+    """Return a record's text with what is not printable escaped."""
     return value.decode("ascii", "backslashreplace").translate(_CONTROL)

@@ -1,7 +1,7 @@
 """A message as raw bytes: its header fields as they were signed, and its body.
 
 The reading is strict where readers differ (RFC 5322 without its obsolete syntax): what one server takes for a header
-field and another for something else is refused, for a signature over one reading says nothing of the other.
+field and another for something else is rejected, for a signature over one reading says nothing of the other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, TypeVar, cast
 
-from apportion_identity.domain.mail.types import Refusal
+from apportion_identity.domain.mail.types import Rejection
 from apportion_identity.limits import HEADER_LINE_BYTES_MAX, HEADERS_MAX, MESSAGE_BYTES_MAX, SIGNATURES_MAX
 
 Canonicalization: TypeAlias = Literal["simple", "relaxed"]
@@ -54,7 +54,7 @@ class Field:
     raw_value: bytes
 
     def canonical(self, canonicalization: Canonicalization) -> bytes:
-        """The field as it is hashed (RFC 6376, sections 3.4.1 and 3.4.2)."""
+        """Return the field as it is hashed (RFC 6376, sections 3.4.1 and 3.4.2)."""
         if canonicalization == "simple":
             return self.raw_name + b":" + self.raw_value
         return self.name + b":" + relaxed_value(self.raw_value) + b"\r\n"
@@ -74,74 +74,74 @@ class Message:
         self._kept: dict[Hashable, object] = {}
 
     def all(self, name: bytes) -> list[Field]:
-        """The fields of a name (in lower case) from top to bottom."""
+        """Return the fields of a name (in lower case) from top to bottom."""
         return self._by_name.get(name, [])
 
     def names(self) -> frozenset[bytes]:
-        """The names of all fields, in lower case."""
+        """Return the names of all fields, in lower case."""
         return frozenset(self._by_name)
 
     def body_sha256(self, canonicalization: Canonicalization) -> bytes:
-        """SHA-256 of the canonical body, all of it."""
+        """Return the SHA-256 of the canonical body, all of it."""
         return self.once(
             ("body", canonicalization), lambda: hashlib.sha256(canonical_body(self.body, canonicalization)).digest()
         )
 
     def once(self, key: Hashable, work: Callable[[], Value]) -> Value:
-        """What `work` makes of this message and of what `key` names: done the first time, then remembered.
+        """Return what `work` makes of this message and of what `key` names: done the first time, then remembered.
 
-        A message is judged in rounds, and several signatures may be made over one body.
+        A message is verified in rounds, and several signatures may be made over one body.
         """
         if key not in self._kept:
             self._kept[key] = work()
         return cast(Value, self._kept[key])
 
 
-def read_message(raw: bytes) -> Message | Refusal:
-    """Read a message; Refusal for one that two servers could read differently, or that is beyond a limit.
+def read_message(raw: bytes) -> Message | Rejection:
+    """Read a message; Rejection for one that two servers could read differently, or that is beyond a limit.
 
-    Who the From field names, and whether it is there at all, is for the judging to say: the claim that the message is
+    Who the From field names, and whether it is there at all, is for the verifier to say: the claim that the message is
     about is found without it.
     """
     if len(raw) > MESSAGE_BYTES_MAX:
-        return refused("MESSAGE_TOO_LARGE")
+        return rejected("MESSAGE_TOO_LARGE")
     if b"\0" in raw:
-        return refused("MESSAGE_NUL")
+        return rejected("MESSAGE_NUL")
     line_ends = raw.count(b"\r\n")
     if raw.count(b"\r") != line_ends or raw.count(b"\n") != line_ends:
-        return refused("MESSAGE_BARE_NEWLINE")
+        return rejected("MESSAGE_BARE_NEWLINE")
     head, body = _split(raw)
     if (reason := _problem_of(head)) is not None:
-        return refused(reason)
+        return rejected(reason)
     fields: list[Field] = []
     position = 0
     while position < len(head):
         found = _FIELD.match(head, position)
         if found is None:
-            return refused(_problem_at(head, position))
+            return rejected(_problem_at(head, position))
         if len(fields) == HEADERS_MAX:
-            return refused("HEADERS_TOO_MANY")
+            return rejected("HEADERS_TOO_MANY")
         raw_name, raw_value = found.groups()
         fields.append(Field(raw_name.lower(), raw_name, raw_value))
         position = found.end()
     message = Message(tuple(fields), body)
     if len(message.all(b"dkim-signature")) > SIGNATURES_MAX:
-        return refused("SIGNATURES_TOO_MANY")
+        return rejected("SIGNATURES_TOO_MANY")
     return message
 
 
-def refused(reason: str) -> Refusal:
-    """The refusal of a message as a whole, with its explanation."""
-    return Refusal(reason, REASONS[reason])
+def rejected(reason: str) -> Rejection:
+    """Return the rejection of a message as a whole, with its explanation."""
+    return Rejection(reason, REASONS[reason])
 
 
 def relaxed_value(raw_value: bytes) -> bytes:
-    """A field's value unfolded, with single spaces and none at its ends (RFC 6376, section 3.4.2)."""
+    """Return a field's value unfolded, with single spaces and none at its ends (RFC 6376, section 3.4.2)."""
     return _WHITE.sub(b" ", raw_value.replace(b"\r\n", b"")).strip(b" ")
 
 
 def canonical_body(body: bytes, canonicalization: Canonicalization) -> bytes:
-    """The body as it is hashed (RFC 6376, sections 3.4.3 and 3.4.4)."""
+    """Return the body as it is hashed (RFC 6376, sections 3.4.3 and 3.4.4)."""
     if canonicalization == "relaxed":
         # Plain replacing is many times quicker than an expression; each turn halves the longest run of spaces.
         body = body.replace(b"\t", b" ")
@@ -157,7 +157,7 @@ def canonical_body(body: bytes, canonicalization: Canonicalization) -> bytes:
 
 
 def _split(raw: bytes) -> tuple[bytes, bytes]:
-    """The header with the last field's line end, and the body; a message may have no body (RFC 5322, section 2.1)."""
+    """Return the header with the last field's line end, and the body; it may have none (RFC 5322, section 2.1)."""
     if raw.startswith(b"\r\n"):
         return b"", raw[2:]
     end = raw.find(b"\r\n\r\n")
@@ -165,7 +165,7 @@ def _split(raw: bytes) -> tuple[bytes, bytes]:
 
 
 def _problem_of(head: bytes) -> str | None:
-    """Why the header as a whole cannot be read."""
+    """Return why the header as a whole cannot be read."""
     if _CONTROL.search(head):
         return "HEADER_CONTROL_CHARACTER"
     if not head.isascii():
@@ -181,7 +181,7 @@ def _problem_of(head: bytes) -> str | None:
 
 
 def _problem_at(head: bytes, position: int) -> str:
-    """Why no field begins at a place. A line that begins with `From ` is none either: libraries drop such lines."""
+    """Return why no field begins at a place. A line that begins with `From ` is none: libraries drop such lines."""
     if head[position : position + 1] in (b" ", b"\t"):
         return "HEADER_LEADING_SPACE"
     if _SPACE_BEFORE_COLON.match(head, position):

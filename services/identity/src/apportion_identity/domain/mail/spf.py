@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import spf
 
-from apportion_identity.domain.mail.types import Answers, Envelope, NeedsAnswers, Question
+from apportion_identity.domain.mail.types import DnsAnswers, DnsQuestion, Envelope, NeedsAnswers
 from apportion_identity.limits import DOMAIN_CHARS_MAX, LABEL_CHARS_MAX, SPF_TERM_CHARS_MAX, SPF_VALUE_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ class SpfResult:
     detail: str = ""
 
 
-def evaluate_spf(envelope: Envelope, answers: Answers) -> SpfResult:
+def evaluate_spf(envelope: Envelope, answers: DnsAnswers) -> SpfResult:
     """Evaluate SPF for MAIL FROM, or for HELO when the sender is the null one. Raises NeedsAnswers.
 
-    A client address that is none gives permerror; the caller refuses it before.
+    A client address that is none gives permerror; the caller rejects it before.
     """
     identity = "mailfrom" if envelope.mail_from else "helo"
     sender = envelope.mail_from or f"postmaster@{envelope.helo}"
@@ -69,8 +69,8 @@ def evaluate_spf(envelope: Envelope, answers: Answers) -> SpfResult:
     return SpfResult(known, domain, identity, query.lookups, str(detail))
 
 
-def pass_for_some(passed: SpfResult, envelope: Envelope, answers: Answers) -> SpfResult:
-    """A pass, looked at once more: "policy" (RFC 8601) when the record gives it to every server, as `+all` does.
+def pass_for_some(passed: SpfResult, envelope: Envelope, answers: DnsAnswers) -> SpfResult:
+    """Return a pass, looked at once more: "policy" (RFC 8601) when the record lets every server pass, as `+all` does.
 
     Whether it does can hang on more answers, NeedsAnswers; a temporary failure of one of them is the result then.
     """
@@ -86,15 +86,15 @@ def pass_for_some(passed: SpfResult, envelope: Envelope, answers: Answers) -> Sp
 class _AnsweredQuery(_Query):  # type: ignore[misc]
     """A query of pyspf that knows the answers, and asks for those that it lacks."""
 
-    def __init__(self, client_ip: str, sender: str, helo: str, answers: Answers) -> None:
+    def __init__(self, client_ip: str, sender: str, helo: str, answers: DnsAnswers) -> None:
         super().__init__(i=client_ip, s=sender, h=helo, strict=True)
         self._answers = answers
         # Macro t, which only explanations may have: nothing here depends on the time.
         self.t = "0"
 
     def dns(self, name: Any, qtype: str, cnames: Any = None, ignore_void: bool = False) -> list[Any]:
-        """Records of a name: aliases are followed already. Raises NeedsAnswers, and pyspf's own errors."""
-        question = Question(str(name).removesuffix(".").lower(), qtype)
+        """Return records of a name: aliases are followed already. Raises NeedsAnswers, and pyspf's own errors."""
+        question = DnsQuestion(str(name).removesuffix(".").lower(), qtype)
         if qtype not in _ASKED or not _can_be_asked(question.name):
             return []
         if question not in self._answers:
@@ -110,20 +110,20 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
         return [[record] for record in answer.records] if qtype == "TXT" else list(answer.records)
 
     def dns_mx(self, domainname: str) -> list[str]:
-        """Addresses of a domain's mail servers; all that are not known yet are asked for at once."""
+        """Return addresses of a domain's mail servers; all that are not known yet are asked for at once."""
         hosts = self.dns(domainname, "MX")
         self._need([host for _, host in hosts[: spf.MAX_MX]])
         addresses: list[str] = super().dns_mx(domainname)
         return addresses
 
     def validated_ptrs(self) -> list[str]:
-        """Names of the client address that lead back to it; all that are not known yet are asked for at once."""
+        """Return names of the client address that lead back to it; all that are not known yet are asked for at once."""
         self._need(self.dns_ptr(self.i)[: spf.MAX_PTR])
         names: list[str] = super().validated_ptrs()
         return names
 
     def dns_spf(self, domain: str) -> str | None:
-        """The SPF record of a domain. Raises pyspf's PermError for several and for one beyond the limits."""
+        """Return the SPF record of a domain. Raises pyspf's PermError for several and for one beyond the limits."""
         record: str | None = super().dns_spf(domain)
         if record is None:
             return None
@@ -132,7 +132,7 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
         return record
 
     def get_explanation(self, spec: str) -> None:
-        """No explanation is fetched: nobody shows it, and a look-up for it would only be a way to be asked."""
+        """Fetch no explanation: nobody shows it, and a look-up for it would only be a way to be asked."""
         return
 
     def expand(self, s: str, stripdot: bool = True) -> str:
@@ -144,7 +144,7 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
         return expanded[expanded.find(".", excess - 1) + 1 :]
 
     def _need(self, hosts: list[str]) -> None:
-        questions = [Question(str(host).removesuffix(".").lower(), self.A) for host in hosts]
+        questions = [DnsQuestion(str(host).removesuffix(".").lower(), self.A) for host in hosts]
         missing = [one for one in questions if _can_be_asked(one.name) and one not in self._answers]
         # One at a time would be a round each; a single missing one is left to the look-up itself.
         if len(missing) > 1:
@@ -152,7 +152,7 @@ class _AnsweredQuery(_Query):  # type: ignore[misc]
 
 
 def _address(text: str) -> str | None:
-    """An IPv4 or IPv6 address in its plain form; None for anything else, zones included."""
+    """Return an IPv4 or IPv6 address in its plain form; None for anything else, zones included."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
@@ -161,5 +161,5 @@ def _address(text: str) -> str | None:
 
 
 def _can_be_asked(name: str) -> bool:
-    """Whether a name fits into a query; its labels may have any character (RFC 2181, section 11)."""
+    """Return whether a name fits into a query; its labels may have any character (RFC 2181, section 11)."""
     return len(name) <= DOMAIN_CHARS_MAX and all(0 < len(label) <= LABEL_CHARS_MAX for label in name.split("."))

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from apportion_identity.domain.mail.types import Answers, DnsTrouble, NeedsAnswers, Question
+from apportion_identity.domain.mail.types import DnsAnswers, DnsQuestion, DnsTrouble, NeedsAnswers
 from apportion_identity.limits import TREE_WALK_QUERIES_MAX
 
 _VERSION: Final = re.compile(r"v[ \t]*=[ \t]*DMARC1[ \t]*(?:;|$)")
@@ -63,10 +63,10 @@ class TreeWalk:
         return self.own or by_domain.get(self.organizational_domain) or suffix
 
 
-def walk(domain: str, answers: Answers) -> TreeWalk:
+def walk(domain: str, answers: DnsAnswers) -> TreeWalk:
     """Walk from a normalised domain towards the root. Raises NeedsAnswers (all names at once) and DnsTrouble."""
     targets = walk_targets(domain)
-    questions = {target: Question(f"_dmarc.{target}", "TXT") for target in targets}
+    questions = {target: DnsQuestion(f"_dmarc.{target}", "TXT") for target in targets}
     missing = [question for question in questions.values() if question not in answers]
     if missing:
         raise NeedsAnswers(missing)
@@ -87,7 +87,7 @@ def walk(domain: str, answers: Answers) -> TreeWalk:
 
 
 def walk_targets(domain: str) -> list[str]:
-    """The names that the walk asks: the domain, then its last seven labels and fewer; 8 queries at most (4.10)."""
+    """Return the names that the walk looks up: the domain, then its last seven labels and fewer; 8 at most (4.10)."""
     labels = domain.split(".")
     targets = [domain]
     rest = labels[1:] if len(labels) < TREE_WALK_QUERIES_MAX else labels[-(TREE_WALK_QUERIES_MAX - 1) :]
@@ -97,8 +97,8 @@ def walk_targets(domain: str) -> list[str]:
     return targets
 
 
-def policy_for(found: TreeWalk, answers: Answers) -> str:
-    """The policy that applies to the domain: none, quarantine or reject; empty when there is none (4.7, 4.10.1).
+def policy_for(found: TreeWalk, answers: DnsAnswers) -> str:
+    """Return the policy that applies to the domain: none, quarantine or reject; empty when there is none (4.7, 4.10.1).
 
     Raises NeedsAnswers or DnsTrouble where it depends on whether the domain exists.
     """
@@ -116,7 +116,7 @@ def policy_for(found: TreeWalk, answers: Answers) -> str:
 
 
 def parse_record(domain: str, value: object) -> DmarcRecord | None:
-    """A TXT record as DMARC record; None for any other. The version is case-sensitive and comes first (4.7)."""
+    """Return a TXT record as DMARC record; None for any other. The version is case-sensitive and comes first (4.7)."""
     if not isinstance(value, bytes):
         return None
     text = value.decode("ascii", "replace").strip(" \t")
@@ -146,7 +146,10 @@ def _policy(tags: dict[str, str], name: str) -> str | None:
 
 
 def _organizational(domain: str, records: list[DmarcRecord]) -> str:
-    """Section 4.10.2: psd=n itself, the name right below psd=y (not the start's own), else the shortest of all."""
+    """Return the organizational domain (section 4.10.2).
+
+    It is that of psd=n itself, the name right below psd=y (not the start's own), else the shortest of all.
+    """
     for record in records:
         if record.psd == "n":
             return record.domain
@@ -156,9 +159,9 @@ def _organizational(domain: str, records: list[DmarcRecord]) -> str:
     return records[-1].domain if records else domain
 
 
-def _exists(domain: str, answers: Answers) -> bool:
-    """Whether the name has an address or a mail server (RFC 9989, section 3.2.13)."""
-    questions = [Question(domain, rdtype) for rdtype in ("A", "AAAA", "MX")]
+def _exists(domain: str, answers: DnsAnswers) -> bool:
+    """Return whether the name has an address or a mail server (RFC 9989, section 3.2.13)."""
+    questions = [DnsQuestion(domain, rdtype) for rdtype in ("A", "AAAA", "MX")]
     missing = [question for question in questions if question not in answers]
     if missing:
         raise NeedsAnswers(missing)

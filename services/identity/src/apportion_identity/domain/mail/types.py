@@ -1,7 +1,7 @@
-"""What the judging of a mail is made of: questions to the DNS, their answers, the envelope, findings and the verdict.
+"""What verifying a mail is made of: questions to the DNS, their answers, the envelope, findings and the result.
 
-The judging is sans I/O: code that needs an answer which is not there raises `NeedsAnswers` with all the questions it
-can see; the application asks them and calls again with more answers. The same arguments always give the same verdict.
+Verifying is sans I/O: code that needs an answer which is not there raises `NeedsAnswers` with all the questions it
+can see; the application asks them and calls again with more answers. The same arguments always have the same result.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-AnswerState: TypeAlias = Literal["found", "nodata", "nxdomain", "servfail", "timeout"]
+DnsAnswerState: TypeAlias = Literal["found", "nodata", "nxdomain", "servfail", "timeout"]
 
 # TXT: the bytes of one record, its strings joined; A, AAAA, PTR: text; MX: (preference, host).
-Record: TypeAlias = str | bytes | tuple[int, str]
+DnsRecord: TypeAlias = str | bytes | tuple[int, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class DnsQuestion:
     """A question to the DNS: `name` in lower case without a final dot; `rdtype` "TXT", "A", "AAAA", "MX" or "PTR"."""
 
     name: str
@@ -30,14 +30,14 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class DnsAnswer:
     """What the DNS said. `servfail` and `timeout` are temporary: nothing may be decided on them.
 
     `digest` is the SHA-256 (hex) of the records that were found, for the proof; the text itself is not kept.
     """
 
-    state: AnswerState
-    records: tuple[Record, ...] = ()
+    state: DnsAnswerState
+    records: tuple[DnsRecord, ...] = ()
     digest: str = ""
 
     @property
@@ -46,21 +46,21 @@ class Answer:
         return self.state in ("servfail", "timeout")
 
 
-Answers: TypeAlias = Mapping[Question, Answer]
+DnsAnswers: TypeAlias = Mapping[DnsQuestion, DnsAnswer]
 
 
 class NeedsAnswers(Exception):
-    """Judging cannot go on without these answers: ask, add them, call again."""
+    """Verifying cannot go on without these answers: ask, add them, call again."""
 
-    def __init__(self, questions: Iterable[Question]) -> None:
-        self.questions: frozenset[Question] = frozenset(questions)
+    def __init__(self, questions: Iterable[DnsQuestion]) -> None:
+        self.questions: frozenset[DnsQuestion] = frozenset(questions)
         super().__init__(f"{len(self.questions)} DNS answers are needed")
 
 
 class DnsTrouble(Exception):
     """The answer to a question that matters is a temporary failure: nothing is decided, the caller may try again."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: DnsQuestion) -> None:
         self.question = question
         super().__init__(f"The DNS gave no answer for {question.text}.")
 
@@ -77,7 +77,7 @@ class Envelope:
 
 
 def plain_address(address: str) -> str:
-    """An envelope's address in lower case, without what some gateways leave around it; empty for the null sender."""
+    """Return an envelope's address in lower case, without what gateways leave around it; empty for the null sender."""
     return address.strip().removeprefix("<").removesuffix(">").lower()
 
 
@@ -93,7 +93,7 @@ class DkimFinding:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The verdicts that a judgement rests on: domains and results, no address, subject or body."""
+    """What a verification rests on: domains and results, no address, subject or body."""
 
     from_domain: str = ""
     spf_result: str = ""
@@ -106,7 +106,7 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class Rejection:
     """Why a message proves nothing: a stable reason (UPPER_SNAKE) and a sentence that a person can act on."""
 
     reason: str
@@ -114,15 +114,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
-    """The verdict: the message proves the domain when `refusal` is None.
+class Verification:
+    """The result: the message proves the domain when `rejection` is None.
 
     `facts` are canonical pairs for the proof's HMAC (no address, subject or body). `message_key` tells one proof from
     another: it is made of what was signed, so that a message wrapped in other unsigned headers is still the same proof.
     It is empty when nothing was proved.
     """
 
-    refusal: Refusal | None
+    rejection: Rejection | None
     evidence: Evidence
     facts: tuple[tuple[str, str], ...] = ()
     message_key: bytes = b""

@@ -1,0 +1,38 @@
+"""Work that a service does again and again beside what it serves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Awaitable, Callable
+
+from apportion_common.faults import classify
+
+
+async def run_periodically(
+    work: Callable[[], Awaitable[int]],
+    every_s: float,
+    stop: asyncio.Event,
+    *,
+    on_failure: Callable[[Exception], None],
+    full: int | None = None,
+    jitter: float = 0.0,
+) -> None:
+    """Run `work` until `stop` is set: after a full round again at once, else `every_s` later.
+
+    `work` returns how much there was to do; it is a full round when that is `full`. The pause is shortened at random,
+    by the share `jitter` of it at most, so that many processes do not work in step. An infrastructure failure is
+    passed to `on_failure` and waited out; another error is raised.
+    """
+    while not stop.is_set():
+        pause_s = every_s * random.uniform(1.0 - jitter, 1.0)
+        try:
+            if await work() == full:
+                pause_s = 0
+        except Exception as error:
+            if classify(error) != "infrastructure":
+                raise
+            on_failure(error)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)

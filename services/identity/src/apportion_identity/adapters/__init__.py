@@ -1,0 +1,1 @@
+"""What reaches outside of the own database: DNS, issuers, orgs, files."""

@@ -1,0 +1,1 @@
+"""The SMTP gateway: mail's own way in."""
