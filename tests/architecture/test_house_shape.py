@@ -114,7 +114,7 @@ def test_rpcs_stand_by_subject_and_one_servicer_joins_them(service: str) -> None
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_messages_are_made_and_read_by_functions_of_one_form(service: str) -> None:
-    form = re.compile(r"_?[a-z0-9_]+_(?:from|to)_message")
+    form = re.compile(r"_?[a-z0-9_]+_(?:from|to)_messages?")
     files = (source for source in modules(service, "rpc") if source.path.stem == "messages")
     expect_none(
         f"{source.at(node)} {node.name}"
