@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from datetime import UTC, datetime
+from typing import Protocol
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND: Final = timedelta(microseconds=1)
+from apportion_common.instants import us_of_datetime
 
 
 class Clock(Protocol):
     """Tells the time of day; whatever needs it takes one of these."""
 
     def now(self) -> datetime:
-        """The current time, in UTC."""
+        """Return the current time, in UTC."""
         ...
 
     def now_us(self) -> int:
-        """The current time in microseconds since 1970-01-01 UTC."""
+        """Return the current time in microseconds since 1970-01-01 UTC."""
         ...
 
 
@@ -25,29 +24,9 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """The current time, in UTC."""
+        """Return the current time, in UTC."""
         return datetime.now(UTC)
 
     def now_us(self) -> int:
-        """The current time in microseconds since 1970-01-01 UTC."""
-        return (datetime.now(UTC) - _EPOCH) // _MICROSECOND
-
-
-class FixedClock:
-    """A clock for tests: it stands until it is moved."""
-
-    def __init__(self, at: datetime) -> None:
-        """Stand at `at`, a time with a zone."""
-        self._at = at.astimezone(UTC)
-
-    def now(self) -> datetime:
-        """The time it stands at, in UTC."""
-        return self._at
-
-    def now_us(self) -> int:
-        """The time it stands at, in microseconds since 1970-01-01 UTC."""
-        return (self._at - _EPOCH) // _MICROSECOND
-
-    def advance(self, by: timedelta) -> None:
-        """Move by that much."""
-        self._at += by
+        """Return the current time in microseconds since 1970-01-01 UTC."""
+        return us_of_datetime(datetime.now(UTC))
