@@ -298,7 +298,7 @@ async def metering_on(
     made = MeteringHarness(
         database.database(), client, access, server.monitor_url if monitor_url is None else monitor_url
     )
-    await made.parts.partition_job.ensure()
+    await made.parts.partition_job.try_once()
     await made.parts.replies.start()
     try:
         yield made
