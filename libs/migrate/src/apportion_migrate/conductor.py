@@ -27,12 +27,12 @@ from apportion_migrate.databases import (
     revisions_at,
     why_not_reached,
 )
-from apportion_migrate.environment import require_urls
 from apportion_migrate.errors import NotReachedError, PlanMovedError, VerificationError
 from apportion_migrate.locks import LOCK_WAIT_S, service_lock
 from apportion_migrate.losses import require_losses_named
 from apportion_migrate.plan import BASE, Plan, PlanError, Step
 from apportion_migrate.preflight import Finding
+from apportion_migrate.sessions import require_urls
 from apportion_migrate.steps import (
     OnProgress,
     Progress,

@@ -29,9 +29,9 @@ from apportion_migrate.data import (
     Standing,
     Throttle,
 )
-from apportion_migrate.environment import MigrationSettingError, migration_engine, migration_url
 from apportion_migrate.errors import MigrationError
 from apportion_migrate.plan import Plan, PlanError, load_plan
+from apportion_migrate.sessions import MigrationSettingError, migration_engine, migration_url
 
 CHUNK_ROWS_MAX = 100_000
 PAUSE_MS_MAX = 60_000

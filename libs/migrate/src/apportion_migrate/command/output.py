@@ -14,10 +14,10 @@ from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
 from apportion_migrate.command.exits import EXIT_AGAIN, EXIT_CONFLICTS, EXIT_FAILED
-from apportion_migrate.environment import MigrationSettingError
 from apportion_migrate.errors import ConflictsError, LockBusyError, MigrationError, NotReachedError
 from apportion_migrate.plan import Plan, PlanError, Step, load_plan
 from apportion_migrate.preflight import Finding, PreflightError
+from apportion_migrate.sessions import MigrationSettingError
 from apportion_migrate.steps import Progress
 
 COLOURS = {"applied": "green", "adopted": "green", "undone": "green", "already": "dim"}

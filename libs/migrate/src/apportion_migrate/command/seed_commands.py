@@ -17,9 +17,9 @@ from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
 from apportion_migrate import seeds
-from apportion_migrate.environment import MigrationSettingError, migration_engine, migration_url
 from apportion_migrate.errors import MigrationError
 from apportion_migrate.plan import PlanError, load_plan
+from apportion_migrate.sessions import MigrationSettingError, migration_engine, migration_url
 
 EXIT_FAILED = 1
 COLOURS = {"added": "green", "changed": "green", "same": "dim", "closed": "yellow"}
