@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -27,6 +27,13 @@ IDS_SHOWN_MAX = 5
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Write one JSON object a line, also to a terminal.", show_default=False)
+]
+
+ServicesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--service", help="A service that is meant; said again for several. The plan's services when left out."
+    ),
 ]
 
 
@@ -101,9 +108,12 @@ def failing_well(output: Output) -> Iterator[None]:
         raise typer.Exit(EXIT_FAILED) from error
 
 
-def the_plan() -> Plan:
-    """Return the plan to carry out."""
-    return load_plan()
+def the_plan(services: Collection[str] | None = None) -> Plan:
+    """Return the plan to carry out, or its part for some services; PlanError when one of them is not installed."""
+    plan = load_plan()
+    meant = plan.part(services) if services else plan
+    meant.require_installed()
+    return meant
 
 
 def step_fields(step: Step) -> dict[str, object]:
