@@ -57,7 +57,7 @@ def test_every_lane_role_of_a_service_stands_behind_a_flag(service: str) -> None
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_seed_file_stands_behind_the_flag_that_it_names(service: str) -> None:
-    files = {file.name: file for file in (ROOT / "services" / service / "seeds").glob("*.toml")}
+    files = {file.name: file for file in (package(service) / "seeds").glob("*.toml")}
     seeds = table(service).seeds
     assert set(files) == set(seeds)
     for name, file in files.items():
