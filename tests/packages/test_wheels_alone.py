@@ -29,7 +29,7 @@ from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_dev.testing.plugin import BlankDatabase
 from apportion_dev.testing.servers import NatsAccess
 from apportion_migrate.plan import load_plan
-from wheelhouse import Installed, Wheels, install
+from wheelhouse import Installed, Wheels, build_wheels, install
 
 ISSUER, AUDIENCE = "https://identity.test", "apportion"
 START_S, STOP_S, CALL_S = 120, 60, 60
@@ -48,6 +48,11 @@ import importlib.util, json, sys
 found = {name: importlib.util.find_spec(name) for name in sys.argv[1:]}
 print(json.dumps({name: spec.origin for name, spec in found.items() if spec is not None}))
 """
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
+    return build_wheels(tmp_path_factory.mktemp("wheels"))
 
 
 def installed_alone(wheels: Wheels, folder: Path, service: str) -> Installed:
