@@ -142,7 +142,7 @@ async def assert_traced(system: System, call: Call) -> list[Span]:
         assert batch["trace_id"] != call.trace_id
         assert identity(before) in linked(batch)
     write = path[1]
-    assert (write["attributes"]["lane"], write["attributes"]["pos"]) == (line.lane, line.batch_seq)
+    assert (write["attributes"]["lane"], write["attributes"]["batch_seq"]) == (line.lane, line.batch_seq)
     assert [span["service"] for span in path] == ["metering", "metering", "pricing", "ledger"]
 
     # From the trace to the line: lane and batch number of the write are those of the line's row.
@@ -150,7 +150,7 @@ async def assert_traced(system: System, call: Call) -> list[Span]:
         "ledger",
         "SELECT entry_id::text FROM ledger_line WHERE lane = %s AND pos = %s",
         write["attributes"]["lane"],
-        write["attributes"]["pos"],
+        write["attributes"]["batch_seq"],
     )
     assert line.entry_id in {entry for (entry,) in rows}
     return path

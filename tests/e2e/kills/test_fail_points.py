@@ -307,7 +307,7 @@ class Death:
     async def recovered(self, role: str) -> str:
         """Killed after the commit: its messages are not read again; what it made is published by the next owner."""
         words, found = self.last_words, self.acquired(role)
-        assert (found["cursor"], found["pos"]) == (words["cursor"], words["pos"])
+        assert (found["cursor"], found["batch_seq"]) == (words["cursor"], words["batch_seq"])
         if role.endswith("_receipts"):
             return f"0: committed, the next owner went on after {found['cursor']}"
         lines = said_since(self.system, self.service, self.reborn)
@@ -320,7 +320,7 @@ class Death:
     async def found_published(self, role: str) -> str:
         """Killed after the publish: the row does not know of it, the next owner asks the stream and sends nothing."""
         words, found = self.last_words, self.acquired(role)
-        assert found["out_pos"] < words["pos"] <= found["pos"]
+        assert found["out_batch_seq"] < words["batch_seq"] <= found["batch_seq"]
         lines = said_since(self.system, self.service, self.reborn)
         batches = events_said(lines, "lane.publish.found", role=role, lane=words["lane"])[0]["batches"]
         assert batches > 0

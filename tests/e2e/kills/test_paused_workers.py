@@ -83,7 +83,7 @@ async def stop_at(system: System, place: str, rows: Sequence[Row], table: Table,
         table.add(
             f"SIGSTOP {role}.{place}",
             f"lane {lane}, epoch {mine}, taken over as {epoch}",
-            f"{refused['event']}: {refused.get('error', refused.get('pos', ''))}"[:80],
+            f"{refused['event']}: {refused.get('error', refused.get('batch_seq', ''))}"[:80],
         )
     await settled(system)
     for name in replicas.values():

@@ -69,7 +69,7 @@ class _Receipts(Generic[B]):
                 raise FailedPrecondition("RECEIPT_UNREADABLE", "A receipt on the lane cannot be read.")
             batches.append(message.value)
         reasons: Counter[str] = Counter()
-        with BatchTraces(self._span, _traces(batches), {"lane": position.lane, "pos": batches[-1].batch_seq}):
+        with BatchTraces(self._span, _traces(batches), {"lane": position.lane, "batch_seq": batches[-1].batch_seq}):
             await self._note(tx, position.lane, batches)
             for batch in batches:
                 rejections = self._rejections(batch)

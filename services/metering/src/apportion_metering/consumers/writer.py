@@ -260,5 +260,5 @@ def _spans(cursor: BatchCursor, messages: Sequence[Message]) -> BatchTraces:
     ]
     entry_count = sum(message.weight for message in messages)
     return BatchTraces(
-        "metering.write", incoming, {"lane": cursor.lane, "pos": cursor.batch_seq, "entries": entry_count}
+        "metering.write", incoming, {"lane": cursor.lane, "batch_seq": cursor.batch_seq, "entries": entry_count}
     )
