@@ -69,6 +69,7 @@ docs: $(READY) ## write the generated parts of the documentation
 	@$(PYTHON) scripts/error_reasons.py
 	@$(PYTHON) scripts/status_table.py
 	@$(PYTHON) scripts/import_graph.py
+	@$(PYTHON) -m scripts.limits_table
 
 .PHONY: migrate
 migrate: $(READY) ## bring the databases that *_MIGRATION_DATABASE_URL name to the plan's end
