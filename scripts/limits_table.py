@@ -56,20 +56,20 @@ class Limit:
 
 
 def files() -> list[Path]:
-    """Every limits.py of the workspace: the services', then the libraries'."""
+    """Return every limits.py of the workspace: the services', then the libraries'."""
     return [
         file for place in PLACES for folder in sorted(ROOT.glob(place)) for file in sorted(folder.rglob("limits.py"))
     ]
 
 
 def limits(file: Path) -> list[Limit]:
-    """The limits of a file, in its order."""
+    """Return the limits of a file, in its order."""
     values = runpy.run_path(str(file))
     return [Limit(name, values[name], text) for name, text in _constants(ast.parse(file.read_text(encoding="utf-8")))]
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Names with their texts; a text is that of all names in the lines right above it."""
+    """Yield names with their texts; a text is that of all names in the lines right above it."""
     group: list[str] = []
     previous_line = 0
     for node in tree.body:
@@ -87,27 +87,29 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
 
 
 def title(file: Path) -> str:
-    """`ledger`, or `common: lanes` where a package has a limits.py of its own."""
+    """Return `ledger`, or `common: lanes` where a package has a limits.py of its own."""
     parts = file.parent.parts
     place = next(i for i, part in enumerate(parts) if part.startswith("apportion_"))
     inside = "/".join(parts[place + 1 :])
     return parts[place].removeprefix("apportion_") + (f": {inside}" if inside else "")
 
 
-def shown(value: object) -> str:
-    """A value as people read it."""
-    return f"{value:,}" if isinstance(value, int | float) else f"`{value}`"
+def shown(limit: Limit) -> str:
+    """Return a limit's value as people read it."""
+    number = isinstance(limit.value, int | float) and limit.unit != "year"
+    return f"{limit.value:,}" if number else f"`{limit.value}`"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
 
 
 def document() -> str:
-    """The whole page."""
+    """Return the whole page."""
     parts = [HEAD]
     for file in files():
         parts.append(f"\n## {title(file)}\n\n| limit | value | unit | what it bounds |\n| --- | ---: | --- | --- |\n")
-        parts += [
-            f"| `{one.name}` | {one.value if one.unit == 'year' else shown(one.value)} | {one.unit} | {one.text.replace('|', chr(92) + '|')} |\n"
-            for one in limits(file)
-        ]
+        parts += [f"| `{one.name}` | {shown(one)} | {one.unit} | {_cell(one.text)} |\n" for one in limits(file)]
     return "".join(parts)
 
 
