@@ -26,7 +26,7 @@ NANOS = 9
 
 
 def _console() -> Console:
-    """The terminal as wide as it is; a file or pipe wide enough for every table."""
+    """Return the terminal as wide as it is; a file or pipe wide enough for every table."""
     found = Console(highlight=False, soft_wrap=True)
     return found if found.is_terminal else Console(highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
 
@@ -86,7 +86,7 @@ class Bar:
 
 @contextmanager
 def progress(name: str, total: int | None, unit: str) -> Iterator[Bar]:
-    """A bar for the length of a block."""
+    """Show a bar for the length of a block."""
     if not console.is_terminal:
         yield Bar(name, total, unit, None)
         return
@@ -180,17 +180,17 @@ def show_facts(facts: Mapping[str, str]) -> None:
 
 
 def when(at: timestamp_pb2.Timestamp) -> str:
-    """A time in UTC, to the second; empty where it is not set."""
+    """Return a time in UTC, to the second; empty where it is not set."""
     return timestamp_pb2.Timestamp(seconds=at.seconds).ToJsonString() if at.seconds or at.nanos else ""
 
 
 def counted(count: int, what: str) -> str:
-    """How many there are of something: "1 claim", "2 claims"."""
+    """Return how many there are of something: "1 claim", "2 claims"."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def word(name: str, prefix: str) -> str:
-    """A value of an enum as people say it: CLAIM_STATUS_PENDING_CONFLICT is "pending conflict"."""
+    """Return a value of an enum as people say it: CLAIM_STATUS_PENDING_CONFLICT is "pending conflict"."""
     return name.removeprefix(prefix).replace("_", " ").lower()
 
 
@@ -210,7 +210,7 @@ def figure(value: decimal_pb2.Decimal, currency: str = "") -> Figure:
 
 
 def money_decimal(value: money_pb2.Money) -> Decimal:
-    """The exact amount of a Money."""
+    """Return the exact amount of a Money."""
     return Decimal(value.units) + Decimal(f"{value.nanos}E-{NANOS}")
 
 
@@ -220,5 +220,5 @@ def amount(value: Decimal, currency: str) -> str:
 
 
 def number(value: decimal_pb2.Decimal) -> str:
-    """A decimal as it came, zero where it is absent."""
+    """Return a decimal as it came, zero where it is absent."""
     return value.value or "0"

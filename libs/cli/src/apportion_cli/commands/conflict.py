@@ -64,7 +64,7 @@ def resolve(
 
 
 def _facts(conflict: identity.ClaimConflict, names: Mapping[str, str]) -> dict[str, str]:
-    """What is known of a conflict; `names` are those of organisations by id."""
+    """Return what is known of a conflict; `names` are those of organisations by id."""
     return {
         "conflict": conflict.conflict_id,
         "state": word(identity.ConflictState.Name(conflict.state), "CONFLICT_STATE_"),

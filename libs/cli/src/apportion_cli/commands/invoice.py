@@ -78,7 +78,7 @@ async def _accounts_with_lines(services: Services) -> list[str]:
 
 
 async def _draw_up(services: Services, account_id: str, period: str, finalize: bool) -> orgs.Invoice:
-    """A fresh draft, finalised if asked; or the final invoice that stands."""
+    """Return a fresh draft, finalised if asked; or the final invoice that stands."""
     async for invoice in invoices_of(services, period, account_id):
         if invoice.state in _FINAL:
             whole = await services.orgs.GetInvoice(

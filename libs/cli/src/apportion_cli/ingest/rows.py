@@ -64,7 +64,7 @@ def inspect(path: Path) -> FileFacts:
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a file in its order. Raises FileProblem at the first row that is malformed."""
+    """Yield the rows of a file in its order. Raises FileProblem at the first row that is malformed."""
     at = 0
     with _reading(path, lambda: at), _content(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
@@ -123,7 +123,7 @@ def _lines(first: str, text: io.TextIOWrapper) -> Iterator[str]:
 
 @contextmanager
 def _content(path: Path) -> Iterator[BinaryIO]:
-    """The file's bytes, unpacked where they are packed."""
+    """Open the file's bytes, unpacked where they are packed."""
     with path.open("rb") as raw:
         packed = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         raw.seek(0)

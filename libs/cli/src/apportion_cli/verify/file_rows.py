@@ -49,7 +49,7 @@ class Sorted:
 
 
 def content_of(row: Row) -> Content:
-    """A row's content: numbers as numbers and times as instants. Raises RowRejected for no time."""
+    """Return a row's content: numbers as numbers and times as instants. Raises RowRejected for no time."""
     try:
         quantity: Decimal | str = Decimal(row.quantity)
     except InvalidOperation:

@@ -25,7 +25,7 @@ US_PER_S = 1_000_000
 
 
 def found_figures(scenario: dict[str, Any], rows: list[Row], told: Collected) -> Figures:
-    """Every figure that the services' answers give."""
+    """Return every figure that the services' answers hold."""
     result = sort_rows(rows, [_letter(letter, told) for letter in told.dead_letters], told.accepted)
     lines = {told.events[line.event_id]: line for line in told.lines if line.event_id in told.events}
     figures = _counts(scenario, rows, told, result)
@@ -144,7 +144,7 @@ def _account(account: str, invoice: orgs.Invoice, told: Collected) -> Figures:
 
 
 def _line_values(org: str, request_id: str, line: ledger.LedgerLine, told: Collected) -> tuple[object, ...]:
-    """The values of a line in the text forms that the hash of all lines is made of."""
+    """Return the values of a line in the text forms that the hash of all lines is made of."""
     currency = line.amount_gross.currency_code
     paid = money_decimal(line.real_time_paid)
     return (
@@ -163,7 +163,7 @@ def _line_values(org: str, request_id: str, line: ledger.LedgerLine, told: Colle
 
 
 def _fixed(value: Decimal, places: int) -> str:
-    """A decimal with exactly `places` places; what has more is said in full, so that it differs."""
+    """Return a decimal with exactly `places` places; what has more is said in full, so that it differs."""
     text = format_decimal(value)
     whole, _, fraction = text.partition(".")
     fraction = fraction.ljust(places, "0")

@@ -153,7 +153,7 @@ def run(
 
 @app.command(name="exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def execute(context: typer.Context, data: DataOption = None) -> None:
-    """Run a command beside a stack of its own (in a temporary folder unless one is named) and give its exit code."""
+    """Run a command beside a stack of its own (in a temporary folder unless one is named) and return its exit code."""
     command = list(context.args)
     if not command:
         _say("Name the command to run: apportion stack exec -- COMMAND.")

@@ -53,7 +53,7 @@ class ServiceDatabase:
         return self._engine(self.owner_url)
 
     def database(self, clock: Clock | None = None) -> Database:
-        """The service's unit of work on this database."""
+        """Return the service's unit of work on this database."""
         return Database(self.engine, self.service, clock or SystemClock())
 
     async def close(self) -> None:
@@ -80,20 +80,20 @@ class DatabaseFactory:
         self._count = 0
 
     def blank(self, service: str = FLOOR) -> ServiceDatabase:
-        """A database without any table, with the roles `<service>_owner` and `<service>_app`."""
+        """Return a database without any table, with the roles `<service>_owner` and `<service>_app`."""
         self._make_roles(service)
         return self._create(service, template=None)
 
     def floor(self, service: str = FLOOR) -> ServiceDatabase:
-        """A database with the shared tables, the lane tables and the configuration head, with their grants."""
+        """Return a database with the shared tables, the lane tables and the configuration head, with their grants."""
         return self._clone(f"{FLOOR}:{service}", service, lambda made: self._install_floor(made))
 
     def service(self, service: str) -> ServiceDatabase:
-        """A database with everything that a service's migrations make."""
+        """Return a database with everything that a service's migrations make."""
         return self._clone(service, service, lambda made: self._migrate(made))
 
     def copy(self, database: ServiceDatabase) -> ServiceDatabase:
-        """A database like this one, which must have no session at the moment."""
+        """Return a database like this one, which must have no session at the moment."""
         return self._create(database.service, database.name)
 
     def drop(self, name: str) -> None:
@@ -108,13 +108,13 @@ class DatabaseFactory:
             self.drop(name)
 
     def alembic_config(self, database: ServiceDatabase) -> Config:
-        """Alembic's configuration of a service, bound to a database as its owner."""
+        """Return Alembic's configuration of a service, bound to a database as its owner."""
         config = alembic_config(database.service)
         config.attributes["connection"] = create_engine(normalise_url(database.owner_url), poolclass=NullPool)
         return config
 
     def _clone(self, key: str, service: str, fill: Callable[[ServiceDatabase], None]) -> ServiceDatabase:
-        """A clone of the key's template, which is made and filled at the first call."""
+        """Return a clone of the key's template, which is made and filled at the first call."""
         if key not in self._templates:
             template = self.blank(service)
             fill(template)
@@ -160,7 +160,7 @@ class DatabaseFactory:
                     )
 
     def _password(self, role: str) -> str:
-        """A role's password: the same in every test process that knows the superuser's."""
+        """Return a role's password: the same in every test process that knows the superuser's."""
         return hashlib.sha256(f"{self._admin.password}:{role}".encode()).hexdigest()[:32]
 
     def _url(self, name: str, role: str) -> str:
@@ -176,6 +176,6 @@ class DatabaseFactory:
 
 
 def fetch_all(url: str, query: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-    """The rows of a query on a connection of its own; for looking at a database from outside."""
+    """Return the rows of a query on a connection of its own; for looking at a database from outside."""
     with psycopg.connect(psycopg_url(url), autocommit=True) as connection:
         return connection.execute(query.encode(), tuple(parameters)).fetchall()

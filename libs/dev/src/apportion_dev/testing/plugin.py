@@ -9,7 +9,7 @@ Its settings in pyproject.toml: `asyncio_mode = "auto"` and the loop scopes "ses
 - `clean_streams`, `streams`: no stream of ours at the test's start; every stream of ours, empty
 - `killable_nats`: a NATS server of the test's own, to kill and restart
 
-What a test gives to `record_property("figures", ...)` is a line at the end of the run, whichever process ran it.
+What a test passes to `record_property("figures", ...)` is a line at the end of the run, whichever process ran it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Servers:
             self.nats = error
 
     def header(self) -> str:
-        """The line of the test header."""
+        """Return the line of the test header."""
         names = [("PostgreSQL", self.postgres), ("NATS", self.nats)]
         parts = [
             f"{name}: {'none' if isinstance(provider, ServersUnavailable) else provider.description}"
@@ -138,7 +138,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Servers:
-    """The chosen providers, with a folder of this session to put servers into."""
+    """Return the chosen providers, with a folder of this session to put servers into."""
     pytestconfig.stash[_FOLDER] = tmp_path_factory.mktemp
     return pytestconfig.stash[_SERVERS]
 
@@ -152,7 +152,7 @@ def database_factory(servers: Servers) -> Iterator[DatabaseFactory]:
 async def _thrown_away(
     factory: DatabaseFactory, make: Callable[..., ServiceDatabase]
 ) -> AsyncIterator[Callable[..., ServiceDatabase]]:
-    """Give a function that makes databases, and drop those after the test."""
+    """Provide a function that makes databases, and drop those after the test."""
     made: list[ServiceDatabase] = []
 
     def keep(*arguments: str) -> ServiceDatabase:
@@ -188,13 +188,13 @@ async def service_database(database_factory: DatabaseFactory) -> AsyncIterator[M
 
 @pytest.fixture(scope="session")
 def nats_access(servers: Servers) -> Iterator[NatsAccess]:
-    """How to reach the session's NATS server."""
+    """Yield how to reach the session's NATS server."""
     yield from servers.access()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def nats_connection(nats_access: NatsAccess) -> AsyncIterator[Client]:
-    """A connection of the test's own."""
+    """Yield a connection of the test's own."""
     client = await connect(nats_access, "test")
     yield client
     await client.close()
@@ -219,7 +219,7 @@ async def streams(nats_connection: Client, clean_streams: None) -> None:
 
 @pytest.fixture
 def killable_nats(tmp_path: Path) -> Iterator[tuple[LocalNats, NatsAccess]]:
-    """A packaged NATS server of the test's own, and how to reach it."""
+    """Yield a packaged NATS server of the test's own, and how to reach it."""
     server, access = start_local_nats(tmp_path)
     yield server, access
     server.destroy()
