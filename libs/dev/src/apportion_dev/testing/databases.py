@@ -23,8 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 PREFIX: Final = "apportion_test"
 POOL_SIZE: Final = 10
-FLOOR: Final = "floor"
-"""The service name of databases that hold the floor's own tables only."""
+BASE: Final = "base"
+"""The service name of databases that hold the base's own tables only."""
 _ROLE_LOCK: Final = 8_216_005_331
 """Advisory lock under which test processes make roles; any number that nothing else uses."""
 
@@ -79,14 +79,14 @@ class DatabaseFactory:
         self._made: list[str] = []
         self._count = 0
 
-    def blank(self, service: str = FLOOR) -> ServiceDatabase:
+    def blank(self, service: str = BASE) -> ServiceDatabase:
         """Return a database without any table, with the roles `<service>_owner` and `<service>_app`."""
         self._make_roles(service)
         return self._create(service, template=None)
 
-    def floor(self, service: str = FLOOR) -> ServiceDatabase:
+    def base(self, service: str = BASE) -> ServiceDatabase:
         """Return a database with the shared tables, the lane tables and the configuration head, with their grants."""
-        return self._clone(f"{FLOOR}:{service}", service, lambda made: self._install_floor(made))
+        return self._clone(f"{BASE}:{service}", service, lambda made: self._install_base(made))
 
     def service(self, service: str) -> ServiceDatabase:
         """Return a database with everything that a service's migrations make."""
@@ -121,7 +121,7 @@ class DatabaseFactory:
             self._templates[key] = template.name
         return self._create(service, self._templates[key])
 
-    def _install_floor(self, database: ServiceDatabase) -> None:
+    def _install_base(self, database: ServiceDatabase) -> None:
         app = sql.Identifier(f"{database.service}_app")
         with psycopg.connect(psycopg_url(database.owner_url)) as connection:
             for statement in (*SHARED_DDL, *LANE_DDL, *HEAD_DDL):

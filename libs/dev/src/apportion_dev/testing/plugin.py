@@ -3,7 +3,7 @@
 Its settings in pyproject.toml: `asyncio_mode = "auto"` and the loop scopes "session".
 
 - `service_database("ledger")`: a fresh database with everything that the service's migrations make
-- `floor_database()`: one with the shared tables, the lanes' tables and the configuration head
+- `base_database()`: one with the shared tables, the lanes' tables and the configuration head
 - `blank_database()`: one with nothing in it
 - `nats_access`, `nats_connection`: the NATS server and a connection to it
 - `clean_streams`, `streams`: no stream of ours at the test's start; every stream of ours, empty
@@ -42,7 +42,7 @@ FIGURES: Final = "figures"
 TEST_STREAM_MAX_BYTES: Final = 128 * MEBIBYTE
 
 BlankDatabase = Callable[..., ServiceDatabase]
-"""What `blank_database` and `floor_database` are: called with a service's name, or none."""
+"""What `blank_database` and `base_database` are: called with a service's name, or none."""
 MakeServiceDatabase = Callable[[str], ServiceDatabase]
 """What `service_database` is."""
 
@@ -173,9 +173,9 @@ async def blank_database(database_factory: DatabaseFactory) -> AsyncIterator[Bla
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def floor_database(database_factory: DatabaseFactory) -> AsyncIterator[BlankDatabase]:
+async def base_database(database_factory: DatabaseFactory) -> AsyncIterator[BlankDatabase]:
     """Makes databases with the tables that the services share."""
-    async for make in _thrown_away(database_factory, database_factory.floor):
+    async for make in _thrown_away(database_factory, database_factory.base):
         yield make
 
 
