@@ -216,7 +216,7 @@ def _common_note(found: Counter[tuple[str, str]]) -> str:
 
 
 def _layer_arrows(found: Counter[tuple[str, str]], layers: dict[str, Box]) -> list[str]:
-    """Return the imports between the layers of one service; what every layer may use would hide the rest and is left out.
+    """Return the imports between the layers of one service, without what every layer may use: it would hide the rest.
 
     An arrow past a layer runs behind its boxes, a little to the side.
     """
