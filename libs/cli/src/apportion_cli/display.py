@@ -171,10 +171,10 @@ def _fixed(value: Decimal, least: int) -> str:
     return f"{whole}.{fraction}" if fraction else whole
 
 
-def show_facts(facts: Mapping[str, str]) -> None:
+def show_fields(fields: Mapping[str, str]) -> None:
     """Print what is known of one thing, a line each; what is empty is left out."""
-    width = max(map(len, facts), default=0)
-    for name, value in facts.items():
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
         if value:
             print_line(f"{name:<{width}}  {value}")
 

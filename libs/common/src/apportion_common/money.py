@@ -33,7 +33,7 @@ _UNIT: Final[dict[str, int]] = {c: 10 ** (AMOUNT_PLACES - decimals) for c, decim
 
 
 def minor_decimals(currency: str) -> int:
-    """Decimals of the currency's minor unit (AUD 2, JPY 0, KWD 3). InvalidArgument CURRENCY_UNKNOWN."""
+    """Return the decimals of the currency's minor unit (AUD 2, JPY 0, KWD 3). InvalidArgument CURRENCY_UNKNOWN."""
     try:
         return MINOR_UNITS[currency]
     except KeyError:
@@ -41,7 +41,9 @@ def minor_decimals(currency: str) -> int:
 
 
 def minor_unit(currency: str) -> int:
-    """One minor unit of the currency as an amount at 9 places (AUD 10_000_000). InvalidArgument CURRENCY_UNKNOWN."""
+    """Return one minor unit of the currency as an amount at 9 places (AUD 10_000_000). InvalidArgument
+    CURRENCY_UNKNOWN.
+    """
     try:
         return _UNIT[currency]
     except KeyError:
@@ -49,18 +51,20 @@ def minor_unit(currency: str) -> int:
 
 
 def floor_to_minor(amount: int, currency: str) -> int:
-    """`amount` cut towards zero to whole minor units: what is paid out, so that nobody is overpaid (spec 02 rule 1)."""
+    """Return `amount` cut towards zero to whole minor units: what is paid out, so that nobody is overpaid (spec 02
+    rule 1).
+    """
     unit = minor_unit(currency)
     return amount - amount % unit if amount >= 0 else amount + -amount % unit
 
 
 def round_to_minor(amount: int, currency: str) -> int:
-    """`amount` rounded half away from zero to whole minor units: an invoice's total (spec 05)."""
+    """Return `amount` rounded half away from zero to whole minor units: an invoice's total (spec 05)."""
     return round_half_away_to_multiple(amount, minor_unit(currency))
 
 
 def format_minor(amount: int, currency: str) -> str:
-    """Text of an amount of whole minor units with the currency's decimals: `12.30` AUD, `12` JPY."""
+    """Return the text of an amount of whole minor units with the currency's decimals: `12.30` AUD, `12` JPY."""
     return format_fixed(amount // minor_unit(currency), minor_decimals(currency))
 
 
@@ -80,7 +84,7 @@ class Money:
 
     @classmethod
     def of_scaled(cls, currency: str, amount: int) -> Money:
-        """Money of a scaled int at 9 places."""
+        """Return the money of a scaled int at 9 places."""
         return cls(currency, from_scaled(amount, AMOUNT_PLACES))
 
     @property

@@ -101,12 +101,12 @@ def create_month_partitions(table: str, *, immutable: bool = False) -> None:
     role = app_role()
     op.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
     op.execute(f"REVOKE ALL ON TABLE {table}_default FROM PUBLIC, {role}")
-    refusals = ""
+    guards = ""
     if immutable:
         make_immutable(table)
         _execute(truncate_ddl(f"{table}_default"))
         # The parent's statements with the new partition's name put in when the function runs.
-        refusals = "".join(
+        guards = "".join(
             f"EXECUTE replace($ddl${statement}$ddl$, '{table}_default', partition_name);\n            "
             for statement in truncate_ddl(f"{table}_default")
         )
@@ -130,7 +130,7 @@ def create_month_partitions(table: str, *, immutable: bool = False) -> None:
                 'ALTER TABLE {table} ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
                 partition_name, starts AT TIME ZONE 'UTC', (starts + interval '1 month') AT TIME ZONE 'UTC'
             );
-            {refusals}RETURN partition_name;
+            {guards}RETURN partition_name;
         END
         $function$
         """  # noqa: S608 (the names are checked identifiers)

@@ -15,7 +15,7 @@ from apportion_client.pages import every
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import counted, print_line, show_facts, show_table, when, word
+from apportion_cli.display import counted, print_line, show_fields, show_table, when, word
 from apportion_cli.options import OwnOrgOption, PrefixOption
 from apportion_cli.run import read_file, run
 from apportion_cli.secret_input import SaveOption, print_secret
@@ -224,7 +224,7 @@ def _show_inspection(found: identity.InspectDomainResponse) -> None:
 
 def _show_evidence(answer: identity.SubmitVerificationEmailResponse) -> None:
     evidence = answer.evidence
-    show_facts(
+    show_fields(
         {
             "claim": answer.claim_id,
             "From": evidence.from_domain,
@@ -254,7 +254,7 @@ def _tell_how(claim: identity.DomainClaim, mail_to: str, save: Path | None) -> N
 
 
 def _show(claim: identity.DomainClaim) -> None:
-    show_facts(dict(zip(COLUMNS, _row(claim), strict=True)))
+    show_fields(dict(zip(COLUMNS, _row(claim), strict=True)))
     if claim.status == identity.CLAIM_STATUS_PENDING_CONFLICT:
         print_line(CONTESTED if claim.HasField("token_expires_at") else AWAITING)
     rows = [(one.domain, one.org_id, when(one.delegated_at)) for one in claim.delegations]

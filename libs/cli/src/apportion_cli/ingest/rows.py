@@ -35,7 +35,7 @@ class Row(NamedTuple):
     event_time: str
 
 
-class FileFacts(NamedTuple):
+class FileSummary(NamedTuple):
     """What a first pass over a file tells."""
 
     sha256: str
@@ -50,7 +50,7 @@ class FileFacts(NamedTuple):
         return self.line_count if self.is_json else max(self.line_count - 1, 0)
 
 
-def inspect(path: Path) -> FileFacts:
+def inspect(path: Path) -> FileSummary:
     """Hash and count a file. Raises FileProblem when it cannot be read."""
     with path.open("rb") as raw:
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
@@ -60,7 +60,7 @@ def inspect(path: Path) -> FileFacts:
             first = first or chunk.lstrip()[:1]
             lines += chunk.count(b"\n")
             last = chunk[-1:]
-    return FileFacts(digest, lines + (last != b"\n"), first == b"{")
+    return FileSummary(digest, lines + (last != b"\n"), first == b"{")
 
 
 def read_rows(path: Path) -> Iterator[Row]:

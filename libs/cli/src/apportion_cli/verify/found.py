@@ -18,7 +18,7 @@ from apportion_cli.ingest.rows import Row
 from apportion_cli.verify.collect import Collected
 from apportion_cli.verify.expected import PAYS, SHOWS
 from apportion_cli.verify.figures import Figures, Name, joined
-from apportion_cli.verify.file_rows import Content, Letter, Sorted, sort_rows
+from apportion_cli.verify.file_rows import Content, DeadLetter, Sorted, sort_rows
 
 NANOS_PER_US = 1_000
 US_PER_S = 1_000_000
@@ -69,14 +69,14 @@ def _counts(scenario: dict[str, Any], rows: list[Row], told: Collected, result: 
     return {("counts", name): str(count) for name, count in counts.items()}
 
 
-def _letter(letter: metering.DeadLetter, told: Collected) -> Letter:
+def _letter(letter: metering.DeadLetter, told: Collected) -> DeadLetter:
     event = letter.event
     key = told.names.orgs.get(letter.org_id, letter.org_id), letter.request_id
     if not letter.HasField("event"):
-        return Letter(letter.reason, key, None)
+        return DeadLetter(letter.reason, key, None)
     at_us = event.event_time.seconds * US_PER_S + event.event_time.nanos // NANOS_PER_US
     project = told.names.projects.get(event.project_id, event.project_id)
-    return Letter(letter.reason, key, Content(project, event.sku, Decimal(number(event.quantity)), at_us))
+    return DeadLetter(letter.reason, key, Content(project, event.sku, Decimal(number(event.quantity)), at_us))
 
 
 def _sums(told: Collected) -> Figures:

@@ -65,7 +65,7 @@ async def ensure_stream(
 ) -> StreamInfo:
     """Make a stream that loses nothing, or bring the one that is there to that; several processes may race.
 
-    File storage, limits retention, refuses new messages when full, keeps messages for ever, remembers message ids
+    File storage, limits retention, refuses new messages when full, keeps messages forever, remembers message ids
     for DUPLICATE_WINDOW_S, answers direct reads. Of a stream that is there, size, copies and further subjects stay as
     its operator set them. FailedPrecondition STREAM_MISCONFIGURED when it cannot be brought to what is needed.
     """

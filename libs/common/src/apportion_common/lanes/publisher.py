@@ -128,7 +128,7 @@ class LanePublisher:
             self._empty.clear()
 
     async def run(self) -> None:
-        """Publish for ever, in order; infrastructure failures are retried without end."""
+        """Publish forever, in order; infrastructure failures are retried without end."""
         failures = 0
         backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
         while True:
