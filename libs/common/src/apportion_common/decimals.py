@@ -89,7 +89,7 @@ def _scaled(negative: bool, digits: str, power: int, kind: DecimalKind, text: st
 
 
 def parse_decimal(text: str, kind: DecimalKind) -> Decimal:
-    """Return what `parse_scaled` does as the exact Decimal, without trailing zeros."""
+    """As `parse_scaled`, but gives the exact Decimal, without trailing zeros."""
     return Decimal(format_scaled(parse_scaled(text, kind), kind.places))
 
 

@@ -59,12 +59,12 @@ def floor_to_minor(amount: int, currency: str) -> int:
 
 
 def round_to_minor(amount: int, currency: str) -> int:
-    """Return `amount` rounded half away from zero to whole minor units: an invoice's total (spec 05)."""
+    """`amount` rounded half away from zero to whole minor units: an invoice's total (spec 05)."""
     return round_half_away_to_multiple(amount, minor_unit(currency))
 
 
 def format_minor(amount: int, currency: str) -> str:
-    """Return the text of an amount of whole minor units with the currency's decimals: `12.30` AUD, `12` JPY."""
+    """Text of an amount of whole minor units with the currency's decimals: `12.30` AUD, `12` JPY."""
     return format_fixed(amount // minor_unit(currency), minor_decimals(currency))
 
 
@@ -84,7 +84,7 @@ class Money:
 
     @classmethod
     def of_scaled(cls, currency: str, amount: int) -> Money:
-        """Return the money of a scaled int at 9 places."""
+        """Money of a scaled int at 9 places."""
         return cls(currency, from_scaled(amount, AMOUNT_PLACES))
 
     @property

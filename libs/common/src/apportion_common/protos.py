@@ -53,12 +53,12 @@ def to_scaled(value: DecimalMessage, places: int, field: str) -> int:
 
 
 def to_decimal(value: DecimalMessage, places: int, field: str) -> Decimal:
-    """Return what `to_scaled` does as the exact Decimal."""
+    """As `to_scaled`, but gives the exact Decimal."""
     return decimals.from_scaled(to_scaled(value, places, field), places)
 
 
 def decimal_to_proto(value: Decimal) -> DecimalMessage:
-    """Return the canonical Decimal message of a finite Decimal: no exponent, no trailing zeros."""
+    """The canonical Decimal message of a finite Decimal: no exponent, no trailing zeros."""
     return DecimalMessage(value=decimals.format_decimal(value))
 
 

@@ -57,7 +57,7 @@ def pack_text(text: str) -> bytes:
 
 
 def pack_bytea(raw: bytes) -> bytes:
-    """Return a bytea."""
+    """A bytea."""
     return _LENGTH(len(raw)) + raw
 
 
