@@ -13,11 +13,11 @@ class Clock(Protocol):
     """Tells the time of day; whatever needs it takes one of these."""
 
     def now(self) -> datetime:
-        """The current time, in UTC."""
+        """Return the current time, in UTC."""
         ...
 
     def now_us(self) -> int:
-        """The current time in microseconds since 1970-01-01 UTC."""
+        """Return the current time in microseconds since 1970-01-01 UTC."""
         ...
 
 
@@ -25,11 +25,11 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> datetime:
-        """The current time, in UTC."""
+        """Return the current time, in UTC."""
         return datetime.now(UTC)
 
     def now_us(self) -> int:
-        """The current time in microseconds since 1970-01-01 UTC."""
+        """Return the current time in microseconds since 1970-01-01 UTC."""
         return (datetime.now(UTC) - _EPOCH) // _MICROSECOND
 
 
@@ -41,11 +41,11 @@ class FixedClock:
         self._at = at.astimezone(UTC)
 
     def now(self) -> datetime:
-        """The time it stands at, in UTC."""
+        """Return the time it stands at, in UTC."""
         return self._at
 
     def now_us(self) -> int:
-        """The time it stands at, in microseconds since 1970-01-01 UTC."""
+        """Return the time it stands at, in microseconds since 1970-01-01 UTC."""
         return (self._at - _EPOCH) // _MICROSECOND
 
     def advance(self, by: timedelta) -> None:

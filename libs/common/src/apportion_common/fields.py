@@ -21,7 +21,7 @@ def id_of(text: str, field: str) -> UUID:
 
 
 def optional_id(text: str, field: str) -> UUID | None:
-    """As `id_of`; None for an empty field."""
+    """Return what `id_of` does; None for an empty field."""
     return id_of(text, field) if text else None
 
 

@@ -34,11 +34,11 @@ LOCK_TIMEOUT_MS: Final = 2_000
 """Longest wait for a table lock: while DDL waits for its lock, every later query on the table waits behind it."""
 STATEMENT_TIMEOUT_MS: Final = 15_000
 CLIENT_CHECK_INTERVAL_MS: Final = 1_000
-"""How soon the server notices that the runner is gone, and gives up the statement it was on."""
+"""How soon the server notices that the runner is gone, and ends the statement it was on."""
 APPLICATION_NAME_MAX_BYTES: Final = 63
 
 _CHANGING: Final = frozenset({"upgrade", "downgrade", "do_stamp"})
-"""What Alembic's commands call the functions that give the steps to take."""
+"""What Alembic's commands call the functions that return the steps to take."""
 
 NameType = Literal["schema", "table", "column", "index", "unique_constraint", "foreign_key_constraint"]
 
@@ -51,7 +51,7 @@ class WideVersionImpl(PostgresqlImpl):
     def version_table_impl(
         self, *, version_table: str, version_table_schema: str | None, version_table_pk: bool, **_: Any
     ) -> Table:
-        """The version table, with a text column."""
+        """Return the version table, with a text column."""
         table = Table(
             version_table, MetaData(), Column("version_num", Text, nullable=False), schema=version_table_schema
         )
@@ -65,12 +65,12 @@ class MigrationSettingError(RuntimeError):
 
 
 def url_setting(service: str) -> str:
-    """The name of the environment variable with the URL of a service's database owner."""
+    """Return the name of the environment variable with the URL of a service's database owner."""
     return f"{service.upper()}_MIGRATION_DATABASE_URL"
 
 
 def migration_url(service: str, environ: Mapping[str, str] | None = None, variable: str | None = None) -> URL:
-    """The URL of a service's database for its migrating owner, or the one in another environment variable.
+    """Return the URL of a service's database for its migrating owner, or the one in another environment variable.
 
     Raises MigrationSettingError when it is not set or is none.
     """
@@ -98,17 +98,17 @@ def require_urls(services: Iterable[str], environ: Mapping[str, str] | None = No
 
 
 def psycopg_url(text: str) -> URL:
-    """A PostgreSQL URL for psycopg, whatever driver it names."""
+    """Return a PostgreSQL URL for psycopg, whatever driver it names."""
     return make_url(text).set(drivername="postgresql+psycopg")
 
 
 def migration_engine(url: URL) -> Engine:
-    """An engine whose connections end with their use: a migration keeps no idle session."""
+    """Return an engine whose connections end with their use: a migration keeps no idle session."""
     return create_engine(url, poolclass=NullPool)
 
 
 def session_settings(service: str) -> dict[str, str]:
-    """The settings of a migrating session; milliseconds where they are times."""
+    """Return the settings of a migrating session; milliseconds where they are times."""
     name = f"apportion-migrate {service} {socket.gethostname()}:{os.getpid()}"
     return {
         "lock_timeout": str(LOCK_TIMEOUT_MS),
@@ -178,7 +178,7 @@ def widen_version_table(connection: Connection) -> None:
 
 
 def _changes() -> bool:
-    """Whether the command at hand changes the database; `current`, `check` and autogenerate only look."""
+    """Return whether the command at hand changes the database; `current`, `check` and autogenerate only look."""
     context.configure(dialect_name="postgresql")
     return getattr(context.get_context().opts.get("fn"), "__name__", "") in _CHANGING
 
@@ -227,7 +227,7 @@ def _run(service: str, options: dict[str, Any], execute: Callable[[str], None]) 
 
 
 def _checksums_of_steps(settings: Mapping[str, Any], service: str) -> dict[str, str]:
-    """The checksums of the revisions that the command will touch.
+    """Return the checksums of the revisions that the command will touch.
 
     Taken before the command runs: a revision can be written as text only while no other is being applied.
     """
@@ -241,7 +241,7 @@ def _checksums_of_steps(settings: Mapping[str, Any], service: str) -> dict[str, 
 
 
 def _timeout_statements(notes: RevisionNotes | None) -> Iterable[str]:
-    """The statements that set a revision's time-outs: the usual ones, or what its notes give a reason for."""
+    """Yield the statements that set a revision's time-outs: the usual ones, or what its notes have a reason for."""
     lock = notes.lock_timeout_ms if notes is not None else None
     statement = notes.statement_timeout_ms if notes is not None else None
     yield f"SET lock_timeout = {lock or LOCK_TIMEOUT_MS}"
@@ -249,7 +249,7 @@ def _timeout_statements(notes: RevisionNotes | None) -> Iterable[str]:
 
 
 def _options(metadata: MetaData, service: str) -> dict[str, Any]:
-    """Alembic's options, the same online and offline; `service` is for the helpers in ops."""
+    """Return Alembic's options, the same online and offline; `service` is for the helpers in ops."""
     tables = {table.name for table in metadata.tables.values()}
 
     def include_name(name: str | None, kind: NameType, _parents: MutableMapping[Any, str | None]) -> bool:

@@ -51,11 +51,11 @@ class Plan:
         return tuple(dict.fromkeys(step.service for step in self.steps))
 
     def steps_of(self, service: str) -> tuple[Step, ...]:
-        """The steps of one service, in the plan's order."""
+        """Return the steps of one service, in the plan's order."""
         return tuple(step for step in self.steps if step.service == service)
 
     def step(self, revision: str) -> Step:
-        """The step to a revision; PlanError when the plan has none."""
+        """Return the step to a revision; PlanError when the plan has none."""
         for step in self.steps:
             if step.revision == revision:
                 return step
@@ -67,11 +67,11 @@ class Plan:
         return alembic_config(service)
 
     def script(self, service: str) -> ScriptDirectory:
-        """The revisions of a service."""
+        """Return the revisions of a service."""
         return ScriptDirectory.from_config(self.alembic_config(service))
 
     def revision_of(self, step: Step) -> Script:
-        """A step's revision as Alembic has loaded it."""
+        """Return a step's revision as Alembic has loaded it."""
         return self.script(step.service).get_revision(step.revision)
 
     def check(self) -> None:
@@ -141,7 +141,7 @@ def load_plan(file: Path | None = None) -> Plan:
 
 
 def _entry(table: Mapping[str, object], file: Path) -> dict[str, str]:
-    """One step of the file, with exactly the keys it must have."""
+    """Return one step of the file, with exactly the keys it must have."""
     texts = {key: value for key, value in table.items() if isinstance(value, str) and value}
     if set(table) != _STEP_KEYS or len(texts) != len(table):
         raise PlanError(f"A step of {file} must have {', '.join(sorted(_STEP_KEYS))} as text, and nothing else.")
