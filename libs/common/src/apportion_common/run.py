@@ -284,7 +284,7 @@ async def _end_tasks(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
 
 @contextlib.asynccontextmanager
 async def _engine(settings: ServiceSettings, service: str) -> AsyncIterator[AsyncEngine]:
-    """The service's engine, traced.
+    """Open the service's engine, traced.
 
     A paused process loses its transactions, and so its locks, well before its lanes: after a third of the lease.
     """

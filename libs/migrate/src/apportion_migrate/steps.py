@@ -112,7 +112,7 @@ def findings_of(step: Step, connection: Connection, checks: Sequence[Check]) -> 
 
 
 def require_none(findings: Sequence[Finding]) -> None:
-    """Raises ConflictsError when the checks found anything."""
+    """Raise ConflictsError when the checks found anything."""
     if findings:
         names = ", ".join(f"{finding.service} {finding.check.name}" for finding in findings)
         raise ConflictsError(f"Rows are blocking, so nothing was changed: {names}.", findings)

@@ -146,7 +146,7 @@ def servers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="session")
 def database_factory(servers: Servers) -> Iterator[DatabaseFactory]:
-    """Makes databases; for fixtures that outlive a test. What it makes is dropped with the session."""
+    """Make databases; for fixtures that outlive a test. What it makes is dropped with the session."""
     yield from servers.databases()
 
 
@@ -168,21 +168,21 @@ async def _thrown_away(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def blank_database(database_factory: DatabaseFactory) -> AsyncIterator[BlankDatabase]:
-    """Makes databases with nothing in them."""
+    """Make databases with nothing in them."""
     async for make in _thrown_away(database_factory, database_factory.blank):
         yield make
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def base_database(database_factory: DatabaseFactory) -> AsyncIterator[BlankDatabase]:
-    """Makes databases with the tables that the services share."""
+    """Make databases with the tables that the services share."""
     async for make in _thrown_away(database_factory, database_factory.base):
         yield make
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def service_database(database_factory: DatabaseFactory) -> AsyncIterator[MakeServiceDatabase]:
-    """Makes migrated databases of a service."""
+    """Make migrated databases of a service."""
     async for make in _thrown_away(database_factory, database_factory.service):
         yield make
 
