@@ -35,7 +35,6 @@ IN_NAMES: Final = (
     Instead(r"stretch(?:es)?", "segment"),
     Instead(r"ladders?", "price table, or tiers"),
     Instead(r"horizons?", "watermark"),
-    Instead(r"facts?", "events, or what they are"),
     Instead(r"announc\w*", "publish"),
     Instead(r"refusals?", "rejection"),
     Instead(r"judg\w*", "verify"),
