@@ -14,6 +14,8 @@ step "types"
 $bin/mypy libs/*/src services/*/src scripts
 step "import contracts"
 $bin/lint-imports --no-cache
+step "dead code"
+$bin/python -m scripts.dead_code
 step "stubs are fresh"
 $bin/python scripts/gen_protos.py --check
 step "contracts: lint"

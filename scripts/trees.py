@@ -28,9 +28,6 @@ ROOMS: Final = (
     ("domain", "rules: functions and frozen values; no database, no wire, no clock"),
 )
 """The rooms from the outermost layer to the innermost, and what lives there."""
-PROTOCOL_PLACES: Final = ("app/edges.py", "domain/charge_models/model.py")
-"""Where a Protocol may stand: at an edge that has a second implementation, and where a rule has several."""
-
 HEAD: Final = f"""# The five trees
 
 Written by `make docs`. A service is

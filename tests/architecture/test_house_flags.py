@@ -63,7 +63,7 @@ def test_a_lane_role_is_named_by_the_topology_alone(service: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_every_seed_file_stands_behind_the_flag_that_it_names(service: str) -> None:
-    files = {file.name: file for file in (ROOT / "services" / service / "seeds").glob("*.toml")}
+    files = {file.name: file for file in (package(service) / "seeds").glob("*.toml")}
     seeds = table(service).seeds
     assert set(files) == set(seeds)
     for name, file in files.items():

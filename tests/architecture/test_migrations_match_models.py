@@ -12,7 +12,7 @@ from apportion_common.settings import SERVICES
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
 from apportion_dev.testing.migration_gates import model_differences
 from apportion_migrate.catalog import Catalog, differences, read_catalog
-from apportion_migrate.environment import migration_engine, psycopg_url
+from apportion_migrate.sessions import migration_engine, psycopg_url
 from sqlalchemy import Engine, MetaData
 
 

@@ -65,3 +65,9 @@ async def test_an_error_of_its_own_ends_the_work() -> None:
     with pytest.raises(ValueError, match="wrong"):
         await rounds.run(0)
     assert rounds.failures == []
+
+
+async def test_after_a_failure_it_is_tried_again_in_its_own_time() -> None:
+    rounds = Rounds(Unavailable("DATABASE_UNAVAILABLE", "Away."), 1)
+    await run_periodically(rounds.one, NEVER_S, rounds.stop, retry_s=0, on_failure=rounds.failures.append)
+    assert (rounds.done, len(rounds.failures)) == (2, 1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from apportion_common.clock import FixedClock
 from apportion_common.errors import ResourceExhausted
 from apportion_common.rate_limit import RateLimit
+from apportion_dev.testing.clocks import FixedClock
 from hypothesis import given
 from hypothesis import strategies as st
 

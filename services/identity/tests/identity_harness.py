@@ -12,10 +12,10 @@ from uuid import UUID, uuid5
 
 import pytest
 from apportion_common.caller import Caller, acting_as
-from apportion_common.clock import FixedClock
 from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import ApportionError
 from apportion_common.rate_limit import RateLimit
+from apportion_dev.testing.clocks import FixedClock
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_identity.adapters.issuer_keys import IssuerKeys, OidcIssuer
 from apportion_identity.adapters.sealing import SealingKeys

@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from apportion_common.clock import FixedClock, SystemClock
+from apportion_common.clock import SystemClock
 from apportion_dev.local.keys import LocalCa
+from apportion_dev.testing.clocks import FixedClock
 from apportion_identity.domain.mail.types import Envelope
-from apportion_identity.smtp.gateway import GatewayLimits, SmtpGateway, server_tls
+from apportion_identity.smtp.gateway import SmtpGateway, server_tls
+from apportion_identity.smtp.intake import GatewayLimits
 from apportion_identity.smtp.mail import Verdict
 
 CLAIM_DOMAIN = "claims.example.net"

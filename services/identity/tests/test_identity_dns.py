@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from apportion_common.clock import FixedClock
+from apportion_dev.testing.clocks import FixedClock
 from apportion_identity.adapters.dns import DnsResolver, digest_of, parse_servers
 from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion
 from apportion_identity.limits import DNS_ATTEMPTS_MAX, DNS_CACHE_FOUND_S_MAX, DNS_RECORD_BYTES_MAX, DNS_RECORDS_MAX

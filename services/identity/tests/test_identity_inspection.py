@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.caller import Caller, acting_as
-from apportion_common.clock import FixedClock
 from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
 from apportion_common.rate_limit import RateLimit
+from apportion_dev.testing.clocks import FixedClock
 from apportion_identity.adapters.dns import DnsResolver
 from apportion_identity.adapters.suffixes import PackagedSuffixes
 from apportion_identity.app.inspections import Inspections

@@ -13,9 +13,10 @@ from typing import Any
 
 import jwt
 import pytest
-from apportion_common.clock import FixedClock, SystemClock
+from apportion_common.clock import SystemClock
 from apportion_common.errors import Unavailable
 from apportion_dev.local.keys import LocalCa
+from apportion_dev.testing.clocks import FixedClock
 from apportion_identity.adapters.issuer_keys import IssuerKeys, OidcIssuer, fetch_bytes, parse_issuer_keys
 from apportion_identity.limits import ISSUER_ANSWER_BYTES_MAX, ISSUER_KEYS_FRESH_S, ISSUER_TIMEOUT_S, ISSUER_WAITERS_MAX
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

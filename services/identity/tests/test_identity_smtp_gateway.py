@@ -10,7 +10,7 @@ import pytest
 import structlog
 from apportion_common.errors import InvalidArgument, ResourceExhausted, Unavailable
 from apportion_identity.domain.mail.types import Envelope
-from apportion_identity.smtp.gateway import peer_of, reply_of
+from apportion_identity.smtp.intake import peer_of, reply_of
 from apportion_identity.smtp.mail import Verdict
 from apportion_identity.smtp.paths import read_helo, read_mail, read_rcpt
 from smtp_harness import CLAIM_DOMAIN, HELD_S, HOSTNAME, RECIPIENT, SENDER, WAIT_S, FakeMail, smtp_gateway, until

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from apportion_common.clock import FixedClock
 from apportion_common.errors import Unavailable
+from apportion_dev.testing.clocks import FixedClock
 from apportion_identity.app import verify_mail
 from apportion_identity.app.verify_mail import MailVerifier
 from apportion_identity.domain.mail.message import Message, read_message

@@ -17,7 +17,7 @@ from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion_common.bus.connection import connect
 from apportion_common.bus.relay import OutboxRelay
 from apportion_common.bus.streams import ensure_streams
-from apportion_common.clock import FixedClock, SystemClock
+from apportion_common.clock import SystemClock
 from apportion_common.db.idempotency import mutation
 from apportion_common.db.unit_of_work import Database
 from apportion_common.ids import lane_of
@@ -27,6 +27,7 @@ from apportion_common.topology import STREAMS, WRITER_ROLE
 from apportion_dev.local.keys import LocalCa
 from apportion_dev.local.nats import LocalNats
 from apportion_dev.local.ports import LOOPBACK
+from apportion_dev.testing.clocks import FixedClock
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
 from apportion_metering.app.dead_letters import DeadLetters
@@ -297,7 +298,7 @@ async def metering_on(
     made = MeteringHarness(
         database.database(), client, access, server.monitor_url if monitor_url is None else monitor_url
     )
-    await made.parts.partition_job.ensure()
+    await made.parts.partition_job.try_once()
     await made.parts.replies.start()
     try:
         yield made

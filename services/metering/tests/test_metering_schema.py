@@ -10,9 +10,9 @@ import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from apportion_common.clock import FixedClock
 from apportion_common.db.engine import normalise_url, psycopg_url
 from apportion_common.topology import DEAD_LETTER_REASONS
+from apportion_dev.testing.clocks import FixedClock
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
 from apportion_metering.app.partitions import Partitions
 from apportion_metering.store.partitions import PartitionStore

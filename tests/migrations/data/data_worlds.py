@@ -11,7 +11,7 @@ import psycopg
 from alembic import command
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
 from apportion_migrate.data import DataMigration, load_migrations
-from apportion_migrate.environment import migration_engine, psycopg_url
+from apportion_migrate.sessions import migration_engine, psycopg_url
 from sqlalchemy import Engine
 
 ROOT: Final = Path(__file__).resolve().parents[3]

@@ -13,7 +13,7 @@ from typing import Any
 
 from apportion_migrate import data
 from apportion_migrate.data import ChunkResult, DataProgress, Throttle
-from apportion_migrate.environment import migration_engine, psycopg_url
+from apportion_migrate.sessions import migration_engine, psycopg_url
 from sqlalchemy import Connection
 
 

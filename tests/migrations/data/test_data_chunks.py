@@ -124,7 +124,7 @@ def test_a_migration_waits_for_its_revision(database_factory: DatabaseFactory) -
 
 
 def data_engine(url: str) -> Any:
-    from apportion_migrate.environment import migration_engine, psycopg_url
+    from apportion_migrate.sessions import migration_engine, psycopg_url
 
     return migration_engine(psycopg_url(url))
 

@@ -17,8 +17,8 @@ from apportion_common.settings import SERVICES
 from apportion_dev.testing.databases import DatabaseFactory, fetch_all
 from apportion_migrate import conductor, data, seeds
 from apportion_migrate.data import Throttle
-from apportion_migrate.environment import migration_engine, psycopg_url
 from apportion_migrate.plan import load_plan
+from apportion_migrate.sessions import migration_engine, psycopg_url
 from apportion_orgs.store.hierarchy import HierarchyStore
 from data_worlds import INVITATIONS
 from legacy_worlds import legacy_world

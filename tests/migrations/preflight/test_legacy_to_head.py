@@ -10,11 +10,11 @@ from apportion_common.settings import SERVICES
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
 from apportion_migrate import conductor
 from apportion_migrate.catalog import differences, read_catalog
-from apportion_migrate.environment import migration_engine, psycopg_url
 from apportion_migrate.errors import IrreversibleError
 from apportion_migrate.plan import load_plan
 from apportion_migrate.preflight import pending_checks, preflight
 from apportion_migrate.resolve import resolve
+from apportion_migrate.sessions import migration_engine, psycopg_url
 from legacy_worlds import CONFLICTS, TABLES, LegacyWorld, legacy_schemas, legacy_world
 
 NEVER_BROKEN = {

@@ -18,9 +18,9 @@ from apportion_common.db.unit_of_work import Database
 from apportion_common.flags import all_open
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
 from apportion_migrate import seeds
-from apportion_migrate.environment import migration_engine, psycopg_url
 from apportion_migrate.plan import package_folder
 from apportion_migrate.seeds import SeedError, SeedFile
+from apportion_migrate.sessions import migration_engine, psycopg_url
 from apportion_pricing.app.plans import Plans
 from apportion_pricing.store.plans import PlanStore
 from apportion_pricing.store.skus import SkuStore

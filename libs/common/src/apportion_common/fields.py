@@ -6,6 +6,7 @@ from uuid import UUID
 
 from google.protobuf.message import Message
 
+from apportion_common.clock import Clock
 from apportion_common.errors import ApportionError
 from apportion_common.ids import parse_uuid
 from apportion_common.protos import timestamp_to_us
@@ -25,9 +26,21 @@ def optional_id(text: str, field: str) -> UUID | None:
     return id_of(text, field) if text else None
 
 
+def optional_id_bytes(text: str, field: str) -> bytes | None:
+    """As `optional_id`, as 16 bytes."""
+    found = optional_id(text, field)
+    return None if found is None else found.bytes
+
+
 def optional_us(message: Message, field: str) -> int | None:
     """Return the instant of a field that may be absent, in microseconds since 1970 UTC; None when it is."""
     return timestamp_to_us(getattr(message, field), field) if message.HasField(field) else None
+
+
+def instant_or_now(message: Message, field: str, clock: Clock) -> int:
+    """As `optional_us`; the clock's instant when the field is absent."""
+    at_us = optional_us(message, field)
+    return clock.now_us() if at_us is None else at_us
 
 
 def text_of(value: UUID | None) -> str:

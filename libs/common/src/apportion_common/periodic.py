@@ -17,13 +17,14 @@ async def run_periodically(
     *,
     on_failure: Callable[[Exception], None],
     full: int | None = None,
+    retry_s: float | None = None,
     jitter: float = 0.0,
 ) -> None:
     """Run `work` until `stop` is set: after a full round again at once, else `every_s` later.
 
     `work` returns how much there was to do; it is a full round when that is `full`. The pause is shortened at random,
     by the share `jitter` of it at most, so that many processes do not work in step. An infrastructure failure is
-    passed to `on_failure` and waited out; another error is raised.
+    passed to `on_failure` and waited out for `retry_s` (the usual pause when None); another error is raised.
     """
     while not stop.is_set():
         pause_s = every_s * random.uniform(1.0 - jitter, 1.0)
@@ -34,5 +35,6 @@ async def run_periodically(
             if classify(error) != "infrastructure":
                 raise
             on_failure(error)
+            pause_s = pause_s if retry_s is None else retry_s
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)

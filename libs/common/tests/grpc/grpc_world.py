@@ -13,11 +13,11 @@ from typing import Any
 
 import grpc
 from apportion.options.v1 import options_pb2
-from apportion_common.clock import FixedClock
 from apportion_common.files import write_file
 from apportion_common.grpc.auth import TokenVerifier
 from apportion_common.grpc.server import RunningServer, start_server
 from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
+from apportion_dev.testing.clocks import FixedClock
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status

@@ -19,7 +19,6 @@ import psycopg
 import pytest
 from apportion_client.local_stack import StackError, StackState, running_supervisor
 from apportion_client.settings import SERVICES
-from apportion_common.clock import FixedClock
 from apportion_dev.local.process import process_exists
 from apportion_dev.stack import supervisor
 from apportion_dev.stack.foreground import EndedBySignal, ended_by_signals, run_stack
@@ -27,6 +26,7 @@ from apportion_dev.stack.layout import Layout
 from apportion_dev.stack.options import StackOptions
 from apportion_dev.stack.readiness import is_ready
 from apportion_dev.stack.supervisor import LocalStack
+from apportion_dev.testing.clocks import FixedClock
 
 pytestmark = pytest.mark.stack
 

@@ -27,12 +27,12 @@ from apportion_migrate.databases import (
     revisions_at,
     why_not_reached,
 )
-from apportion_migrate.environment import require_urls
 from apportion_migrate.errors import NotReachedError, PlanMovedError, VerificationError
 from apportion_migrate.locks import LOCK_WAIT_S, service_lock
 from apportion_migrate.losses import require_losses_named
 from apportion_migrate.plan import BASE, Plan, PlanError, Step
 from apportion_migrate.preflight import Finding
+from apportion_migrate.sessions import require_urls
 from apportion_migrate.steps import (
     OnProgress,
     Progress,
@@ -91,7 +91,7 @@ def up(
     MigrationError for a step that failed, and VerificationError at the end.
     """
     plan.check()
-    steps = plan.steps if to is None else plan.steps[: plan.step(to).number]
+    steps = plan.steps_to(to)
     require_urls(plan.services, environ)
     for service in plan.services:
         with owner_session(service, environ) as connection:
@@ -124,7 +124,7 @@ def down(
     """
     plan.check()
     require_urls(plan.services, environ)
-    undone = plan.steps if to == BASE else plan.steps[plan.step(to).number :]
+    undone = plan.steps_beyond(to)
     require_losses_named(plan, undone, destroy, environ)
     for step in reversed(undone):
         with (
@@ -194,7 +194,7 @@ def wait(
 def sql(plan: Plan, to: str | None = None) -> Iterator[tuple[Step, str]]:
     """Yield the SQL of each step from an empty database on, in the plan's order; needs no database."""
     plan.check()
-    for step in plan.steps if to is None else plan.steps[: plan.step(to).number]:
+    for step in plan.steps_to(to):
         buffer = StringIO()
         config = plan.alembic_config(step.service)
         config.output_buffer = buffer
@@ -235,7 +235,7 @@ def _verify(plan: Plan, steps: Sequence[Step], environ: Environ) -> None:
 
 def _require_neighbour(plan: Plan, step: Step, offset: Literal[-1, 1], environ: Environ) -> None:
     """See that the step before this one is done (or, on the way down, the one after it undone) at this moment."""
-    index = step.number - 1 + offset
+    index = plan.steps.index(step) + offset
     if not 0 <= index < len(plan.steps):
         return
     neighbour = plan.steps[index]

@@ -18,9 +18,9 @@ from typing import Any, Final, Literal, NamedTuple, Protocol
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from apportion_migrate.environment import apply_session_settings
 from apportion_migrate.errors import MigrationError
 from apportion_migrate.plan import package_folder
+from apportion_migrate.sessions import apply_session_settings
 
 CHUNK_ROWS: Final = 5_000
 """Rows of one chunk where a migration names no other number: some tens of milliseconds of locks."""

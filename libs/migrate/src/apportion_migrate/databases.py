@@ -10,9 +10,9 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from apportion_migrate.checksums import Applied, checksums, recorded
-from apportion_migrate.environment import apply_session_settings, migration_engine, migration_url
 from apportion_migrate.errors import ChecksumError, MigrationError
 from apportion_migrate.plan import BASE, Plan
+from apportion_migrate.sessions import apply_session_settings, migration_engine, migration_url
 
 Environ = Mapping[str, str] | None
 """Where the URLs are read; None for the process's own environment."""

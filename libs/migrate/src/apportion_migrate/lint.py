@@ -20,10 +20,10 @@ from typing import Final
 
 from alembic.script import Script
 
-from apportion_migrate.environment import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
 from apportion_migrate.errors import MigrationError
 from apportion_migrate.plan import Plan, Step
 from apportion_migrate.revision import RevisionNotes, notes_of
+from apportion_migrate.sessions import LOCK_TIMEOUT_MS, STATEMENT_TIMEOUT_MS
 from apportion_migrate.statements import revision_statements
 
 PLACEHOLDER: Final = "…"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +30,7 @@ class PlanError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One revision of one service in its place of the plan; numbers begin at 1."""
+    """One revision of one service in its place of the whole plan; numbers begin at 1."""
 
     number: int
     title: str
@@ -40,7 +40,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps in their only order: every service's baseline first, then the plan's revisions."""
+    """The steps in their only order: every service's baseline first, then the plan's revisions.
+
+    A part of it, for some of the services, has their steps alone, with the numbers of the whole.
+    """
 
     file: Path
     steps: tuple[Step, ...]
@@ -49,6 +52,24 @@ class Plan:
     def services(self) -> tuple[str, ...]:
         """The services in the order in which the plan first names them."""
         return tuple(dict.fromkeys(step.service for step in self.steps))
+
+    def part(self, services: Collection[str]) -> Plan:
+        """Return the plan of some of its services alone; PlanError for a service that it does not have, or for none."""
+        strangers = sorted(set(services) - set(self.services))
+        if strangers or not services:
+            named = ", ".join(strangers) or "nothing"
+            raise PlanError(f"The plan has no service {named}; it has {', '.join(self.services)}.")
+        return replace(self, steps=tuple(step for step in self.steps if step.service in services))
+
+    def steps_to(self, revision: str | None) -> tuple[Step, ...]:
+        """Return the steps up to a revision and its own, all for None; PlanError when the plan has no such revision."""
+        if revision is None:
+            return self.steps
+        return self.steps[: self.steps.index(self.step(revision)) + 1]
+
+    def steps_beyond(self, revision: str) -> tuple[Step, ...]:
+        """Return the steps after a revision, all for BASE; PlanError when the plan has no such revision."""
+        return self.steps if revision == BASE else self.steps[self.steps.index(self.step(revision)) + 1 :]
 
     def steps_of(self, service: str) -> tuple[Step, ...]:
         """Return the steps of one service, in the plan's order."""
@@ -75,10 +96,11 @@ class Plan:
         return self.script(step.service).get_revision(step.revision)
 
     def check(self) -> None:
-        """See that every service has one line of revisions, and that the steps walk each to its end in order.
+        """See that every service is installed with one line of revisions, and that the steps walk each to its end.
 
         Raises PlanError naming what is amiss.
         """
+        self.require_installed()
         for service in self.services:
             planned = [step.revision for step in self.steps_of(service)]
             try:
@@ -91,16 +113,37 @@ class Plan:
             if planned != present:
                 raise PlanError(f"The plan has {planned} for {service}, whose revisions are {present}.")
 
+    def require_installed(self) -> None:
+        """See that every service's package is installed; PlanError names all that are not."""
+        missing = [package_name(service) for service in self.services if _installed_folder(service) is None]
+        if missing:
+            raise PlanError(
+                f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed: install what the plan"
+                " names, or say with --service which of the services are meant."
+            )
+
+
+def package_name(service: str) -> str:
+    """Return the name of a service's package, as it is imported."""
+    return f"apportion_{service}"
+
 
 def package_folder(service: str) -> Path:
     """Return the folder of a service's installed package; PlanError when there is none.
 
     The package is found and not imported: migrations need nothing of it but its tables.
     """
-    package = f"apportion_{service}"
-    spec = importlib.util.find_spec(package)
+    folder = _installed_folder(service)
+    if folder is None:
+        raise PlanError(f"The plan names {service}, but the package {package_name(service)} is not installed.")
+    return folder
+
+
+def _installed_folder(service: str) -> Path | None:
+    """The folder of a service's package, None when it is not installed."""
+    spec = importlib.util.find_spec(package_name(service))
     if spec is None or not spec.submodule_search_locations:
-        raise PlanError(f"The plan names {service}, but the package {package} is not installed.")
+        return None
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -19,13 +19,13 @@ import psycopg
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection
 
-from apportion_migrate.environment import (
+from apportion_migrate.plan import Plan
+from apportion_migrate.sessions import (
     apply_session_settings,
     migration_engine,
     migration_url,
     require_urls,
 )
-from apportion_migrate.plan import Plan
 
 GROUPS_SHOWN_MAX: Final = 100
 """Conflicting groups that a finding names; it counts the rest."""

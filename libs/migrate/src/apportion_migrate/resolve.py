@@ -21,11 +21,11 @@ from sqlalchemy import Connection
 
 from apportion_migrate.audit import AUDIT_TABLE, CREATE_MIGRATION_AUDIT, MIGRATION_AUDIT_TABLE
 from apportion_migrate.databases import current_version
-from apportion_migrate.environment import apply_session_settings, migration_engine, migration_url
 from apportion_migrate.errors import LockBusyError, MigrationError
 from apportion_migrate.locks import lock_key
 from apportion_migrate.plan import Plan, package_folder
 from apportion_migrate.preflight import Check, Finding, module_beside, pending_checks, run_checks
+from apportion_migrate.sessions import apply_session_settings, migration_engine, migration_url
 
 KEEP_SETTING: Final = "apportion.keep"
 KEPT: Final = f"= ANY (string_to_array(coalesce(current_setting('{KEEP_SETTING}', true), ''), ','))"

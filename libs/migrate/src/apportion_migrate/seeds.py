@@ -29,9 +29,9 @@ from apportion_common.flags import FLAGS
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from apportion_migrate.environment import apply_session_settings
 from apportion_migrate.errors import MigrationError
 from apportion_migrate.plan import package_folder
+from apportion_migrate.sessions import apply_session_settings
 
 FOLDER: Final = "seeds"
 ROWS_MAX: Final = 1_000

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import io
-from typing import Final, Literal
+from typing import Literal
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script
 
 Way = Literal["up", "down"]
-
-TERMINATOR: Final = ";"
 
 
 class _Collector(io.StringIO):

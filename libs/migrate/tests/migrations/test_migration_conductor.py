@@ -9,9 +9,9 @@ import sys
 
 import pytest
 from apportion_migrate import conductor
-from apportion_migrate.environment import MigrationSettingError
 from apportion_migrate.errors import LockBusyError, MigrationError
 from apportion_migrate.locks import lock_key
+from apportion_migrate.sessions import MigrationSettingError
 from apportion_migrate.steps import Progress
 from migration_toys import Toy
 

@@ -22,9 +22,9 @@ from apportion_dev.testing.migration_gates import (
     trace_locks,
 )
 from apportion_migrate.checksums import changed, checksums
-from apportion_migrate.environment import psycopg_url
 from apportion_migrate.lint import broken_rules, lint
 from apportion_migrate.plan import PlanError
+from apportion_migrate.sessions import psycopg_url
 from migration_toys import Toy, make_toy, write_revision
 from pytest_alembic import runner, tests
 from pytest_alembic.config import Config

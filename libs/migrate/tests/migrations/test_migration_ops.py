@@ -11,7 +11,7 @@ from alembic import command
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase
 from apportion_migrate import conductor
 from apportion_migrate import ops as safe
-from apportion_migrate.environment import psycopg_url
+from apportion_migrate.sessions import psycopg_url
 from migration_toys import Toy, make_toy
 from psycopg import errors
 from sqlalchemy import NullPool, create_engine

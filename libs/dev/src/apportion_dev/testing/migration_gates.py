@@ -21,8 +21,8 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from apportion_migrate.catalog import Catalog, differences, read_catalog, read_model_catalog
-from apportion_migrate.environment import migration_engine, psycopg_url
 from apportion_migrate.revision import LockClass
+from apportion_migrate.sessions import migration_engine, psycopg_url
 from sqlalchemy import Connection, Engine, MetaData, event
 
 from apportion_dev.testing.databases import ServiceDatabase

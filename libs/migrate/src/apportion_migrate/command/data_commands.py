@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 from apportion_migrate import data
 from apportion_migrate.command.exits import EXIT_AGAIN, EXIT_FAILED
+from apportion_migrate.command.output import ServicesOption, the_plan
 from apportion_migrate.data import (
     BUSY_SESSIONS_MAX,
     LAG_BYTES_MAX,
@@ -29,9 +30,9 @@ from apportion_migrate.data import (
     Standing,
     Throttle,
 )
-from apportion_migrate.environment import MigrationSettingError, migration_engine, migration_url
 from apportion_migrate.errors import MigrationError
-from apportion_migrate.plan import Plan, PlanError, load_plan
+from apportion_migrate.plan import Plan, PlanError
+from apportion_migrate.sessions import MigrationSettingError, migration_engine, migration_url
 
 CHUNK_ROWS_MAX = 100_000
 PAUSE_MS_MAX = 60_000
@@ -123,6 +124,7 @@ def run(
     max_busy_sessions: Annotated[
         int, typer.Option(min=0, help="Wait while more other sessions than this are in a transaction.")
     ] = BUSY_SESSIONS_MAX,
+    services: ServicesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Carry data migrations on from where they are, in the plan's order; what is done is left alone."""
@@ -132,7 +134,7 @@ def run(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: told_to_end.append(received))
     with _failing_well(output), output.bars():
-        for migration in _chosen(names):
+        for migration in _chosen(names, services):
             if chunk_rows:
                 migration.chunk_rows = chunk_rows
             end = data.run(
@@ -148,21 +150,21 @@ def run(
 
 
 @app.command()
-def status(names: Names = None, as_json: JsonOption = False) -> None:
+def status(names: Names = None, services: ServicesOption = None, as_json: JsonOption = False) -> None:
     """Show how far data migrations are; changes nothing."""
     output = Output(as_json=as_json)
     with _failing_well(output):
-        for migration in _chosen(names):
+        for migration in _chosen(names, services):
             (standing,) = data.status(migration_engine(migration_url(migration.service)), [migration])
             output.line("data", standing)
 
 
 @app.command()
-def pause(names: Names = None, as_json: JsonOption = False) -> None:
+def pause(names: Names = None, services: ServicesOption = None, as_json: JsonOption = False) -> None:
     """Have running data migrations end after their chunk; `run` carries them on."""
     output = Output(as_json=as_json)
     with _failing_well(output):
-        for migration in _chosen(names):
+        for migration in _chosen(names, services):
             engine = migration_engine(migration_url(migration.service))
             paused = data.pause(engine, migration)
             (standing,) = data.status(engine, [migration])
@@ -196,9 +198,9 @@ def _failing_well(output: Output) -> Iterator[None]:
         raise typer.Exit(EXIT_FAILED) from error
 
 
-def _chosen(names: list[str] | None) -> list[DataMigration]:
-    """Return the data migrations of these names, in the plan's order. Raises DataMigrationError for an unknown name."""
-    found = [one for service in load_plan().services for one in data.load_migrations(service)]
+def _chosen(names: list[str] | None, services: list[str] | None) -> list[DataMigration]:
+    """Return the data migrations of these names, in the plan's order; DataMigrationError for an unknown name."""
+    found = [one for service in the_plan(services).services for one in data.load_migrations(service)]
     unknown = sorted(set(names or ()) - {one.name for one in found})
     if unknown:
         known = ", ".join(one.name for one in found)

@@ -1,8 +1,9 @@
 """`apportion-migrate`: the services' schema changes in the plan's order, as one command.
 
-It needs only <SERVICE>_MIGRATION_DATABASE_URL of the five services. For a person at a terminal it writes text,
-otherwise one JSON object a line. Exit codes: 0 done, 1 failed, 2 called wrongly, 3 rows are blocking (nothing was
-changed), 75 another run holds a lock, or the time is not yet come (try again later).
+It needs only <SERVICE>_MIGRATION_DATABASE_URL of the plan's services, all of which must be installed; --service names
+some of them, and then only these are needed. For a person at a terminal it writes text, otherwise one JSON object a
+line. Exit codes: 0 done, 1 failed, 2 called wrongly, 3 rows are blocking (nothing was changed), 75 another run holds
+a lock, or the time is not yet come (try again later).
 """
 
 from __future__ import annotations
@@ -16,7 +17,15 @@ from apportion_migrate import conductor, lint
 from apportion_migrate.command import data_commands, preflight_commands, resolve_commands, seed_commands
 from apportion_migrate.command.data_commands import waiting_data
 from apportion_migrate.command.exits import EXIT_FAILED
-from apportion_migrate.command.output import JsonOption, Output, failing_well, step_fields, step_text, the_plan
+from apportion_migrate.command.output import (
+    JsonOption,
+    Output,
+    ServicesOption,
+    failing_well,
+    step_fields,
+    step_text,
+    the_plan,
+)
 from apportion_migrate.conductor import WAIT_S
 from apportion_migrate.locks import LOCK_WAIT_S
 from apportion_migrate.revision import notes_of
@@ -28,7 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Migrate the databases of the five services, named by <SERVICE>_MIGRATION_DATABASE_URL.",
+    help="Migrate the services' databases, named by <SERVICE>_MIGRATION_DATABASE_URL; some of them with --service.",
     epilog="Ends with 0 when done, 1 when failed, 2 when called wrongly, 3 when rows are blocking (nothing was"
     " changed; see preflight and resolve), 75 when another run holds a lock or the time is not yet come (try again).",
 )
@@ -41,17 +50,17 @@ LockWaitOption = Annotated[
 @app.command()
 def up(
     to: Annotated[str | None, typer.Option(help="The revision to stop after; the plan's end when left out.")] = None,
+    services: ServicesOption = None,
     as_json: JsonOption = False,
     lock_wait_s: LockWaitOption = LOCK_WAIT_S,
 ) -> None:
     """Ask all pre-flight checks, bring every service to the end of the plan, and see that all is sound."""
     output = Output(as_json=as_json)
     with failing_well(output):
-        found = the_plan()
+        found = the_plan(services)
         conductor.up(found, to=to, report=output.progress, lock_wait_s=lock_wait_s)
         if not output.as_json:
-            steps = len(found.steps) if to is None else found.step(to).number
-            output.text(f"[green]done[/]: {steps} of {len(found.steps)} steps, and all is sound")
+            output.text(f"[green]done[/]: {len(found.steps_to(to))} of {len(found.steps)} steps, and all is sound")
             _hint_at_data(output, waiting_data(found))
 
 
@@ -62,22 +71,25 @@ def down(
         list[str] | None,
         typer.Option(help="A revision whose undoing loses what nothing brings back: the word that allows it."),
     ] = None,
+    services: ServicesOption = None,
     as_json: JsonOption = False,
     lock_wait_s: LockWaitOption = LOCK_WAIT_S,
 ) -> None:
     """Undo steps in the reverse order of the plan; where rows or more would be lost, the revision must be named."""
     output = Output(as_json=as_json)
     with failing_well(output):
-        conductor.down(the_plan(), to=to, destroy=destroy or (), report=output.progress, lock_wait_s=lock_wait_s)
+        conductor.down(
+            the_plan(services), to=to, destroy=destroy or (), report=output.progress, lock_wait_s=lock_wait_s
+        )
 
 
 @app.command()
-def status(as_json: JsonOption = False) -> None:
+def status(services: ServicesOption = None, as_json: JsonOption = False) -> None:
     """Show where every service stands, and what is amiss; changes nothing."""
     output = Output(as_json=as_json)
     with failing_well(output):
-        found = conductor.status(the_plan())
-        waiting = waiting_data(the_plan())
+        found = conductor.status(the_plan(services))
+        waiting = waiting_data(the_plan(services))
         if output.as_json:
             for state in found.steps:
                 version = found.versions[state.step.service]
@@ -100,11 +112,11 @@ def status(as_json: JsonOption = False) -> None:
 
 
 @app.command()
-def plan(as_json: JsonOption = False) -> None:
+def plan(services: ServicesOption = None, as_json: JsonOption = False) -> None:
     """Show the steps in their order, with what each says of itself; needs no database."""
     output = Output(as_json=as_json)
     with failing_well(output):
-        found = the_plan()
+        found = the_plan(services)
         found.check()
         for step in found.steps:
             notes = notes_of(found.revision_of(step))
@@ -131,10 +143,11 @@ def plan(as_json: JsonOption = False) -> None:
 @app.command()
 def sql(
     to: Annotated[str | None, typer.Option(help="The revision to stop after; the plan's end when left out.")] = None,
+    services: ServicesOption = None,
 ) -> None:
     """Write the SQL of the plan, from empty databases on; needs no database."""
     with failing_well(Output(as_json=False)):
-        for step, text in conductor.sql(the_plan(), to):
+        for step, text in conductor.sql(the_plan(services), to):
             typer.echo(f"-- Step {step.number}: {step.service} to {step.revision} ({step.title})\n{text}")
 
 
@@ -177,7 +190,7 @@ def wait(
             typer.echo(f"waiting for {service} {at_least}: {why}")
 
     with failing_well(output):
-        conductor.wait(the_plan(), service, at_least, url_variable=url_variable, wait_s=wait_s, on_wait=told)
+        conductor.wait(the_plan([service]), service, at_least, url_variable=url_variable, wait_s=wait_s, on_wait=told)
         if output.as_json:
             output.json(event="reached", service=service, revision=at_least)
 

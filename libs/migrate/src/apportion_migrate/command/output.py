@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -14,10 +14,10 @@ from rich.markup import escape
 from sqlalchemy.exc import DBAPIError
 
 from apportion_migrate.command.exits import EXIT_AGAIN, EXIT_CONFLICTS, EXIT_FAILED
-from apportion_migrate.environment import MigrationSettingError
 from apportion_migrate.errors import ConflictsError, LockBusyError, MigrationError, NotReachedError
 from apportion_migrate.plan import Plan, PlanError, Step, load_plan
 from apportion_migrate.preflight import Finding, PreflightError
+from apportion_migrate.sessions import MigrationSettingError
 from apportion_migrate.steps import Progress
 
 COLOURS = {"applied": "green", "adopted": "green", "undone": "green", "already": "dim"}
@@ -27,6 +27,13 @@ IDS_SHOWN_MAX = 5
 
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Write one JSON object a line, also to a terminal.", show_default=False)
+]
+
+ServicesOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--service", help="A service that is meant; said again for several. The plan's services when left out."
+    ),
 ]
 
 
@@ -101,9 +108,12 @@ def failing_well(output: Output) -> Iterator[None]:
         raise typer.Exit(EXIT_FAILED) from error
 
 
-def the_plan() -> Plan:
-    """Return the plan to carry out."""
-    return load_plan()
+def the_plan(services: Collection[str] | None = None) -> Plan:
+    """Return the plan to carry out, or its part for some services; PlanError when one of them is not installed."""
+    plan = load_plan()
+    meant = plan.part(services) if services else plan
+    meant.require_installed()
+    return meant
 
 
 def step_fields(step: Step) -> dict[str, object]:

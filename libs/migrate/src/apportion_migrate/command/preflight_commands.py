@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from apportion_migrate.command.exits import EXIT_CONFLICTS
-from apportion_migrate.command.output import JsonOption, Output, failing_well, the_plan
+from apportion_migrate.command.output import JsonOption, Output, ServicesOption, failing_well, the_plan
 from apportion_migrate.preflight import Finding, Report, preflight
 
 IDS_IN_TABLE_MAX = 3
@@ -18,11 +18,11 @@ app = typer.Typer()
 
 
 @app.command(name="preflight")
-def preflight_command(as_json: JsonOption = False) -> None:
-    """Ask what rows are blocking of what is still to be applied; changes nothing. Ends with 3 when there are any."""
+def preflight_command(services: ServicesOption = None, as_json: JsonOption = False) -> None:
+    """Ask what rows block what is still to be applied; changes nothing. Ends with 3 when there are any."""
     output = Output(as_json=as_json)
     with failing_well(output):
-        report = preflight(the_plan())
+        report = preflight(the_plan(services))
     if output.as_json:
         _as_json(output, report)
     else:

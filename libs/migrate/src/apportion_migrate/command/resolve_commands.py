@@ -9,8 +9,9 @@ import typer
 from rich.markup import escape
 
 from apportion_migrate.command.exits import EXIT_CONFLICTS
-from apportion_migrate.command.output import JsonOption, Output, failing_well, rows_text, the_plan
+from apportion_migrate.command.output import JsonOption, Output, ServicesOption, failing_well, rows_text, the_plan
 from apportion_migrate.command.preflight_commands import conflicts_table
+from apportion_migrate.plan import Plan
 from apportion_migrate.resolve import Change, Resolution, fixes, resolve
 
 CHANGES_SHOWN_MAX = 20
@@ -31,16 +32,17 @@ def resolve_command(
     actor: Annotated[
         str | None, typer.Option(help="Who does it, for the audit; the user at hand when left out.")
     ] = None,
+    services: ServicesOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Mend a conflict that pre-flight found: a dry run first, then --apply. Ends with 3 when some of it is left."""
     output = Output(as_json=as_json)
     with failing_well(output):
         if name is None:
-            _list(output)
+            _list(output, the_plan(services))
             return
         done = resolve(
-            the_plan(),
+            the_plan(services),
             name,
             actor=f"operator:{actor or getpass.getuser()}",
             apply=apply,
@@ -52,8 +54,8 @@ def resolve_command(
         raise typer.Exit(EXIT_CONFLICTS)
 
 
-def _list(output: Output) -> None:
-    for name, (service, fix) in fixes(the_plan()).items():
+def _list(output: Output, plan: Plan) -> None:
+    for name, (service, fix) in fixes(plan).items():
         if output.as_json:
             output.json(event="fix", name=name, service=service, checks=list(fix.checks), says=fix.says)
         else:

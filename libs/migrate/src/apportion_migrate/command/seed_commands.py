@@ -17,9 +17,10 @@ from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
 from apportion_migrate import seeds
-from apportion_migrate.environment import MigrationSettingError, migration_engine, migration_url
+from apportion_migrate.command.output import ServicesOption, the_plan
 from apportion_migrate.errors import MigrationError
-from apportion_migrate.plan import PlanError, load_plan
+from apportion_migrate.plan import PlanError
+from apportion_migrate.sessions import MigrationSettingError, migration_engine, migration_url
 
 EXIT_FAILED = 1
 COLOURS = {"added": "green", "changed": "green", "same": "dim", "closed": "yellow"}
@@ -32,6 +33,7 @@ def seed(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would become of each row; change nothing.")
     ] = False,
+    services: ServicesOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Write one JSON object a line, also to a terminal.", show_default=False)
     ] = False,
@@ -50,7 +52,7 @@ def seed(
 
     try:
         opened = flags.Flags("seed", file=flags.from_file(os.environ))
-        for service in load_plan().services:
+        for service in the_plan(services).services:
             for file in seeds.load_files(service):
                 if not opened.is_open(file.flag):
                     print_event("closed", service=service, file=file.name, flag=file.flag)

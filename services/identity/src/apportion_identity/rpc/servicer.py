@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.rate_limit import RateLimit
 
@@ -21,6 +19,7 @@ from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.app.signing_keys import SigningKeys
 from apportion_identity.app.tokens import AccountTokens, UserTokens
 from apportion_identity.app.verifications import Verifications
+from apportion_identity.rpc.audit import AuditRpcs
 from apportion_identity.rpc.claims import ClaimRpcs
 from apportion_identity.rpc.conflicts import ConflictRpcs
 from apportion_identity.rpc.inspections import InspectionRpcs
@@ -74,6 +73,7 @@ class IdentityServicer(
     SettingRpcs,
     TokenRpcs,
     VerificationRpcs,
+    AuditRpcs,
 ):
     """The RPCs of identity that are built."""
 
@@ -97,8 +97,3 @@ class IdentityServicer(
         self._accept_rate = rates.acceptances
         self._suggestion_rate = rates.suggestions
         self._join_rate = rates.joins
-
-    async def ListAudit(self, request: pb.ListAuditRequest, context: Any) -> pb.ListAuditResponse:
-        """Return a page of audit entries, newest first. INVALID_ARGUMENT PAGE_TOKEN_MALFORMED."""
-        entries, next_token = await self._audit.page(request.query)
-        return pb.ListAuditResponse(entries=entries, next_page_token=next_token)

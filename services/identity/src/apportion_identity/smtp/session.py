@@ -11,15 +11,13 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from aiosmtpd.smtp import SMTP, Envelope, Session, TLSSetupException
 from apportion_common.logs import get_logger
 
+from apportion_identity.smtp.intake import SmtpIntake, address_of
 from apportion_identity.smtp.paths import Path, read_helo, read_mail, read_rcpt
-
-if TYPE_CHECKING:
-    from apportion_identity.smtp.gateway import SmtpGateway
 
 # aiosmtpd logs every command as it came: claims' addresses are secrets, and senders' are nobody's business.
 logging.getLogger("mail.log").setLevel(logging.CRITICAL + 1)
@@ -64,17 +62,17 @@ class _Handler:
 class SmtpSession(SMTP):
     """The server's side of one connection."""
 
-    def __init__(self, gateway: SmtpGateway) -> None:
-        """Wait for a client of the gateway."""
-        limits = gateway.limits
+    def __init__(self, intake: SmtpIntake, sessions: set[SmtpSession]) -> None:
+        """Wait for a client; in `sessions` while one is connected."""
+        limits = intake.limits
         # What aiosmtpd reads lines by, with a stuffed dot; set before its constructor makes the reader.
         self.line_length_limit = limits.line_bytes + len(_STUFFED)
         super().__init__(
             _Handler(),
             data_size_limit=limits.message_bytes,
-            hostname=gateway.hostname,
+            hostname=intake.hostname,
             ident="ESMTP",
-            tls_context=gateway.tls,
+            tls_context=intake.tls,
             timeout=limits.command_timeout_s,
             loop=asyncio.get_running_loop(),
         )
@@ -82,7 +80,7 @@ class SmtpSession(SMTP):
         self.command_size_limits = _OneLimit(limits.command_bytes)
         self.peer_ip = ""
         self.verifying = False
-        self._gateway = gateway
+        self._intake, self._sessions = intake, sessions
         self._admitted = False
         self._over = False
         self._in_data = False
@@ -106,14 +104,16 @@ class SmtpSession(SMTP):
             super().connection_made(transport)
             return
         assert isinstance(transport, asyncio.Transport)
-        rejection = self._gateway.admit(self, transport)
+        self.peer_ip = address_of(transport)
+        rejection = self._intake.admit(self.peer_ip)
         if rejection is not None:
             transport.write(f"{rejection}\r\n".encode("ascii"))
             transport.close()
             return
         self._admitted = True
+        self._sessions.add(self)
         self._total_timer = self.loop.call_later(
-            self._gateway.limits.connection_timeout_s, self.end, "421 4.4.2 The connection has lasted too long."
+            self._intake.limits.connection_timeout_s, self.end, "421 4.4.2 The connection has lasted too long."
         )
         super().connection_made(transport)
         assert self._handler_coroutine is not None
@@ -127,7 +127,8 @@ class SmtpSession(SMTP):
         self._over = True
         if self._total_timer is not None:
             self._total_timer.cancel()
-        self._gateway.forget(self)
+        self._sessions.discard(self)
+        self._intake.forget(self.peer_ip)
         super().connection_lost(error)
 
     def eof_received(self) -> bool | None:
@@ -144,7 +145,7 @@ class SmtpSession(SMTP):
             self.end(BARE_LINE_END)
             return
         if not self._in_data:
-            limits = self._gateway.limits
+            limits = self._intake.limits
             self._lines += data.count(b"\n")
             self._command_bytes += len(data)
             # The second limit is for a line that never ends.
@@ -163,7 +164,7 @@ class SmtpSession(SMTP):
         if not transport.is_closing():
             transport.write(f"{reply}\r\n".encode("ascii"))
             transport.close()
-        self.loop.call_later(self._gateway.limits.close_timeout_s, self.abort)
+        self.loop.call_later(self._intake.limits.close_timeout_s, self.abort)
         if self._handler_coroutine is not None:
             self._handler_coroutine.cancel()
 
@@ -201,7 +202,7 @@ class SmtpSession(SMTP):
         if not self._greet(hostname, extended=True):
             await self.push("501 5.5.4 Syntax: EHLO hostname")
             return
-        offers = [self.hostname, f"SIZE {self._gateway.limits.message_bytes}", "8BITMIME"]
+        offers = [self.hostname, f"SIZE {self._intake.limits.message_bytes}", "8BITMIME"]
         if self._tls_protocol is None:
             offers.append("STARTTLS")
         await self.push("\r\n".join([*(f"250-{offer}" for offer in offers[:-1]), f"250 {offers[-1]}"]))
@@ -220,7 +221,7 @@ class SmtpSession(SMTP):
 
     async def smtp_MAIL(self, arg: str | None) -> None:  # noqa: N802 - as above
         """Begin a message."""
-        limits = self._gateway.limits
+        limits = self._intake.limits
         if self._session().host_name is None:
             await self.push(HELLO_FIRST)
             return
@@ -238,7 +239,7 @@ class SmtpSession(SMTP):
         if self._messages > limits.messages_per_connection:
             self.end("421 4.7.0 There were too many messages; open another connection.")
             return
-        if (rejection := self._gateway.reject_message(self)) is not None:
+        if (rejection := self._intake.reject_message(self.peer_ip)) is not None:
             self.end(rejection)
             return
         self._sender = sender
@@ -257,16 +258,16 @@ class SmtpSession(SMTP):
             await self.push("555 5.5.4 No parameters of RCPT are known.")
             return
         envelope = self._envelope()
-        if len(envelope.rcpt_tos) >= self._gateway.limits.recipients:
+        if len(envelope.rcpt_tos) >= self._intake.limits.recipients:
             await self.push("452 4.5.3 A message proves one claim: send it to one recipient.")
             return
-        rejection = await self._gateway.reject_recipient(recipient)
+        rejection = await self._intake.reject_recipient(recipient)
         if rejection is None:
             envelope.rcpt_tos.append(recipient.address)
             await self.push("250 2.1.5 OK")
             return
         self._unknown_recipients += rejection.startswith("5")
-        if self._unknown_recipients > self._gateway.limits.unknown_recipients:
+        if self._unknown_recipients > self._intake.limits.unknown_recipients:
             self.end("421 4.7.0 There were too many unknown recipients.")
             return
         await self.push(rejection)
@@ -295,15 +296,16 @@ class SmtpSession(SMTP):
         if rejection is not None:
             await self.push(rejection)
             return
+        helo = (self.session.host_name if self.session is not None else None) or ""
         # Verifying has a time-out of its own.
         self._reset_timeout()
         self.verifying = True
         try:
-            reply = await self._gateway.verify(self, sender, envelope.rcpt_tos[0], content)
+            reply = await self._intake.verify(self.peer_ip, helo, sender, envelope.rcpt_tos[0], content)
         finally:
             self.verifying = False
         await self.push(reply)
-        if self._gateway.stopping:
+        if self._intake.stopping:
             self.end("421 4.3.2 The service is shutting down.")
 
     async def smtp_VRFY(self, arg: str) -> None:  # noqa: N802 - as above
@@ -335,7 +337,7 @@ class SmtpSession(SMTP):
 
         What is too long is read to its end, so that the client hears why; what goes on beyond all measure is cut off.
         """
-        limits = self._gateway.limits
+        limits = self._intake.limits
         too_long = f"500 5.5.2 A line is longer than {limits.line_bytes} bytes."
         lines: list[bytes] = []
         rejection: str | None = None

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 
-from apportion_common.faults import classify
 from apportion_common.logs import get_logger
+from apportion_common.periodic import run_periodically
 
 from apportion_ledger.app.payouts import Payouts
 from apportion_ledger.limits import PAYOUT_POLL_MS, PAYOUT_RETRY_S
@@ -24,17 +23,20 @@ class PayoutJob:
         self._paused = paused
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Settle until `stop` is set. Failures of the surroundings are waited out; another error ends the task."""
-        while not stop.is_set():
-            pause_ms = PAYOUT_POLL_MS
-            try:
-                paid_count = 0 if self._paused() else await self._payouts.settle_pending()
-                if paid_count:
-                    log.info("payouts.settled", count=paid_count)
-            except Exception as error:
-                if classify(error) != "infrastructure":
-                    raise
-                log.warning("payouts.retry", error=type(error).__name__)
-                pause_ms = PAYOUT_RETRY_S * 1_000
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), pause_ms / 1_000)
+        """Settle until `stop` is set. Infrastructure failures are waited out; another error ends the task."""
+        await run_periodically(
+            self.round,
+            PAYOUT_POLL_MS / 1_000,
+            stop,
+            retry_s=PAYOUT_RETRY_S,
+            on_failure=lambda error: log.warning("payouts.retry", error=type(error).__name__),
+        )
+
+    async def round(self) -> int:
+        """Settle what is pending; return how many payouts."""
+        if self._paused():
+            return 0
+        paid_count = await self._payouts.settle_pending()
+        if paid_count:
+            log.info("payouts.settled", count=paid_count)
+        return paid_count

@@ -7,10 +7,11 @@ from typing import Any
 from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.pricing_service_pb2_grpc import PricingServiceServicer
 from apportion_common.db.idempotency import mutation
+from apportion_common.fields import optional_id_bytes
 from grpc.aio import ServicerContext
 
 from apportion_pricing.app.engine_modes import EngineModes
-from apportion_pricing.rpc.messages import MODES, optional_id_bytes
+from apportion_pricing.rpc.messages import MODES
 
 Context = ServicerContext[Any, Any]
 

@@ -8,7 +8,7 @@ from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.pricing_service_pb2_grpc import PricingServiceServicer
 from apportion_common.clock import Clock
 from apportion_common.db.idempotency import mutation
-from apportion_common.fields import id_of
+from apportion_common.fields import id_of, instant_or_now
 from grpc.aio import ServicerContext
 
 from apportion_pricing.app.entitlements import Entitlements
@@ -16,7 +16,6 @@ from apportion_pricing.rpc.messages import (
     assignment_from_message,
     entitlement_from_message,
     entitlements_to_message,
-    instant_or_now,
 )
 
 Context = ServicerContext[Any, Any]
@@ -50,5 +49,5 @@ class EntitlementRpcs(PricingServiceServicer):
     ) -> pb.GetEffectiveEntitlementsResponse:
         """Return what an organisation gets at an instant, and where each value is from."""
         org_id = id_of(request.org_id, "org_id").bytes
-        found = await self.entitlements.effective(org_id, instant_or_now(request, self.clock))
+        found = await self.entitlements.effective(org_id, instant_or_now(request, "at", self.clock))
         return entitlements_to_message(found)

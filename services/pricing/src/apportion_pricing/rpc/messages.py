@@ -9,7 +9,7 @@ from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion_common.clock import Clock
 from apportion_common.decimals import PRICE_PLACES, QUANTITY_PLACES
 from apportion_common.errors import InvalidArgument
-from apportion_common.fields import id_of, optional_id, optional_us
+from apportion_common.fields import id_of, optional_id_bytes
 from apportion_common.ids import uuid7
 from apportion_common.protos import (
     money_from_proto,
@@ -25,7 +25,7 @@ from apportion_pricing.app.entitlements import EffectiveEntitlements, EffectiveS
 from apportion_pricing.app.plans import PlanRow
 from apportion_pricing.domain.charge_models import MODELS
 from apportion_pricing.domain.engine_mode import EngineMode
-from apportion_pricing.domain.records import ChargeCursor, ChargeRecord, PlanRecord, SkuRecord
+from apportion_pricing.domain.records import ChargeRecord, PlanRecord, SkuRecord
 from apportion_pricing.domain.terms import (
     AssignmentRow,
     EntitlementRow,
@@ -60,18 +60,6 @@ SOURCES: Final = {
 _SKU_TYPE_OF: Final = {name: number for number, name in SKU_TYPES.items()}
 _CHARGE_MODEL_OF: Final = {model: number for number, model in CHARGE_MODELS.items()}
 _MODE_OF: Final[Mapping[str, pb.EngineMode]] = {mode: number for number, mode in MODES.items()}
-
-
-def optional_id_bytes(text: str, field: str) -> bytes | None:
-    """Return the 16 bytes of an id, or None for an empty field. InvalidArgument ID_MALFORMED."""
-    found = optional_id(text, field)
-    return found.bytes if found is not None else None
-
-
-def instant_or_now(request: pb.GetPlanRequest | pb.GetEffectiveEntitlementsRequest, clock: Clock) -> int:
-    """Return the instant asked for, or now."""
-    at_us = optional_us(request, "at")
-    return at_us if at_us is not None else clock.now_us()
 
 
 def sku_from_message(sku: pb.Sku) -> SkuRecord:
@@ -245,11 +233,3 @@ def charge_to_message(charge: ChargeRecord) -> pb.Charge:
         catalog_revision=charge.catalog_revision,
         orgs_revision=charge.orgs_revision,
     )
-
-
-def charge_cursor(lane: str, entry_seq: str, kind: str) -> ChargeCursor:
-    """Return the cursor of a page token's texts. Raises ValueError for what no charge can have."""
-    cursor = int(lane), int(entry_seq), kind
-    if not (0 <= cursor[0] < 2**31 and 0 <= cursor[1] < 2**63):
-        raise ValueError(cursor)
-    return cursor

@@ -8,12 +8,12 @@ from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.pricing_service_pb2_grpc import PricingServiceServicer
 from apportion_common.clock import Clock
 from apportion_common.db.idempotency import mutation
-from apportion_common.fields import id_of
+from apportion_common.fields import id_of, instant_or_now
 from apportion_common.protos import timestamp_to_us
 from grpc.aio import ServicerContext
 
 from apportion_pricing.app.plans import Plans
-from apportion_pricing.rpc.messages import instant_or_now, plan_from_message, plan_row_from_message, plan_to_message
+from apportion_pricing.rpc.messages import plan_from_message, plan_row_from_message, plan_to_message
 
 Context = ServicerContext[Any, Any]
 
@@ -37,7 +37,7 @@ class PlanRpcs(PricingServiceServicer):
 
     async def GetPlan(self, request: pb.GetPlanRequest, context: Context) -> pb.GetPlanResponse:
         """Return a plan and its rows in force at an instant. NOT_FOUND PLAN_NOT_FOUND."""
-        at_us = instant_or_now(request, self.clock)
+        at_us = instant_or_now(request, "at", self.clock)
         plan, rows = await self.plans.get(id_of(request.plan_id, "plan_id").bytes, at_us)
         return pb.GetPlanResponse(plan=plan_to_message(plan, rows))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion_common.clock import Clock
 from apportion_common.db.audit_query import AuditTrail
 from grpc.aio import ServicerContext
@@ -14,6 +13,7 @@ from apportion_pricing.app.engine_modes import EngineModes
 from apportion_pricing.app.entitlements import Entitlements
 from apportion_pricing.app.plans import Plans
 from apportion_pricing.app.skus import Skus
+from apportion_pricing.rpc.audit import AuditRpcs
 from apportion_pricing.rpc.charges import ChargeRpcs
 from apportion_pricing.rpc.engine_modes import EngineModeRpcs
 from apportion_pricing.rpc.entitlements import EntitlementRpcs
@@ -23,7 +23,7 @@ from apportion_pricing.rpc.skus import SkuRpcs
 Context = ServicerContext[Any, Any]
 
 
-class PricingServicer(SkuRpcs, PlanRpcs, EntitlementRpcs, EngineModeRpcs, ChargeRpcs):
+class PricingServicer(SkuRpcs, PlanRpcs, EntitlementRpcs, EngineModeRpcs, ChargeRpcs, AuditRpcs):
     """The RPCs of pricing that are built."""
 
     def __init__(
@@ -45,8 +45,3 @@ class PricingServicer(SkuRpcs, PlanRpcs, EntitlementRpcs, EngineModeRpcs, Charge
         self.engine_modes = engine_modes
         self.charges = charges
         self.audit = audit
-
-    async def ListAudit(self, request: pb.ListAuditRequest, context: Context) -> pb.ListAuditResponse:
-        """Return this service's audit entries, newest first. INVALID_ARGUMENT PAGE_TOKEN_MALFORMED."""
-        entries, next_token = await self.audit.page(request.query)
-        return pb.ListAuditResponse(entries=entries, next_page_token=next_token)
