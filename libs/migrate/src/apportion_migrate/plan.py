@@ -140,7 +140,7 @@ def package_folder(service: str) -> Path:
 
 
 def _installed_folder(service: str) -> Path | None:
-    """The folder of a service's package, None when it is not installed."""
+    """Return the folder of a service's package, None when it is not installed."""
     spec = importlib.util.find_spec(package_name(service))
     if spec is None or not spec.submodule_search_locations:
         return None
