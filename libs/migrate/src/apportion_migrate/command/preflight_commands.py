@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @app.command(name="preflight")
 def preflight_command(as_json: JsonOption = False) -> None:
-    """Ask what rows are blocking of what is still to be applied; changes nothing. Ends with 3 when there are any."""
+    """Ask what rows block what is still to be applied; changes nothing. Ends with 3 when there are any."""
     output = Output(as_json=as_json)
     with failing_well(output):
         report = preflight(the_plan())
