@@ -77,6 +77,7 @@ docs: $(READY) ## write the generated parts of the documentation
 	@$(PYTHON) -m scripts.status_table
 	@$(PYTHON) scripts/import_graph.py
 	@$(PYTHON) -m scripts.trees
+	@$(PYTHON) -m scripts.limits_table
 
 .PHONY: migrate
 migrate: $(READY) ## bring the databases that *_MIGRATION_DATABASE_URL name to the plan's end

@@ -1,4 +1,4 @@
-"""Draw docs/imports.svg: the workspace's packages, the layers of each service, and every import between them.
+"""Draw docs/imports.svg: the workspace's packages, the layers of each service and of the libraries, and every import.
 
 The graph is read by grimp, which import-linter uses too; the drawing is plain SVG text, the same at every run. An edge
 between two services would be drawn in red and end the script with exit code 1: there is none.
@@ -17,14 +17,23 @@ import grimp
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "docs" / "imports.svg"
 SERVICES = ("identity", "pricing", "metering", "ledger", "orgs")
-LAYERS = (("__main__",), ("wiring",), ("rpc", "consumers", "jobs", "store"), ("app",), ("domain",))
+LAYERS = (
+    ("__main__",),
+    ("wiring",),
+    ("rpc", "smtp", "consumers", "jobs"),
+    ("app",),
+    ("store", "adapters"),
+    ("domain",),
+)
 AT_ANY_LAYER = ("settings", "limits", "errors")
+LIBRARY_LAYERS = (("cli", "dev"), ("client", "migrate"))
+LIBRARIES = ("common", *(name for names in LIBRARY_LAYERS for name in names))
 
-WIDTH, MARGIN, GAP = 1500, 30, 22
-COLUMN = (WIDTH - 2 * MARGIN - (len(SERVICES) - 1) * GAP) // len(SERVICES)
+WIDTH, MARGIN, GAP = 1760, 30, 22
+COLUMN = (WIDTH - 2 * MARGIN - len(SERVICES) * GAP) // (len(SERVICES) + 1)
 TOP, HEAD, BOX, ROW = 90, 34, 26, 62
 INK, LINE, RED = "#1c2733", "#5b7083", "#c62828"
-FILLS = {"service": "#eef4fb", "layer": "#ffffff", "pure": "#e6f4ea", "floor": "#fff6e0", "client": "#f3ecfa"}
+FILLS = {"service": "#eef4fb", "layer": "#ffffff", "pure": "#e6f4ea", "base": "#fff6e0", "library": "#f3ecfa"}
 FONT = 'font-family="Helvetica, Arial, sans-serif" font-size="12" text-anchor="middle"'
 STYLE = (
     ".name{font-size:15px;font-weight:bold}.note,.count{font-size:11px;fill:#4a5a68}"
@@ -63,7 +72,7 @@ class Box:
 
 
 def part_of(module: str) -> str:
-    """The box that a module belongs to: `ledger.app`, `common.bus`, `cli`; an empty text for what has none."""
+    """Return the box that a module belongs to: `ledger.app`, `cli`, `stubs`; an empty text for what has none."""
     root, *rest = module.split(".")
     name = root.removeprefix("apportion_")
     if root == "apportion":
@@ -76,8 +85,8 @@ def part_of(module: str) -> str:
 
 
 def edges() -> tuple[set[str], Counter[tuple[str, str]]]:
-    """Every part there is, and how many imports there are from each to each other."""
-    packages = ["apportion_common", "apportion_cli", *(f"apportion_{service}" for service in SERVICES)]
+    """Return every part there is, and how many imports there are from each to each other."""
+    packages = [f"apportion_{name}" for name in (*LIBRARIES, *SERVICES)]
     graph = grimp.build_graph(packages[0], *packages[1:], include_external_packages=True, cache_dir=None)
     found: Counter[tuple[str, str]] = Counter()
     for importer in sorted(graph.modules):
@@ -89,13 +98,13 @@ def edges() -> tuple[set[str], Counter[tuple[str, str]]]:
 
 
 def across(found: Counter[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The imports that lead from one service into another."""
+    """Return the imports that lead from one service into another."""
     pairs = [(a, b) for a, b in found if a.split(".")[0] in SERVICES and b.split(".")[0] in SERVICES]
     return sorted((a, b) for a, b in pairs if a.split(".")[0] != b.split(".")[0])
 
 
 def service_boxes(parts: set[str]) -> tuple[dict[str, Box], list[Box], float]:
-    """Boxes of the layers by part, boxes of the services, and where the services end."""
+    """Return the boxes of the layers by part, the frames of the services and libraries, and where these end."""
     layers: dict[str, Box] = {}
     frames: list[Box] = []
     height = HEAD + len(LAYERS) * ROW + BOX + 14
@@ -103,16 +112,26 @@ def service_boxes(parts: set[str]) -> tuple[dict[str, Box], list[Box], float]:
         left = MARGIN + column * (COLUMN + GAP)
         frames.append(Box(left, TOP, COLUMN, height, "", FILLS["service"]))
         for row, names in enumerate((*LAYERS, AT_ANY_LAYER)):
-            shares = [len(name) + 3 for name in names]
-            x = left + 10.0
-            for name, share in zip(names, shares, strict=True):
-                width = (COLUMN - 20 - (len(names) - 1) * 6) * share / sum(shares)
-                part = f"{service}.{name}"
-                if part in parts:
-                    fill = FILLS["pure"] if name == "domain" else FILLS["layer"]
-                    layers[part] = Box(round(x, 1), TOP + HEAD + row * ROW, round(width, 1), BOX, name, fill)
-                x += width + 6
+            found = [name for name in names if f"{service}.{name}" in parts]
+            for name, box in _row(left, row, found).items():
+                layers[f"{service}.{name}"] = box
+    left = MARGIN + len(SERVICES) * (COLUMN + GAP)
+    frames.append(Box(left, TOP, COLUMN, height, "", FILLS["library"]))
+    for row, names in zip((1, 3), LIBRARY_LAYERS, strict=True):
+        layers |= _row(left, row, list(names))
     return layers, frames, TOP + height
+
+
+def _row(left: float, row: int, names: list[str]) -> dict[str, Box]:
+    """Return boxes side by side in a column, each as wide as its name needs."""
+    shares = [len(name) + 3 for name in names]
+    boxes, x = {}, left + 10.0
+    for name, share in zip(names, shares, strict=True):
+        width = (COLUMN - 20 - (len(names) - 1) * 6) * share / sum(shares)
+        fill = FILLS["pure"] if name == "domain" else FILLS["layer"]
+        boxes[name] = Box(round(x, 1), TOP + HEAD + row * ROW, round(width, 1), BOX, name, fill)
+        x += width + 6
+    return boxes
 
 
 def _thickness(count: int) -> float:
@@ -120,7 +139,7 @@ def _thickness(count: int) -> float:
 
 
 def arrow(start: tuple[float, float], end: tuple[float, float], colour: str, *, count: int = 0) -> str:
-    """A line with a head; the more imports it stands for, the thicker."""
+    """Return a line with a head; the more imports it stands for, the thicker."""
     return (
         f'<line x1="{start[0]:g}" y1="{start[1]:g}" x2="{end[0]:g}" y2="{end[1]:g}" stroke="{colour}"'
         f' stroke-width="{_thickness(count):.2f}" marker-end="url(#{"red" if colour == RED else "head"})"/>'
@@ -128,47 +147,31 @@ def arrow(start: tuple[float, float], end: tuple[float, float], colour: str, *, 
 
 
 def draw(parts: set[str], found: Counter[tuple[str, str]]) -> str:
-    """The whole picture."""
+    """Return the whole picture."""
     layers, frames, end = service_boxes(parts)
-    floor = end + 90
-    wide = 4 * COLUMN + 3 * GAP
-    common = Box(MARGIN, floor, wide, 54, "libs/common: apportion_common", FILLS["floor"], _common_note(found))
-    cli = Box(
-        MARGIN + wide + GAP, floor, COLUMN, 54, "libs/cli: apportion_cli", FILLS["client"], "client and local stack"
-    )
-    stubs = Box(
-        MARGIN, floor + 120, WIDTH - 2 * MARGIN, 40, "proto/gen: apportion, the generated stubs", FILLS["layer"]
-    )
+    base = end + 90
+    wide = WIDTH - 2 * MARGIN
+    common = Box(MARGIN, base, wide, 54, "libs/common: what all share", FILLS["base"], _common_note(found))
+    stubs = Box(MARGIN, base + 120, wide, 40, "proto/gen: apportion, the generated stubs", FILLS["layer"])
     body = [*_frames(frames), *_layer_arrows(found, layers), *(box.svg() for _, box in sorted(layers.items()))]
-    for service, frame in zip(SERVICES, frames, strict=True):
-        to_common, to_stubs = (_count(found, service, target) for target in ("common", "stubs"))
-        x = frame.x + 40
-        if frame.x < cli.x:
-            body.append(arrow((x, end), (x, floor - 4), LINE, count=to_common))
-            body.append(_label(x + 8, end + 34, f"{to_common} imports"))
-        else:
-            body.append(
-                f'<path d="M{x:g} {end:g}V{floor - 30:g}H{cli.x - 40:g}V{floor - 4:g}" fill="none" stroke="{LINE}"'
-                f' stroke-width="{_thickness(to_common):.2f}" marker-end="url(#head)"/>'
-            )
-            body.append(_label(x + 8, end + 34, f"{to_common} imports"))
-        body.append(_label(frame.x + COLUMN - 96, end + 34, f"{to_stubs} of the stubs"))
-    body += [common.svg(), cli.svg(), stubs.svg()]
-    for box, name in ((common, "common"), (cli, "cli")):
-        count = found[name, "stubs"]
-        body.append(arrow(box.bottom, (box.bottom[0], stubs.y - 4), LINE, count=count))
-        body.append(_label(box.bottom[0] + 8, floor + 92, f"{count} imports"))
-    beside = found["cli", "common"]
-    of_services = sum(n for (a, b), n in found.items() if a == "cli" and b.split(".")[0] in SERVICES)
-    body.append(arrow((cli.x, floor + 14), (cli.x - GAP + 4, floor + 14), LINE, count=beside))
-    body.append(_label(cli.x + 6, floor - 8, f"{beside} imports of the floor, {of_services} of services"))
+    for name, frame in zip((*SERVICES, "libraries"), frames, strict=True):
+        names = LIBRARIES[1:] if name == "libraries" else (name,)
+        to = {target: sum(_count(found, one, target) for one in names) for target in ("common", "stubs")}
+        x = frame.x + 30
+        body.append(arrow((x, end), (x, base - 4), LINE, count=to["common"]))
+        body.append(_label(x + 10, end + 24, f"{to['common']} imports of common"))
+        body.append(_label(x + 10, end + 42, f"{to['stubs']} of the stubs"))
+    count = found["common", "stubs"]
+    body += [common.svg(), stubs.svg(), arrow(common.bottom, (common.bottom[0], stubs.y - 4), LINE, count=count)]
+    body.append(_label(common.bottom[0] + 8, base + 92, f"{count} imports"))
     crossing = across(found)
     body += [arrow(layers[a].bottom, layers[b].top, RED, count=20) for a, b in crossing if a in layers and b in layers]
+    of_services = sum(n for (a, b), n in found.items() if a in LIBRARIES and b.split(".")[0] in SERVICES)
     said = (
-        f"Drawn from the code: imports go downwards only, and {len(crossing)} lead from one service into another."
-        " Green: pure rules, which know no database, no wire and no clock."
+        f"Drawn from the code: imports go downwards only, {len(crossing)} lead from one service into another, and"
+        f" {of_services} from a library into a service. Green: pure rules, without database, wire and clock."
     )
-    return _page(floor + 190, said, body)
+    return _page(base + 190, said, body)
 
 
 def _count(found: Counter[tuple[str, str]], service: str, target: str) -> int:
@@ -180,10 +183,9 @@ def _label(x: float, y: float, text: str) -> str:
 
 
 def _frames(frames: list[Box]) -> list[str]:
-    titles = zip(SERVICES, frames, strict=True)
     return [
-        f'{frame.svg()}<text x="{frame.top[0]:g}" y="{TOP + 22}" class="name">{service}</text>'
-        for service, frame in titles
+        f'{frame.svg()}<text x="{frame.top[0]:g}" y="{TOP + 22}" class="name">{name}</text>'
+        for name, frame in zip((*SERVICES, "libraries"), frames, strict=True)
     ]
 
 
@@ -209,25 +211,25 @@ def _page(height: float, said: str, body: list[str]) -> str:
 
 
 def _common_note(found: Counter[tuple[str, str]]) -> str:
-    up = sum(n for (a, b), n in found.items() if a == "common" and (b == "cli" or b.split(".")[0] in SERVICES))
-    return (
-        "settings, clock, ids, money, errors | grpc, db, bus, lanes, telemetry, run | migrations, local, testing"
-        f" | {up} imports upwards"
-    )
+    up = sum(n for (a, b), n in found.items() if a == "common" and (b in LIBRARIES or b.split(".")[0] in SERVICES))
+    return f"settings, clock, ids, money, errors | grpc, db, bus, lanes, telemetry, run | {up} imports upwards"
 
 
 def _layer_arrows(found: Counter[tuple[str, str]], layers: dict[str, Box]) -> list[str]:
-    """Imports between the layers of one service; what every layer may use is left out, it would hide the rest.
+    """Return the imports between the layers of one service, without what every layer may use: it would hide the rest.
 
     An arrow past a layer runs behind its boxes, a little to the side.
     """
     drawn = []
     for (a, b), count in sorted(found.items()):
-        if a not in layers or b not in layers or a.split(".")[0] != b.split(".")[0]:
+        if a not in layers or b not in layers or not _in_one_frame(a, b):
             continue
-        if {a.split(".")[1], b.split(".")[1]} & set(AT_ANY_LAYER):
+        if {a.rpartition(".")[2], b.rpartition(".")[2]} & set(AT_ANY_LAYER):
             continue
         start, end = layers[a], layers[b]
+        if a in LIBRARIES:
+            drawn.append(arrow(start.bottom, end.top, LINE if start.y < end.y else RED, count=count))
+            continue
         narrow = min(start, end, key=lambda box: box.width)
         x = narrow.top[0] + (12 if end.y - start.y > ROW else 0)
         if start.y < end.y:
@@ -235,6 +237,10 @@ def _layer_arrows(found: Counter[tuple[str, str]], layers: dict[str, Box]) -> li
         else:
             drawn.append(arrow(start.top, end.bottom, RED, count=20))
     return drawn
+
+
+def _in_one_frame(a: str, b: str) -> bool:
+    return {a, b} <= set(LIBRARIES) or a.split(".")[0] == b.split(".")[0]
 
 
 def main() -> int:

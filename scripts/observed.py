@@ -16,11 +16,11 @@ from typing import Any, Final
 from apportion_dev.testing.observed import (
     DATA,
     FOLDER,
-    JUDGED,
     RAISED,
     SERVER,
     SERVICER,
     STOPPED,
+    VERIFIED,
     WIRE,
     Fact,
     read_evidence,
@@ -30,7 +30,7 @@ from apportion_dev.testing.observed import (
 ROOT: Final = Path(__file__).resolve().parent.parent
 EVIDENCE: Final = ROOT / ".pytest_cache" / "d" / FOLDER
 FILE: Final = ROOT / "docs" / "observed-answers.json"
-WAYS: Final = (WIRE, SERVER, SERVICER, RAISED, JUDGED, STOPPED)
+WAYS: Final = (WIRE, SERVER, SERVICER, RAISED, VERIFIED, STOPPED)
 SHARED: Final = "common:"
 """How names of shared modules begin."""
 CALLER_LEFT: Final = "CANCELLED"
@@ -89,7 +89,7 @@ class Observed:
             elif kind == SERVER:
                 if any(module.startswith(SHARED) for module in raised_in.get(what[0], ())):
                     self._way(what[0], kind)
-            elif kind in (STOPPED, JUDGED):
+            elif kind in (STOPPED, VERIFIED):
                 self._way(what[0], kind)
 
     def _rpc(self, method: str) -> SeenRpc:
@@ -118,11 +118,11 @@ class Observed:
 
     def is_dead_letter(self, reason: str) -> bool:
         """Whether a dead letter with the reason was stored, or listed."""
-        return self.seen_as(reason, (JUDGED,)) or self.carried(reason, "metering")
+        return self.seen_as(reason, (VERIFIED,)) or self.carried(reason, "metering")
 
     def is_verdict(self, reason: str) -> bool:
-        """Whether a mail was answered, or judged, with the reason."""
-        return self.seen_as(reason, (JUDGED,)) or self.carried(reason, "identity")
+        """Whether a mail was answered, or verified, with the reason."""
+        return self.seen_as(reason, (VERIFIED,)) or self.carried(reason, "identity")
 
     def keep(self, rpcs: Iterable[str], reasons: Iterable[str]) -> None:
         """Forget what is no longer in the contracts or the code."""

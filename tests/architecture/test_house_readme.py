@@ -12,9 +12,10 @@ from apportion_common.settings import SERVICES
 from apportion_common.topology import STREAMS
 from house import ROOT, expect_none, tracked_files
 
-from scripts import observed, status_table
+from scripts import limits_table, observed, status_table
 
 README = ROOT / "README.md"
+README_LINES_MAX = 120
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 
 
@@ -36,6 +37,14 @@ def test_every_rpc_that_is_built_has_been_answered() -> None:
 def test_the_readme_gives_the_command_as_a_line_of_its_own(command: str) -> None:
     blocks = re.findall(r"^```\w*\n(.*?)^```$", README.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert any(command in block.splitlines() for block in blocks)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= README_LINES_MAX
+
+
+def test_the_page_of_limits_is_what_the_code_says() -> None:
+    assert limits_table.DOCUMENT.read_text(encoding="utf-8") == limits_table.document(), "Run `make docs`."
 
 
 def test_every_link_within_the_documentation_leads_somewhere() -> None:

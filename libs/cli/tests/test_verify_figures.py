@@ -9,7 +9,7 @@ from apportion_cli import scenario
 from apportion_cli.ingest.rows import Row
 from apportion_cli.verify.expected import expected_figures
 from apportion_cli.verify.figures import compare, same
-from apportion_cli.verify.file_rows import Letter, content_of, sort_rows
+from apportion_cli.verify.file_rows import DeadLetter, content_of, sort_rows
 from apportion_cli.verify.show import show
 from apportion_common.topology import PAYLOAD_MISMATCH
 
@@ -100,9 +100,9 @@ def test_rows_are_told_apart_by_what_became_of_them():
     refused, repeated = row(5, "b", sku="NONE"), row(6, "b", sku="NONE")
     elsewhere, lost = row(7, "a", org="UA"), row(8, "c")
     letters = [
-        Letter(PAYLOAD_MISMATCH, ("AA", "a"), content_of(other)),
-        Letter("UNKNOWN_SKU", ("AA", "b"), content_of(refused)),
-        Letter("UNKNOWN_SKU", ("AA", "stranger"), None),
+        DeadLetter(PAYLOAD_MISMATCH, ("AA", "a"), content_of(other)),
+        DeadLetter("UNKNOWN_SKU", ("AA", "b"), content_of(refused)),
+        DeadLetter("UNKNOWN_SKU", ("AA", "stranger"), None),
     ]
     known = {("AA", "a"): True, ("AA", "b"): True, ("UA", "a"): True}
     result = sort_rows([first, spelled, other, again, refused, repeated, elsewhere, lost, lost], letters, known)

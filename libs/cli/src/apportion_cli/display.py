@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 
 from apportion_common.decimals import format_decimal
@@ -25,7 +26,7 @@ NANOS = 9
 
 
 def _console() -> Console:
-    """The terminal as wide as it is; a file or pipe wide enough for every table."""
+    """Return the terminal as wide as it is; a file or pipe wide enough for every table."""
     found = Console(highlight=False, soft_wrap=True)
     return found if found.is_terminal else Console(highlight=False, soft_wrap=True, width=PLAIN_WIDTH)
 
@@ -85,7 +86,7 @@ class Bar:
 
 @contextmanager
 def progress(name: str, total: int | None, unit: str) -> Iterator[Bar]:
-    """A bar for the length of a block."""
+    """Show a bar for the length of a block."""
     if not console.is_terminal:
         yield Bar(name, total, unit, None)
         return
@@ -101,70 +102,123 @@ def progress(name: str, total: int | None, unit: str) -> Iterator[Bar]:
         yield Bar(name, total, unit, rich)
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number in a cell of a table: a quantity, or an amount of a currency."""
+
+    value: Decimal
+    currency: str = ""
+
+
+Cell = str | Figure
+
+
 def show_table(
     title: str,
     columns: Iterable[str],
-    rows: Iterable[Iterable[str]],
-    total: Iterable[str] = (),
+    rows: Iterable[Iterable[Cell]],
+    total: Iterable[Cell] = (),
     styles: Iterable[str] = (),
 ) -> None:
     """Print a table; a column whose name begins with > is flush right, a last row may hold totals.
 
+    A column's figures are aligned on the point, and its amounts of one currency have the same number of decimals.
     `styles` are the rows' own, in their order.
     """
+    names = list(columns)
+    body = [list(row) for row in rows]
+    footer = list(total)
+    filled = [*body, footer] if footer else body
+    texts = [_aligned([row[place] for row in filled]) for place in range(len(names))]
     table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
-    for name in columns:
-        table.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left", no_wrap=True)
-    for row, style in zip(rows, itertools.chain(styles, itertools.repeat("")), strict=False):
-        table.add_row(*(Text(cell) for cell in row), style=style)
-    footer = [Text(cell, style="bold") for cell in total]
+    for name, column in zip(names, texts, strict=True):
+        flush_right = name.startswith(">")
+        # The padding behind a figure would be cut off in a column that is flush right, so it is filled from the left.
+        width = max(map(len, [name.removeprefix(">"), *column])) if flush_right else 0
+        column[:] = [text.rjust(width) for text in column]
+        table.add_column(name.removeprefix(">").rjust(width), no_wrap=True)
+    lines = list(zip(*texts, strict=True))
+    for line, style in zip(lines[: len(body)], itertools.chain(styles, itertools.repeat("")), strict=False):
+        table.add_row(*(Text(text) for text in line), style=style)
     if footer:
         table.add_section()
-        table.add_row(*footer)
+        table.add_row(*(Text(text, style="bold") for text in lines[-1]))
     console.print(table)
 
 
-def show_facts(facts: Mapping[str, str]) -> None:
+def _aligned(cells: list[Cell]) -> list[str]:
+    """Return a column's texts, with its figures padded to one number of characters behind the point."""
+    figures = [cell for cell in cells if isinstance(cell, Figure)]
+    places: dict[str, int] = {}
+    for figure in figures:
+        needed = max(_decimals(format_decimal(figure.value)), MINOR_UNITS.get(figure.currency, 0))
+        places[figure.currency] = max(needed, places.get(figure.currency, 0))
+    # A quantity says no more decimals than it has.
+    texts = [_fixed(cell.value, places[cell.currency] if cell.currency else 0) for cell in figures]
+    behind = max((len(text) - len(text.partition(".")[0]) for text in texts), default=0)
+    padded = iter(text.ljust(len(text.partition(".")[0]) + behind) for text in texts)
+    return [next(padded) if isinstance(cell, Figure) else cell for cell in cells]
+
+
+def _decimals(text: str) -> int:
+    return len(text.partition(".")[2])
+
+
+def _fixed(value: Decimal, least: int) -> str:
+    """Return a number with at least so many decimals, without further trailing zeros."""
+    whole, _, fraction = format_decimal(value).partition(".")
+    fraction = fraction.ljust(least, "0")
+    return f"{whole}.{fraction}" if fraction else whole
+
+
+def show_fields(fields: Mapping[str, str]) -> None:
     """Print what is known of one thing, a line each; what is empty is left out."""
-    width = max(map(len, facts), default=0)
-    for name, value in facts.items():
+    width = max(map(len, fields), default=0)
+    for name, value in fields.items():
         if value:
             print_line(f"{name:<{width}}  {value}")
 
 
 def when(at: timestamp_pb2.Timestamp) -> str:
-    """A time in UTC, to the second; empty where it is not set."""
+    """Return a time in UTC, to the second; empty where it is not set."""
     return timestamp_pb2.Timestamp(seconds=at.seconds).ToJsonString() if at.seconds or at.nanos else ""
 
 
 def counted(count: int, what: str) -> str:
-    """How many there are of something: "1 claim", "2 claims"."""
+    """Return how many there are of something: "1 claim", "2 claims"."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def word(name: str, prefix: str) -> str:
-    """A value of an enum as people say it: CLAIM_STATUS_PENDING_CONFLICT is "pending conflict"."""
+    """Return a value of an enum as people say it: CLAIM_STATUS_PENDING_CONFLICT is "pending conflict"."""
     return name.removeprefix(prefix).replace("_", " ").lower()
 
 
 def money(value: money_pb2.Money) -> str:
-    """An amount as a decimal text with its nine places, trailing zeros cut down to the currency's minor unit."""
+    """Return an amount as a text with its currency: nine places, trailing zeros cut to the currency's minor unit."""
     return amount(money_decimal(value), value.currency_code)
 
 
+def money_figure(value: money_pb2.Money) -> Figure:
+    """Return an amount as a cell of a table."""
+    return Figure(money_decimal(value), value.currency_code)
+
+
+def figure(value: decimal_pb2.Decimal, currency: str = "") -> Figure:
+    """Return a decimal as a cell of a table, zero where it is absent."""
+    return Figure(Decimal(number(value)), currency)
+
+
 def money_decimal(value: money_pb2.Money) -> Decimal:
-    """The exact amount of a Money."""
+    """Return the exact amount of a Money."""
     return Decimal(value.units) + Decimal(f"{value.nanos}E-{NANOS}")
 
 
 def amount(value: Decimal, currency: str) -> str:
-    """An amount with at least the currency's decimals, without further trailing zeros."""
-    text, least = format_decimal(value), MINOR_UNITS.get(currency, 0)
-    whole, _, fraction = text.partition(".")
-    fraction = fraction.ljust(least, "0")
-    return f"{whole}.{fraction}" if fraction else whole
+    """Return an amount with at least the currency's decimals, without further trailing zeros, and the currency."""
+    return f"{_fixed(value, MINOR_UNITS.get(currency, 0))} {currency}".rstrip()
 
 
 def number(value: decimal_pb2.Decimal) -> str:
-    """A decimal as it came, zero where it is absent."""
+    """Return a decimal as it came, zero where it is absent."""
     return value.value or "0"

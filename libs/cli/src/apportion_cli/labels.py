@@ -36,7 +36,7 @@ class Labels:
         self._known.update(zip(unknown, names, strict=True))
 
     def __getitem__(self, one: str) -> str:
-        """The name of an id, or the id itself."""
+        """Return the name of an id, or the id itself."""
         return self._known.get(one, one)
 
     async def _asked(self, ask: Callable[[str], Awaitable[str]], one: str) -> str:

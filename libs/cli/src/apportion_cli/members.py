@@ -35,5 +35,5 @@ class HasRole(Protocol):
 
 
 def role_word(message: HasRole) -> str:
-    """The role of a message as a word."""
+    """Return the role of a message as a word."""
     return word(identity.MemberRole.Name(message.role), "MEMBER_ROLE_")

@@ -43,7 +43,7 @@ def fail(message: str) -> NoReturn:
 
 
 def read_file(file: Path) -> bytes:
-    """What a file of the user's holds; one that cannot be read ends the command with exit code 1."""
+    """Return what a file of the user's holds; one that cannot be read ends the command with exit code 1."""
     try:
         return file.read_bytes()
     except OSError as error:

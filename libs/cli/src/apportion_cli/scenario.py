@@ -47,7 +47,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def steps(scenario: dict[str, Any], prefix: str = "") -> list[Step]:
-    """The calls that bring a scenario about, in an order in which each finds what it needs."""
+    """Return the calls that bring a scenario about, in an order in which each finds what it needs."""
     full = scenario if "plans" in scenario else _widened(scenario)
     return [
         *_catalog(full),
@@ -60,14 +60,14 @@ def steps(scenario: dict[str, Any], prefix: str = "") -> list[Step]:
 
 
 def instant(text: str) -> Timestamp:
-    """A protobuf time of an ISO 8601 one."""
+    """Return a protobuf time of an ISO 8601 one."""
     stamp = Timestamp()
     stamp.FromDatetime(datetime.fromisoformat(text))
     return stamp
 
 
 def _widened(scenario: dict[str, Any]) -> dict[str, Any]:
-    """The short shape written out in the full one: everything from the period's start."""
+    """Return the short shape written out in the full one: everything from the period's start."""
     start = scenario["period"]["start"]
     groups = scenario["groups"]
     children = [org for group in groups.values() for org in group["children"]]

@@ -33,7 +33,9 @@ SaveOption = Annotated[
 
 
 def read_secret(file: Path | None, what: str) -> str:
-    """A secret from a file, else asked for without an echo, else from standard input. Ends when there is none."""
+    """Return a secret from a file, else asked for without an echo, else from standard input. Ends when there is
+    none.
+    """
     if file is not None:
         content = read_file(file)
     elif sys.stdin.isatty():

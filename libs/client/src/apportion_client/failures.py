@@ -21,7 +21,7 @@ UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
 def reason_of(error: grpc.aio.AioRpcError) -> str:
-    """The stable reason of a refused call, or an empty text."""
+    """Return the stable reason of a refused call, or an empty text."""
     status = rpc_status.from_call(error)
     info = error_details_pb2.ErrorInfo()
     for detail in status.details if status else ():
@@ -31,7 +31,7 @@ def reason_of(error: grpc.aio.AioRpcError) -> str:
 
 
 def describe(error: grpc.aio.AioRpcError) -> str:
-    """A refused call in words: status, reason, message, and what is wrong with which field."""
+    """Return a refused call in words: status, reason, message, and what is wrong with which field."""
     lines = [f"{error.code().name} {reason_of(error)}: {error.details()}"]
     status = rpc_status.from_call(error)
     for detail in status.details if status else ():
@@ -47,7 +47,7 @@ def describe(error: grpc.aio.AioRpcError) -> str:
 
 
 def _span(length: timedelta) -> str:
-    """A time to wait as people say it: seconds up to two minutes, then minutes and hours, rounded up."""
+    """Return a time to wait as people say it: seconds up to two minutes, then minutes and hours, rounded up."""
     if length <= timedelta(minutes=2):
         return f"{length.total_seconds():g} s"
     hours, minutes = divmod(math.ceil(length / timedelta(minutes=1)), 60)

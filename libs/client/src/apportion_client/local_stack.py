@@ -55,7 +55,7 @@ class StackState:
 
     @classmethod
     def read(cls, file: Path) -> StackState | None:
-        """The state in the file; None when there is none that can be read."""
+        """Return the state in the file; None when there is none that can be read."""
         try:
             return cls(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -63,7 +63,7 @@ class StackState:
 
 
 def running_supervisor(folder: Path) -> int | None:
-    """The process id of the supervisor that holds the lock; None when no stack runs."""
+    """Return the process id of the supervisor that holds the lock; None when no stack runs."""
     try:
         stream = (folder / LOCK_FILE_NAME).open("r", encoding="ascii")
     except OSError:
@@ -78,14 +78,16 @@ def running_supervisor(folder: Path) -> int | None:
 
 
 def running_state(folder: Path) -> StackState | None:
-    """The state of the stack that runs in the folder; None when none runs or it has not said anything yet."""
+    """Return the state of the stack that runs in the folder; None when none runs or it has not said anything yet."""
     pid = running_supervisor(folder)
     state = StackState.read(folder / STATE_FILE_NAME)
     return state if pid and state is not None and state.supervisor_pid == pid else None
 
 
 def find_data_folder(environment: Mapping[str, str] | None = None, start: Path | None = None) -> Path:
-    """The data folder: what APPORTION_LOCAL_DIR names, else `.local` in the checkout around the current folder."""
+    """Return the data folder: what APPORTION_LOCAL_DIR names, else `.local` in the checkout around the current
+    folder.
+    """
     named = (os.environ if environment is None else environment).get(DATA_FOLDER_SETTING)
     if named:
         return Path(named).expanduser().resolve()

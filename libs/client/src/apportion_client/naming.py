@@ -10,11 +10,11 @@ from typing import Final
 from uuid import UUID, uuid5
 
 NAMESPACE: Final = UUID("6f1d3b1e-7c53-5d0a-9a0e-3d0f1f6b8a27")
-"""Root of the ids that the command line gives to codes."""
+"""Root of the ids that the command line derives from codes."""
 
 
 def id_for(kind: str, code: str, prefix: str = "") -> UUID:
-    """Id of the `kind` ("org", "account", "plan", "partner" …) that a file calls `code`, under a prefix."""
+    """Return the id of the `kind` ("org", "account", "plan", "partner" …) that a file calls `code`, under a prefix."""
     try:
         return UUID(code)
     except ValueError:
@@ -23,28 +23,28 @@ def id_for(kind: str, code: str, prefix: str = "") -> UUID:
 
 @functools.cache
 def org_id(code: str, prefix: str = "") -> UUID:
-    """Id of an organisation."""
+    """Return the id of an organisation."""
     return id_for("org", code, prefix)
 
 
 @functools.cache
 def project_id(org: str, code: str, prefix: str = "") -> UUID | None:
-    """Id of an organisation's project; an empty code is no project."""
+    """Return the id of an organisation's project; an empty code is no project."""
     return id_for("project", f"{org}/{code}" if not _is_uuid(code) else code, prefix) if code else None
 
 
 def account_id(code: str, prefix: str = "") -> UUID:
-    """Id of a billing account."""
+    """Return the id of a billing account."""
     return id_for("account", code, prefix)
 
 
 def partner_id(code: str) -> UUID:
-    """Id of a partner; partners are the same under every prefix."""
+    """Return the id of a partner; partners are the same under every prefix."""
     return id_for("partner", code)
 
 
 def plan_id(code: str) -> UUID:
-    """Id of a plan; plans are the same under every prefix."""
+    """Return the id of a plan; plans are the same under every prefix."""
     return id_for("plan", code)
 
 

@@ -18,7 +18,7 @@ PAGE_SIZE = 1_000
 async def items_of(
     call: Any, request: Any, items: str, limit: int | None = None, *, query: Any = None
 ) -> AsyncIterator[Any]:
-    """The items of a list, page by page; the first `limit` of them where there is one.
+    """Yield the items of a list, page by page; the first `limit` of them where there is one.
 
     `items` is the name of their field in the answer, `query` the part of the request that asks for a page: the request
     itself unless one is given.
@@ -38,26 +38,26 @@ async def items_of(
 
 
 async def every(call: Any, request: Any, items: str) -> list[Any]:
-    """All items of a list of moderate length; `items` is the name of their field in the answer."""
+    """Return all items of a list of moderate length; `items` is the name of their field in the answer."""
     return [item async for item in items_of(call, request, items)]
 
 
 def audit_of(call: Any, request: Any, limit: int) -> AsyncIterator[audit_pb2.AuditEntry]:
-    """The first `limit` audit entries that a service's request asks for, newest first."""
+    """Return the first `limit` audit entries that a service's request asks for, newest first."""
     return items_of(call, request, "entries", limit, query=request.query)
 
 
 def lines_of(
     services: Services, wanted: ledger.LineFilter, limit: int | None = None
 ) -> AsyncIterator[ledger.LedgerLine]:
-    """The lines that match, by entry id; the first `limit` of them where there is one."""
+    """Return the lines that match, by entry id; the first `limit` of them where there is one."""
     return items_of(services.ledger.ListLines, ledger.ListLinesRequest(filter=wanted), "lines", limit)
 
 
 def dead_letters_of(
     services: Services, wanted: metering.DeadLetterFilter, limit: int | None = None
 ) -> AsyncIterator[metering.DeadLetter]:
-    """The dead letters that match, oldest first; the first `limit` of them where there is one."""
+    """Return the dead letters that match, oldest first; the first `limit` of them where there is one."""
     request = metering.ListDeadLettersRequest(filter=wanted)
     return items_of(services.metering.ListDeadLetters, request, "dead_letters", limit)
 
@@ -65,18 +65,20 @@ def dead_letters_of(
 def settlements_of(
     services: Services, partner_id: str, kind: ledger.SettlementKind
 ) -> AsyncIterator[ledger.Settlement]:
-    """A partner's settlements of one kind."""
+    """Return a partner's settlements of one kind."""
     request = ledger.ListSettlementsRequest(partner_id=partner_id, kind=kind)
     return items_of(services.ledger.ListSettlements, request, "settlements")
 
 
 def invoices_of(services: Services, period: str, account_id: str = "") -> AsyncIterator[orgs.Invoice]:
-    """The invoices of a period, without their lines."""
+    """Return the invoices of a period, without their lines."""
     request = orgs.ListInvoicesRequest(period=period, billing_account_id=account_id)
     return items_of(services.orgs.ListInvoices, request, "invoices")
 
 
 async def mapped_accounts(services: Services) -> list[str]:
-    """Ids of the billing accounts that an organisation is or was billed on, in the order of their first mapping."""
+    """Return the ids of the billing accounts that an organisation is or was billed on, in the order of their first
+    mapping.
+    """
     mappings = await every(services.orgs.ListMappings, orgs.ListMappingsRequest(), "mappings")
     return list(dict.fromkeys(mapping.billing_account_id for mapping in mappings))

@@ -20,7 +20,7 @@ class MethodUnknown(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Reflected:
-    """A method and the messages that it takes and gives."""
+    """A method and the messages that it takes and returns."""
 
     path: str
     request: type[Message]
@@ -30,7 +30,7 @@ class Reflected:
     pool: descriptor_pool.DescriptorPool
 
     def caller(self, channel: grpc.aio.Channel) -> Callable[..., Any]:
-        """The method on a channel, as a stub has it."""
+        """Return the method on a channel, as a stub has it."""
         kinds: dict[tuple[bool, bool], Callable[..., Any]] = {
             (False, False): channel.unary_unary,
             (False, True): channel.unary_stream,
@@ -71,7 +71,7 @@ async def reflect(channel: grpc.aio.Channel, service: str, name: str) -> Reflect
 
 
 async def _files(stub: Any, symbol: str) -> dict[str, descriptor_pb2.FileDescriptorProto]:
-    """The file of a symbol and all that it imports, by name; nothing where the symbol is unknown."""
+    """Return the file of a symbol and all that it imports, by name; nothing where the symbol is unknown."""
     files: dict[str, descriptor_pb2.FileDescriptorProto] = {}
     requests = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)]
     while requests:
@@ -95,7 +95,7 @@ async def _ask(stub: Any, request: Any) -> Any:
 
 
 def _in_order(files: dict[str, descriptor_pb2.FileDescriptorProto]) -> list[descriptor_pb2.FileDescriptorProto]:
-    """The files, each after what it imports."""
+    """Return the files, each after what it imports."""
     ordered: dict[str, descriptor_pb2.FileDescriptorProto] = {}
 
     def place(name: str) -> None:

@@ -40,13 +40,13 @@ class Services:
         self.orgs = orgs_service_pb2_grpc.OrgsServiceStub(self.channel("orgs"))
 
     def channel(self, service: str) -> grpc.aio.Channel:
-        """The channel to a service by its short name."""
+        """Return the channel to a service by its short name."""
         return self.channels.channel(self.settings.addresses[service])
 
 
 @asynccontextmanager
 async def connected() -> AsyncIterator[Services]:
-    """Stubs of the running stack, or of the addresses that the environment names."""
+    """Provide stubs of the running stack, or of the addresses that the environment names."""
     settings = client_settings()
     channels = Channels(_ChannelSettings(settings.ca_file, settings.token_file))
     try:

@@ -32,7 +32,7 @@ class ClientSettings:
 
 
 def client_settings(environment: Mapping[str, str] | None = None, start: Path | None = None) -> ClientSettings:
-    """Where the services are, whom to trust and which token to show.
+    """Return where the services are, whom to trust and which token to show.
 
     Explicit settings (IDENTITY_ADDRESS and its four sisters, TLS_CA_FILE, APPORTION_TOKEN_FILE) win; what they leave
     open comes from the local stack. Raises StackNotUpError when something is open and no stack is up.
@@ -54,12 +54,12 @@ def client_settings(environment: Mapping[str, str] | None = None, start: Path | 
 
 
 def address_setting(service: str) -> str:
-    """The name of the environment variable that holds a service's address."""
+    """Return the name of the environment variable that holds a service's address."""
     return f"{service.upper()}_ADDRESS"
 
 
 def client_environment(folder: Path, state: StackState) -> dict[str, str]:
-    """The environment variables by which a command finds this stack."""
+    """Return the environment variables by which a command finds this stack."""
     return {
         DATA_FOLDER_SETTING: str(folder),
         CA_FILE_SETTING: state.ca_file,

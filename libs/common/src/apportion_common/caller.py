@@ -37,12 +37,12 @@ class Caller:
         return not PLATFORM_ROLES.isdisjoint(self.roles)
 
     def has_role(self, role: str) -> bool:
-        """Whether the token names the role, in either case."""
+        """Return whether the token names the role, in either case."""
         return role.lower() in self.roles
 
 
 def org_forbidden() -> PermissionDenied:
-    """The refusal of another organisation's data; it does not say whether there is such an organisation."""
+    """Return the rejection of another organisation's data; it does not say whether there is such an organisation."""
     return PermissionDenied("ORG_FORBIDDEN", "The token does not allow acting for this organisation.")
 
 
@@ -61,7 +61,9 @@ _call: ContextVar[CallInfo | None] = ContextVar("apportion_call", default=None)
 
 
 def current_caller() -> Caller:
-    """The caller of the RPC in progress. Raises LookupError outside a call and in a public one without a token."""
+    """Return the caller of the RPC in progress. Raises LookupError outside a call and in a public one without a
+    token.
+    """
     caller = _caller.get()
     if caller is None:
         raise LookupError("No authenticated call is in progress.")
@@ -69,12 +71,12 @@ def current_caller() -> Caller:
 
 
 def optional_caller() -> Caller | None:
-    """The caller of the RPC in progress, or None when there is none."""
+    """Return the caller of the RPC in progress, or None when there is none."""
     return _caller.get()
 
 
 def current_call() -> CallInfo | None:
-    """What is known of the call in progress, or None outside one."""
+    """Return what is known of the call in progress, or None outside one."""
     return _call.get()
 
 

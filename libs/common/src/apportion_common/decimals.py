@@ -29,7 +29,7 @@ _FAST_DIGITS: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class DecimalKind:
-    """A kind of number: its name in messages, its places, and the reasons of a refusal."""
+    """A kind of number: its name in messages, its places, and the reasons of a rejection."""
 
     name: str
     places: int
@@ -54,7 +54,7 @@ MAX_AMOUNT: Final = _POW10[MAX_INTEGER_DIGITS + AMOUNT_PLACES] - 1
 
 
 def parse_scaled(text: str, kind: DecimalKind) -> int:
-    """The decimal string `text` as an int scaled by `kind.places`.
+    """Return the decimal string `text` as an int scaled by `kind.places`.
 
     Takes ASCII digits with an optional sign, point and exponent (`1`, `-1.50`, `2e3`). Leading and trailing zeros do
     not count. Raises InvalidArgument (malformed, too precise) or OutOfRange (more than 18 integer digits).
@@ -62,32 +62,34 @@ def parse_scaled(text: str, kind: DecimalKind) -> int:
     if len(text) <= _FAST_DIGITS and text.isascii() and text.isdigit():
         return int(text) * _POW10[kind.places]
     if len(text) > MAX_DECIMAL_CHARS:
-        raise _refusal(InvalidArgument, kind.malformed, kind, text, f"is longer than {MAX_DECIMAL_CHARS} characters")
+        raise _rejection(InvalidArgument, kind.malformed, kind, text, f"is longer than {MAX_DECIMAL_CHARS} characters")
     match = _TEXT.fullmatch(text)
     if match is None:
-        raise _refusal(InvalidArgument, kind.malformed, kind, text, "is not a decimal number")
+        raise _rejection(InvalidArgument, kind.malformed, kind, text, "is not a decimal number")
     sign, whole, fraction, exponent = match.groups()
     fraction = fraction or ""
     return _scaled(sign == "-", whole + fraction, int(exponent or 0) - len(fraction), kind, text)
 
 
 def _scaled(negative: bool, digits: str, power: int, kind: DecimalKind, text: str) -> int:
-    """`digits` x 10**`power` as a scaled int; nothing larger than the limits is ever built."""
+    """Return `digits` x 10**`power` as a scaled int; nothing larger than the limits is ever built."""
     significant = digits.lstrip("0")
     stripped = significant.rstrip("0")
     if not stripped:
         return 0
     power += len(significant) - len(stripped)
     if len(stripped) + power > MAX_INTEGER_DIGITS:
-        raise _refusal(OutOfRange, kind.out_of_range, kind, text, f"has more than {MAX_INTEGER_DIGITS} integer digits")
+        raise _rejection(
+            OutOfRange, kind.out_of_range, kind, text, f"has more than {MAX_INTEGER_DIGITS} integer digits"
+        )
     if -power > kind.places:
-        raise _refusal(InvalidArgument, kind.too_precise, kind, text, f"has more than {kind.places} decimal places")
+        raise _rejection(InvalidArgument, kind.too_precise, kind, text, f"has more than {kind.places} decimal places")
     value = int(stripped) * _POW10[kind.places + power]
     return -value if negative else value
 
 
 def check_scaled(value: int, kind: DecimalKind) -> int:
-    """`value` itself, a scaled int that came from outside; OutOfRange beyond 18 integer digits."""
+    """Return `value` itself, a scaled int that came from outside; OutOfRange beyond 18 integer digits."""
     limit = _POW10[MAX_INTEGER_DIGITS + kind.places]
     if not -limit < value < limit:
         raise OutOfRange(kind.out_of_range, f"The {kind.name} has more than {MAX_INTEGER_DIGITS} integer digits.")
@@ -95,7 +97,7 @@ def check_scaled(value: int, kind: DecimalKind) -> int:
 
 
 def to_scaled(value: Decimal, kind: DecimalKind) -> int:
-    """The Decimal as a scaled int, exactly. Raises as `parse_scaled`; NaN and Infinity are malformed."""
+    """Return the Decimal as a scaled int, exactly. Raises as `parse_scaled`; NaN and Infinity are malformed."""
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
         raise InvalidArgument(kind.malformed, f"The {kind.name} is not a finite number.")
@@ -106,12 +108,12 @@ def to_scaled(value: Decimal, kind: DecimalKind) -> int:
 
 
 def from_scaled(value: int, places: int) -> Decimal:
-    """The exact Decimal of a scaled int, with exactly `places` places, whatever the decimal context."""
+    """Return the exact Decimal of a scaled int, with exactly `places` places, whatever the decimal context."""
     return Decimal(f"{value}E-{places}")
 
 
 def format_scaled(value: int, places: int) -> str:
-    """Canonical text of a scaled int: no exponent, no trailing zeros, zero is `0`."""
+    """Return the canonical text of a scaled int: no exponent, no trailing zeros, zero is `0`."""
     whole, rest = divmod(abs(value), _POW10[places])
     sign = "-" if value < 0 else ""
     if rest == 0:
@@ -120,14 +122,16 @@ def format_scaled(value: int, places: int) -> str:
 
 
 def format_fixed(value: int, places: int) -> str:
-    """Text of a scaled int with exactly `places` places, as statements and invoices show it."""
+    """Return the text of a scaled int with exactly `places` places, as statements and invoices show it."""
     whole, rest = divmod(abs(value), _POW10[places])
     sign = "-" if value < 0 else ""
     return f"{sign}{whole}.{rest:0{places}d}" if places else f"{sign}{whole}"
 
 
 def format_decimal(value: Decimal) -> str:
-    """Canonical text of a finite Decimal: no exponent, no trailing zeros, `-0` is `0`. For values inside the limits."""
+    """Return the canonical text of a finite Decimal: no exponent, no trailing zeros, `-0` is `0`. For values inside the
+    limits.
+    """
     text = format(value, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")
@@ -135,18 +139,18 @@ def format_decimal(value: Decimal) -> str:
 
 
 def round_half_away(numerator: int, pow10: int) -> int:
-    """`numerator` / 10**`pow10`, rounded half away from zero, exactly (spec 02 rule 1)."""
+    """Return `numerator` / 10**`pow10`, rounded half away from zero, exactly (spec 02 rule 1)."""
     if numerator < 0:
         return -((_HALF[pow10] - numerator) // _POW10[pow10])
     return (numerator + _HALF[pow10]) // _POW10[pow10]
 
 
 def round_half_away_to_multiple(value: int, unit: int) -> int:
-    """The multiple of `unit` (even and positive, or 1) nearest to `value`, a half away from zero."""
+    """Return the multiple of `unit` (even and positive, or 1) nearest to `value`, a half away from zero."""
     if value < 0:
         return -((unit // 2 - value) // unit * unit)
     return (value + unit // 2) // unit * unit
 
 
-def _refusal(error: type[ApportionError], reason: str, kind: DecimalKind, text: str, why: str) -> ApportionError:
+def _rejection(error: type[ApportionError], reason: str, kind: DecimalKind, text: str, why: str) -> ApportionError:
     return error(reason, f"The {kind.name} {text[:MAX_DECIMAL_CHARS]!r} {why}.")

@@ -25,7 +25,7 @@ def make_envelope(
     org_id: UUID | None = None,
     traceparent: str = "",
 ) -> EventEnvelope:
-    """Wrap a message: `event_type` such as "orgs.org.created", `source` the announcing service."""
+    """Wrap a message: `event_type` such as "orgs.org.created", `source` the publishing service."""
     envelope = EventEnvelope(
         id=str(event_id), type=event_type, source=source, org_id=str(org_id or ""), traceparent=traceparent
     )
@@ -45,7 +45,7 @@ def open_envelope(data: bytes) -> EventEnvelope:
 
 
 def unpack(envelope: EventEnvelope, message_type: type[M]) -> M:
-    """The payload as that type; InvalidArgument PAYLOAD_TYPE when it holds another one."""
+    """Return the payload as that type; InvalidArgument PAYLOAD_TYPE when it holds another one."""
     message = message_type()
     try:
         fits = envelope.payload.Unpack(message)

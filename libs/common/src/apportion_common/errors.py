@@ -22,7 +22,7 @@ from typing import ClassVar
 
 
 class ApportionError(Exception):
-    """A refusal with an UPPER_SNAKE `reason` and a full-sentence message.
+    """A rejection with an UPPER_SNAKE `reason` and a full-sentence message.
 
     `field` is the dotted path of the request field at fault; `retry_after_s` says in how many seconds a caller should
     try again; further keywords are metadata for programs. None of them may hold a secret: callers see them all.

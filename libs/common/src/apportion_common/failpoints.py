@@ -47,7 +47,7 @@ _armed: _Armed | None = None
 
 
 def register(name: str) -> str:
-    """Make a place known and give its name back, for a module-level constant."""
+    """Make a place known and return its name, for a module-level constant."""
     global KNOWN
     KNOWN |= {name}
     return name

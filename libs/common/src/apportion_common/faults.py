@@ -49,7 +49,7 @@ _ANSWERED: Final = frozenset(
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """The SQLSTATE of a database error, also inside SQLAlchemy's wrapper; None when there is none."""
+    """Return the SQLSTATE of a database error, also inside SQLAlchemy's wrapper; None when there is none."""
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         error = error.orig
     return error.sqlstate if isinstance(error, psycopg.Error) else None
@@ -58,7 +58,7 @@ def sqlstate_of(error: BaseException) -> str | None:
 def classify(error: BaseException) -> Fault:
     """Say whether an error comes from the surroundings or from the data that was worked on.
 
-    Infrastructure errors are retried for ever and never make a dead letter (the money flow's rule on dead letters
+    Infrastructure errors are retried forever and never make a dead letter (the money flow's rule on dead letters
     inside a batch): SQLSTATE classes of the connection, resources and the operator, lost connections, time-outs,
     NATS errors, OSError, Unavailable, and calls that another service did not answer. Everything else is data.
     """
@@ -99,7 +99,7 @@ def _classify_psycopg(error: psycopg.Error) -> Fault:
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Whether a transaction lost against another one and may simply be run again."""
+    """Return whether a transaction lost against another one and may simply be run again."""
     return sqlstate_of(error) in CONFLICT_STATES
 
 

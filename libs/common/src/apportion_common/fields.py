@@ -22,12 +22,12 @@ def id_of(text: str, field: str) -> UUID:
 
 
 def optional_id(text: str, field: str) -> UUID | None:
-    """As `id_of`; None for an empty field."""
+    """Return what `id_of` does; None for an empty field."""
     return id_of(text, field) if text else None
 
 
 def optional_id_bytes(text: str, field: str) -> bytes | None:
-    """As `optional_id`, as 16 bytes."""
+    """Return what `optional_id` does, as 16 bytes."""
     found = optional_id(text, field)
     return None if found is None else found.bytes
 
@@ -38,7 +38,7 @@ def optional_us(message: Message, field: str) -> int | None:
 
 
 def instant_or_now(message: Message, field: str, clock: Clock) -> int:
-    """As `optional_us`; the clock's instant when the field is absent."""
+    """Return what `optional_us` does; the clock's instant when the field is absent."""
     at_us = optional_us(message, field)
     return clock.now_us() if at_us is None else at_us
 

@@ -123,13 +123,15 @@ class EnvironmentProvider(AbstractProvider):
         self._settings: dict[str, bool] = {}
 
     def get_metadata(self) -> Metadata:
-        """The provider's name."""
+        """Return the provider's name."""
         return Metadata("apportion-environment")
 
     def resolve_boolean_details(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[bool]:
-        """Whether a flag is open, and by whose word. Raises FlagNotFoundError for a name that is none of FLAGS."""
+        """Return whether a flag is open, and by whose word. Raises FlagNotFoundError for a name that is none of
+        FLAGS.
+        """
         if flag_key not in FLAGS:
             raise FlagNotFoundError(f"There is no flag {flag_key!r}.")
         self._read_again()
@@ -163,7 +165,7 @@ class EnvironmentProvider(AbstractProvider):
         _only_boolean()
 
     def _read_again(self) -> None:
-        """Take the file's word anew when the file is another one than at the last look."""
+        """Take the file's word again when the file is another one than at the last look."""
         if self._file is None:
             return
         try:
@@ -198,13 +200,15 @@ class Flags:
         self._client = api.get_client(domain)
 
     def is_open(self, flag: str) -> bool:
-        """Whether a flag is open now: closed unless something opens it. FlagError for a name that is no flag."""
+        """Return whether a flag is open now: closed unless something opens it. FlagError for a name that is no flag."""
         if flag not in FLAGS:
             raise FlagError(f"There is no flag {flag!r}.")
         return self._client.get_boolean_value(flag, default_value=False)
 
     def paused(self, table: FlagTable, consumer: str) -> Callable[[], bool]:
-        """What a consumer asks before it takes anything: whether its flag is closed. FlagError for one behind none."""
+        """Return what a consumer asks before it takes anything: whether its flag is closed. FlagError for one
+        behind none.
+        """
         if consumer not in table.consumers:
             raise FlagError(f"{consumer} stands behind no flag.")
         flag = table.consumers[consumer]
@@ -212,22 +216,22 @@ class Flags:
 
 
 def feature_disabled(flag: str) -> FailedPrecondition:
-    """The refusal of an RPC behind a closed flag (spec 06, "Flags")."""
+    """Return the rejection of an RPC behind a closed flag (spec 06, "Flags")."""
     return FailedPrecondition("FEATURE_DISABLED", f"The feature {flag} is closed in this environment.", feature=flag)
 
 
 def variable(flag: str) -> str:
-    """The environment variable of a flag, such as FEATURE_POR_LEDGER."""
+    """Return the environment variable of a flag, such as FEATURE_POR_LEDGER."""
     return f"{PREFIX}{flag.upper()}"
 
 
 def all_open() -> dict[str, str]:
-    """The environment that opens every flag: for the local stack and for tests."""
+    """Return the environment that opens every flag: for the local stack and for tests."""
     return {variable(flag): "on" for flag in FLAGS}
 
 
 def from_file(environ: Mapping[str, str]) -> Path | None:
-    """The file of settings that an environment names, if any."""
+    """Return the file of settings that an environment names, if any."""
     return Path(environ[FILE_SETTING]) if environ.get(FILE_SETTING) else None
 
 
@@ -239,7 +243,9 @@ def _pair(line: str) -> tuple[str, str]:
 
 
 def _parse(pairs: Iterable[tuple[str, str]]) -> dict[str, bool]:
-    """The flags among names and values; an empty value says nothing. FlagError for a value that is no on or off."""
+    """Return the flags among names and values; an empty value says nothing. FlagError for a value that is no on or
+    off.
+    """
     found: dict[str, bool] = {}
     for name, value in pairs:
         if not name.startswith(PREFIX) or name == FILE_SETTING or not value:

@@ -24,12 +24,12 @@ def us_of_datetime(at: datetime) -> int:
 
 
 def optional_datetime_of_us(at_us: int | None) -> datetime | None:
-    """As `datetime_of_us`; None stays None."""
+    """Return what `datetime_of_us` does; None stays None."""
     return None if at_us is None else datetime_of_us(at_us)
 
 
 def optional_us_of_datetime(at: datetime | None) -> int | None:
-    """As `us_of_datetime`; None stays None."""
+    """Return what `us_of_datetime` does; None stays None."""
     return None if at is None else us_of_datetime(at)
 
 

@@ -65,7 +65,7 @@ def log_to_stderr() -> None:
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
-    """A logger: `log.info("event_name", key=value)`."""
+    """Return a logger: `log.info("event_name", key=value)`."""
     logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
 

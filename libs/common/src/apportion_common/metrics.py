@@ -14,19 +14,21 @@ _made: dict[str, Counter | Gauge | Histogram] = {}
 
 
 def counter(name: str, documentation: str, labels: Sequence[str] = ()) -> Counter:
-    """The process's counter of that name; made at the first call. Raises ValueError when it is another kind."""
+    """Return the process's counter of that name; made at the first call. Raises ValueError when it is another kind."""
     return _made_once(name, Counter, lambda: Counter(name, documentation, labels))
 
 
 def gauge(name: str, documentation: str, labels: Sequence[str] = ()) -> Gauge:
-    """The process's gauge of that name; made at the first call. Raises ValueError when it is another kind."""
+    """Return the process's gauge of that name; made at the first call. Raises ValueError when it is another kind."""
     return _made_once(name, Gauge, lambda: Gauge(name, documentation, labels))
 
 
 def histogram(
     name: str, documentation: str, labels: Sequence[str] = (), *, buckets: Sequence[float] = RPC_BUCKETS_S
 ) -> Histogram:
-    """The process's histogram of that name; made at the first call. Raises ValueError when it is another kind."""
+    """Return the process's histogram of that name; made at the first call. Raises ValueError when it is another
+    kind.
+    """
     return _made_once(name, Histogram, lambda: Histogram(name, documentation, labels, buckets=buckets))
 
 
@@ -38,7 +40,7 @@ def _made_once(name: str, kind: type[_Metric], make: Callable[[], _Metric]) -> _
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`. Raises ValueError for anything else."""
+    """Return the host and port of `host:port` or `[v6]:port`. Raises ValueError for anything else."""
     host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:

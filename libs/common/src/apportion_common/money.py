@@ -30,7 +30,7 @@ _UNIT: Final[dict[str, int]] = {c: 10 ** (AMOUNT_PLACES - decimals) for c, decim
 
 
 def minor_decimals(currency: str) -> int:
-    """Decimals of the currency's minor unit (AUD 2, JPY 0, KWD 3). InvalidArgument CURRENCY_UNKNOWN."""
+    """Return the decimals of the currency's minor unit (AUD 2, JPY 0, KWD 3). InvalidArgument CURRENCY_UNKNOWN."""
     try:
         return MINOR_UNITS[currency]
     except KeyError:
@@ -38,7 +38,9 @@ def minor_decimals(currency: str) -> int:
 
 
 def minor_unit(currency: str) -> int:
-    """One minor unit of the currency as an amount at 9 places (AUD 10_000_000). InvalidArgument CURRENCY_UNKNOWN."""
+    """Return one minor unit of the currency as an amount at 9 places (AUD 10_000_000). InvalidArgument
+    CURRENCY_UNKNOWN.
+    """
     try:
         return _UNIT[currency]
     except KeyError:
@@ -46,7 +48,9 @@ def minor_unit(currency: str) -> int:
 
 
 def floor_to_minor(amount: int, currency: str) -> int:
-    """`amount` cut towards zero to whole minor units: what is paid out, so that nobody is overpaid (spec 02 rule 1)."""
+    """Return `amount` cut towards zero to whole minor units: what is paid out, so that nobody is overpaid (spec 02
+    rule 1).
+    """
     unit = minor_unit(currency)
     return amount - amount % unit if amount >= 0 else amount + -amount % unit
 

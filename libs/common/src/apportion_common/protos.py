@@ -31,14 +31,16 @@ _QUANTITY_WORDS: Final = ("quantity", "qty")
 
 
 def kind_of(places: int, field: str) -> DecimalKind:
-    """The kind of number that a field holds, by its places; quantities and amounts share theirs and differ by name."""
+    """Return the kind of number that a field holds, by its places; quantities and amounts share theirs and differ
+    by name.
+    """
     if places == decimals.QUANTITY_PLACES and any(word in field.rsplit(".", 1)[-1] for word in _QUANTITY_WORDS):
         return decimals.QUANTITY
     return _KIND_OF_PLACES[places]
 
 
 def to_scaled(value: DecimalMessage, places: int, field: str) -> int:
-    """The Decimal of the request field as an int scaled by `places` (9 quantity or amount, 12 price, 4 percent).
+    """Return the Decimal of the request field as an int scaled by `places` (9 quantity or amount, 12 price, 4 percent).
 
     Raises InvalidArgument or OutOfRange with the reasons of its kind, naming the field.
     """
@@ -50,19 +52,19 @@ def to_scaled(value: DecimalMessage, places: int, field: str) -> int:
 
 
 def scaled_to_decimal_proto(value: int, places: int) -> DecimalMessage:
-    """The canonical Decimal message of an int scaled by `places`."""
+    """Return the canonical Decimal message of an int scaled by `places`."""
     return DecimalMessage(value=decimals.format_scaled(value, places))
 
 
 def money_to_proto(currency: str, scaled9: int) -> MoneyMessage:
-    """The Money message of an amount scaled by 9 places; units and nanos carry the same sign."""
+    """Return the Money message of an amount scaled by 9 places; units and nanos carry the same sign."""
     units, nanos = divmod(abs(scaled9), _NANOS)
     sign = -1 if scaled9 < 0 else 1
     return MoneyMessage(currency_code=currency, units=sign * units, nanos=sign * nanos)
 
 
 def money_from_proto(value: MoneyMessage, field: str) -> tuple[str, int]:
-    """Currency and amount, scaled by 9 places, of a Money message.
+    """Return the currency and amount, scaled by 9 places, of a Money message.
 
     Raises InvalidArgument CURRENCY_UNKNOWN, or MONEY_MALFORMED when units and nanos disagree in sign or nanos is
     not below 10^9, and OutOfRange AMOUNT_OUT_OF_RANGE beyond 18 integer digits.
@@ -80,7 +82,7 @@ def money_from_proto(value: MoneyMessage, field: str) -> tuple[str, int]:
 
 
 def timestamp_to_us(value: Timestamp, field: str) -> int:
-    """The instant in microseconds since 1970 UTC; what is finer is cut off, towards the past.
+    """Return the instant in microseconds since 1970 UTC; what is finer is cut off, towards the past.
 
     Raises InvalidArgument TIME_MALFORMED for nanos outside 0 to 999,999,999 and OutOfRange TIME_OUT_OF_RANGE outside
     the years 1 to 9999.
@@ -93,26 +95,26 @@ def timestamp_to_us(value: Timestamp, field: str) -> int:
 
 
 def us_to_timestamp(value_us: int) -> Timestamp:
-    """The Timestamp of an instant in microseconds since 1970 UTC."""
+    """Return the Timestamp of an instant in microseconds since 1970 UTC."""
     seconds, rest_us = divmod(value_us, _US_PER_S)
     return Timestamp(seconds=seconds, nanos=rest_us * 1000)
 
 
 def pack_int(value: int) -> bytes:
-    """Big-endian two's complement of any int, in the fewest bytes, at least one."""
+    """Return the big-endian two's complement of any int, in the fewest bytes, at least one."""
     bits = value.bit_length() if value >= 0 else (~value).bit_length()
     return value.to_bytes(bits // 8 + 1, "big", signed=True)
 
 
 def unpack_int(raw: bytes) -> int:
-    """The int of its big-endian two's complement; InvalidArgument INTEGER_EMPTY for no bytes."""
+    """Return the int of its big-endian two's complement; InvalidArgument INTEGER_EMPTY for no bytes."""
     if not raw:
         raise InvalidArgument("INTEGER_EMPTY", "An integer has at least one byte.")
     return int.from_bytes(raw, "big", signed=True)
 
 
 def uuid_text(raw: bytes) -> str:
-    """Lower-case hyphenated text of a UUID's 16 bytes. InvalidArgument ID_MALFORMED for any other length."""
+    """Return the lower-case hyphenated text of a UUID's 16 bytes. InvalidArgument ID_MALFORMED for any other length."""
     if len(raw) != 16:
         raise InvalidArgument("ID_MALFORMED", f"An id has 16 bytes, not {len(raw)}.")
     return str(UUID(bytes=raw))

@@ -68,11 +68,13 @@ class RateLimit:
         bucket.left = min(bucket.left + 1, float(self._capacity))
 
     def is_spent(self, key: str) -> bool:
-        """Whether a `take` of `key` would be refused just now; a key that never took anything leaves no trace."""
+        """Return whether a `take` of `key` would be refused just now; a key that never took anything leaves no
+        trace.
+        """
         return key in self._buckets and self._bucket(key).left < _ONE
 
     def _bucket(self, key: str) -> _Bucket:
-        """The key's bucket, refilled up to now."""
+        """Return the key's bucket, refilled up to now."""
         now_us = self._clock.now_us()
         bucket = self._buckets.get(key)
         if bucket is None:
@@ -88,6 +90,6 @@ class RateLimit:
         return bucket
 
     def _has_room(self) -> bool:
-        """Whether one more key has a place, after forgetting those whose buckets are full by now."""
+        """Return whether one more key has a place, after forgetting those whose buckets are full by now."""
         self._buckets.expire()
         return len(self._buckets) - (OVERFLOW in self._buckets) < self._max_keys

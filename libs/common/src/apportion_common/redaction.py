@@ -59,7 +59,7 @@ _HINTS: Final = (
 
 @lru_cache(maxsize=4096)
 def is_sensitive_key(key: str) -> bool:
-    """Whether a value under this key is redacted whatever it looks like."""
+    """Return whether a value under this key is redacted whatever it looks like."""
     words = [word.lower() for word in _KEY_SPLIT.split(key) if word]
     if any(pair in _KEY_PAIRS for pair in pairwise(words)):
         return True
@@ -67,16 +67,16 @@ def is_sensitive_key(key: str) -> bool:
 
 
 def redact_text(text: str) -> str:
-    """The text with e-mail addresses, tokens, keys and row values replaced."""
+    """Return the text with e-mail addresses, tokens, keys and row values replaced."""
     if not any(hint in text for hint in _HINTS):
         return text
     return _PATTERN.sub(REDACTED, text)
 
 
 def redact(value: object, depth: int = 0) -> object:
-    """The value, mappings and lists inside it included, without what must not be written down.
+    """Return the value, mappings and lists inside it included, without what must not be written down.
 
-    Keys are judged by `is_sensitive_key`, texts by `redact_text`, messages by `redact_message`; bytes become their
+    Keys are classified by `is_sensitive_key`, texts by `redact_text`, messages by `redact_message`; bytes become their
     length, since nobody can say what they hold.
     """
     if value is None or isinstance(value, bool | int | float):
@@ -97,7 +97,7 @@ def redact(value: object, depth: int = 0) -> object:
 
 
 def redact_item(key: str, value: object, depth: int = 0) -> object:
-    """The value as it may be written under `key`."""
+    """Return the value as it may be written under `key`."""
     if value is None or isinstance(value, bool | int | float):
         return value
     return REDACTED if is_sensitive_key(key) else redact(value, depth)
@@ -105,13 +105,15 @@ def redact_item(key: str, value: object, depth: int = 0) -> object:
 
 @lru_cache(maxsize=4096)
 def is_sensitive_field(field: FieldDescriptor) -> bool:
-    """Whether the contract marks the field as sensitive."""
+    """Return whether the contract marks the field as sensitive."""
     extensions: Any = field.GetOptions().Extensions
     return bool(extensions[options_pb2.sensitive])
 
 
 def redact_message(message: Message) -> dict[str, object]:
-    """The message as a dictionary of its field names, without values of fields that its contract calls sensitive."""
+    """Return the message as a dictionary of its field names, without values of fields that its contract calls
+    sensitive.
+    """
     found = MessageToDict(message, preserving_proto_field_name=True)
     return _redact_fields(found, message.DESCRIPTOR)
 

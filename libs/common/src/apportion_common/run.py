@@ -62,7 +62,7 @@ log = get_logger(__name__)
 
 @dataclass
 class Runtime:
-    """What a service's wiring gets, and what it gives back through `serve` and `background`."""
+    """What a service's wiring gets, and what it hands back through `serve` and `background`."""
 
     settings: Any
     clock: Clock
@@ -202,7 +202,7 @@ class _Process:
         await self._serve(runtime, engine)
 
     def _nats_closed(self) -> None:
-        """NATS gave the connection up for good; only a new process gets another."""
+        """End the process: NATS gave the connection up for good; only a new process gets another."""
         if not self._stopping.is_set():
             self.fail("nats", ConnectionError("The connection to NATS is closed for good."))
 
@@ -284,7 +284,7 @@ async def _end_tasks(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
 
 @contextlib.asynccontextmanager
 async def _engine(settings: ServiceSettings, service: str) -> AsyncIterator[AsyncEngine]:
-    """The service's engine, traced.
+    """Open the service's engine, traced.
 
     A paused process loses its transactions, and so its locks, well before its lanes: after a third of the lease.
     """
@@ -304,7 +304,7 @@ async def _engine(settings: ServiceSettings, service: str) -> AsyncIterator[Asyn
 
 @contextlib.asynccontextmanager
 async def _nats(settings: ServiceSettings, service: str, on_closed: Callable[[], None]) -> AsyncIterator[Client]:
-    """The service's NATS connection, drained at the end."""
+    """Open the service's NATS connection, and drain it at the end."""
     client = await connect(settings, service, on_closed=on_closed)
     try:
         yield client

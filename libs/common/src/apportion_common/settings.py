@@ -35,7 +35,7 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR"]
 
 
 def default_worker_id() -> str:
-    """The name of this process among all: host name and process id."""
+    """Return the name of this process among all: host name and process id."""
     return f"{socket.gethostname()[:80]}-{os.getpid()}"
 
 
@@ -145,7 +145,7 @@ class ServiceSettings(BaseSettings):
 
     @classmethod
     def service_name(cls) -> str:
-        """The service's name, which its database variable carries: `ledger` of LEDGER_DATABASE_URL.
+        """Return the service's name, which its database variable carries: `ledger` of LEDGER_DATABASE_URL.
 
         Raises TypeError for settings that do not name their database.
         """
@@ -155,7 +155,7 @@ class ServiceSettings(BaseSettings):
         return alias.removesuffix(_DATABASE_SUFFIX).lower()
 
     def address_of(self, service: str) -> str:
-        """Address of one of the five services. Raises ValueError when it is not set, naming the variable."""
+        """Return the address of one of the five services. Raises ValueError when it is not set, naming the variable."""
         if service not in SERVICES:
             raise ValueError(f"There is no service {service!r}.")
         address: str | None = getattr(self, f"{service}_address")

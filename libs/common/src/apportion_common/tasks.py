@@ -13,7 +13,7 @@ async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     """Cancel a task and return when it has ended, however it ended; its error is taken, not raised.
 
     One cancellation may be lost: until Python 3.12 `asyncio.wait_for` drops it when what it waits for is done at the
-    same moment. A task that works in a loop would then go on for ever, and whoever awaits it with it. So it is
+    same moment. A task that works in a loop would then go on forever, and whoever awaits it with it. So it is
     cancelled again until it is over.
     """
     while not task.done():

@@ -34,8 +34,8 @@ LIMITS = ConsumerLimits(ack_wait_s=2, max_deliveries=3)
 
 
 @pytest.fixture
-def place(floor_database: BlankDatabase) -> ServiceDatabase:
-    return floor_database(SERVICE)
+def place(base_database: BlankDatabase) -> ServiceDatabase:
+    return base_database(SERVICE)
 
 
 @pytest.fixture

@@ -25,8 +25,8 @@ await OutboxRelay(database, nats).relay_once()
 
 
 @pytest.fixture
-def place(floor_database: BlankDatabase) -> ServiceDatabase:
-    return floor_database(SERVICE)
+def place(base_database: BlankDatabase) -> ServiceDatabase:
+    return base_database(SERVICE)
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ WRITERS = 8
 WRITES = 12
 
 
-async def test_eight_writers_and_a_reader_never_see_a_gap(floor_database: BlankDatabase) -> None:
-    database = floor_database().database()
+async def test_eight_writers_and_a_reader_never_see_a_gap(base_database: BlankDatabase) -> None:
+    database = base_database().database()
     writing = WRITERS
 
     async def write(writer: int) -> None:
@@ -54,8 +54,8 @@ async def test_eight_writers_and_a_reader_never_see_a_gap(floor_database: BlankD
     assert 0 < last <= WRITERS * WRITES
 
 
-async def test_a_shared_head_stays_until_the_transaction_ends(floor_database: BlankDatabase) -> None:
-    database: Database = floor_database().database()
+async def test_a_shared_head_stays_until_the_transaction_ends(base_database: BlankDatabase) -> None:
+    database: Database = base_database().database()
     order: list[str] = []
 
     async def write() -> None:
@@ -73,8 +73,8 @@ async def test_a_shared_head_stays_until_the_transaction_ends(floor_database: Bl
     assert order == ["read", "written"]
 
 
-async def test_a_reader_that_comes_after_a_waiting_writer_waits_its_turn(floor_database: BlankDatabase) -> None:
-    database = floor_database().database()
+async def test_a_reader_that_comes_after_a_waiting_writer_waits_its_turn(base_database: BlankDatabase) -> None:
+    database = base_database().database()
     order: list[str] = []
 
     async def write() -> None:

@@ -35,8 +35,8 @@ M = TypeVar("M", bound=Message)
 
 
 @pytest.fixture
-def place(floor_database: BlankDatabase) -> ServiceDatabase:
-    return floor_database()
+def place(base_database: BlankDatabase) -> ServiceDatabase:
+    return base_database()
 
 
 @pytest.fixture

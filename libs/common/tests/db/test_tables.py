@@ -12,12 +12,12 @@ from apportion_dev.testing.plugin import BlankDatabase
 from sqlalchemy import MetaData, NullPool, create_engine, inspect
 
 
-def test_the_ddl_and_the_tables_say_the_same(floor_database: BlankDatabase) -> None:
+def test_the_ddl_and_the_tables_say_the_same(base_database: BlankDatabase) -> None:
     metadata = MetaData(naming_convention=NAMING_CONVENTION)
     shared_tables(metadata)
     lane_tables(metadata)
     head_table(metadata)
-    place = floor_database()
+    place = base_database()
     engine = create_engine(normalise_url(place.owner_url), poolclass=NullPool)
     with engine.connect() as connection:
         context = MigrationContext.configure(
@@ -31,9 +31,9 @@ def test_the_ddl_and_the_tables_say_the_same(floor_database: BlankDatabase) -> N
             assert primary["constrained_columns"] == [column.name for column in table.primary_key]
 
 
-def test_a_batch_is_stored_uncompressed(floor_database: BlankDatabase) -> None:
+def test_a_batch_is_stored_uncompressed(base_database: BlankDatabase) -> None:
     storage = fetch_all(
-        floor_database().owner_url,
+        base_database().owner_url,
         "SELECT attstorage FROM pg_attribute WHERE attrelid = 'lane_outbox'::regclass AND attname = 'payload'",
     )
     assert storage == [("e",)]

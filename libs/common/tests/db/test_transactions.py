@@ -30,8 +30,8 @@ PATIENCE_S = 60
 
 
 @pytest.fixture
-def place(floor_database: BlankDatabase) -> ServiceDatabase:
-    return floor_database()
+def place(base_database: BlankDatabase) -> ServiceDatabase:
+    return base_database()
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def test_an_error_undoes_everything_and_the_end_of_the_block_commits(
 ) -> None:
     async def work(tx: Transaction) -> None:
         await tx.audit("partner.create", "partner/1")
-        await tx.publish("floor.partner.created", AuditEntry())
+        await tx.publish("base.partner.created", AuditEntry())
         raise RuntimeError("stop here")
 
     with pytest.raises(RuntimeError, match="stop here"):
@@ -55,7 +55,7 @@ async def test_an_error_undoes_everything_and_the_end_of_the_block_commits(
     async with database.transaction() as tx:
         await tx.audit("partner.create", "partner/1")
     assert fetch_all(place.owner_url, "SELECT actor, action, resource FROM audit_entry") == [
-        ("service:floor", "partner.create", "partner/1")
+        ("service:base", "partner.create", "partner/1")
     ]
 
 
@@ -94,7 +94,7 @@ async def test_a_savepoint_undoes_only_what_was_done_inside_it(place: ServiceDat
 async def test_every_session_has_a_name_and_time_limits(place: ServiceDatabase) -> None:
     engine = make_engine(
         place.app_url,
-        "floor relay",
+        "base relay",
         2,
         statement_timeout_ms=1_234,
         lock_timeout_ms=567,
@@ -111,7 +111,7 @@ async def test_every_session_has_a_name_and_time_limits(place: ServiceDatabase) 
     async with engine.connect() as connection:
         found = [(await connection.execute(text(f"SHOW {name}"))).scalar_one() for name in names]
     await engine.dispose()
-    assert found == ["floor relay", "1234ms", "567ms", "890ms", "read committed", "UTC"]
+    assert found == ["base relay", "1234ms", "567ms", "890ms", "read committed", "UTC"]
 
 
 def test_only_postgresql_urls_are_taken_and_no_password_is_shown() -> None:
@@ -241,13 +241,13 @@ async def test_audit_entries_are_listed_newest_first_page_by_page(database: Data
 async def test_an_announcement_is_an_envelope_in_the_outbox(place: ServiceDatabase, database: Database) -> None:
     org_id = uuid4()
     async with database.transaction() as tx:
-        event_id = await tx.publish("floor.thing.created", AuditEntry(action="x"), org_id=org_id)
+        event_id = await tx.publish("base.thing.created", AuditEntry(action="x"), org_id=org_id)
     ((outbox_id, subject, msg_id, payload),) = fetch_all(
         place.owner_url, "SELECT outbox_id, subject, msg_id, payload FROM outbox"
     )
     envelope = EventEnvelope.FromString(payload)
-    assert (outbox_id, subject, msg_id) == (event_id, "events.floor.thing.created", str(event_id))
-    assert (UUID(envelope.id), envelope.source, envelope.org_id) == (event_id, "floor", str(org_id))
+    assert (outbox_id, subject, msg_id) == (event_id, "events.base.thing.created", str(event_id))
+    assert (UUID(envelope.id), envelope.source, envelope.org_id) == (event_id, "base", str(org_id))
     assert unpack(envelope, AuditEntry).action == "x"
     with pytest.raises(InvalidArgument) as refused:
         unpack(envelope, AuditQuery)
@@ -257,7 +257,7 @@ async def test_an_announcement_is_an_envelope_in_the_outbox(place: ServiceDataba
 async def test_a_message_that_no_server_would_take_is_refused_before_it_is_written(database: Database) -> None:
     async with database.transaction() as tx:
         with pytest.raises(OutOfRange) as refused:
-            await tx.enqueue("events.floor.big", b"x" * (MAX_MESSAGE_BYTES + 1))
+            await tx.enqueue("events.base.big", b"x" * (MAX_MESSAGE_BYTES + 1))
     assert refused.value.reason == "ENVELOPE_TOO_LARGE"
 
 
@@ -294,12 +294,12 @@ async def test_errors_are_the_datas_or_the_surroundings_fault(place: ServiceData
     assert classify(await error_of("SELECT pg_terminate_backend(pg_backend_pid())")) == "infrastructure"
     assert classify(await error_of("SELECT 1 FROM nowhere")) == "infrastructure"
     assert classify(await error_of("SET LOCAL statement_timeout = 20; SELECT pg_sleep(5)")) == "infrastructure"
-    lost = make_engine("postgresql://x:y@127.0.0.1:1/z", "floor", 1)
+    lost = make_engine("postgresql://x:y@127.0.0.1:1/z", "base", 1)
     with pytest.raises(DBAPIError) as refused:
         async with lost.connect():
             raise AssertionError("unreachable")
     assert classify(refused.value) == "infrastructure"
-    idle = Database(make_engine(place.app_url, "floor", 1, idle_in_transaction_timeout_ms=50), "floor", SystemClock())
+    idle = Database(make_engine(place.app_url, "base", 1, idle_in_transaction_timeout_ms=50), "base", SystemClock())
 
     async def pause(tx: Transaction) -> None:
         (own,) = (await tx.execute("SELECT pg_backend_pid()")).one()
@@ -328,23 +328,23 @@ async def test_what_was_gathered_is_written_in_its_order_with_the_answer_that_be
         ("second", False, None),
     ]
     assert fetch_all(place.owner_url, "SELECT subject FROM outbox ORDER BY created_at, outbox_id") == [
-        ("events.floor.one",),
-        ("events.floor.two",),
+        ("events.base.one",),
+        ("events.base.two",),
     ]
 
 
 async def _two_of_each(tx: Transaction) -> None:
     await tx.audit("first", "r/1", after={"name": 'a "quoted" one, {with} \\ é'})
-    await tx.publish("floor.one", AuditEntry())
+    await tx.publish("base.one", AuditEntry())
     await tx.audit("second", "r/1", org_id=uuid4())
-    await tx.publish("floor.two", AuditEntry())
+    await tx.publish("base.two", AuditEntry())
 
 
 async def test_a_connection_that_was_lost_while_it_lay_unused_is_replaced(
     place: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "PING_AFTER_IDLE_S", 0)
-    engine = make_engine(place.app_url, "floor", 1)
+    engine = make_engine(place.app_url, "base", 1)
     lost = await _lost(place, engine)
     assert await _pid(engine) != lost
     await engine.dispose()
@@ -354,7 +354,7 @@ async def test_a_connection_that_is_lost_just_before_its_use_fails_one_call_as_i
     place: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_module, "PING_AFTER_IDLE_S", 3_600)
-    engine = make_engine(place.app_url, "floor", 1)
+    engine = make_engine(place.app_url, "base", 1)
     lost = await _lost(place, engine)
     with pytest.raises(DBAPIError) as failed:
         await _pid(engine)

@@ -153,9 +153,9 @@ async def test_a_fault_of_our_own_is_internal(world: World, error: Exception) ->
     ids=["a parameter", "an audited resource", "an audited value"],
 )
 async def test_a_text_that_postgresql_cannot_hold_is_the_callers_fault(
-    world: World, floor_database: BlankDatabase, use: Callable[[Transaction], Awaitable[object]]
+    world: World, base_database: BlankDatabase, use: Callable[[Transaction], Awaitable[object]]
 ) -> None:
-    database = floor_database().database()
+    database = base_database().database()
 
     async def handler(request: Any, context: Any) -> Any:
         async with database.transaction() as tx:

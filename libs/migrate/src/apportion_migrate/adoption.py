@@ -20,7 +20,7 @@ _CREATED: Final = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?([a-z_][a-z0-9_]*
 
 
 def standing_tables(connection: Connection, script: Script, service: str) -> list[str]:
-    """The tables of a baseline that stand in the current schema, whoever made them; needs only to look."""
+    """Return the tables of a baseline that stand in the current schema, whoever made them; needs only to look."""
     names = [name for text in revision_statements(script, service) for name in _CREATED.findall(text)]
     rows = connection.exec_driver_sql(
         "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace AND relname = ANY(%s)",
@@ -52,7 +52,7 @@ def require_same_baseline(connection: Connection, script: Script, service: str) 
 
 
 def _missing(wanted: Catalog, present: Catalog) -> list[str]:
-    """One line for each thing that is wanted and not there, or there in another form."""
+    """Return one line for each thing that is wanted and not there, or there in another form."""
     return [
         f"{name} is {present.get(name, 'missing')}, not {definition}"
         for name, definition in sorted(wanted.items())

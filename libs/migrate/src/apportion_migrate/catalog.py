@@ -73,17 +73,19 @@ _NO_PARTITION: Final = (
 
 
 def read_catalog(connection: Connection) -> Catalog:
-    """Everything in the current schema, except the contents of tables."""
+    """Return everything in the current schema, except the contents of tables."""
     return _read(connection, tuple(_QUERIES), _HERE)
 
 
 def read_model_catalog(connection: Connection) -> Catalog:
-    """What models describe of the current schema: no partitions, views, triggers, functions, grants or storage."""
+    """Return what models describe of the current schema: no partitions, views, triggers, functions, grants or
+    storage.
+    """
     return _read(connection, MODEL_KINDS, _HERE + _NO_PARTITION)
 
 
 def differences(left: Catalog, right: Catalog) -> list[str]:
-    """One line for each thing that only one side has, or that the sides define differently."""
+    """Return one line for each thing that only one side has, or that the sides define differently."""
     return [
         f"{name}: {left.get(name, 'nothing')} | {right.get(name, 'nothing')}"
         for name in sorted(left.keys() | right.keys())

@@ -50,7 +50,7 @@ class Applied:
 
 
 def checksum(script: Script, service: str) -> str:
-    """The checksum of a revision of a service: SHA-256 in hexadecimal over its statements, both ways."""
+    """Return the checksum of a revision of a service: SHA-256 in hexadecimal over its statements, both ways."""
     digest = hashlib.sha256()
     for way in ("up", "down"):
         for statement in revision_statements(script, service, way):
@@ -59,13 +59,13 @@ def checksum(script: Script, service: str) -> str:
 
 
 def checksums(script: ScriptDirectory, service: str) -> dict[str, str]:
-    """The checksum of every revision of a service, from the first on."""
+    """Return the checksum of every revision of a service, from the first on."""
     walk = reversed(list(script.walk_revisions()))
     return {revision.revision: checksum(revision, service) for revision in walk}
 
 
 def recorded(connection: Connection) -> dict[str, Applied]:
-    """The checksums that a database has of its applied revisions; empty when it has no table for them."""
+    """Return the checksums that a database has of its applied revisions; empty when it has no table for them."""
     if connection.exec_driver_sql("SELECT to_regclass(%s)", (CHECKSUM_TABLE,)).scalar_one() is None:
         return {}
     rows = connection.exec_driver_sql(f"SELECT revision, checksum, adopted FROM {CHECKSUM_TABLE}")  # noqa: S608
@@ -73,7 +73,7 @@ def recorded(connection: Connection) -> dict[str, Applied]:
 
 
 def insert_statement(revision: str, text: str, *, adopted: bool) -> str:
-    """The statement that records a revision as applied (or adopted) with a checksum."""
+    """Return the statement that records a revision as applied (or adopted) with a checksum."""
     return (
         f"INSERT INTO {CHECKSUM_TABLE} (revision, checksum, adopted) "  # noqa: S608 (checked below)
         f"VALUES ('{_checked(revision)}', '{_checked(text)}', {str(adopted).lower()}) "
@@ -83,12 +83,12 @@ def insert_statement(revision: str, text: str, *, adopted: bool) -> str:
 
 
 def delete_statement(revision: str) -> str:
-    """The statement that forgets a revision that was undone."""
+    """Return the statement that forgets a revision that was undone."""
     return f"DELETE FROM {CHECKSUM_TABLE} WHERE revision = '{_checked(revision)}'"  # noqa: S608
 
 
 def load_manifest(root: Path) -> Manifest:
-    """The checked-in checksums; empty when there is no file yet."""
+    """Return the checked-in checksums; empty when there is no file yet."""
     file = root / MANIFEST_FILE
     if not file.is_file():
         return {}
@@ -109,7 +109,7 @@ def merged_manifest(root: Path) -> Manifest:
 
 
 def changed(before: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> list[str]:
-    """One line for each revision of `before` that is gone or another one `now`; new revisions are no change."""
+    """Return one line for each revision of `before` that is gone or another one `now`; new revisions are no change."""
     return [
         f"{service} {revision}: {'gone' if revision not in now.get(service, {}) else 'changed'}"
         for service, revisions in before.items()
@@ -132,12 +132,12 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _plain(statement: str) -> str:
-    """A statement without the differences that an editor makes: runs of white space count as one."""
+    """Return a statement without the differences that an editor makes: runs of white space count as one."""
     return " ".join(statement.split())
 
 
 def _checked(text: str) -> str:
-    """Text that may stand between quotes, checked because it goes into SQL as it is."""
+    """Return text that may stand between quotes, checked because it goes into SQL as it is."""
     if _REVISION.fullmatch(text) is None:
         raise ValueError(f"{text!r} is no revision.")
     return text

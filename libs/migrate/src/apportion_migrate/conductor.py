@@ -87,7 +87,7 @@ def up(
 
     `report` hears of all that happens. The URLs come from <SERVICE>_MIGRATION_DATABASE_URL in `environ` (the process's
     own when None). Before anything is changed: PlanError, MigrationSettingError, ChecksumError, and ConflictsError for
-    rows that are in the way. Then LockBusyError when another run keeps a lock for `lock_wait_s`, PoolerError,
+    rows that are blocking. Then LockBusyError when another run keeps a lock for `lock_wait_s`, PoolerError,
     MigrationError for a step that failed, and VerificationError at the end.
     """
     plan.check()
@@ -136,7 +136,7 @@ def down(
 
 
 def status(plan: Plan, environ: Environ = None) -> Status:
-    """Where every service stands; changes nothing. Raises as `up` does, but never waits for a lock."""
+    """Return where every service stands; changes nothing. Raises as `up` does, but never waits for a lock."""
     plan.check()
     require_urls(plan.services, environ)
     versions: dict[str, str | None] = {}
@@ -192,7 +192,7 @@ def wait(
 
 
 def sql(plan: Plan, to: str | None = None) -> Iterator[tuple[Step, str]]:
-    """The SQL of each step from an empty database on, in the plan's order; needs no database."""
+    """Yield the SQL of each step from an empty database on, in the plan's order; needs no database."""
     plan.check()
     for step in plan.steps_to(to):
         buffer = StringIO()

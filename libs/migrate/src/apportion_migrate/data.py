@@ -104,7 +104,7 @@ class DataMigration(Protocol):
     chunk_rows: int
 
     def count(self, connection: Connection) -> int:
-        """Rows that are still to be changed."""
+        """Return rows that are still to be changed."""
         ...
 
     def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:
@@ -113,7 +113,8 @@ class DataMigration(Protocol):
 
 
 def next_page(connection: Connection, table: str, key: str, after_key: Key | None, rows: int) -> dict[str, Any] | None:
-    """The next page of a table in the order of a column of UUIDs, as the parameters of `in_page`; None at its end.
+    """Return the next page of a table in the order of a column of UUIDs, as the parameters of `in_page`; None at
+    its end.
 
     `after_key` is the `last` of the page before, None for the first one. A page ends with a key: where several rows
     have the last one, it has them all, and more than `rows`.
@@ -131,7 +132,7 @@ def next_page(connection: Connection, table: str, key: str, after_key: Key | Non
 
 
 def in_page(column: str) -> str:
-    """SQL that is true of the rows of a page by `next_page`, whose parameters it takes."""
+    """Return SQL that is true of the rows of a page by `next_page`, whose parameters it takes."""
     return f"{_after(column)} AND {column} <= CAST(:last AS uuid)"
 
 
@@ -157,7 +158,7 @@ class Load(NamedTuple):
     replicas: int
 
     def over(self, throttle: Throttle) -> str | None:
-        """Which limit is passed, None when none is."""
+        """Return which limit is passed, None when none is."""
         if self.lag_bytes is not None and self.lag_bytes > throttle.lag_bytes_max:
             return f"a replica is {self.lag_bytes} bytes behind, more than {throttle.lag_bytes_max}"
         if self.busy_sessions > throttle.busy_sessions_max:
@@ -199,7 +200,7 @@ def run(
     on_progress: Callable[[DataProgress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> DataProgress:
-    """Carry a data migration on from where it is to its end, or to a pause or stop; gives the last thing that happened.
+    """Carry a data migration on to its end, or to a pause or stop; return the last thing that happened.
 
     `engine` connects as the database's owner. With `dry_run` it counts in a read-only transaction and changes nothing.
     `stop` is asked between chunks. Two runs of one migration take turns: each chunk begins where the row says. Raises
@@ -211,7 +212,7 @@ def run(
 
 
 def status(engine: Engine, migrations: Iterable[DataMigration]) -> list[Standing]:
-    """How far the data migrations of one service's database are; changes nothing."""
+    """Return how far the data migrations of one service's database are; changes nothing."""
     with engine.connect() as connection:
         connection.execution_options(postgresql_readonly=True)
         return [_standing(connection, migration) for migration in migrations]
@@ -227,14 +228,16 @@ def pause(engine: Engine, migration: DataMigration) -> bool:
 
 
 def read_load(connection: Connection) -> Load:
-    """The load that throttling looks at."""
+    """Return the load that throttling looks at."""
     lag = connection.execute(text(_LAG)).one()
     busy = connection.execute(text(_BUSY)).scalar_one()
     return Load(int(busy), None if lag.lag is None else int(lag.lag), int(lag.replicas))
 
 
 def load_migrations(service: str) -> list[DataMigration]:
-    """The data migrations of an installed service, by name. Raises DataMigrationError for a module without one."""
+    """Return the data migrations of an installed service, by name. Raises DataMigrationError for a module without
+    one.
+    """
     found: list[DataMigration] = []
     for file in sorted((package_folder(service) / FOLDER).glob("[a-z]*.py")):
         spec = importlib.util.spec_from_file_location(f"apportion_data_{service}_{file.stem}", file)
@@ -269,7 +272,7 @@ class _Run:
         self._done_here = 0
 
     def carry_on(self, *, dry_run: bool) -> DataProgress:
-        """Chunk by chunk, until something ends the run."""
+        """Run chunk by chunk, until something ends the run."""
         connection = self._connection
         with connection.begin():
             present = _has_table(connection)
@@ -302,7 +305,7 @@ class _Run:
             self._sleep_ms(self._throttle.pause_ms)
 
     def _plan(self) -> DataProgress:
-        """What a run would change, found without changing anything: the server gives no transaction id."""
+        """Return what a run would change, found without changing anything: the server assigns no transaction id."""
         connection = self._connection
         connection.execution_options(postgresql_readonly=True)
         with connection.begin():
@@ -323,7 +326,7 @@ class _Run:
             return _standing(connection, self._migration)
 
     def _next_chunk(self, before: Standing) -> tuple[Standing, str]:
-        """One chunk with its place, committed together; tried again where another session was in the way."""
+        """Run one chunk and commit it with its place; try again where another session was blocking."""
         for attempt in range(1, RETRIES_MAX + 1):
             try:
                 with self._connection.begin():
@@ -365,7 +368,7 @@ class _Run:
         return False
 
     def _replicas(self) -> dict[str, str | int | None]:
-        """What the run can see of replicas."""
+        """Return what the run can see of replicas."""
         with self._connection.begin():
             load = read_load(self._connection)
         unseen = load.replicas > 0 and load.lag_bytes is None
@@ -377,7 +380,7 @@ class _Run:
         return event
 
     def _eta_s(self, standing: Standing) -> int | None:
-        """Seconds for what is left, at the rate of this run."""
+        """Return seconds for what is left, at the rate of this run."""
         if standing.state == "done":
             return 0
         if not self._done_here or standing.rows_total is None:
@@ -395,7 +398,7 @@ def _has_table(connection: Connection) -> bool:
 
 
 def _standing(connection: Connection, migration: DataMigration) -> Standing:
-    """How far a migration is, as its row says; new without a row."""
+    """Return how far a migration is, as its row says; new without a row."""
     row = None
     reached = _has_table(connection)
     if reached:

@@ -20,7 +20,7 @@ Environ = Mapping[str, str] | None
 
 @contextmanager
 def owner_session(service: str, environ: Environ) -> Iterator[Connection]:
-    """A session of a service's database owner, in autocommit, with the migration's time-outs; closed at the end.
+    """Open a session of a service's database owner, in autocommit, with the migration's time-outs; close it at the end.
 
     MigrationError when the database does not answer, or the URL names a schema that does not exist.
     """
@@ -39,7 +39,7 @@ def owner_session(service: str, environ: Environ) -> Iterator[Connection]:
 
 
 def current_version(connection: Connection, service: str) -> str | None:
-    """The revision that a database stands at, None before the first; MigrationError when it has several.
+    """Return the revision that a database stands at, None before the first; MigrationError when it has several.
 
     A session that has not begun a transaction is left so.
     """
@@ -53,7 +53,9 @@ def current_version(connection: Connection, service: str) -> str | None:
 
 
 def revisions_at(plan: Plan, service: str, version: str | None) -> frozenset[str]:
-    """The revisions that a database at this version has; MigrationError when the checkout does not know the version."""
+    """Return the revisions that a database at this version has; MigrationError when the checkout does not know the
+    version.
+    """
     if version is None:
         return frozenset()
     script = plan.script(service)
@@ -66,7 +68,7 @@ def revisions_at(plan: Plan, service: str, version: str | None) -> frozenset[str
 def changed_since_applied(
     plan: Plan, service: str, revisions: Collection[str], applied: Mapping[str, Applied]
 ) -> list[str]:
-    """One line for each of the revisions whose SQL in the checkout is not what was applied."""
+    """Return one line for each of the revisions whose SQL in the checkout is not what was applied."""
     if not applied:
         return []
     now = checksums(plan.script(service), service)
@@ -85,7 +87,7 @@ def require_unchanged(plan: Plan, service: str, version: str | None, applied: Ma
 
 
 def why_not_reached(plan: Plan, service: str, at_least: str, url_variable: str | None, environ: Environ) -> str | None:
-    """None when a database is at a revision or beyond, else why it does not count as there; any role may ask."""
+    """Return None when a database is at a revision or beyond, else why it does not count as there; any role may ask."""
     url = migration_url(service, environ, url_variable)
     try:
         with migration_engine(url).connect() as connection:

@@ -33,7 +33,7 @@ from apportion_migrate.sessions import (
 )
 
 _CHANGING: Final = frozenset({"upgrade", "downgrade", "do_stamp"})
-"""What Alembic's commands call the functions that give the steps to take."""
+"""What Alembic's commands call the functions that return the steps to take."""
 
 NameType = Literal["schema", "table", "column", "index", "unique_constraint", "foreign_key_constraint"]
 
@@ -46,7 +46,7 @@ class WideVersionImpl(PostgresqlImpl):
     def version_table_impl(
         self, *, version_table: str, version_table_schema: str | None, version_table_pk: bool, **_: Any
     ) -> Table:
-        """The version table, with a text column."""
+        """Return the version table, with a text column."""
         table = Table(
             version_table, MetaData(), Column("version_num", Text, nullable=False), schema=version_table_schema
         )
@@ -103,7 +103,7 @@ def widen_version_table(connection: Connection) -> None:
 
 
 def _changes() -> bool:
-    """Whether the command at hand changes the database; `current`, `check` and autogenerate only look."""
+    """Return whether the command at hand changes the database; `current`, `check` and autogenerate only look."""
     context.configure(dialect_name="postgresql")
     return getattr(context.get_context().opts.get("fn"), "__name__", "") in _CHANGING
 
@@ -152,7 +152,7 @@ def _run(service: str, options: dict[str, Any], execute: Callable[[str], None]) 
 
 
 def _checksums_of_steps(settings: Mapping[str, Any], service: str) -> dict[str, str]:
-    """The checksums of the revisions that the command will touch.
+    """Return the checksums of the revisions that the command will touch.
 
     Taken before the command runs: a revision can be written as text only while no other is being applied.
     """
@@ -166,7 +166,7 @@ def _checksums_of_steps(settings: Mapping[str, Any], service: str) -> dict[str, 
 
 
 def _timeout_statements(notes: RevisionNotes | None) -> Iterable[str]:
-    """The statements that set a revision's time-outs: the usual ones, or what its notes give a reason for."""
+    """Yield the statements that set a revision's time-outs: the usual ones, or what its notes have a reason for."""
     lock = notes.lock_timeout_ms if notes is not None else None
     statement = notes.statement_timeout_ms if notes is not None else None
     yield f"SET lock_timeout = {lock or LOCK_TIMEOUT_MS}"
@@ -174,7 +174,7 @@ def _timeout_statements(notes: RevisionNotes | None) -> Iterable[str]:
 
 
 def _options(metadata: MetaData, service: str) -> dict[str, Any]:
-    """Alembic's options, the same online and offline; `service` is for the helpers in ops."""
+    """Return Alembic's options, the same online and offline; `service` is for the helpers in ops."""
     tables = {table.name for table in metadata.tables.values()}
 
     def include_name(name: str | None, kind: NameType, _parents: MutableMapping[Any, str | None]) -> bool:

@@ -5,7 +5,7 @@ MigrationError
 │   ├── PlanMovedError     another run changed the step before (or after) this one meanwhile
 │   └── NotReachedError    a service waited for its revision, and it did not come
 ├── PoolerError            the session is not ours: a pooler in transaction mode
-├── ConflictsError         rows are in the way; nothing was changed
+├── ConflictsError         rows are blocking; nothing was changed
 ├── IrreversibleError      the way back would lose what cannot be brought back, and nobody said so
 ├── ChecksumError          an applied revision is not what the checkout has
 └── VerificationError      everything was applied, and the schema is still not sound
@@ -37,7 +37,7 @@ class PoolerError(MigrationError):
 
 
 class ConflictsError(MigrationError):
-    """Rows are in the way of a revision; `findings` tells which. Nothing was changed."""
+    """Rows block a revision; `findings` tells which. Nothing was changed."""
 
     def __init__(self, message: str, findings: Sequence[object]) -> None:
         """Carry what the checks found."""

@@ -1,7 +1,7 @@
 """Looks for what is unsafe in a revision before it meets a database: in its notes, and in the SQL it runs.
 
-squawk judges the DDL. What it does not see is judged here: rows changed by a revision, locks and truncations, triggers
-switched off, time-outs set aside, transactions taken apart. A statement that must break a rule says so in a comment of
+squawk checks the DDL. What it does not see is checked here: rows changed by a revision, locks and truncations, triggers
+switched off, time-outs overridden, transactions taken apart. A statement that must break a rule says so in a comment of
 its own, with the reason: `-- allow backfill: a catalog of a hundred rows`.
 """
 
@@ -38,7 +38,7 @@ STYLE_RULES: Final = (
     "prefer-robust-stmts",
 )
 """Rules of squawk that are matters of style here, or that ours know better: types are the models', a revision runs as
-one or again, and a constraint that is dropped to be added anew in the same statement is none that goes missing."""
+one or again, and a constraint that is dropped to be added again in the same statement is none that goes missing."""
 
 MEASURED_RULES: Final = frozenset(
     {
@@ -126,11 +126,11 @@ class Complaint:
     statement: str = ""
 
     def as_json(self) -> dict[str, object]:
-        """The complaint as JSON fields."""
+        """Return the complaint as JSON fields."""
         return {name: getattr(self, name) for name in ("service", "revision", "rule", "message", "statement")}
 
     def as_text(self) -> str:
-        """The complaint as a line for a person."""
+        """Return the complaint as a line for a person."""
         shown = f": {' '.join(self.statement.split())[:120]}" if self.statement else ""
         return f"{self.service} {self.revision} [{self.rule}] {self.message}{shown}"
 
@@ -145,7 +145,7 @@ def lint(plan: Plan, root: Path) -> list[Complaint]:
 
 
 def lint_revision(root: Path, step: Step, script: Script) -> list[Complaint]:
-    """Every complaint about one revision: its notes, our rules, squawk's."""
+    """Return every complaint about one revision: its notes, our rules, squawk's."""
     notes = notes_of(script)
     statements = revision_statements(script, step.service)
     found = [*_about_notes(root, script, step, notes), *_about_shape(step, statements, notes)]
@@ -155,7 +155,7 @@ def lint_revision(root: Path, step: Step, script: Script) -> list[Complaint]:
 
 
 def broken_rules(statement: str) -> Iterator[tuple[str, str]]:
-    """Our rules that a statement breaks and has no word for: each with what it says."""
+    """Yield our rules that a statement breaks and has no word for: each with what it says."""
     allowed = set(_ALLOWED.findall(statement))
     for part in _parts(statement):
         for name, pattern, message in _COMPILED:
@@ -165,7 +165,7 @@ def broken_rules(statement: str) -> Iterator[tuple[str, str]]:
 
 
 def _parts(statement: str) -> Iterator[str]:
-    """A statement without comments and texts; of a DO block also what it runs, a statement at a time.
+    """Yield a statement without comments and texts; of a DO block also what it runs, a statement at a time.
 
     The body of a function does not run when the function is made.
     """
@@ -182,7 +182,7 @@ def _parts(statement: str) -> Iterator[str]:
 
 
 def _about_notes(root: Path, script: Script, step: Step, notes: RevisionNotes | None) -> Iterator[Complaint]:
-    """What a revision leaves unsaid, or says and does not do."""
+    """Yield what a revision leaves unsaid, or says and does not do."""
     if notes is None:
         yield _complaint(step, "notes", "The revision has no NOTES: why, phase, lock class, way back, test.")
         return
@@ -196,7 +196,7 @@ def _about_notes(root: Path, script: Script, step: Step, notes: RevisionNotes | 
 
 
 def _about_shape(step: Step, statements: Sequence[str], notes: RevisionNotes | None) -> Iterator[Complaint]:
-    """Whether a revision that leaves its transaction says so, and does nothing else."""
+    """Yield what is wrong where a revision leaves its transaction without a word, or does more than that."""
     leaves = [index for index, statement in enumerate(statements[:-1]) if statement.upper() == "COMMIT;"]
     declared = notes is not None and notes.non_transactional
     if bool(leaves) != declared:
@@ -212,17 +212,17 @@ def _about_shape(step: Step, statements: Sequence[str], notes: RevisionNotes | N
 
 
 def _bare(statement: str) -> str:
-    """A statement without comments, on one line."""
+    """Return a statement without comments, on one line."""
     return " ".join(_COMMENT.sub(" ", statement).split())
 
 
 def _work(statements: Sequence[str]) -> list[str]:
-    """The statements without the transaction's own, which Alembic writes on their own."""
+    """Return the statements without the transaction's own, which Alembic writes on their own."""
     return [statement for statement in statements if statement.upper() not in {"BEGIN;", "COMMIT;"}]
 
 
 def _squawk(step: Step, statements: Sequence[str], notes: RevisionNotes | None) -> list[Complaint]:
-    """What squawk says of a revision, with the transaction and the time-outs that it runs under."""
+    """Return what squawk says of a revision, with the transaction and the time-outs that it runs under."""
     settings = (f"SET lock_timeout = {LOCK_TIMEOUT_MS};", f"SET statement_timeout = {STATEMENT_TIMEOUT_MS};")
     at = [statement for statement in (*settings, *statements) for _ in statement.splitlines()]
     measured = MEASURED_RULES if notes is not None and notes.lock_class == "exclusive-short" else frozenset()

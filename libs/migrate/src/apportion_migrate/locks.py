@@ -25,7 +25,7 @@ LOCK_WAIT_S: Final = 120
 
 
 def lock_key(service: str) -> int:
-    """The advisory lock of a service's migrations: the first 8 bytes of a hash, as PostgreSQL's signed bigint.
+    """Return the advisory lock of a service's migrations: the first 8 bytes of a hash, as PostgreSQL's signed bigint.
 
     PostgreSQL keeps advisory locks per database; services that share one have different keys.
     """
@@ -52,9 +52,9 @@ def service_lock(
 
 
 def require_direct(connection: Connection, service: str) -> int:
-    """See that this session has a backend of its own; gives the backend's process id.
+    """See that this session has a backend of its own; return the backend's process id.
 
-    A pooler in transaction mode gives the backend of an idle client to the next one: so another session is opened and
+    A pooler in transaction mode hands the backend of an idle client to the next one: so another session is opened and
     kept busy between two looks at our own. Raises PoolerError.
     """
     mine = _backend(connection)
@@ -104,7 +104,7 @@ def _pooler(service: str) -> PoolerError:
 
 
 def _holder(connection: Connection, key: int) -> str:
-    """Who holds an advisory lock of this database, for a person to find them."""
+    """Return who holds an advisory lock of this database, for a person to find them."""
     unsigned = key % (1 << 64)
     row = connection.exec_driver_sql(
         """

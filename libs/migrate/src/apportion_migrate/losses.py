@@ -42,7 +42,7 @@ def require_losses_named(plan: Plan, steps: Sequence[Step], destroy: Collection[
 
 
 def _loss(plan: Plan, step: Step, connection: Connection, applied: Mapping[str, Applied]) -> str:
-    """Why undoing a step needs its name said; empty when it does not."""
+    """Return why undoing a step needs its name said; empty when it does not."""
     script = plan.revision_of(step)
     notes = notes_of(script)
     if step.revision in applied and applied[step.revision].adopted:
@@ -56,7 +56,7 @@ def _loss(plan: Plan, step: Step, connection: Connection, applied: Mapping[str, 
 
 
 def _tables_with_rows_lost(connection: Connection, script: Script, service: str) -> list[str]:
-    """The tables, by name, that undoing a revision drops with rows in them; only looks."""
+    """Return the tables, by name, that undoing a revision drops with rows in them; only looks."""
     names = [
         found[1]
         for statement in revision_statements(script, service, "down")

@@ -38,7 +38,7 @@ _PRIVILEGES: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE"})
 
 
 def app_role() -> str:
-    """The role that the migrating service runs as: `<service>_app`, or what <SERVICE>_APP_ROLE says."""
+    """Return the role that the migrating service runs as: `<service>_app`, or what <SERVICE>_APP_ROLE says."""
     options = op.get_context().opts
     service = str(options["service"])
     named = options.get("app_role") or os.environ.get(f"{service.upper()}_APP_ROLE")
@@ -46,7 +46,7 @@ def app_role() -> str:
 
 
 def grant(table: str, privileges: str) -> None:
-    """Give the service's role exactly these privileges on a table, such as `"SELECT, INSERT"`, and no others.
+    """Grant the service's role exactly these privileges on a table, such as `"SELECT, INSERT"`, and no others.
 
     Whatever default privileges gave is taken away first: an append-only table stays one.
     """
@@ -89,9 +89,9 @@ def make_immutable(table: str) -> None:
 
 
 def create_month_partitions(table: str, *, immutable: bool = False) -> None:
-    """Give a table partitioned by RANGE of a timestamptz its DEFAULT partition and the function that adds months.
+    """Equip a table partitioned by RANGE of a timestamptz its DEFAULT partition and the function that adds months.
 
-    `<table>_add_month(month date)` makes the partition `<table>_YYYYMM` of that month (UTC) and gives its name, or NULL
+    `<table>_add_month(month date)` makes the partition `<table>_YYYYMM` of that month (UTC), returns its name, or NULL
     when it is there; callers wait for each other. It runs as the tables' owner. The service's role gets no privilege
     on a partition itself: it works through the parent. With `immutable`, parent and every partition refuse changes
     (needs `create_shared_tables()` before). A month of which the DEFAULT partition holds rows already cannot be added:
@@ -101,12 +101,12 @@ def create_month_partitions(table: str, *, immutable: bool = False) -> None:
     role = app_role()
     op.execute(f"CREATE TABLE {table}_default PARTITION OF {table} DEFAULT")
     op.execute(f"REVOKE ALL ON TABLE {table}_default FROM PUBLIC, {role}")
-    refusals = ""
+    guards = ""
     if immutable:
         make_immutable(table)
         _execute(truncate_ddl(f"{table}_default"))
         # The parent's statements with the new partition's name put in when the function runs.
-        refusals = "".join(
+        guards = "".join(
             f"EXECUTE replace($ddl${statement}$ddl$, '{table}_default', partition_name);\n            "
             for statement in truncate_ddl(f"{table}_default")
         )
@@ -130,7 +130,7 @@ def create_month_partitions(table: str, *, immutable: bool = False) -> None:
                 'ALTER TABLE {table} ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
                 partition_name, starts AT TIME ZONE 'UTC', (starts + interval '1 month') AT TIME ZONE 'UTC'
             );
-            {refusals}RETURN partition_name;
+            {guards}RETURN partition_name;
         END
         $function$
         """  # noqa: S608 (the names are checked identifiers)
@@ -260,7 +260,7 @@ def set_not_null_online(table: str, column: str) -> None:
 
 
 def _index_state(name: str) -> bool | None:
-    """Whether an index is valid; None when there is none of this name in our schema."""
+    """Return whether an index is valid; None when there is none of this name in our schema."""
     valid = (
         op.get_bind()
         .exec_driver_sql(
@@ -279,7 +279,7 @@ def _execute(statements: Iterable[str]) -> None:
 
 
 def _name(name: str) -> str:
-    """A plain lower-case identifier, checked because it goes into SQL as text."""
+    """Return a plain lower-case identifier, checked because it goes into SQL as text."""
     if _NAME.fullmatch(name) is None or len(name) > IDENTIFIER_MAX_BYTES:
         raise ValueError(f"{name!r} is not a plain identifier of at most {IDENTIFIER_MAX_BYTES} characters.")
     return name

@@ -72,11 +72,11 @@ class Plan:
         return self.steps if revision == BASE else self.steps[self.steps.index(self.step(revision)) + 1 :]
 
     def steps_of(self, service: str) -> tuple[Step, ...]:
-        """The steps of one service, in the plan's order."""
+        """Return the steps of one service, in the plan's order."""
         return tuple(step for step in self.steps if step.service == service)
 
     def step(self, revision: str) -> Step:
-        """The step to a revision; PlanError when the plan has none."""
+        """Return the step to a revision; PlanError when the plan has none."""
         for step in self.steps:
             if step.revision == revision:
                 return step
@@ -88,11 +88,11 @@ class Plan:
         return alembic_config(service)
 
     def script(self, service: str) -> ScriptDirectory:
-        """The revisions of a service."""
+        """Return the revisions of a service."""
         return ScriptDirectory.from_config(self.alembic_config(service))
 
     def revision_of(self, step: Step) -> Script:
-        """A step's revision as Alembic has loaded it."""
+        """Return a step's revision as Alembic has loaded it."""
         return self.script(step.service).get_revision(step.revision)
 
     def check(self) -> None:
@@ -140,7 +140,7 @@ def package_folder(service: str) -> Path:
 
 
 def _installed_folder(service: str) -> Path | None:
-    """The folder of a service's package, None when it is not installed."""
+    """Return the folder of a service's package, None when it is not installed."""
     spec = importlib.util.find_spec(package_name(service))
     if spec is None or not spec.submodule_search_locations:
         return None
@@ -184,7 +184,7 @@ def load_plan(file: Path | None = None) -> Plan:
 
 
 def _entry(table: Mapping[str, object], file: Path) -> dict[str, str]:
-    """One step of the file, with exactly the keys it must have."""
+    """Return one step of the file, with exactly the keys it must have."""
     texts = {key: value for key, value in table.items() if isinstance(value, str) and value}
     if set(table) != _STEP_KEYS or len(texts) != len(table):
         raise PlanError(f"A step of {file} must have {', '.join(sorted(_STEP_KEYS))} as text, and nothing else.")

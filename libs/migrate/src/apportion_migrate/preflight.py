@@ -46,7 +46,7 @@ class PreflightError(RuntimeError):
 class Check:
     """A question to the rows that stood before, in one SELECT.
 
-    `asks` says in one sentence what would be in the way. `sql` gives a row for each conflicting group: `key` text,
+    `asks` says in one sentence what would block a revision. `sql` returns a row for each conflicting group: `key` text,
     `ids` text[], `rows` bigint; the runner bounds how much of it is shown. It reads `tables`, and is not asked where
     one of them is not there. `guards` names the constraints and unique indexes that the rows would break.
     `resolve` names the command that mends it, where there is one.
@@ -63,7 +63,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Conflict:
-    """One group of rows in the way: what they share, the ids of some of them, and how many they are."""
+    """One group of blocking rows: what they share, the ids of some of them, and how many they are."""
 
     key: str
     ids: tuple[str, ...]
@@ -80,7 +80,7 @@ class Finding:
     service: str = ""
 
     def as_json(self) -> dict[str, object]:
-        """The finding as a JSON object."""
+        """Return the finding as a JSON object."""
         return {
             "service": self.service,
             "check": self.check.name,
@@ -104,12 +104,12 @@ class Report:
 
     @property
     def clear(self) -> bool:
-        """Whether nothing is in the way."""
+        """Whether nothing is blocking."""
         return not self.findings
 
 
 def run_checks(connection: Session, checks: Iterable[Check]) -> list[Finding]:
-    """Ask all checks in one read-only transaction of one snapshot; gives those that found something, in their order.
+    """Ask all checks in one read-only transaction of one snapshot; return those that found something, in their order.
 
     Raises PreflightError when a check cannot be run, when the connection has a transaction open, or when the server
     has given ours a transaction id: then something was written after all.
@@ -157,7 +157,9 @@ def preflight(plan: Plan, environ: Mapping[str, str] | None = None) -> Report:
 
 
 def pending_checks(plan: Plan, service: str, version: str | None) -> tuple[Check, ...]:
-    """The checks of the revisions of a service beyond a version (None: nothing applied), oldest first, each once."""
+    """Return the checks of the revisions of a service beyond a version (None: nothing applied), oldest first, each
+    once.
+    """
     pending = list(plan.script(service).iterate_revisions("head", version or "base"))
     checks: dict[str, Check] = {}
     for script in reversed(pending):
@@ -168,13 +170,17 @@ def pending_checks(plan: Plan, service: str, version: str | None) -> tuple[Check
 
 
 def checks_beside(revision_file: str) -> tuple[Check, ...]:
-    """CHECKS of the preflight.py of the migrations that a revision's file belongs to: `checks_beside(__file__)`."""
+    """Return CHECKS of the preflight.py of the migrations that a revision's file belongs to:
+    `checks_beside(__file__)`.
+    """
     checks: tuple[Check, ...] = module_beside(Path(revision_file).resolve().parent.parent).CHECKS
     return checks
 
 
 def module_beside(migrations: Path) -> ModuleType:
-    """The module preflight.py in the folder of a service's migrations, loaded by its file; PreflightError without."""
+    """Return the module preflight.py in the folder of a service's migrations, loaded by its file; PreflightError
+    without.
+    """
     file = migrations / "preflight.py"
     spec = importlib.util.spec_from_file_location(f"preflight_of_{migrations.parent.name}", file)
     if spec is None or spec.loader is None or not file.is_file():
@@ -196,7 +202,7 @@ def invalid_rows(
     resolve: str | None = None,
     guards: tuple[str, ...] = (),
 ) -> Check:
-    """The check for rows that fail a CHECK constraint: `valid` is its condition, which NULL passes.
+    """Return the check for rows that fail a CHECK constraint: `valid` is its condition, which NULL passes.
 
     `row_id` is the expression that names a row, `shown` the one that its group is told by.
     """
@@ -215,7 +221,7 @@ def invalid_rows(
 
 
 def _ask(driver: psycopg.Connection[Any], check: Check) -> Finding | None:
-    """Run one check; None when nothing is in the way, or a table that it reads is not there."""
+    """Run one check; None when nothing is blocking, or a table that it reads is not there."""
     if any(_value(driver, "SELECT to_regclass(%s)::text", table) is None for table in check.tables):
         return None
     # The group and id limits are applied here, once for all; `groups` counts before the limit cuts.
@@ -239,7 +245,7 @@ def _value(driver: psycopg.Connection[Any], query: str, *parameters: str) -> obj
 
 
 def _driver(connection: Session) -> psycopg.Connection[Any]:
-    """The psycopg connection at hand."""
+    """Return the psycopg connection at hand."""
     if isinstance(connection, psycopg.Connection):
         return connection
     driver = connection.connection.driver_connection
@@ -249,5 +255,5 @@ def _driver(connection: Session) -> psycopg.Connection[Any]:
 
 
 def _version(connection: Connection) -> str | None:
-    """The revision that the database stands at, None before the first."""
+    """Return the revision that the database stands at, None before the first."""
     return MigrationContext.configure(connection).get_current_revision()

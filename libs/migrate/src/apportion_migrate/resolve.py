@@ -65,7 +65,7 @@ class Change:
     after: Mapping[str, object] | None
 
     def as_json(self) -> dict[str, object]:
-        """The change as a JSON object, without what must not be written down."""
+        """Return the change as a JSON object, without what must not be written down."""
         return {
             "resource": self.resource,
             "before": None if self.before is None else audit_json(self.before),
@@ -85,7 +85,7 @@ class Resolution:
 
 
 def fixes(plan: Plan) -> dict[str, tuple[str, Fix]]:
-    """Every fix by its name, with its service; ResolveError when two have one name."""
+    """Return every fix by its name, with its service; ResolveError when two have one name."""
     found: dict[str, tuple[str, Fix]] = {}
     for service in plan.services:
         for fix in getattr(module_beside(package_folder(service) / "migrations"), "FIXES", ()):
@@ -127,7 +127,9 @@ def resolve(
 
 
 def _checks(plan: Plan, service: str, connection: Connection, fix: Fix) -> tuple[Check, ...]:
-    """The fix's checks, of revisions still to come; ResolveError where they are done: then nothing is in the way."""
+    """Return the fix's checks, of revisions still to come; ResolveError where they are done: then nothing is in the
+    way.
+    """
     pending = {check.name: check for check in pending_checks(plan, service, current_version(connection, service))}
     missing = [name for name in fix.checks if name not in pending]
     if missing:
@@ -136,7 +138,7 @@ def _checks(plan: Plan, service: str, connection: Connection, fix: Fix) -> tuple
 
 
 def _propose(driver: psycopg.Connection[Any], fix: Fix, keep: Sequence[str]) -> tuple[Change, ...]:
-    """What the fix would change, asked in a transaction that cannot write."""
+    """Return what the fix would change, asked in a transaction that cannot write."""
     with driver.transaction(force_rollback=True):
         driver.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         return tuple(change for _place, _changes, change in _proposals(driver, fix, keep))
@@ -177,7 +179,7 @@ def _require_known(fix: Fix, keep: Sequence[str], ids: Sequence[str]) -> None:
 def _proposals(
     driver: psycopg.Connection[Any], fix: Fix, keep: Sequence[str]
 ) -> Iterator[tuple[str | None, str | None, Change]]:
-    """Place, changes as JSON text, and the change they come to, of everything that the fix proposes."""
+    """Yield place, changes as JSON text, and the change they come to, of everything that the fix proposes."""
     driver.execute("SELECT set_config('statement_timeout', %s, true)", (str(FIX_TIMEOUT_MS),))
     for table in (fix.table, *fix.needs):
         row = driver.execute("SELECT to_regclass(%s)::text", (table,)).fetchone()
@@ -237,7 +239,7 @@ def _audit(driver: psycopg.Connection[Any], table: str, actor: str, fix: Fix, ch
 
 
 def _audit_table(driver: psycopg.Connection[Any]) -> str:
-    """Where this database's audit entries go; migration_audit is made when it is the one."""
+    """Return where this database's audit entries go; migration_audit is made when it is the one."""
     row = driver.execute("SELECT to_regclass(%s)::text", (AUDIT_TABLE,)).fetchone()
     if row is not None and row[0] is not None:
         return AUDIT_TABLE

@@ -51,6 +51,6 @@ class RevisionNotes:
 
 
 def notes_of(script: Script) -> RevisionNotes | None:
-    """The notes of a revision as Alembic loaded it; None when it has none."""
+    """Return the notes of a revision as Alembic loaded it; None when it has none."""
     notes = getattr(script.module, "NOTES", None)
     return notes if isinstance(notes, RevisionNotes) else None

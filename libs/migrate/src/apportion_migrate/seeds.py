@@ -101,7 +101,7 @@ class Seeded:
 
 
 def load_files(service: str) -> list[SeedFile]:
-    """The seed files of an installed service, by name. Raises SeedError naming the file and what is amiss."""
+    """Return the seed files of an installed service, by name. Raises SeedError naming the file and what is amiss."""
     return [parse_file(service, file) for file in sorted((package_folder(service) / FOLDER).glob("*.toml"))]
 
 
@@ -121,7 +121,7 @@ def parse_file(service: str, file: Path) -> SeedFile:
 
 
 def load(engine: Engine, file: SeedFile, *, dry_run: bool = False) -> list[Seeded]:
-    """Load a file whose flag is open, in one transaction, as the database's owner; gives what became of each row.
+    """Load a file whose flag is open, in one transaction, as the database's owner; return what became of each row.
 
     With `dry_run` the transaction is rolled back. Raises SeedError when the database refuses a row, and then has none.
     """
@@ -151,7 +151,7 @@ class _Load:
         self._ids: dict[tuple[str, str], UUID | None] = {}
 
     def work(self) -> list[Seeded]:
-        """Row by row, in the file's order: parents stand before what refers to them."""
+        """Load row by row, in the file's order: parents stand before what refers to them."""
         return [self._row(table, row) for table in self._file.tables for row in table.rows]
 
     def _row(self, table: SeedTable, given: dict[str, Any]) -> Seeded:
@@ -169,7 +169,9 @@ class _Load:
         return Seeded(self._file.service, resource, outcome)
 
     def _with_parent(self, table: SeedTable, given: dict[str, Any]) -> dict[str, Any] | None:
-        """The row with its parent's id in place of the parent's key; None where the parent is not the seed's own."""
+        """Return the row with its parent's id in place of the parent's key; None where the parent is not the
+        seed's own.
+        """
         row = dict(given)
         if table.parent:
             column = table.parent["column"]
@@ -201,7 +203,7 @@ class _Load:
         return "changed"
 
     def _current(self, table: SeedTable, row: dict[str, Any]) -> dict[str, Any] | None:
-        """The row of this key, the newest where there are several, as the database writes it in JSON."""
+        """Return the row of this key, the newest where there are several, as the database writes it in JSON."""
         newest = " ORDER BY revision DESC LIMIT 1" if table.change == "add" else ""
         query = f"SELECT to_jsonb(t) FROM {table.name} AS t WHERE {_same_key(table)}{newest}"  # noqa: S608
         found = self._connection.execute(text(query), {"row": json.dumps(row)}).scalar_one_or_none()
@@ -239,7 +241,7 @@ class _Load:
 
 
 def _same_key(table: SeedTable) -> str:
-    """The condition that the table's row `t` has the key of the row in the parameter."""
+    """Return the condition that the table's row `t` has the key of the row in the parameter."""
     source = f"jsonb_populate_record(NULL::{table.name}, CAST(:row AS jsonb))"
     columns = ", ".join(f"t.{name}" for name in table.key)
     keys = ", ".join(f"k.{name}" for name in table.key)
@@ -247,7 +249,7 @@ def _same_key(table: SeedTable) -> str:
 
 
 def _table(file: Path, given: Mapping[str, Any]) -> SeedTable:
-    """One table of a file, checked: names go into SQL as text."""
+    """Return one table of a file, checked: names go into SQL as text."""
     table = SeedTable(
         name=str(given.get("name", "")),
         key=tuple(given.get("key", ())),

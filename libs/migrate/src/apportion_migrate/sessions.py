@@ -25,12 +25,12 @@ class MigrationSettingError(RuntimeError):
 
 
 def url_setting(service: str) -> str:
-    """The name of the environment variable with the URL of a service's database owner."""
+    """Return the name of the environment variable with the URL of a service's database owner."""
     return f"{service.upper()}_MIGRATION_DATABASE_URL"
 
 
 def migration_url(service: str, environ: Mapping[str, str] | None = None, variable: str | None = None) -> URL:
-    """The URL of a service's database for its migrating owner, or the one in another environment variable.
+    """Return the URL of a service's database for its migrating owner, or the one in another environment variable.
 
     Raises MigrationSettingError when it is not set or is none.
     """
@@ -58,17 +58,17 @@ def require_urls(services: Iterable[str], environ: Mapping[str, str] | None = No
 
 
 def psycopg_url(text: str) -> URL:
-    """A PostgreSQL URL for psycopg, whatever driver it names."""
+    """Return a PostgreSQL URL for psycopg, whatever driver it names."""
     return make_url(text).set(drivername="postgresql+psycopg")
 
 
 def migration_engine(url: URL) -> Engine:
-    """An engine whose connections end with their use: a migration keeps no idle session."""
+    """Return an engine whose connections end with their use: a migration keeps no idle session."""
     return create_engine(url, poolclass=NullPool)
 
 
 def session_settings(service: str) -> dict[str, str]:
-    """The settings of a migrating session; milliseconds where they are times."""
+    """Return the settings of a migrating session; milliseconds where they are times."""
     name = f"apportion-migrate {service} {socket.gethostname()}:{os.getpid()}"
     return {
         "lock_timeout": str(LOCK_TIMEOUT_MS),

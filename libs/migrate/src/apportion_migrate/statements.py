@@ -27,7 +27,7 @@ class _Collector(io.StringIO):
 
 
 def revision_statements(script: Script, service: str, way: Way = "up") -> tuple[str, ...]:
-    """What a revision runs on its way up or down, from BEGIN to COMMIT, each statement ending in a semicolon.
+    """Return what a revision runs on its way up or down, from BEGIN to COMMIT, each statement ending in a semicolon.
 
     The version table's own statements are not among them. The service's role is `<service>_app`, whatever the
     environment says, so that the text depends on the checkout alone.

@@ -55,7 +55,7 @@ OnProgress = Callable[[Progress], None]
 def apply_step(plan: Plan, step: Step, connection: Connection, report: OnProgress) -> None:
     """Apply a step if the database is not there yet; a baseline whose tables stand without a version is adopted.
 
-    Raises ChecksumError, ConflictsError for rows in the way, and MigrationError for a step that failed.
+    Raises ChecksumError, ConflictsError for blocking rows, and MigrationError for a step that failed.
     """
     before = current_version(connection, step.service)
     applied = recorded(connection)
@@ -95,13 +95,13 @@ def undo_step(plan: Plan, step: Step, connection: Connection, report: OnProgress
 
 
 def checks_of(plan: Plan, step: Step) -> tuple[Check, ...]:
-    """The pre-flight checks of a step."""
+    """Return the pre-flight checks of a step."""
     notes = notes_of(plan.revision_of(step))
     return () if notes is None else notes.checks
 
 
 def findings_of(step: Step, connection: Connection, checks: Sequence[Check]) -> list[Finding]:
-    """What the checks of a step find, each with its service; MigrationError when one cannot be asked."""
+    """Return what the checks of a step find, each with its service; MigrationError when one cannot be asked."""
     if not checks:
         return []
     connection.commit()
@@ -112,10 +112,10 @@ def findings_of(step: Step, connection: Connection, checks: Sequence[Check]) -> 
 
 
 def require_none(findings: Sequence[Finding]) -> None:
-    """Raises ConflictsError when the checks found anything."""
+    """Raise ConflictsError when the checks found anything."""
     if findings:
         names = ", ".join(f"{finding.service} {finding.check.name}" for finding in findings)
-        raise ConflictsError(f"Rows are in the way, so nothing was changed: {names}.", findings)
+        raise ConflictsError(f"Rows are blocking, so nothing was changed: {names}.", findings)
 
 
 def _run(

@@ -19,7 +19,7 @@ _UNVALIDATED_CONSTRAINTS = """
 
 
 def unsound(connection: Connection, *, at_head: bool) -> list[str]:
-    """What is amiss in the current schema, one line each: invalid indexes and, at head, unvalidated constraints.
+    """Return what is amiss in the current schema, one line each: invalid indexes and, at head, unvalidated constraints.
 
     On the way to the head a constraint may wait for its validation; an invalid index never helps anybody.
     """

@@ -146,7 +146,7 @@ KEY_SET_CACHE_MS: Final = 1_000
 ID_TOKEN_LEEWAY_S: Final = 5
 """By how much an issuer's clock may differ."""
 ID_TOKEN_AGE_S_MAX: Final = 86_400
-"""An identity token is not taken for longer, whatever end its issuer gives it."""
+"""An identity token is not taken for longer, whatever end its issuer sets."""
 ID_TOKEN_SUBJECT_CHARS_MAX: Final = 255
 """OpenID Connect Core 1.0, section 2: sub has at most 255 ASCII characters."""
 ID_TOKEN_AMR_ITEMS_MAX: Final = 16

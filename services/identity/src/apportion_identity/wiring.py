@@ -227,7 +227,7 @@ def make_gateway(runtime: Runtime, verifications: Verifications) -> SmtpGateway:
 
 
 async def build(runtime: Runtime) -> None:
-    """Give the runtime what identity serves and what it runs beside."""
+    """Register with the runtime what identity serves and what it runs beside."""
     parts = make_parts(runtime.database, outside_of(runtime.settings, runtime.clock, runtime.channels))
     use_cases = parts.use_cases
     await use_cases.signing_keys.ensure_first()

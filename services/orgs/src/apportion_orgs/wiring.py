@@ -57,7 +57,7 @@ def make_parts(database: Database, ledger: LedgerClient) -> Parts:
 
 
 async def build(runtime: Runtime) -> None:
-    """Give the runtime what orgs serves and does beside. Raises ValueError when LEDGER_ADDRESS is not set."""
+    """Register with the runtime what orgs serves and does beside. Raises ValueError when LEDGER_ADDRESS is not set."""
     ledger = GrpcLedger(runtime.channels.channel(runtime.settings.address_of("ledger")))
     parts = make_parts(runtime.database, ledger)
 

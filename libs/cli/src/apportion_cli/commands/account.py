@@ -11,7 +11,7 @@ from apportion_client.pages import every
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import counted, print_line, show_facts, show_table, when
+from apportion_cli.display import counted, print_line, show_fields, show_table, when
 from apportion_cli.run import run
 from apportion_cli.secret_input import SaveOption, print_secret
 
@@ -40,7 +40,7 @@ def create(
 
     async def main(services: Services) -> None:
         answer = await services.identity.CreateServiceAccount(request, timeout=CALL_TIMEOUT_S)
-        show_facts(dict(zip(COLUMNS, _row(answer.account), strict=True)))
+        show_fields(dict(zip(COLUMNS, _row(answer.account), strict=True)))
         print_secret("The account's key", answer.key, save)
 
     run(main)

@@ -66,7 +66,9 @@ def audit(
 
 
 def changes(entry: audit_pb2.AuditEntry) -> list[str]:
-    """What an entry says was changed: `name: before → after`, and only the value of what was not there before."""
+    """Return what an entry says was changed: `name: before → after`, and only the value of what was not there
+    before.
+    """
     before, after = MessageToDict(entry.before), MessageToDict(entry.after)
     names = sorted({*before, *after})
     return [_change(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]

@@ -45,7 +45,7 @@ def call(
 
 
 def _resolve(service: str, at: str) -> tuple[str, str]:
-    """The full name of a service and where to ask for it."""
+    """Return the full name of a service and where to ask for it."""
     if service in SERVICES:
         return f"apportion.{service}.v1.{service.capitalize()}Service", at or service
     parts = service.split(".")

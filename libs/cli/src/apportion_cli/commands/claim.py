@@ -15,7 +15,7 @@ from apportion_client.pages import every
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import counted, print_line, show_facts, show_table, when, word
+from apportion_cli.display import counted, print_line, show_fields, show_table, when, word
 from apportion_cli.options import OwnOrgOption, PrefixOption
 from apportion_cli.run import read_file, run
 from apportion_cli.secret_input import SaveOption, print_secret
@@ -58,7 +58,7 @@ def create(
 
 @app.command()
 def renew(claim: ClaimArgument, org: OwnOrgOption, prefix: PrefixOption = "", save: SaveOption = None) -> None:
-    """Give an unproven claim a new address to mail to; the old one ends."""
+    """Assign an unproven claim a new address to mail to; the old one ends."""
     request = identity.RenewClaimTokenRequest(org_id=_org(org, prefix), claim_id=claim, request_id=f"renew:{uuid7()}")
 
     async def main(services: Services) -> None:
@@ -103,7 +103,7 @@ def submit(
     ] = None,
     rcpt_to: Annotated[str, typer.Option(help="Envelope recipient; found in the message when not given.")] = "",
 ) -> None:
-    """Have a message judged as the SMTP gateway would; for operators. Exit code 1 when it proves nothing."""
+    """Have a message verified as the SMTP gateway would; for operators. Exit code 1 when it proves nothing."""
     content = sys.stdin.buffer.read() if str(file) == "-" else read_file(file)
     if b"\r\n" not in content:
         # As mail programs save messages; what was signed had the line ends of the wire.
@@ -132,7 +132,7 @@ def submit(
 
 @app.command()
 def revoke(claim: ClaimArgument, org: OwnOrgOption, reason: ReasonOption, prefix: PrefixOption = "") -> None:
-    """Give a claim up."""
+    """Withdraw a claim."""
     request = identity.RevokeClaimRequest(
         org_id=_org(org, prefix), claim_id=claim, reason=reason, request_id=f"revoke:{uuid7()}"
     )
@@ -170,7 +170,7 @@ def delegate(
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take it back.")] = False,
     prefix: PrefixOption = "",
 ) -> None:
-    """Give a subsidiary a name below a verified domain."""
+    """Delegate to a subsidiary a name below a verified domain."""
     request = identity.DelegateSubdomainRequest(
         org_id=_org(org, prefix),
         claim_id=claim,
@@ -191,7 +191,7 @@ def doctor(
     domain: Annotated[str, typer.Argument(help="Such as acme.com.")],
     selector: Annotated[str, typer.Option(help="DKIM selector to look for; common ones are tried otherwise.")] = "",
 ) -> None:
-    """Show what a mail from a domain would be judged on, and what its owner should mend."""
+    """Show what a mail from a domain would be verified by, and what its owner should mend."""
     request = identity.InspectDomainRequest(domain=domain, selector=selector)
 
     async def main(services: Services) -> identity.InspectDomainResponse:
@@ -224,7 +224,7 @@ def _show_inspection(found: identity.InspectDomainResponse) -> None:
 
 def _show_evidence(answer: identity.SubmitVerificationEmailResponse) -> None:
     evidence = answer.evidence
-    show_facts(
+    show_fields(
         {
             "claim": answer.claim_id,
             "From": evidence.from_domain,
@@ -254,7 +254,7 @@ def _tell_how(claim: identity.DomainClaim, mail_to: str, save: Path | None) -> N
 
 
 def _show(claim: identity.DomainClaim) -> None:
-    show_facts(dict(zip(COLUMNS, _row(claim), strict=True)))
+    show_fields(dict(zip(COLUMNS, _row(claim), strict=True)))
     if claim.status == identity.CLAIM_STATUS_PENDING_CONFLICT:
         print_line(CONTESTED if claim.HasField("token_expires_at") else AWAITING)
     rows = [(one.domain, one.org_id, when(one.delegated_at)) for one in claim.delegations]
@@ -275,7 +275,9 @@ def _row(claim: identity.DomainClaim) -> tuple[str, ...]:
 
 
 def _sender(content: bytes) -> str:
-    """The envelope sender of a saved message: what the last server wrote into it, else whom it says it is from."""
+    """Return the envelope sender of a saved message: what the last server wrote into it, else whom it says it is
+    from.
+    """
     message = message_from_bytes(content)
     written = message["Return-Path"] or message["From"] or ""
     return parseaddr(str(written))[1]

@@ -11,7 +11,7 @@ from apportion_client.pages import every
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import counted, print_line, show_facts, when, word
+from apportion_cli.display import counted, print_line, show_fields, when, word
 from apportion_cli.labels import Labels
 from apportion_cli.run import run
 
@@ -41,7 +41,7 @@ def list_(
         print_line(counted(len(found), "conflict"), "bold")
         for one in found:
             print_line("")
-            show_facts(_facts(one, names))
+            show_fields(_fields(one, names))
 
     run(main)
 
@@ -58,13 +58,13 @@ def resolve(
     )
 
     async def main(services: Services) -> None:
-        show_facts(_facts((await services.identity.ResolveConflict(request, timeout=CALL_TIMEOUT_S)).conflict, {}))
+        show_fields(_fields((await services.identity.ResolveConflict(request, timeout=CALL_TIMEOUT_S)).conflict, {}))
 
     run(main)
 
 
-def _facts(conflict: identity.ClaimConflict, names: Mapping[str, str]) -> dict[str, str]:
-    """What is known of a conflict; `names` are those of organisations by id."""
+def _fields(conflict: identity.ClaimConflict, names: Mapping[str, str]) -> dict[str, str]:
+    """Return what is known of a conflict; `names` are those of organisations by id."""
     return {
         "conflict": conflict.conflict_id,
         "state": word(identity.ConflictState.Name(conflict.state), "CONFLICT_STATE_"),

@@ -57,7 +57,7 @@ def list_(
 
 @app.command()
 def requeue(reason: ReasonOption = "", org: OrgOption = "", ids: IdOption = None, prefix: PrefixOption = "") -> None:
-    """Give the open dead letters that match a new place in their lane, when their cause is mended."""
+    """Assign the open dead letters that match a new place in their lane, when their cause is mended."""
     request = metering.RequeueDeadLettersRequest(
         filter=_filter(reason, org, ids, prefix), request_id=f"requeue:{uuid7()}"
     )

@@ -92,7 +92,7 @@ def _line(line: ledger.LedgerLine, labels: Labels) -> str:
     partner = f", {labels[line.partner_id]} {number(line.partner_pct)} %" if line.partner_id else ""
     return (
         f"{labels[line.org_id]} {line.sku} {number(line.quantity)} at {line.event_time.ToJsonString()} on "
-        f"{labels[line.billing_account_id]}: {money(line.amount_gross)} {line.amount_gross.currency_code}{partner}"
+        f"{labels[line.billing_account_id]}: {money(line.amount_gross)}{partner}"
     )
 
 

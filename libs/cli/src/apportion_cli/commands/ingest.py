@@ -17,7 +17,7 @@ from apportion_cli.display import print_line, progress
 from apportion_cli.ingest.batches import Batcher, EventAdder, Rejection
 from apportion_cli.ingest.checkpoint import Checkpoint
 from apportion_cli.ingest.events import CompactEvents, ReadableEvents
-from apportion_cli.ingest.rows import FileFacts, FileProblem, inspect, read_rows
+from apportion_cli.ingest.rows import FileProblem, FileSummary, inspect, read_rows
 from apportion_cli.ingest.sender import SHOWN_REJECTIONS, Tally, send
 from apportion_cli.options import PrefixOption
 from apportion_cli.run import fail, run
@@ -54,9 +54,9 @@ def ingest(
 ) -> None:
     """Send a file of usage, in its order for each organisation. Sending it again is safe."""
     try:
-        facts = inspect(file)
+        summary = inspect(file)
         tally, rejections, seconds = run(
-            lambda services: _ingest(services, file, facts, batch, ack, prefix, repeat_each, limit, resume, compact)
+            lambda services: _ingest(services, file, summary, batch, ack, prefix, repeat_each, limit, resume, compact)
         )
     except FileProblem as problem:
         fail(str(problem))
@@ -68,7 +68,7 @@ def ingest(
 async def _ingest(
     services: Services,
     file: Path,
-    facts: FileFacts,
+    summary: FileSummary,
     batch: int,
     ack: Ack,
     prefix: str,
@@ -77,14 +77,14 @@ async def _ingest(
     resume: bool,
     compact: bool,
 ) -> tuple[Tally, list[Rejection], float]:
-    checkpoint = Checkpoint(find_data_folder(), facts.sha256, prefix, services.settings.addresses["metering"])
+    checkpoint = Checkpoint(find_data_folder(), summary.sha256, prefix, services.settings.addresses["metering"])
     skipped = checkpoint.start(resume)
     if skipped:
         print_line(f"An earlier run was ended: going on after row {skipped:,}.")
     events: EventAdder = CompactEvents(prefix) if compact else ReadableEvents(prefix)
     batcher = Batcher(events, _ACKNOWLEDGEMENTS[ack], batch, prefix, repeat_each, skipped)
     rows = itertools.islice(read_rows(file), skipped, limit if limit is None else max(limit, skipped))
-    last = facts.row_count if limit is None else min(limit, facts.row_count)
+    last = summary.row_count if limit is None else min(limit, summary.row_count)
     with progress("ingest", max(last - skipped, 0) * repeat_each, "events") as bar:
         tally, rejections = await send(services, rows, batcher, checkpoint, bar)
         return tally, rejections, bar.elapsed_s

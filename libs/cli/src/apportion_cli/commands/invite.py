@@ -12,7 +12,7 @@ from apportion_client.pages import every
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import counted, print_line, show_facts, show_table, when, word
+from apportion_cli.display import counted, print_line, show_fields, show_table, when, word
 from apportion_cli.members import ROLES, Role, role_word
 from apportion_cli.options import OwnOrgOption, PrefixOption
 from apportion_cli.run import run
@@ -54,7 +54,7 @@ def accept(
 
     async def main(services: Services) -> None:
         member = (await services.identity.AcceptInvitation(request, timeout=CALL_TIMEOUT_S)).member
-        show_facts({"org": member.org_id, "user": member.user_id, "email": member.email, "role": role_word(member)})
+        show_fields({"org": member.org_id, "user": member.user_id, "email": member.email, "role": role_word(member)})
 
     run(main)
 
@@ -93,7 +93,7 @@ def list_(
 
 
 def _show(invitation: identity.Invitation) -> None:
-    show_facts(dict(zip(COLUMNS, _row(invitation), strict=True)))
+    show_fields(dict(zip(COLUMNS, _row(invitation), strict=True)))
     if invitation.state == identity.INVITATION_STATE_REVOKED:
         print_line("It cannot be accepted any more.")
 

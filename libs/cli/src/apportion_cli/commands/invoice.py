@@ -14,13 +14,27 @@ from apportion_client.failures import retry_until_available
 from apportion_client.pages import invoices_of, lines_of, mapped_accounts
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
+from google.type import decimal_pb2
 
-from apportion_cli.display import amount, console, money, money_decimal, number, print_line, progress, show_table
+from apportion_cli.display import (
+    Cell,
+    Figure,
+    amount,
+    console,
+    figure,
+    money,
+    money_decimal,
+    money_figure,
+    number,
+    print_line,
+    progress,
+    show_table,
+)
 from apportion_cli.labels import PROJECT_CHARS, Labels
 from apportion_cli.options import AccountOption, PeriodArgument, PrefixOption
 from apportion_cli.run import errors, fail, run
 
-_STANDING = (orgs.INVOICE_STATE_FINAL, orgs.INVOICE_STATE_PAID)
+_FINAL = (orgs.INVOICE_STATE_FINAL, orgs.INVOICE_STATE_PAID)
 
 
 def invoice(
@@ -64,9 +78,9 @@ async def _accounts_with_lines(services: Services) -> list[str]:
 
 
 async def _draw_up(services: Services, account_id: str, period: str, finalize: bool) -> orgs.Invoice:
-    """A fresh draft, finalised if asked; or the final invoice that stands."""
+    """Return a fresh draft, finalised if asked; or the final invoice that stands."""
     async for invoice in invoices_of(services, period, account_id):
-        if invoice.state in _STANDING:
+        if invoice.state in _FINAL:
             whole = await services.orgs.GetInvoice(
                 orgs.GetInvoiceRequest(invoice_id=invoice.invoice_id), timeout=CALL_TIMEOUT_S
             )
@@ -85,16 +99,26 @@ async def _draw_up(services: Services, account_id: str, period: str, finalize: b
 
 
 def _show_summary(period: str, found: list[orgs.Invoice], labels: Labels) -> None:
-    columns = ("account", "number", "state", "", ">ledger total", ">invoice total", ">rounding", "payers", "copies")
+    columns = (
+        "account",
+        "number",
+        "state",
+        "currency",
+        ">ledger total",
+        ">invoice total",
+        ">rounding",
+        "payers",
+        "copies",
+    )
     rows = [
         (
             labels[one.billing_account_id],
             one.number or "-",
             _name(orgs.InvoiceState.Name(one.state), "INVOICE_STATE_"),
             one.currency,
-            number(one.ledger_total),
-            money(one.total),
-            number(one.rounding_difference),
+            figure(one.ledger_total, one.currency),
+            money_figure(one.total),
+            figure(one.rounding_difference, one.currency),
             _documents(one, labels, payable=True),
             _documents(one, labels, payable=False) or "-",
         )
@@ -110,37 +134,59 @@ def _documents(one: orgs.Invoice, labels: Labels, *, payable: bool) -> str:
 def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
     state = _name(orgs.InvoiceState.Name(one.state), "INVOICE_STATE_")
     print_line(f"Invoice {one.number or '(draft)'} of {labels[one.billing_account_id]}, {one.period}, {state}", "bold")
-    print_line(f"ledger total {number(one.ledger_total)} {one.currency}, rounding {number(one.rounding_difference)}")
+    print_line(f"ledger total {_amount(one.ledger_total, one)}, rounding {_amount(one.rounding_difference, one)}")
     console.print()
     show_table(
-        "Lines",
-        ("organisation", "sku", "project", "partner", "by", ">lines", ">quantity", ">ledger", ">share", ">amount"),
+        f"Lines, amounts in {one.currency}",
+        (
+            "organisation",
+            "sku",
+            "project",
+            "partner",
+            "of record for",
+            ">lines",
+            ">quantity",
+            ">ledger",
+            ">share",
+            ">amount",
+        ),
         _line_rows(one, labels),
-        ("total", "", "", "", "", "", "", number(one.ledger_total), _shares(one), money(one.total)),
+        (
+            "total",
+            "",
+            "",
+            "",
+            "",
+            "",
+            "",
+            figure(one.ledger_total, one.currency),
+            _shares(one),
+            money_figure(one.total),
+        ),
     )
     console.print()
     show_table(
-        "Parts, in declared order",
+        f"Parts, in declared order, amounts in {one.currency}",
         ("organisation", ">ledger", ">part", "allocation", ">owner's %", ">owner pays", ">organisation pays"),
         _part_rows(one, labels),
     )
     console.print()
     show_table(
         "Documents",
-        ("organisation", "number", "", ">total"),
+        ("organisation", "number", "state", ">total"),
         [
             (
                 labels[doc.org_id],
                 doc.number or "-",
                 "payable" if doc.payable else "copy, not payable",
-                f"{money(doc.total)} {one.currency}",
+                money(doc.total),
             )
             for doc in one.documents
         ],
     )
 
 
-def _line_rows(one: orgs.Invoice, labels: Labels) -> Iterator[tuple[str, ...]]:
+def _line_rows(one: orgs.Invoice, labels: Labels) -> Iterator[tuple[Cell, ...]]:
     for line in one.lines:
         yield (
             labels[line.org_id],
@@ -149,30 +195,34 @@ def _line_rows(one: orgs.Invoice, labels: Labels) -> Iterator[tuple[str, ...]]:
             labels[line.partner_id] or "-",
             ("account" if line.partner_from_account else "org") if line.partner_id else "",
             f"{line.line_count:,}",
-            number(line.quantity),
-            number(line.gross),
-            number(line.partner_amount),
-            money(line.amount),
+            figure(line.quantity),
+            figure(line.gross, one.currency),
+            figure(line.partner_amount, one.currency),
+            money_figure(line.amount),
         )
 
 
-def _part_rows(one: orgs.Invoice, labels: Labels) -> Iterator[tuple[str, ...]]:
+def _part_rows(one: orgs.Invoice, labels: Labels) -> Iterator[tuple[Cell, ...]]:
     for part in one.parts:
         yield (
             labels[part.org_id],
-            number(part.ledger_total),
-            money(part.part),
+            figure(part.ledger_total, one.currency),
+            money_figure(part.part),
             _name(orgs.Allocation.Name(part.allocation), "ALLOCATION_"),
             part.percent.value,
-            money(part.owner_pays),
-            money(part.org_pays),
+            money_figure(part.owner_pays),
+            money_figure(part.org_pays),
         )
 
 
-def _shares(one: orgs.Invoice) -> str:
+def _shares(one: orgs.Invoice) -> Figure:
     shown = sum((Decimal(number(line.partner_amount)) for line in one.lines), Decimal(0))
     assert sum((money_decimal(line.amount) for line in one.lines), Decimal(0)) == money_decimal(one.total)
-    return amount(shown, one.currency)
+    return Figure(shown, one.currency)
+
+
+def _amount(value: decimal_pb2.Decimal, one: orgs.Invoice) -> str:
+    return amount(Decimal(number(value)), one.currency)
 
 
 def _name(name: str, of: str) -> str:

@@ -10,7 +10,7 @@ from apportion_client import naming
 from apportion_client.pages import lines_of
 from apportion_client.services import Services
 
-from apportion_cli.display import counted, money, number, show_table
+from apportion_cli.display import Cell, counted, figure, money_figure, show_table
 from apportion_cli.labels import PROJECT_CHARS, Labels
 from apportion_cli.options import AccountOption, OrgOption, PrefixOption
 from apportion_cli.run import run
@@ -42,6 +42,7 @@ async def _lines(services: Services, wanted: ledger.LineFilter, limit: int) -> N
         {line.billing_account_id for line in found},
         {line.partner_id for line in found if line.partner_id},
     )
+    in_order = sorted(found, key=lambda line: (line.event_time.ToNanoseconds(), line.entry_id))
     columns = (
         "event time",
         "org",
@@ -49,30 +50,30 @@ async def _lines(services: Services, wanted: ledger.LineFilter, limit: int) -> N
         "sku",
         ">quantity",
         "account",
-        "",
+        "currency",
         ">gross",
         "partner",
-        ">%",
+        ">partner's %",
         ">share",
         ">net",
         ">paid at once",
     )
-    show_table(counted(len(found), "line"), columns, [_row(line, labels) for line in found])
+    show_table(counted(len(found), "line"), columns, [_row(line, labels) for line in in_order])
 
 
-def _row(line: ledger.LedgerLine, labels: Labels) -> tuple[str, ...]:
+def _row(line: ledger.LedgerLine, labels: Labels) -> tuple[Cell, ...]:
     return (
         line.event_time.ToJsonString(),
         labels[line.org_id],
         line.project_id[:PROJECT_CHARS],
         line.sku,
-        number(line.quantity),
+        figure(line.quantity),
         labels[line.billing_account_id],
         line.amount_gross.currency_code,
-        money(line.amount_gross),
+        money_figure(line.amount_gross),
         labels[line.partner_id],
-        number(line.partner_pct),
-        money(line.partner_amount),
-        money(line.net),
-        money(line.real_time_paid) if line.HasField("real_time_paid") else "",
+        figure(line.partner_pct),
+        money_figure(line.partner_amount),
+        money_figure(line.net),
+        money_figure(line.real_time_paid) if line.HasField("real_time_paid") else "",
     )

@@ -9,7 +9,7 @@ from apportion.identity.v1 import identity_service_pb2 as identity
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import counted, show_facts, show_table, when
+from apportion_cli.display import counted, show_fields, show_table, when
 from apportion_cli.run import run
 
 EMPTY = "(none)"
@@ -60,7 +60,7 @@ def set_(
 
 
 def _show(setting: identity.GlobalSetting) -> None:
-    show_facts(
+    show_fields(
         {
             "key": setting.key,
             "value": setting.value or EMPTY,

@@ -9,7 +9,7 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion_client import naming
 from apportion_client.services import CALL_TIMEOUT_S, Services
 
-from apportion_cli.display import money, show_table
+from apportion_cli.display import Cell, money_figure, show_table
 from apportion_cli.run import run
 
 
@@ -24,7 +24,7 @@ def statement(
 async def _statements(services: Services, partners: list[str], period: str) -> None:
     columns = (
         "partner",
-        "",
+        "currency",
         ">opening",
         ">earned",
         ">clawed back",
@@ -32,10 +32,10 @@ async def _statements(services: Services, partners: list[str], period: str) -> N
         ">paid swept",
         ">closing",
         ">lines",
-        ">paid at once",
+        ">lines paid at once",
         "payable",
     )
-    rows: list[tuple[str, ...]] = []
+    rows: list[tuple[Cell, ...]] = []
     for code in partners:
         request = ledger.GetPartnerStatementRequest(partner_id=str(naming.partner_id(code)), period=period)
         answer = await services.ledger.GetPartnerStatement(request, timeout=CALL_TIMEOUT_S)
@@ -43,12 +43,12 @@ async def _statements(services: Services, partners: list[str], period: str) -> N
     show_table(f"Statement, {period or 'all time'}", columns, rows)
 
 
-def _row(partner: ledger.Partner, of: ledger.StatementOfCurrency) -> tuple[str, ...]:
+def _row(partner: ledger.Partner, of: ledger.StatementOfCurrency) -> tuple[Cell, ...]:
     return (
         partner.name,
         of.currency,
-        *(money(part) for part in (of.opening, of.earned, of.clawed_back, of.paid_real_time, of.paid_sweep)),
-        money(of.closing),
+        *(money_figure(part) for part in (of.opening, of.earned, of.clawed_back, of.paid_real_time, of.paid_sweep)),
+        money_figure(of.closing),
         f"{of.line_count:,}",
         f"{of.real_time_count:,}",
         "yes" if of.payable else f"no: paid in {partner.payout_currency}",

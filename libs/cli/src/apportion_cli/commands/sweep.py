@@ -10,7 +10,7 @@ from apportion_client.failures import retry_until_available
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import money, show_table
+from apportion_cli.display import money_figure, show_table
 from apportion_cli.labels import Labels
 from apportion_cli.run import errors, run
 
@@ -33,7 +33,13 @@ async def _sweep(services: Services, week: str, labels: Labels) -> None:
     )
     await labels.learn(partner_ids=[result.partner_id for result in answer.results])
     rows = [
-        (labels[result.partner_id], result.currency, money(result.balance), money(result.paid), result.carried_reason)
-        for result in answer.results
+        (
+            labels[result.partner_id],
+            result.currency,
+            money_figure(result.balance),
+            money_figure(result.paid),
+            result.carried_reason,
+        )
+        for result in sorted(answer.results, key=lambda result: (labels[result.partner_id], result.currency))
     ]
-    show_table(f"Sweep of {week}", ("partner", "", ">balance", ">paid", "carried"), sorted(rows))
+    show_table(f"Sweep of {week}", ("partner", "currency", ">balance", ">paid", "carried"), rows)

@@ -71,7 +71,7 @@ class Batcher:
         self.rejections: list[Rejection] = []
 
     def cut(self, rows: Iterable[Row]) -> Iterator[Batch]:
-        """The batches of the rows, the last ones not full."""
+        """Yield the batches of the rows, the last ones not full."""
         for row in rows:
             self.rows_read = row.number
             for _ in range(self._repeat):
@@ -88,7 +88,7 @@ class Batcher:
         yield from [self._send(batch) for batch in list(self._open.values()) if batch.rows]
 
     def acknowledged(self, batch: Batch) -> None:
-        """A worker's oldest batch under way was answered."""
+        """Note that a worker's oldest batch under way was answered."""
         assert self._sent[batch.worker].popleft() is batch
 
     @property

@@ -33,7 +33,7 @@ class Checkpoint:
         self._last = Progress()
 
     def load(self) -> Progress:
-        """The progress that was saved; none where nothing readable was."""
+        """Return the progress that was saved; none where nothing readable was."""
         try:
             content = json.loads(self.file.read_text(encoding="utf-8"))
             return Progress(int(content["acknowledged_rows"]), bool(content["finished"]))
@@ -41,7 +41,7 @@ class Checkpoint:
             return Progress()
 
     def start(self, resume: bool) -> int:
-        """Rows to skip: those of an unfinished run, if it is to be resumed. A finished file is sent again."""
+        """Return rows to skip: those of an unfinished run, if it is to be resumed. A finished file is sent again."""
         found = self.load()
         self._last = Progress(found.acknowledged_rows if resume and not found.finished else 0)
         return self._last.acknowledged_rows
@@ -53,7 +53,7 @@ class Checkpoint:
             self.save()
 
     def finish(self, acknowledged_rows: int) -> None:
-        """The whole file is acknowledged."""
+        """Note that the whole file is acknowledged."""
         self._last = Progress(acknowledged_rows, finished=True)
         self.save()
 

@@ -40,7 +40,7 @@ class RowRejected(Exception):
 
 
 def time_us(text: str) -> int:
-    """Microseconds since 1970 of an RFC 3339 time. Raises RowRejected TIME_MALFORMED."""
+    """Return microseconds since 1970 of an RFC 3339 time. Raises RowRejected TIME_MALFORMED."""
     try:
         if _TIME.fullmatch(text) is None:
             raise ValueError
@@ -131,7 +131,7 @@ def _timestamp(microseconds: int) -> Timestamp:
 
 
 def _quantity(text: str) -> tuple[int, int]:
-    """A quantity as (unscaled, scale), with the smallest scale."""
+    """Return a quantity as (unscaled, scale), with the smallest scale."""
     try:
         unscaled, scale = parse_scaled(text, QUANTITY), QUANTITY_PLACES
     except ApportionError as error:
@@ -144,7 +144,7 @@ def _quantity(text: str) -> tuple[int, int]:
 
 
 def _uuid_bytes(row: Row) -> bytes:
-    """The request id's 16 bytes: only the one text form that they stand for is the same event."""
+    """Return the request id's 16 bytes: only the one text form that they stand for is the same event."""
     try:
         found = parse_uuid_bytes(row.request_id)
     except ApportionError:

@@ -35,7 +35,7 @@ class Row(NamedTuple):
     event_time: str
 
 
-class FileFacts(NamedTuple):
+class FileSummary(NamedTuple):
     """What a first pass over a file tells."""
 
     sha256: str
@@ -50,7 +50,7 @@ class FileFacts(NamedTuple):
         return self.line_count if self.is_json else max(self.line_count - 1, 0)
 
 
-def inspect(path: Path) -> FileFacts:
+def inspect(path: Path) -> FileSummary:
     """Hash and count a file. Raises FileProblem when it cannot be read."""
     with path.open("rb") as raw:
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
@@ -60,11 +60,11 @@ def inspect(path: Path) -> FileFacts:
             first = first or chunk.lstrip()[:1]
             lines += chunk.count(b"\n")
             last = chunk[-1:]
-    return FileFacts(digest, lines + (last != b"\n"), first == b"{")
+    return FileSummary(digest, lines + (last != b"\n"), first == b"{")
 
 
 def read_rows(path: Path) -> Iterator[Row]:
-    """The rows of a file in its order. Raises FileProblem at the first row that is malformed."""
+    """Yield the rows of a file in its order. Raises FileProblem at the first row that is malformed."""
     at = 0
     with _reading(path, lambda: at), _content(path) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
@@ -123,7 +123,7 @@ def _lines(first: str, text: io.TextIOWrapper) -> Iterator[str]:
 
 @contextmanager
 def _content(path: Path) -> Iterator[BinaryIO]:
-    """The file's bytes, unpacked where they are packed."""
+    """Open the file's bytes, unpacked where they are packed."""
     with path.open("rb") as raw:
         packed = raw.read(len(GZIP_MAGIC)) == GZIP_MAGIC
         raw.seek(0)

@@ -40,7 +40,7 @@ class Tally:
         self.dead_lettered += answer.dead_letter_count
 
     def text(self, rejected: int) -> str:
-        """The counts in words; those that only a stored batch's answer tells, where they are not zero."""
+        """Return the counts in words; those that only a stored batch's answer tells, where they are not zero."""
         parts = [f"{self.accepted:,} accepted"]
         for count, name in (
             (self.duplicates, "duplicate"),
@@ -56,7 +56,7 @@ class Tally:
 async def send(
     services: Services, rows: Iterable[Row], batcher: Batcher, checkpoint: Checkpoint, bar: Bar
 ) -> tuple[Tally, list[Rejection]]:
-    """Send the rows; gives the counts and the rejected rows by number. Raises what no patience mends."""
+    """Send the rows; return the counts and the rejected rows by number. Raises what no patience mends."""
     tally = Tally()
     queues: list[asyncio.Queue[Batch | None]] = [asyncio.Queue(QUEUED_BATCHES) for _ in range(WORKERS)]
 

@@ -58,7 +58,7 @@ class Collected:
 
 
 def names_of(scenario: dict[str, Any], rows: Iterable[Row], prefix: str) -> Names:
-    """The codes of a scenario and of the rows of its file, by id."""
+    """Return the codes of a scenario and of the rows of its file, by id."""
     keys = {(row.org, row.project) for row in rows}
     codes = {org for org, _ in keys} | set(scenario.get("orgs", ())) | set(scenario.get("groups", ()))
     codes |= {account["owner"] for account in scenario.get("billing_accounts", {}).values()}
@@ -147,7 +147,7 @@ async def _statement(services: Services, partner_id: str) -> ledger.GetPartnerSt
 
 
 async def _invoices(services: Services, names: Names, period: str) -> dict[str, orgs.Invoice]:
-    """The invoice of each account, a final one before a draft."""
+    """Return the invoice of each account, a final one before a draft."""
     found: dict[str, orgs.Invoice] = {}
     for account_id, code in names.accounts.items():
         standing = [

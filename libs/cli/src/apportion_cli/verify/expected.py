@@ -25,7 +25,7 @@ SHOWS: Final = "shows"
 
 
 def expected_figures(scenario: dict[str, Any]) -> Figures:
-    """Every figure under `expected`. Raises KeyError when the scenario has none."""
+    """Return every figure under `expected`. Raises KeyError when the scenario has none."""
     return _full(scenario["expected"]) if "counts" in scenario["expected"] else _short(scenario)
 
 

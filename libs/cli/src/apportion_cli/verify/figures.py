@@ -33,13 +33,13 @@ class Compared:
 
 
 def same(expected: str, found: str) -> bool:
-    """Whether two texts are equal, their numbers compared as numbers."""
+    """Return whether two texts are equal, their numbers compared as numbers."""
     pairs = zip_longest(expected.split(SEPARATOR), found.split(SEPARATOR))
     return all(one == other or _number(one) == _number(other) is not None for one, other in pairs)
 
 
 def compare(expected: Figures, found: Figures) -> Iterator[Compared]:
-    """Every figure of either side, the expected ones in their order, then those that nobody expects."""
+    """Yield every figure of either side, the expected ones in their order, then those that nobody expects."""
     for name, value in expected.items():
         yield Compared(name, value, found.get(name))
     kinds = {_kind(name) for name in expected}
@@ -52,12 +52,12 @@ def compare(expected: Figures, found: Figures) -> Iterator[Compared]:
 
 
 def joined(*values: object) -> str:
-    """A figure of several values; None is said as `None`."""
+    """Return a figure of several values; None is said as `None`."""
     return SEPARATOR.join(str(value) for value in values)
 
 
 def flat(section: str, content: Mapping[str, object]) -> Figures:
-    """A section of single figures."""
+    """Return a section of single figures."""
     return {(section, name): str(value) for name, value in content.items()}
 
 

@@ -26,7 +26,7 @@ class Content:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class DeadLetter:
     """A dead letter, in the file's words."""
 
     reason: str
@@ -43,12 +43,12 @@ class Sorted:
     duplicates: list[Row] = field(default_factory=list)
     dead_letters: list[tuple[str, Row]] = field(default_factory=list)
     """Reason and row."""
-    unexplained: list[Letter] = field(default_factory=list)
+    unexplained: list[DeadLetter] = field(default_factory=list)
     """Dead letters of no row of the file."""
 
 
 def content_of(row: Row) -> Content:
-    """A row's content: numbers as numbers and times as instants. Raises RowRejected for no time."""
+    """Return a row's content: numbers as numbers and times as instants. Raises RowRejected for no time."""
     try:
         quantity: Decimal | str = Decimal(row.quantity)
     except InvalidOperation:
@@ -56,7 +56,7 @@ def content_of(row: Row) -> Content:
     return Content(row.project, row.sku, quantity, time_us(row.event_time))
 
 
-def sort_rows(rows: Iterable[Row], letters: Iterable[Letter], known: Mapping[Key, bool]) -> Sorted:
+def sort_rows(rows: Iterable[Row], letters: Iterable[DeadLetter], known: Mapping[Key, bool]) -> Sorted:
     """Tell first rows, duplicates and dead letters apart.
 
     `known` says whether the services know an event. A row whose id came before is a dead letter where the services

@@ -18,14 +18,14 @@ from apportion_cli.ingest.rows import Row
 from apportion_cli.verify.collect import Collected
 from apportion_cli.verify.expected import PAYS, SHOWS
 from apportion_cli.verify.figures import Figures, Name, joined
-from apportion_cli.verify.file_rows import Content, Letter, Sorted, sort_rows
+from apportion_cli.verify.file_rows import Content, DeadLetter, Sorted, sort_rows
 
 NANOS_PER_US = 1_000
 US_PER_S = 1_000_000
 
 
 def found_figures(scenario: dict[str, Any], rows: list[Row], told: Collected) -> Figures:
-    """Every figure that the services' answers give."""
+    """Return every figure that the services' answers hold."""
     result = sort_rows(rows, [_letter(letter, told) for letter in told.dead_letters], told.accepted)
     lines = {told.events[line.event_id]: line for line in told.lines if line.event_id in told.events}
     figures = _counts(scenario, rows, told, result)
@@ -69,14 +69,14 @@ def _counts(scenario: dict[str, Any], rows: list[Row], told: Collected, result: 
     return {("counts", name): str(count) for name, count in counts.items()}
 
 
-def _letter(letter: metering.DeadLetter, told: Collected) -> Letter:
+def _letter(letter: metering.DeadLetter, told: Collected) -> DeadLetter:
     event = letter.event
     key = told.names.orgs.get(letter.org_id, letter.org_id), letter.request_id
     if not letter.HasField("event"):
-        return Letter(letter.reason, key, None)
+        return DeadLetter(letter.reason, key, None)
     at_us = event.event_time.seconds * US_PER_S + event.event_time.nanos // NANOS_PER_US
     project = told.names.projects.get(event.project_id, event.project_id)
-    return Letter(letter.reason, key, Content(project, event.sku, Decimal(number(event.quantity)), at_us))
+    return DeadLetter(letter.reason, key, Content(project, event.sku, Decimal(number(event.quantity)), at_us))
 
 
 def _sums(told: Collected) -> Figures:
@@ -144,7 +144,7 @@ def _account(account: str, invoice: orgs.Invoice, told: Collected) -> Figures:
 
 
 def _line_values(org: str, request_id: str, line: ledger.LedgerLine, told: Collected) -> tuple[object, ...]:
-    """The values of a line in the text forms that the hash of all lines is made of."""
+    """Return the values of a line in the text forms that the hash of all lines is made of."""
     currency = line.amount_gross.currency_code
     paid = money_decimal(line.real_time_paid)
     return (
@@ -163,7 +163,7 @@ def _line_values(org: str, request_id: str, line: ledger.LedgerLine, told: Colle
 
 
 def _fixed(value: Decimal, places: int) -> str:
-    """A decimal with exactly `places` places; what has more is said in full, so that it differs."""
+    """Return a decimal with exactly `places` places; what has more is said in full, so that it differs."""
     text = format_decimal(value)
     whole, _, fraction = text.partition(".")
     fraction = fraction.ljust(places, "0")

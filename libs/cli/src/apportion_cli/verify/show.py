@@ -14,7 +14,7 @@ NAME_WIDTH = 56
 
 
 def show(compared: Iterable[Compared], *, brief: bool = False) -> tuple[int, int]:
-    """Print every figure (the differing ones only, when brief); gives how many there are and how many differ."""
+    """Print every figure (the differing ones only, when brief); return how many there are and how many differ."""
     sections: dict[str, list[Compared]] = {}
     for figure in compared:
         sections.setdefault(figure.name[0], []).append(figure)

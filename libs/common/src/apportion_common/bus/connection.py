@@ -1,4 +1,4 @@
-"""The connection to NATS: TLS, one user per service, reconnecting for ever."""
+"""The connection to NATS: TLS, one user per service, reconnecting forever."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class NatsSettings(Protocol):
 
 
 def _tls(settings: NatsSettings) -> ssl.SSLContext | None:
-    """Verification against the settings' authority (the system's when none is named) for a `tls://` URL."""
+    """Return a context for a `tls://` URL that verifies by the settings' authority, or by the system's."""
     if not settings.nats_url.startswith("tls://"):
         return None
     authority = settings.tls_ca_file
@@ -50,7 +50,7 @@ def _tls(settings: NatsSettings) -> ssl.SSLContext | None:
 async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], None] | None = None) -> Client:
     """Connect as the settings' user under a name that monitoring shows; waits for a server that is not there yet.
 
-    A lost server is reconnected to for ever. The client still closes for good when the server refuses the user or
+    A lost server is reconnected to forever. The client still closes for good when the server refuses the user or
     cuts it off for an oversized message: then `on_closed` is called, and the process had better end.
     """
     client = Client()

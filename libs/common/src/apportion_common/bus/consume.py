@@ -1,7 +1,7 @@
 """Durable consumers of published events: each event has its effect once.
 
 A message's effect and its inbox row are one transaction; only then is it acknowledged. An error of the surroundings
-puts the message back for ever, with growing waits; an error of the data does so a few times, then the message is
+puts the message back forever, with growing waits; an error of the data does so a few times, then the message is
 published to `dead.<stream>.<consumer>` and given up.
 """
 
@@ -71,7 +71,7 @@ _log = logging.getLogger(__name__)
 
 
 def consumer_name(name: str) -> str:
-    """Make a consumer's fail points known and give its name back; a module calls this for its constant."""
+    """Make a consumer's fail points known and return its name; a module calls this for its constant."""
     if not name.replace("_", "").isalnum():
         raise ValueError(f"A consumer's name has letters, digits and underscores; {name!r} has others.")
     for point in _POINTS:
@@ -279,7 +279,7 @@ class DurableConsumer:
 
 
 async def _unsubscribe(subscription: JetStreamContext.PullSubscription) -> None:
-    """Give the subscription up; a closed connection has done so already."""
+    """Release the subscription; a closed connection has done so already."""
     try:
         await subscription.unsubscribe()
     except (nats.errors.Error, ValueError):

@@ -33,12 +33,12 @@ class Outgoing:
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def all_headers(self) -> dict[str, str]:
-        """The headers with the message id."""
+        """Return the headers with the message id."""
         return {**self.headers, MESSAGE_ID: self.msg_id}
 
 
 def wire_bytes(payload: bytes, headers: Mapping[str, str]) -> int:
-    """Size of a message as the server counts it: payload and headers."""
+    """Return the size of a message as the server counts it: payload and headers."""
     if not headers:
         return len(payload)
     lines = sum(len(key.encode()) + len(value.encode()) + _HEADER_LINE_BYTES for key, value in headers.items())
@@ -57,7 +57,7 @@ async def publish_one(js: JetStreamContext, message: Outgoing, *, timeout_s: int
 async def publish_all(
     js: JetStreamContext, messages: Sequence[Outgoing], *, timeout_s: int = ACK_TIMEOUT_S
 ) -> list[PubAck | Exception]:
-    """Publish messages in order, at most MAX_IN_FLIGHT at once, and give each one's acknowledgement or error.
+    """Publish messages in order, at most MAX_IN_FLIGHT at once, and return each one's acknowledgement or error.
 
     An error does not say that the message was not stored: publish it again under the same id.
     """

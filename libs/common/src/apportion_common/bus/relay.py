@@ -96,7 +96,7 @@ class OutboxRelay:
             await sleep(wait_ms / 1_000)
 
     async def relay_once(self) -> tuple[int, int]:
-        """Publish one batch; gives how many rows were taken and how many of them were published."""
+        """Publish one batch; return how many rows were taken and how many of them were published."""
         async with self._database.transaction() as tx:
             rows = (await tx.execute(_SELECT, {"rows": self._batch_rows})).all()
             metrics.OUTBOX_AGE_S.labels(self._service).set(rows[0].age_s if rows else 0)
@@ -120,7 +120,9 @@ class OutboxRelay:
         return deleted
 
     def _next_wait_ms(self, found: int, published: int, last_ms: int) -> int:
-        """The wait before the next look: none after a full batch, short while rows come, growing while none do."""
+        """Return the wait before the next look: none after a full batch, short while rows come, growing while
+        none do.
+        """
         if found > published:
             # Some rows have no stream that takes them; the others must not wait long for that.
             return IDLE_POLL_MS
@@ -129,7 +131,7 @@ class OutboxRelay:
         return BUSY_POLL_MS if found else min(max(last_ms, BUSY_POLL_MS) * 2, IDLE_POLL_MS)
 
     async def _publish(self, rows: Sequence[Row[Any]]) -> list[UUID]:
-        """Publish rows and give the ids of those that the stream acknowledged."""
+        """Publish rows and return the ids of those that the stream acknowledged."""
         messages = [Outgoing(row.subject, row.payload, row.msg_id, row.headers) for row in rows]
         outcomes = await publish_all(self._js, messages)
         published = []

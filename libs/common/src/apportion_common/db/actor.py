@@ -19,7 +19,7 @@ class Actor:
 
 
 def current_actor(service: str) -> Actor:
-    """The caller of the RPC being served; `service:<name>` in background work."""
+    """Return the caller of the RPC being served; `service:<name>` in background work."""
     caller = optional_caller()
     if caller is None:
         return Actor(f"service:{service}", None, None)
@@ -27,13 +27,13 @@ def current_actor(service: str) -> Actor:
 
 
 def current_trace_id() -> str | None:
-    """The id of the current trace as 32 hexadecimal digits, None outside a recorded one."""
+    """Return the id of the current trace as 32 hexadecimal digits, None outside a recorded one."""
     span = trace.get_current_span().get_span_context()
     return format(span.trace_id, "032x") if span.is_valid else None
 
 
 def current_traceparent() -> str:
-    """The W3C traceparent of the current span, empty outside one."""
+    """Return the W3C traceparent of the current span, empty outside one."""
     span = trace.get_current_span().get_span_context()
     if not span.is_valid:
         return ""

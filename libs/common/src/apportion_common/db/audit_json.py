@@ -24,7 +24,7 @@ _BARE_SECRETS: Final = frozenset({"key", "keys"})
 
 
 def audit_json(value: Mapping[str, object] | Message) -> dict[str, Json]:
-    """The value as a JSON object without what must not be written down; numbers with a fraction become text."""
+    """Return the value as a JSON object without what must not be written down; numbers with a fraction become text."""
     plain = redact_message(value) if isinstance(value, Message) else value
     return {str(key): _member(str(key), inner) for key, inner in plain.items()}
 

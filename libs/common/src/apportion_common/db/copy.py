@@ -46,49 +46,49 @@ _FRACTION_DIGITS: Final = tuple((places + 3) // 4 for places in range(32))
 
 
 def pack_uuid(raw: bytes) -> bytes:
-    """A uuid of 16 bytes; of no bytes: null, as the contracts write an absent id."""
+    """Return a uuid of 16 bytes; of no bytes: null, as the contracts write an absent id."""
     return UUID_HEAD + raw if raw else NULL
 
 
 def pack_text(text: str) -> bytes:
-    """A text (also for varchar, char and citext columns)."""
+    """Return a text (also for varchar, char and citext columns)."""
     raw = text.encode()
     return _LENGTH(len(raw)) + raw
 
 
 def pack_jsonb(text: str) -> bytes:
-    """A jsonb of its JSON text."""
+    """Return a jsonb of its JSON text."""
     raw = text.encode()
     return _LENGTH(len(raw) + 1) + b"\x01" + raw
 
 
 def pack_bool(value: bool) -> bytes:
-    """A boolean."""
+    """Return a boolean."""
     return b"\x00\x00\x00\x01\x01" if value else b"\x00\x00\x00\x01\x00"
 
 
 def pack_int2(value: int) -> bytes:
-    """A smallint."""
+    """Return a smallint."""
     return _INT2(2, value)
 
 
 def pack_int4(value: int) -> bytes:
-    """An integer."""
+    """Return an integer."""
     return _INT4(4, value)
 
 
 def pack_int8(value: int) -> bytes:
-    """A bigint."""
+    """Return a bigint."""
     return _INT8(8, value)
 
 
 def pack_timestamptz(at_us: int) -> bytes:
-    """A timestamptz of microseconds since 1970 UTC."""
+    """Return a timestamptz of microseconds since 1970 UTC."""
     return _INT8(8, at_us - POSTGRES_EPOCH_US)
 
 
 def pack_numeric(scaled: int, places: int) -> bytes:
-    """A numeric of a scaled int: `scaled` / 10**`places`, exactly, shown with `places` places."""
+    """Return a numeric of a scaled int: `scaled` / 10**`places`, exactly, shown with `places` places."""
     if scaled < 0:
         sign, rest = _NEGATIVE, -scaled * _ALIGN[places]
     else:

@@ -31,7 +31,7 @@ _PLAIN_SCHEMES: Final = frozenset({"postgres", "postgresql", DRIVER})
 
 
 def normalise_url(url: str) -> URL:
-    """The SQLAlchemy URL of a `postgresql://` (or `postgres://`) URL, naming the psycopg driver.
+    """Return the SQLAlchemy URL of a `postgresql://` (or `postgres://`) URL, naming the psycopg driver.
 
     ValueError for any other scheme; the message does not repeat the URL, which holds a password.
     """
@@ -42,7 +42,7 @@ def normalise_url(url: str) -> URL:
 
 
 def psycopg_url(url: str) -> str:
-    """The URL as libpq and psycopg take it, with its password: `postgresql://…`."""
+    """Return the URL as libpq and psycopg take it, with its password: `postgresql://…`."""
     return normalise_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
 
 
@@ -55,7 +55,8 @@ def make_engine(
     lock_timeout_ms: int = LOCK_TIMEOUT_MS,
     idle_in_transaction_timeout_ms: int = IDLE_IN_TRANSACTION_TIMEOUT_MS,
 ) -> AsyncEngine:
-    """An engine at READ COMMITTED whose pool never holds more than `pool_size` connections; connects on first use.
+    """Return an engine at READ COMMITTED whose pool never holds more than `pool_size` connections; connects on
+    first use.
 
     The time limits are part of the connection's start-up packet, so no session is ever without them.
     """

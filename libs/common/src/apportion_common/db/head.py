@@ -22,7 +22,7 @@ _READ = text("SELECT revision FROM config_head")
 
 
 async def next_revision(tx: Transaction) -> int:
-    """Take the configuration's lock until the transaction ends and give the revision that its rows carry."""
+    """Take the configuration's lock until the transaction ends and return the revision that its rows carry."""
     await tx.execute(_HOLD_OFF_READERS)
     current: int = (await tx.execute(_LOCK)).scalar_one()
     revision = current + 1
@@ -31,7 +31,7 @@ async def next_revision(tx: Transaction) -> int:
 
 
 def take_revision(connection: Connection) -> int:
-    """As `next_revision`, for programs that work without a loop, such as seeds and data migrations."""
+    """Take the next revision in a program without an event loop, such as seeds and data migrations."""
     connection.execute(_HOLD_OFF_READERS)
     revision: int = connection.execute(_LOCK).scalar_one() + 1
     connection.execute(_BUMP, {"revision": revision})
@@ -39,7 +39,7 @@ def take_revision(connection: Connection) -> int:
 
 
 async def current_revision(connection: AsyncConnection, *, share: bool) -> int:
-    """The newest committed revision; with `share` it stays the newest until the transaction ends."""
+    """Return the newest committed revision; with `share` it stays the newest until the transaction ends."""
     if share:
         # A statement of its own: the one that waits has its snapshot from before.
         await connection.execute(_HOLD_OFF_WRITERS)

@@ -49,7 +49,7 @@ _PURGE: Final = text(
 
 
 def body_hash(rpc: str, request: Message) -> bytes:
-    """SHA-256 over the RPC's name and everything the request says but its request id."""
+    """Return SHA-256 over the RPC's name and everything the request says but its request id."""
     body = type(request)()
     body.CopyFrom(request)
     body.ClearField("request_id")
@@ -57,7 +57,7 @@ def body_hash(rpc: str, request: Message) -> bytes:
 
 
 def without_secrets(response: M) -> M:
-    """The answer as it is kept: without the fields of its own that the contract calls sensitive.
+    """Return the answer as it is kept: without the fields of its own that the contract calls sensitive.
 
     What a resource inside the answer holds stays, personal data too: it is stored in its own table anyway.
     """

@@ -180,7 +180,7 @@ _TABLE_NAME: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
 
 
 def immutable_ddl(table: str) -> tuple[str, ...]:
-    """The statements that make the database refuse UPDATE, DELETE and TRUNCATE on a table, for every role.
+    """Return the statements that make the database refuse UPDATE, DELETE and TRUNCATE on a table, for every role.
 
     `REFUSE_CHANGE_DDL` has been run before. The triggers also fire in a replica session (ENABLE ALWAYS), so a
     session cannot switch them off without altering the table. Row triggers on a partitioned table are inherited by
@@ -196,7 +196,7 @@ def immutable_ddl(table: str) -> tuple[str, ...]:
 
 
 def truncate_ddl(table: str) -> tuple[str, ...]:
-    """The statements that make the database refuse TRUNCATE on a table or partition."""
+    """Return the statements that make the database refuse TRUNCATE on a table or partition."""
     _check_name(table)
     return (
         f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} EXECUTE FUNCTION refuse_change()",

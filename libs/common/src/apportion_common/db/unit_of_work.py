@@ -3,7 +3,7 @@
     async with database.transaction() as tx:
         await tx.execute(insert(partner).values(...))
         await tx.audit("partner.create", f"partner/{partner_id}", after=row)
-        await tx.announce("ledger.partner.created", message)
+        await tx.publish("ledger.partner.created", message)
 
 It commits at the end of the block and rolls back on any error; nothing inside commits by itself. Audit entries,
 events and a mutation's answer are gathered and written by one statement just before the commit.
@@ -89,7 +89,7 @@ class Transaction:
         return await self.connection.execute(executable, parameters)
 
     async def raw(self) -> psycopg.AsyncConnection[Any]:
-        """The psycopg connection of this very transaction, for COPY and the like; never commit or close it."""
+        """Return the psycopg connection of this very transaction, for COPY and the like; never commit or close it."""
         await self._begin()
         outer = await self.connection.get_raw_connection()
         driver = outer.driver_connection
@@ -98,7 +98,7 @@ class Transaction:
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """A savepoint: an error inside undoes what was done inside, and is raised on."""
+        """Open a savepoint: an error inside undoes what was done inside, and is raised on."""
         audited, enqueued = len(self._audit), len(self._outbox)
         try:
             async with self.connection.begin_nested():
@@ -221,7 +221,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        """A transaction at READ COMMITTED: committed at the end of the block, rolled back on any error."""
+        """Open a transaction at READ COMMITTED: committed at the end of the block, rolled back on any error."""
         async with self.engine.begin() as connection:
             tx = Transaction(connection, self.service, self.clock)
             yield tx
@@ -229,7 +229,7 @@ class Database:
 
     @asynccontextmanager
     async def read(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
-        """A read-only transaction, rolled back at the end; with `snapshot` every statement sees the same instant."""
+        """Open a read-only transaction, rolled back at its end; with `snapshot` all statements see one instant."""
         async with self.engine.connect() as connection:
             level = {"isolation_level": "REPEATABLE READ"} if snapshot else {}
             await connection.execution_options(postgresql_readonly=True, **level)

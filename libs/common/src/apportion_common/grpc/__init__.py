@@ -1,1 +1,1 @@
-"""gRPC, the same for all services: server, clients, who calls, and what a refusal looks like."""
+"""gRPC, the same for all services: server, clients, who calls, and what a rejection looks like."""

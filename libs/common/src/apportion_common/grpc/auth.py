@@ -46,12 +46,12 @@ class VerifiedToken:
     expires_at_s: int
 
     def caller(self, request_id: str) -> Caller:
-        """The caller of one call with this token."""
+        """Return the caller of one call with this token."""
         return Caller(self.subject, self.roles, self.org_id, self.amr, request_id)
 
 
 def token_missing() -> Unauthenticated:
-    """No token came with the call."""
+    """Return the rejection of a call without a token."""
     return Unauthenticated("TOKEN_MISSING", "This call needs a bearer token.")
 
 
@@ -93,7 +93,7 @@ class TokenVerifier:
         self._sources.append(source)
 
     async def verify_asking(self, token: str, *, may_ask: bool = True) -> VerifiedToken:
-        """What the token says; where its key is not known, the sources are asked for it first, if they may be.
+        """Return what the token says; where its key is not known, the sources are asked for it first, if they may be.
 
         Raises as `verify` does, and Unavailable TOKEN_KEYS_UNAVAILABLE when the key is not known and a source that
         might know it does not answer: nobody can say then whether the token is good.
@@ -113,7 +113,7 @@ class TokenVerifier:
         raise Unavailable("TOKEN_KEYS_UNAVAILABLE", "The keys that this token is verified with cannot be had just now.")
 
     def verify(self, token: str) -> VerifiedToken:
-        """What the token says. Raises Unauthenticated TOKEN_EXPIRED, or TOKEN_INVALID for any other fault."""
+        """Return what the token says. Raises Unauthenticated TOKEN_EXPIRED, or TOKEN_INVALID for any other fault."""
         if len(token) > limits.MAX_TOKEN_CHARS:
             raise _token_invalid()
         self._reload_when_changed()
@@ -190,7 +190,7 @@ _UNREADABLE: Final[_Stamp] = (0, 0, 0)
 
 
 def _stamp(file: Path) -> _Stamp:
-    """What changes whenever the file is written anew."""
+    """Return what changes whenever the file is written again."""
     found = os.stat(file)
     return found.st_mtime_ns, found.st_size, found.st_ino
 
@@ -201,7 +201,7 @@ def _ends_at_s(expires_at_s: int) -> int:
 
 
 def _seconds(value: object) -> int:
-    """A NumericDate in whole seconds."""
+    """Return a NumericDate in whole seconds."""
     if isinstance(value, bool) or not isinstance(value, int) or abs(value) >= 1 << 53:
         raise _token_invalid()
     return value

@@ -53,7 +53,7 @@ class TokenFile:
         self._token = ""
 
     def token(self) -> str:
-        """The current token. Raises OSError while there has never been one; afterwards the last one stands.
+        """Return the current token. Raises OSError while there has never been one; afterwards the last one stands.
 
         A file that holds something else counts as one that cannot be read.
         """
@@ -70,7 +70,9 @@ class TokenFile:
 
 
 def _token_in(file: Path) -> str:
-    """The token that a file holds. Raises OSError when it cannot be read, or is something that no header may carry."""
+    """Return the token that a file holds. Raises OSError when it cannot be read, or is something that no header may
+    carry.
+    """
     content = file.read_bytes().strip()
     if not all(ord("!") <= octet <= ord("~") for octet in content):
         # grpc takes no such header and lets the call wait for ever, past its deadline.
@@ -125,7 +127,7 @@ class _StreamStream(_Defaults, grpc.aio.StreamStreamClientInterceptor):
 def client_interceptors(
     token_of: Callable[[], str], tracer_provider: trace.TracerProvider | None = None
 ) -> list[grpc.aio.ClientInterceptor]:
-    """The interceptors of every channel, outermost first: OpenTelemetry, then token, deadline and request id."""
+    """Return the interceptors of every channel, outermost first: OpenTelemetry, then token, deadline and request id."""
     ours = [kind(token_of) for kind in (_UnaryUnary, _UnaryStream, _StreamUnary, _StreamStream)]
     traced = aio_client_interceptors(tracer_provider=tracer_provider)  # type: ignore[no-untyped-call]
     return [*traced, *ours]
@@ -151,7 +153,7 @@ class Channels:
         self._channels: dict[str, grpc.aio.Channel] = {}
 
     def channel(self, address: str) -> grpc.aio.Channel:
-        """The channel to an address (host:port); it connects on first use and again whenever it must."""
+        """Return the channel to an address (host:port); it connects on first use and again whenever it must."""
         channel = self._channels.get(address)
         if channel is None:
             channel = grpc.aio.secure_channel(
@@ -171,7 +173,7 @@ class Channels:
 
 
 def channel_options() -> list[tuple[str, int]]:
-    """grpc's own options for clients: sizes and pings. Answers may be as large as servers may send."""
+    """Return grpc's own options for clients: sizes and pings. Answers may be as large as servers may send."""
     return [
         ("grpc.max_receive_message_length", limits.MAX_SEND_BYTES),
         ("grpc.max_send_message_length", limits.MAX_RECEIVE_BYTES),
@@ -186,7 +188,7 @@ def channel_options() -> list[tuple[str, int]]:
 
 
 async def retrying(call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
-    """The answer to a unary call that may be sent again: a read, or a mutation with a request id.
+    """Return the answer to a unary call that may be sent again: a read, or a mutation with a request id.
 
     Tries again after UNAVAILABLE, with growing random pauses, as long as `timeout_s` allows; raises the last
     grpc.aio.AioRpcError then, and any other at once.

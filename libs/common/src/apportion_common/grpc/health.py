@@ -39,7 +39,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._tell()
 
     def close(self) -> None:
-        """Not ready for good; watchers get the news and the end of their stream."""
+        """Say not ready for good; watchers get the news and the end of their stream."""
         self._closing = True
         self.set_ready(False)
 
@@ -48,14 +48,14 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
         self._changed = asyncio.Event()
 
     async def Check(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """The status of one name; NOT_FOUND for an unknown one."""
+        """Return the status of one name; NOT_FOUND for an unknown one."""
         status = self._status.get(request.service)
         if status is None:
             await context.abort(grpc.StatusCode.NOT_FOUND, "There is no such service here.")
         return health_pb2.HealthCheckResponse(status=status)
 
     async def Watch(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-        """The status of one name, now and at every change; SERVICE_UNKNOWN for an unknown one."""
+        """Yield the status of one name, now and at every change; SERVICE_UNKNOWN for an unknown one."""
         told: Any = None
         while True:
             changed = self._changed

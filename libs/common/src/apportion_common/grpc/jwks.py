@@ -16,12 +16,13 @@ ALGORITHM: Final = "EdDSA"
 
 
 def load_jwks(file: Path) -> dict[str, Ed25519PublicKey]:
-    """The keys of a file by their key ids. Raises OSError, or ValueError when it is malformed or has none."""
+    """Return the keys of a file by their key ids. Raises OSError, or ValueError when it is malformed or has none."""
     return parse_jwks(file.read_text(encoding="utf-8"), str(file))
 
 
 def parse_jwks(text: str, what: str) -> dict[str, Ed25519PublicKey]:
-    """The keys of a text by their key ids. Raises ValueError, naming `what`, when it is malformed or has none of ours.
+    """Return the keys of a text by their key ids. Raises ValueError, naming `what`, when it is malformed or has
+    none of ours.
 
     Keys of other kinds are passed over: a set may hold them for others.
     """
@@ -37,7 +38,7 @@ def parse_jwks(text: str, what: str) -> dict[str, Ed25519PublicKey]:
 
 
 def is_key_id(value: object) -> TypeGuard[str]:
-    """Whether a key id is one that we take: a text that can be written down, for it stands in logs."""
+    """Return whether a key id is one that we take: a text that can be written down, for it stands in logs."""
     return isinstance(value, str) and 0 < len(value) <= limits.MAX_KID_CHARS and value.isprintable()
 
 

@@ -26,7 +26,7 @@ from apportion_common.grpc.jwks import parse_jwks
 from apportion_common.logs import get_logger
 
 FetchKeys = Callable[[], Awaitable[str]]
-"""Gives a JSON Web Key Set as text; whatever it raises counts as a source that is away."""
+"""Returns a JSON Web Key Set as text; whatever it raises counts as a source that is away."""
 
 log = get_logger(__name__)
 
@@ -101,7 +101,7 @@ class KeySource:
                 await backoff.wait(failures)
 
     def _refresh_task(self) -> asyncio.Task[bool]:
-        """The one request that is under way."""
+        """Return the one request that is under way."""
         if self._refreshing is None:
             self._refreshing = asyncio.create_task(self._ask(), name="token_keys_refresh")
             self._refreshing.add_done_callback(self._asked)

@@ -11,7 +11,7 @@ IPV6_PREFIX_BITS: Final = 64
 
 
 def peer_key(peer: str) -> str:
-    """The address in what grpc calls the peer, such as `ipv4:192.0.2.1:4711`, without its port.
+    """Return the address in what grpc calls the peer, such as `ipv4:192.0.2.1:4711`, without its port.
 
     It is the address of the connection; what a header claims about it is not believed. Anything that is no IP address,
     such as a Unix socket, is its own key.

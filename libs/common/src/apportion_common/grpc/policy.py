@@ -78,7 +78,7 @@ def _uuid_or_none(value: str | bytes) -> UUID | None:
 
 
 def policies_of(service_names: Sequence[str]) -> dict[str, MethodPolicy]:
-    """The policy of every RPC of those services, by `/package.Service/Method`.
+    """Return the policy of every RPC of those services, by `/package.Service/Method`.
 
     Raises ContractError for a service that is not in the descriptor pool, an RPC without a level, an ORG_* level
     without an org_field, and an org_field that does not lead to a string or bytes field.
@@ -105,7 +105,7 @@ def policies_of(service_names: Sequence[str]) -> dict[str, MethodPolicy]:
 
 
 def _compile_path(full_name: str, descriptor: Any, path: str) -> OrgValues:
-    """A function that gives all values at a dotted path of a message, through repeated fields too."""
+    """Return a function that returns all values at a dotted path of a message, through repeated fields too."""
     steps: list[tuple[str, bool]] = []
     names = path.split(".")
     for place, name in enumerate(names):

@@ -70,7 +70,7 @@ class RunningServer:
         self._health.set_ready(ready)
 
     async def stop(self, grace_s: float | None = None) -> None:
-        """Not ready for good, no new calls, and those in progress get the grace (by default the setting's) to end."""
+        """Stop for good: not ready, no new calls; those in progress have the grace (the setting's) to end."""
         self._health.close()
         await self._server.stop(self._grace_s if grace_s is None else grace_s)
 
@@ -156,13 +156,13 @@ def _is_traced(call: grpc.HandlerCallDetails) -> bool:
 
 
 def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials:
-    """TLS with the certificate and key of the settings."""
+    """Return TLS with the certificate and key of the settings."""
     key, certificate = settings.tls_key_file.read_bytes(), settings.tls_cert_file.read_bytes()
     return grpc.ssl_server_credentials([(key, certificate)])
 
 
 def server_options() -> list[tuple[str, int]]:
-    """grpc's own options: sizes, pings and ages."""
+    """Return grpc's own options: sizes, pings and ages."""
     return [
         ("grpc.max_receive_message_length", limits.MAX_RECEIVE_BYTES),
         ("grpc.max_send_message_length", limits.MAX_SEND_BYTES),

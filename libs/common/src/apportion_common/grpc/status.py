@@ -1,7 +1,7 @@
 """Errors as google.rpc.Status and back, in one place.
 
-Every refusal carries an ErrorInfo with its stable reason in the domain "apportion"; bad fields come as BadRequest, and
-what may work later as RetryInfo. The whole is kept small enough for a client's metadata limit.
+Every rejection carries an ErrorInfo with its stable reason in the domain "apportion"; bad fields come as BadRequest,
+and what may work later as RetryInfo. The whole is kept small enough for a client's metadata limit.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class RequestInvalid(InvalidArgument):
 
 
 def status_of(error: ApportionError) -> status_pb2.Status:
-    """The google.rpc.Status that callers see."""
+    """Return the google.rpc.Status that callers see."""
     status = status_pb2.Status(
         code=grpc.StatusCode[error.code].value[0], message=error.message[: limits.MAX_MESSAGE_CHARS]
     )
@@ -83,7 +83,7 @@ def status_of(error: ApportionError) -> status_pb2.Status:
 
 
 def _bad_request(error: ApportionError, budget_bytes: int) -> error_details_pb2.BadRequest:
-    """The field violations of the error, as many as fit."""
+    """Return the field violations of the error, as many as fit."""
     found: Sequence[tuple[str, str]] = ()
     if isinstance(error, RequestInvalid):
         found = error.violations
@@ -118,7 +118,7 @@ async def abort(context: grpc.aio.ServicerContext[Any, Any], error: ApportionErr
 
 
 def error_of(rpc_error: grpc.RpcError) -> ApportionError:
-    """The typed error that another service answered with.
+    """Return the typed error that another service answered with.
 
     Answers without our ErrorInfo become Unavailable DEPENDENCY_UNAVAILABLE where trying again may help (no connection,
     deadline, cancelled), Unimplemented for an unknown method, and Internal otherwise.
@@ -159,7 +159,7 @@ def _typed(kind: type[ApportionError] | None, status: status_pb2.Status, details
 
 
 def reason_of(rpc_error: grpc.RpcError) -> str:
-    """The stable reason of an answer; an empty text when it has none of ours."""
+    """Return the stable reason of an answer; an empty text when it has none of ours."""
     _, details, trailing = _parts(rpc_error)
     for key, value in trailing:
         if key == "grpc-status-details-bin":

@@ -21,7 +21,7 @@ _ABORTED: Final = "AbortError"
 
 
 def redact_attribute(key: str, value: Any) -> Any:
-    """The attribute's value as it may leave the process."""
+    """Return the attribute's value as it may leave the process."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if is_sensitive_key(key):
@@ -38,7 +38,7 @@ _redact_statement: Final = lru_cache(maxsize=1_024)(redact_text)
 
 
 def redact_span(span: ReadableSpan) -> ReadableSpan:
-    """A copy of the span whose attributes, events and status text hold nothing that must not be written down.
+    """Return a copy of the span whose attributes, events and status text hold nothing that must not be written down.
 
     Its attributes have the conventions' current names.
     """
@@ -118,7 +118,7 @@ class JsonLinesExporter(SpanExporter):
             self._descriptor = None
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Nothing is held back between exports."""
+        """Return True: nothing is held back between exports."""
         return True
 
     def _line(self, span: ReadableSpan) -> dict[str, object]:

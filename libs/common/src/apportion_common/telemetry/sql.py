@@ -26,7 +26,7 @@ _SPAN: Final = "_apportion_span"
 
 
 def trace_statements(engine: AsyncEngine, tracer_provider: trace.TracerProvider | None = None) -> None:
-    """Give the statements of the engine's connections spans, with their text and never their values."""
+    """Trace the statements of the engine's connections spans, with their text and never their values."""
     database = engine.url.database or ""
     our_tracer = trace.get_tracer(__name__, tracer_provider=tracer_provider)
 
@@ -68,7 +68,7 @@ def trace_statements(engine: AsyncEngine, tracer_provider: trace.TracerProvider 
 
 
 def _taken(context: Any) -> Span | None:
-    """The statement's span, handed out once."""
+    """Return the statement's span, handed out once."""
     span: Span | None = getattr(context, _SPAN, None)
     if span is not None:
         setattr(context, _SPAN, None)

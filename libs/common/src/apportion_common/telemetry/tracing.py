@@ -1,7 +1,7 @@
 """Set-up of traces, and the few helpers that the rest of the code uses.
 
 The context of a trace crosses processes as a W3C traceparent: in gRPC metadata by the stock interceptors, in messages
-as a text that `current_traceparent` gives and `context_from_traceparent` takes.
+as a text that `current_traceparent` returns and `context_from_traceparent` takes.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def setup_tracing(
 
 
 def make_provider(service: str, worker_id: str, exporters: Sequence[SpanExporter]) -> TracerProvider:
-    """A tracer provider that exports redacted spans through those exporters.
+    """Return a tracer provider that exports redacted spans through those exporters.
 
     It samples every trace unless the standard OTEL_TRACES_SAMPLER says otherwise.
     """
@@ -89,12 +89,12 @@ def make_provider(service: str, worker_id: str, exporters: Sequence[SpanExporter
 
 
 def tracer(name: str) -> trace.Tracer:
-    """The tracer of a module, by its `__name__`."""
+    """Return the tracer of a module, by its `__name__`."""
     return trace.get_tracer(name)
 
 
 def traceparent_of(span: Span) -> str:
-    """The W3C traceparent of a span; an empty text when it belongs to no trace."""
+    """Return the W3C traceparent of a span; an empty text when it belongs to no trace."""
     context = span.get_span_context()
     if not context.is_valid:
         return ""
@@ -102,17 +102,17 @@ def traceparent_of(span: Span) -> str:
 
 
 def current_traceparent() -> str:
-    """The W3C traceparent of the current span; an empty text outside any trace."""
+    """Return the W3C traceparent of the current span; an empty text outside any trace."""
     return traceparent_of(trace.get_current_span())
 
 
 def context_from_traceparent(traceparent: str) -> Context:
-    """The context in which a span is a child of that traceparent; an empty one when it is empty or malformed."""
+    """Return the context in which a span is a child of that traceparent; an empty one when it is empty or malformed."""
     return _TRACEPARENT.extract({"traceparent": traceparent}, context=Context())
 
 
 def current_trace_id() -> str:
-    """The current trace's id, 32 hexadecimal digits; an empty text outside any trace."""
+    """Return the current trace's id, 32 hexadecimal digits; an empty text outside any trace."""
     context = trace.get_current_span().get_span_context()
     return f"{context.trace_id:032x}" if context.is_valid else ""
 

@@ -53,7 +53,7 @@ def _name(common_name: str) -> x509.Name:
 
 
 def _alternative(name: str) -> x509.GeneralName:
-    """A host name or address as the certificate carries it."""
+    """Return a host name or address as the certificate carries it."""
     try:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -173,7 +173,7 @@ class TokenSigningKey:
         return cls(key, _base64url(hashlib.sha256(canonical.encode("ascii")).digest()))
 
     def jwk(self) -> dict[str, str]:
-        """The public half as a JSON Web Key."""
+        """Return the public half as a JSON Web Key."""
         return {
             "kty": "OKP",
             "crv": "Ed25519",

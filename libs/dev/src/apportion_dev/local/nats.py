@@ -48,7 +48,7 @@ class _Ports:
 
 
 def _programs(environment: Mapping[str, str]) -> Iterator[Path]:
-    """Every place where the server's program may lie, best first."""
+    """Yield every place where the server's program may lie, best first."""
     named = environment.get(BINARY_SETTING)
     if named:
         yield Path(named)
@@ -171,7 +171,7 @@ class LocalNats:
                 self._child.stop()
 
     def kill(self) -> None:
-        """SIGKILL the server."""
+        """Send the server SIGKILL."""
         with self._lock:
             self._wanted = False
             if self._child is not None:
@@ -184,7 +184,7 @@ class LocalNats:
             self.start()
 
     def close(self) -> None:
-        """Stop the server and give its ports back."""
+        """Stop the server and free its ports."""
         with self._lock:
             self.stop()
             if self._ports is not None:
@@ -203,7 +203,7 @@ class LocalNats:
         return self._ports
 
     def _configuration(self) -> str:
-        """The server's configuration; quoted as JSON, which its format includes."""
+        """Return the server's configuration; quoted as JSON, which its format includes."""
         ports = self._reserved()
         sync = ["  sync_interval: always"] if self.sync_always else []
         users = [
@@ -267,7 +267,7 @@ class LocalNats:
         raise NatsError(f"The local NATS server was not healthy within {START_TIMEOUT_S} s:\n{self._tail()}")
 
     def _healthy(self) -> bool:
-        """Whether the server and its JetStream report themselves ready."""
+        """Return whether the server and its JetStream report themselves ready."""
         monitor = self._reserved().monitor
         # No urllib: a proxy named in the environment has no business on the loopback.
         connection = http.client.HTTPConnection(LOOPBACK, monitor.port, timeout=HEALTH_TIMEOUT_S)

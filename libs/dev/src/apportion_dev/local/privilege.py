@@ -30,7 +30,7 @@ class Account:
 
 
 def drop_account() -> Account | None:
-    """The account to drop to: None for an ordinary user (stay), an unprivileged one for root.
+    """Return the account to drop to: None for an ordinary user (stay), an unprivileged one for root.
 
     Raises RuntimeError when root finds no unprivileged account at all.
     """
@@ -47,7 +47,7 @@ def drop_account() -> Account | None:
 
 
 def _others_may(path: Path, permission: int) -> bool:
-    """Whether the permission bit for others is set on the path."""
+    """Return whether the permission bit for others is set on the path."""
     try:
         return bool(path.stat().st_mode & permission)
     except OSError:
@@ -55,9 +55,9 @@ def _others_may(path: Path, permission: int) -> bool:
 
 
 def others_can_enter(folder: Path) -> bool:
-    """Whether an account without rights of its own can walk down to the folder and read in it.
+    """Return whether an account without rights of its own can walk down to the folder and read in it.
 
-    Parts that do not exist yet are passed over: their maker gives them a fitting mode.
+    Parts that do not exist yet are passed over: their maker sets a fitting mode.
     """
     resolved = folder.resolve()
     existing = [part for part in (resolved, *resolved.parents) if part.exists()]
@@ -65,12 +65,12 @@ def others_can_enter(folder: Path) -> bool:
 
 
 def others_can_read(file: Path) -> bool:
-    """Whether an account without rights of its own can open the file."""
+    """Return whether an account without rights of its own can open the file."""
     return others_can_enter(file.resolve().parent) and _others_may(file, stat.S_IROTH)
 
 
 def path_hash(path: Path) -> str:
-    """A short stable name for a path, so that two checkouts get two folders."""
+    """Return a short stable name for a path, so that two checkouts get two folders."""
     return hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:PATH_HASH_HEX_DIGITS]
 
 

@@ -39,7 +39,7 @@ class Guard:
         self._owner_pid = os.getpid()
 
     def group(self) -> int:
-        """The id of the guarded group; starts the guard when it does not run."""
+        """Return the id of the guarded group; starts the guard when it does not run."""
         with self._lock:
             if self._owner_pid != os.getpid():
                 # A fork of the supervisor: what it starts must die with the fork, so it gets a guard of its own.
@@ -140,7 +140,7 @@ class ChildProcess:
         return None if self._process is None else self._process.poll()
 
     def wait(self, timeout_s: float) -> int | None:
-        """Wait for the end; gives the exit code, or None when the time ran out first."""
+        """Wait for the end; return the exit code, or None when the time ran out first."""
         if self._process is None:
             return None
         try:
@@ -164,14 +164,14 @@ class ChildProcess:
         self.signal(signal.SIGCONT)
 
     def stop(self) -> int | None:
-        """End the child: its stop signal, then SIGKILL after the grace period; gives the exit code."""
+        """End the child: its stop signal, then SIGKILL after the grace period; return the exit code."""
         self.request_stop()
         if self.wait(self.spec.grace_s) is None:
             self.kill()
         return self.returncode
 
     def kill(self) -> None:
-        """SIGKILL the child and wait until it is gone."""
+        """Kill the child and wait until it is gone."""
         self.signal(signal.SIGKILL)
         self.wait(KILL_WAIT_S)
 
@@ -184,12 +184,12 @@ class ChildProcess:
         self.signal(signal.SIGCONT)
 
     def tail(self, lines: int) -> str:
-        """The last lines that this life of the child wrote to its log file."""
+        """Return the last lines that this life of the child wrote to its log file."""
         return tail(self.spec.log_file, lines, self._log_start)
 
 
 def tail(file: Path, lines: int, start: int = 0) -> str:
-    """The last lines of a text file, looking at its last 64 KiB and not before byte `start`."""
+    """Return the last lines of a text file, looking at its last 64 KiB and not before byte `start`."""
     try:
         with file.open("rb") as stream:
             stream.seek(0, os.SEEK_END)
@@ -200,7 +200,7 @@ def tail(file: Path, lines: int, start: int = 0) -> str:
 
 
 def process_exists(pid: int) -> bool:
-    """Whether a process of that id exists and is not a zombie."""
+    """Return whether a process of that id exists and is not a zombie."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -217,7 +217,7 @@ def process_exists(pid: int) -> bool:
 
 
 def child_pids(parent: int) -> list[int]:
-    """The ids of the direct children of a process, also those that lead sessions of their own."""
+    """Return the ids of the direct children of a process, also those that lead sessions of their own."""
     if Path("/proc/self/stat").exists():
         found = []
         for entry in Path("/proc").iterdir():
@@ -234,7 +234,7 @@ def child_pids(parent: int) -> list[int]:
 
 
 def kill_family(parent: ChildProcess) -> None:
-    """SIGKILL a child together with its direct children, and wait until all are gone.
+    """Kill a child together with its direct children, and wait until all are gone.
 
     The parent is stopped first, so that it can neither start a new child nor tidy up after a dead one.
     """

@@ -49,7 +49,7 @@ def _layout(data: Path | None) -> Layout:
     return Layout(find_data_folder() if data is None else data.expanduser().resolve())
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     typer.echo(text, err=True)
 
 
@@ -58,7 +58,7 @@ def _options(*, restart: bool = False) -> StackOptions:
     try:
         return StackOptions(restart=restart)
     except StackError as error:
-        _say(str(error))
+        _print_line(str(error))
         raise typer.Exit(2) from None
 
 
@@ -76,16 +76,16 @@ def up(data: DataOption = None) -> None:
     layout = _layout(data)
     timeout_s = SERVERS_UP_TIMEOUT_S + _options().ready_timeout_s
     daemon = None if running_supervisor(layout.root) is not None else start_daemon(layout)
-    progress = LogFollower(layout.logs, _say, only=SUPERVISOR)
+    progress = LogFollower(layout.logs, _print_line, only=SUPERVISOR)
     deadline = time.monotonic() + timeout_s
     while (state := _ready(layout)) is None:
         ended = running_supervisor(layout.root) is None if daemon is None else daemon.poll() is not None
         if ended and running_supervisor(layout.root) is None:
-            _say(f"The stack did not come up. The end of {layout.log_file(SUPERVISOR)}:")
-            _say(tail(layout.log_file(SUPERVISOR), LOG_LINES))
+            _print_line(f"The stack did not come up. The end of {layout.log_file(SUPERVISOR)}:")
+            _print_line(tail(layout.log_file(SUPERVISOR), LOG_LINES))
             raise typer.Exit(1)
         if time.monotonic() > deadline:
-            _say(f"The stack was not ready within {timeout_s} s; 'apportion stack logs' shows why.")
+            _print_line(f"The stack was not ready within {timeout_s} s; 'apportion stack logs' shows why.")
             raise typer.Exit(1)
         progress.step()
         time.sleep(POLL_S)
@@ -119,7 +119,7 @@ def down(data: DataOption = None) -> None:
         typer.echo(f"No stack is up in {layout.root}.")
         return
     if pid == 0:
-        _say("The stack is only just starting; try again.")
+        _print_line("The stack is only just starting; try again.")
         raise typer.Exit(1)
     os.kill(pid, signal.SIGTERM)
     deadline = time.monotonic() + DOWN_TIMEOUT_S
@@ -128,7 +128,7 @@ def down(data: DataOption = None) -> None:
         if time.monotonic() > deadline:
             # Its children die with it.
             os.kill(pid, signal.SIGKILL)
-            _say(f"The stack did not end within {DOWN_TIMEOUT_S} s and was killed.")
+            _print_line(f"The stack did not end within {DOWN_TIMEOUT_S} s and was killed.")
             raise typer.Exit(1)
         time.sleep(POLL_S)
     typer.echo("The stack has ended.")
@@ -153,10 +153,10 @@ def run(
 
 @app.command(name="exec", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def execute(context: typer.Context, data: DataOption = None) -> None:
-    """Run a command beside a stack of its own (in a temporary folder unless one is named) and give its exit code."""
+    """Run a command beside a stack of its own (in a temporary folder unless one is named) and return its exit code."""
     command = list(context.args)
     if not command:
-        _say("Name the command to run: apportion stack exec -- COMMAND.")
+        _print_line("Name the command to run: apportion stack exec -- COMMAND.")
         raise typer.Exit(2)
     options = _options()
     if data is not None:
@@ -206,7 +206,7 @@ def logs(
     layout = _layout(data)
     files = {file.stem: file for file in sorted(layout.logs.glob("*.log"))}
     if process is not None and process not in files:
-        _say(f"There is no log of {process}; there are logs of {', '.join(files) or 'nothing yet'}.")
+        _print_line(f"There is no log of {process}; there are logs of {', '.join(files) or 'nothing yet'}.")
         raise typer.Exit(1)
     follower = LogFollower(layout.logs, only=process)
     for name, file in files.items():
@@ -235,5 +235,5 @@ def token(
     try:
         typer.echo(mint_local_token(_layout(data), sub, role or [], org_id=org, ttl_s=ttl_s, amr=amr or ()))
     except StackError as error:
-        _say(str(error))
+        _print_line(str(error))
         raise typer.Exit(1) from None

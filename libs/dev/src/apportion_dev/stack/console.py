@@ -17,7 +17,7 @@ _LEAD = ("timestamp", "time", "level", "event", "message", "service", "logger")
 
 
 def readable(name: str, line: str) -> str:
-    """A log line with its process's name before it; a JSON line as time, level, event and the rest."""
+    """Return a log line with its process's name before it; a JSON line as time, level, event and the rest."""
     prefix = f"{name:<{NAME_WIDTH}} | "
     try:
         entry = json.loads(line)
@@ -35,7 +35,7 @@ def readable(name: str, line: str) -> str:
 
 
 def _short(value: object) -> str:
-    """A value on one line, quoted when it has blanks in it."""
+    """Return a value on one line, quoted when it has blanks in it."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return json.dumps(text, ensure_ascii=False) if any(character.isspace() for character in text) else text
 

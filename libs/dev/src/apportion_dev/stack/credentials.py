@@ -97,7 +97,7 @@ def mint(
     ttl_s: int = TOKEN_LIFE_S,
     amr: Sequence[str] = (),
 ) -> str:
-    """A token of the local issuer for a subject; see mint_token."""
+    """Return a token of the local issuer for a subject; see mint_token."""
     return mint_token(
         signing.private_key,
         signing.kid,
@@ -132,7 +132,7 @@ def mint_local_token(
     amr: Sequence[str] = (),
     clock: Clock | None = None,
 ) -> str:
-    """A token signed with the key of the stack in that layout; raises StackNotUpError when it has none yet."""
+    """Return a token signed with the key of the stack in that layout; raises StackNotUpError when it has none yet."""
     if not layout.signing_key_file.exists():
         raise StackNotUpError(f"The stack in {layout.root} has no signing key yet: start it with 'apportion stack up'.")
     signing = TokenSigningKey.create_or_load(layout.signing_key_file)

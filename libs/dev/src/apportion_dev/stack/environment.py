@@ -33,27 +33,27 @@ class ProcessPlace:
 
 
 def machine_environment() -> dict[str, str]:
-    """The part of our own environment that every process gets."""
+    """Return the part of our own environment that every process gets."""
     return {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"PYTHONUNBUFFERED": "1"}
 
 
 def database(service: str) -> str:
-    """The name of a service's database."""
+    """Return the name of a service's database."""
     return f"apportion_{service}"
 
 
 def owner_role(service: str) -> str:
-    """The role that owns a service's tables and migrates them."""
+    """Return the role that owns a service's tables and migrates them."""
     return f"{service}_owner"
 
 
 def app_role(service: str) -> str:
-    """The role that a service runs as."""
+    """Return the role that a service runs as."""
     return f"{service}_app"
 
 
 def migration_environment(postgres: LocalPostgres, passwords: Passwords) -> dict[str, str]:
-    """The environment of the migration runner: the owner's URL of every database."""
+    """Return the environment of the migration runner: the owner's URL of every database."""
     urls = {
         f"{service.upper()}_MIGRATION_DATABASE_URL": postgres.url(
             database(service), owner_role(service), passwords.roles[service].owner
@@ -74,7 +74,7 @@ def service_environment(
     postgres: LocalPostgres,
     nats: LocalNats,
 ) -> dict[str, str]:
-    """The environment of one process of a service; `addresses` are those of all five services."""
+    """Return the environment of one process of a service; `addresses` are those of all five services."""
     certificate = keys.certificates[service]
     environment = machine_environment() | {
         "ENVIRONMENT": "local",

@@ -77,7 +77,7 @@ def ended_by_signals() -> Iterator[Ending]:
 
 
 def run_stack(layout: Layout, options: StackOptions) -> int:
-    """Run a stack until a signal ends it; gives 0 for that, 1 when the stack failed."""
+    """Run a stack until a signal ends it; return 0 for that, 1 when the stack failed."""
     stack = LocalStack(layout, options)
     with ended_by_signals() as ending:
         try:
@@ -95,7 +95,7 @@ def run_stack(layout: Layout, options: StackOptions) -> int:
 
 
 def run_command(layout: Layout, options: StackOptions, command: Sequence[str], *, keep_data: bool) -> int:
-    """Run a command beside a stack of its own; gives its exit code, 1 when the stack failed under it.
+    """Run a command beside a stack of its own; return its exit code, 1 when the stack failed under it.
 
     Without `keep_data` the data of the stack's servers is deleted at the end.
     """

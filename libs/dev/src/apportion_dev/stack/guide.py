@@ -29,7 +29,7 @@ _CALLS = (
 
 
 def guide(layout: Layout, state: StackState) -> str:
-    """The text for a stack that is ready; it names the token's file and never shows the token."""
+    """Return the text for a stack that is ready; it names the token's file and never shows the token."""
     lines = [f"The local stack is up in {layout.root}.", ""]
     lines += [f"  {name:<10} {address}" for name, address in state.addresses.items()]
     lines += [

@@ -109,11 +109,11 @@ class Layout:
         return self.root / "traces"
 
     def log_file(self, name: str) -> Path:
-        """The log file of a process."""
+        """Return the log file of a process."""
         return self.logs / f"{name}.log"
 
     def token_file(self, holder: str) -> Path:
-        """The token file of a service, or of the operator."""
+        """Return the token file of a service, or of the operator."""
         return self.tokens / f"{holder}.jwt"
 
     def make(self) -> None:
@@ -159,7 +159,7 @@ class StackLock:
         self._stream = stream
 
     def release(self) -> None:
-        """Give the lock back; a second call does nothing."""
+        """Release the lock; a second call does nothing."""
         if self._stream is not None:
             self._stream.close()
             self._stream = None

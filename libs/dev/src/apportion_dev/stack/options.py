@@ -16,12 +16,12 @@ READY_TIMEOUT_S = 180
 
 
 def default_service_command(service: str) -> Sequence[str]:
-    """The command of a service's one process: its API, relay and workers together."""
+    """Return the command of a service's one process: its API, relay and workers together."""
     return [sys.executable, "-m", f"apportion_{service}", "serve"]
 
 
 def default_migrate_command() -> Sequence[str]:
-    """The command that brings every database to the newest revision."""
+    """Return the command that brings every database to the newest revision."""
     return [sys.executable, "-m", "apportion_migrate.command", "up"]
 
 

@@ -86,29 +86,29 @@ class ServiceProcess:
         raise StackError(self.report(f"was not ready within {timeout_s} s ({READY_TIMEOUT_SETTING})"))
 
     def expect_life(self) -> None:
-        """From now on the process has died when it ends."""
+        """Count the next end of the process as a death."""
         with self.lock:
             self.wanted = True
 
     def expect_end(self) -> None:
-        """From now on the end of the process is no news."""
+        """Expect the end of the process."""
         with self.lock:
             self.wanted = False
 
     def end(self) -> int | None:
-        """Stop the process on purpose; gives its exit code, None when it never ran."""
+        """Stop the process on purpose; return its exit code, None when it never ran."""
         self.expect_end()
         return None if self.child is None else self.child.stop()
 
     def close(self) -> None:
-        """Stop the process and give its ports back."""
+        """Stop the process and free its ports."""
         self.end()
         self.grpc.close()
         self.metrics.close()
         self.smtp.close()
 
     def report(self, what: str) -> str:
-        """A sentence on what happened, with the exit code and the tail of the log."""
+        """Return a sentence on what happened, with the exit code and the tail of the log."""
         code = None if self.child is None else self.child.returncode
         ending = "" if code is None else f" (signal {-code})" if code < 0 else f" (exit code {code})"
         log = "" if self.child is None else self.child.tail(LOG_TAIL_LINES)

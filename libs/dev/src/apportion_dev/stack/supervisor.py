@@ -142,7 +142,7 @@ class LocalStack:
         self._write_after_end(process)
 
     def wait_exit(self, name: str, timeout_s: int) -> int:
-        """Wait for a process that is about to end itself (at a fail point) and give its exit code.
+        """Wait for a process that is about to end itself (at a fail point) and return its exit code.
 
         Call `expect_exit` before what makes it end. Raises StackError when the time runs out.
         """
@@ -155,11 +155,11 @@ class LocalStack:
         return code
 
     def expect_exit(self, name: str) -> None:
-        """From now on it is no failure when that process ends."""
+        """Expect that process to end: it is no failure from now on."""
         self._process(name).expect_end()
 
     def stop_service(self, name: str) -> int | None:
-        """Ask a process of a service to end (SIGTERM, then SIGKILL after its grace) and give its exit code."""
+        """Ask a process of a service to end (SIGTERM, then SIGKILL after its grace) and return its exit code."""
         code = self._process(name).end()
         self._write_state()
         return code
@@ -180,7 +180,7 @@ class LocalStack:
         self._write_state()
 
     def start_replica(self, service: str, name: str, extra_env: Mapping[str, str] | None = None) -> str:
-        """Start a further process of a service on ports of its own; gives the name under which the stack knows it."""
+        """Start a further process of a service on ports of its own; return the name under which the stack knows it."""
         full_name = f"{service}-{name}"
         with self._changes:
             if service not in SERVICES or full_name in self.processes:
@@ -198,11 +198,11 @@ class LocalStack:
         _started(self._process(name).child).resume()
 
     def mint_token(self, sub: str, roles: Sequence[str], *, org_id: str | None = None, ttl_s: int = 900) -> str:
-        """A token signed by this stack's key."""
+        """Return a token signed by this stack's key."""
         return mint(self.keys.signing, sub, roles, self.options.clock.now(), org_id=org_id, ttl_s=ttl_s)
 
     def state(self) -> StackState:
-        """What `state.json` says now."""
+        """Return what `state.json` says now."""
         pids = {name: process.child.pid for name, process in self.processes.items() if process.child and process.alive}
         servers = {"postgres": self._postgres, "nats": self._nats}
         pids |= {name: server.pid for name, server in servers.items() if server is not None and server.pid is not None}
@@ -391,7 +391,7 @@ class LocalStack:
 
 
 def _started(part: Part | None) -> Part:
-    """A part of the stack that exists once it was started."""
+    """Return a part of the stack that exists once it was started."""
     if part is None:
         raise StackError("The stack was not started.")
     return part

@@ -23,8 +23,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 PREFIX: Final = "apportion_test"
 POOL_SIZE: Final = 10
-FLOOR: Final = "floor"
-"""The service name of databases that hold the floor's own tables only."""
+BASE: Final = "base"
+"""The service name of databases that hold the base's own tables only."""
 _ROLE_LOCK: Final = 8_216_005_331
 """Advisory lock under which test processes make roles; any number that nothing else uses."""
 
@@ -53,7 +53,7 @@ class ServiceDatabase:
         return self._engine(self.owner_url)
 
     def database(self, clock: Clock | None = None) -> Database:
-        """The service's unit of work on this database."""
+        """Return the service's unit of work on this database."""
         return Database(self.engine, self.service, clock or SystemClock())
 
     async def close(self) -> None:
@@ -79,21 +79,21 @@ class DatabaseFactory:
         self._made: list[str] = []
         self._count = 0
 
-    def blank(self, service: str = FLOOR) -> ServiceDatabase:
-        """A database without any table, with the roles `<service>_owner` and `<service>_app`."""
+    def blank(self, service: str = BASE) -> ServiceDatabase:
+        """Return a database without any table, with the roles `<service>_owner` and `<service>_app`."""
         self._make_roles(service)
         return self._create(service, template=None)
 
-    def floor(self, service: str = FLOOR) -> ServiceDatabase:
-        """A database with the shared tables, the lane tables and the configuration head, with their grants."""
-        return self._clone(f"{FLOOR}:{service}", service, lambda made: self._install_floor(made))
+    def base(self, service: str = BASE) -> ServiceDatabase:
+        """Return a database with the shared tables, the lane tables and the configuration head, with their grants."""
+        return self._clone(f"{BASE}:{service}", service, lambda made: self._install_base(made))
 
     def service(self, service: str) -> ServiceDatabase:
-        """A database with everything that a service's migrations make."""
+        """Return a database with everything that a service's migrations make."""
         return self._clone(service, service, lambda made: self._migrate(made))
 
     def copy(self, database: ServiceDatabase) -> ServiceDatabase:
-        """A database like this one, which must have no session at the moment."""
+        """Return a database like this one, which must have no session at the moment."""
         return self._create(database.service, database.name)
 
     def drop(self, name: str) -> None:
@@ -108,20 +108,20 @@ class DatabaseFactory:
             self.drop(name)
 
     def alembic_config(self, database: ServiceDatabase) -> Config:
-        """Alembic's configuration of a service, bound to a database as its owner."""
+        """Return Alembic's configuration of a service, bound to a database as its owner."""
         config = alembic_config(database.service)
         config.attributes["connection"] = create_engine(normalise_url(database.owner_url), poolclass=NullPool)
         return config
 
     def _clone(self, key: str, service: str, fill: Callable[[ServiceDatabase], None]) -> ServiceDatabase:
-        """A clone of the key's template, which is made and filled at the first call."""
+        """Return a clone of the key's template, which is made and filled at the first call."""
         if key not in self._templates:
             template = self.blank(service)
             fill(template)
             self._templates[key] = template.name
         return self._create(service, self._templates[key])
 
-    def _install_floor(self, database: ServiceDatabase) -> None:
+    def _install_base(self, database: ServiceDatabase) -> None:
         app = sql.Identifier(f"{database.service}_app")
         with psycopg.connect(psycopg_url(database.owner_url)) as connection:
             for statement in (*SHARED_DDL, *LANE_DDL, *HEAD_DDL):
@@ -160,7 +160,7 @@ class DatabaseFactory:
                     )
 
     def _password(self, role: str) -> str:
-        """A role's password: the same in every test process that knows the superuser's."""
+        """Return a role's password: the same in every test process that knows the superuser's."""
         return hashlib.sha256(f"{self._admin.password}:{role}".encode()).hexdigest()[:32]
 
     def _url(self, name: str, role: str) -> str:
@@ -176,6 +176,6 @@ class DatabaseFactory:
 
 
 def fetch_all(url: str, query: str, parameters: Iterable[Any] = ()) -> list[tuple[Any, ...]]:
-    """The rows of a query on a connection of its own; for looking at a database from outside."""
+    """Return the rows of a query on a connection of its own; for looking at a database from outside."""
     with psycopg.connect(psycopg_url(url), autocommit=True) as connection:
         return connection.execute(query.encode(), tuple(parameters)).fetchall()

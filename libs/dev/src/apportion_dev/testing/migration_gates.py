@@ -86,7 +86,7 @@ class Trace:
     rewritten: tuple[str, ...]
 
     def problems(self, lock_class: LockClass) -> list[str]:
-        """One line for each rewrite, each strong lock held too long, and each lock stronger than declared."""
+        """Return one line for each rewrite, each strong lock held too long, and each lock stronger than declared."""
         found = [f"{table} is rewritten" for table in self.rewritten]
         for held in self.held:
             if held.strong_ms > STRONG_LOCK_MS_MAX:
@@ -105,7 +105,7 @@ def crash_sweep(
 ) -> Sweep:
     """Crash a revision wherever it can end, and run it again.
 
-    `new_database` gives databases at the revision's predecessor, `config` fresh configurations of its environment.
+    `new_database` returns databases at the revision's predecessor, `config` fresh configurations of its environment.
     The exhaustive sweep takes a database for each point, and as many full runs.
     """
     sweep = Sweep()
@@ -170,7 +170,7 @@ def trace_locks(database: ServiceDatabase, config: Config, revision: str) -> Tra
 
 
 def shortest(traces: Sequence[Trace]) -> Trace:
-    """Of several runs of a revision, the shortest time of each table under strong locks; everything else as found.
+    """Return the shortest time of each table under strong locks of several runs of a revision; the rest as found.
 
     A busy machine can only make a lock look longer, and not the same one each time.
     """
@@ -218,7 +218,7 @@ def model_differences(migrated: ServiceDatabase, modelled: ServiceDatabase, meta
 
 
 def split_statements(sql: str) -> list[str]:
-    """The statements of a text, split at the semicolons that end a line outside of quotes and dollar quotes."""
+    """Return the statements of a text, split at the semicolons that end a line outside of quotes and dollar quotes."""
     statements, current, quote = [], [], ""
     for line in sql.splitlines():
         current.append(line)
@@ -234,7 +234,7 @@ def split_statements(sql: str) -> list[str]:
 
 
 def _without_machinery(found: list[str]) -> list[str]:
-    """Differences that are not Alembic's or its checksums' own tables, nor extensions."""
+    """Return differences that are not Alembic's or its checksums' own tables, nor extensions."""
     return [line for line in found if "alembic_version" not in line and not line.startswith("extension ")]
 
 
@@ -250,12 +250,12 @@ class _Sampler:
         self._thread.start()
 
     def begin(self) -> None:
-        """The session enters a statement."""
+        """Note that the session enters a statement."""
         self._seen = {}
         self._inside.set()
 
     def end(self) -> dict[int, str]:
-        """The session has left it: the strongest lock that was seen on each table."""
+        """Return the strongest lock that was seen on each table while the session was in it."""
         self._inside.clear()
         return dict(self._seen)
 
@@ -275,7 +275,7 @@ class _Sampler:
 
 
 def _peaceful_run(database: ServiceDatabase, config: Config, revision: str) -> tuple[list[Point], list[Catalog]]:
-    """Run a revision to its end; gives its points, and what others find in the database before each."""
+    """Run a revision to its end; return its points, and what others find in the database before each."""
     points: list[Point] = []
     states: list[Catalog] = []
     with migration_engine(psycopg_url(database.owner_url)).connect() as watcher, _session(database) as session:
@@ -376,7 +376,7 @@ def _run(
 
 @contextmanager
 def _session(database: ServiceDatabase) -> Iterator[tuple[Engine, Connection]]:
-    """A session of the database's owner, and the engine that it alone is of."""
+    """Open a session of the database's owner, with an engine of its own."""
     engine = migration_engine(psycopg_url(database.owner_url))
     with engine.connect() as connection:
         yield engine, connection
@@ -388,7 +388,7 @@ def _catalog(database: ServiceDatabase) -> Catalog:
 
 
 def _tables_with_rows(connection: Connection) -> dict[int, str]:
-    """The tables of the current schema that have rows."""
+    """Return the tables of the current schema that have rows."""
     rows = connection.exec_driver_sql(
         "SELECT c.oid, c.relname FROM pg_class c WHERE c.relkind = 'r' AND c.relname NOT LIKE 'alembic_version%%'"
         " AND c.relnamespace = current_schema()::regnamespace"
@@ -399,7 +399,7 @@ def _tables_with_rows(connection: Connection) -> dict[int, str]:
 
 
 def _file_nodes(connection: Connection, tables: Mapping[int, str]) -> dict[int, int]:
-    """The file of each table: another one means that it was rewritten."""
+    """Return the file of each table: another one means that it was rewritten."""
     rows = connection.exec_driver_sql(
         "SELECT oid, pg_relation_filenode(oid) FROM pg_class WHERE oid = ANY(%s)", (list(tables),)
     )
@@ -407,7 +407,7 @@ def _file_nodes(connection: Connection, tables: Mapping[int, str]) -> dict[int, 
 
 
 def _locks(connection: Connection, pid: int, tables: Mapping[int, str]) -> dict[int, str]:
-    """The strongest lock that a session has on each of the tables."""
+    """Return the strongest lock that a session has on each of the tables."""
     rows = connection.exec_driver_sql(
         "SELECT relation, mode FROM pg_locks WHERE pid = %s AND granted AND relation = ANY(%s)", (pid, list(tables))
     )

@@ -7,7 +7,7 @@ Nothing in production knows of it. In the process of a test it looks at these pl
 - the servicers of the services (`servicer`): what a method returns or raises, called by a server or by a test;
 - reasons that travel in what a servicer returns or a client receives (`data`): rejections, dead letters, verdicts;
 - errors and stopped lanes that the product's code makes (`raised`, `stopped`), whoever catches them, and values of the
-  classes that a service's tests name (`judged`, see `watch`).
+  classes that a service's tests name (`VERIFIED`, see `watch`).
 
 Of the processes that tests start it reads the log files below pytest's temporary folder when the session ends.
 
@@ -40,7 +40,7 @@ from google.protobuf.message import Message
 FOLDER: Final = "observed"
 """Name of the folder in pytest's cache that the files of evidence lie in."""
 WIRE, SERVER, SERVICER, DATA = "wire", "server", "servicer", "data"
-RAISED, STOPPED, JUDGED = "raised", "stopped", "judged"
+RAISED, STOPPED, VERIFIED = "raised", "stopped", "judged"
 PASS_ON: Final = frozenset({__name__, errors.__name__, rate_limit.__name__})
 """Modules that make errors with the reasons that they are given: who gave it counts."""
 REASON: Final = re.compile(r"[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)*")
@@ -273,7 +273,7 @@ def reasons_in(message: Message) -> Iterator[str]:
 
 @functools.cache
 def _carries_reasons(message: Descriptor) -> bool:
-    """Whether messages of the type may carry a reason."""
+    """Return whether messages of the type may carry a reason."""
     seen, waiting = {message.full_name}, [message]
     while waiting:
         for field in waiting.pop().fields:
@@ -287,7 +287,7 @@ def _carries_reasons(message: Descriptor) -> bool:
     return False
 
 
-def watch(kind: Any, reasons: Callable[[Any], Iterable[str]], evidence: str = JUDGED) -> None:
+def watch(kind: Any, reasons: Callable[[Any], Iterable[str]], evidence: str = VERIFIED) -> None:
     """Note the reasons of each instance of the class, also a named tuple, that code of the product makes."""
 
     def note(made: Any) -> None:

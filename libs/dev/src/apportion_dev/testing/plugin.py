@@ -3,13 +3,13 @@
 Its settings in pyproject.toml: `asyncio_mode = "auto"` and the loop scopes "session".
 
 - `service_database("ledger")`: a fresh database with everything that the service's migrations make
-- `floor_database()`: one with the shared tables, the lanes' tables and the configuration head
+- `base_database()`: one with the shared tables, the lanes' tables and the configuration head
 - `blank_database()`: one with nothing in it
 - `nats_access`, `nats_connection`: the NATS server and a connection to it
 - `clean_streams`, `streams`: no stream of ours at the test's start; every stream of ours, empty
 - `killable_nats`: a NATS server of the test's own, to kill and restart
 
-What a test gives to `record_property("figures", ...)` is a line at the end of the run, whichever process ran it.
+What a test passes to `record_property("figures", ...)` is a line at the end of the run, whichever process ran it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ FIGURES: Final = "figures"
 TEST_STREAM_MAX_BYTES: Final = 128 * MEBIBYTE
 
 BlankDatabase = Callable[..., ServiceDatabase]
-"""What `blank_database` and `floor_database` are: called with a service's name, or none."""
+"""What `blank_database` and `base_database` are: called with a service's name, or none."""
 MakeServiceDatabase = Callable[[str], ServiceDatabase]
 """What `service_database` is."""
 
@@ -64,7 +64,7 @@ class Servers:
             self.nats = error
 
     def header(self) -> str:
-        """The line of the test header."""
+        """Return the line of the test header."""
         names = [("PostgreSQL", self.postgres), ("NATS", self.nats)]
         parts = [
             f"{name}: {'none' if isinstance(provider, ServersUnavailable) else provider.description}"
@@ -139,21 +139,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Servers:
-    """The chosen providers, with a folder of this session to put servers into."""
+    """Return the chosen providers, with a folder of this session to put servers into."""
     pytestconfig.stash[_FOLDER] = tmp_path_factory.mktemp
     return pytestconfig.stash[_SERVERS]
 
 
 @pytest.fixture(scope="session")
 def database_factory(servers: Servers) -> Iterator[DatabaseFactory]:
-    """Makes databases; for fixtures that outlive a test. What it makes is dropped with the session."""
+    """Make databases; for fixtures that outlive a test. What it makes is dropped with the session."""
     yield from servers.databases()
 
 
 async def _thrown_away(
     factory: DatabaseFactory, make: Callable[..., ServiceDatabase]
 ) -> AsyncIterator[Callable[..., ServiceDatabase]]:
-    """Give a function that makes databases, and drop those after the test."""
+    """Provide a function that makes databases, and drop those after the test."""
     made: list[ServiceDatabase] = []
 
     def keep(*arguments: str) -> ServiceDatabase:
@@ -168,34 +168,34 @@ async def _thrown_away(
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def blank_database(database_factory: DatabaseFactory) -> AsyncIterator[BlankDatabase]:
-    """Makes databases with nothing in them."""
+    """Make databases with nothing in them."""
     async for make in _thrown_away(database_factory, database_factory.blank):
         yield make
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def floor_database(database_factory: DatabaseFactory) -> AsyncIterator[BlankDatabase]:
-    """Makes databases with the tables that the services share."""
-    async for make in _thrown_away(database_factory, database_factory.floor):
+async def base_database(database_factory: DatabaseFactory) -> AsyncIterator[BlankDatabase]:
+    """Make databases with the tables that the services share."""
+    async for make in _thrown_away(database_factory, database_factory.base):
         yield make
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def service_database(database_factory: DatabaseFactory) -> AsyncIterator[MakeServiceDatabase]:
-    """Makes migrated databases of a service."""
+    """Make migrated databases of a service."""
     async for make in _thrown_away(database_factory, database_factory.service):
         yield make
 
 
 @pytest.fixture(scope="session")
 def nats_access(servers: Servers) -> Iterator[NatsAccess]:
-    """How to reach the session's NATS server."""
+    """Yield how to reach the session's NATS server."""
     yield from servers.access()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def nats_connection(nats_access: NatsAccess) -> AsyncIterator[Client]:
-    """A connection of the test's own."""
+    """Yield a connection of the test's own."""
     client = await connect(nats_access, "test")
     yield client
     await client.close()
@@ -220,7 +220,7 @@ async def streams(nats_connection: Client, clean_streams: None) -> None:
 
 @pytest.fixture
 def killable_nats(tmp_path: Path) -> Iterator[tuple[LocalNats, NatsAccess]]:
-    """A packaged NATS server of the test's own, and how to reach it."""
+    """Yield a packaged NATS server of the test's own, and how to reach it."""
     server, access = start_local_nats(tmp_path)
     yield server, access
     server.destroy()

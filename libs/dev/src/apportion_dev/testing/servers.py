@@ -66,7 +66,7 @@ class PostgresProvider(Protocol):
     """Whether what the tests leave in it stays; the others are deleted with everything in them."""
 
     def start(self) -> str:
-        """Start the server if need be and give the superuser's URL."""
+        """Start the server if need be and return the superuser's URL."""
         ...
 
     def stop(self) -> None:
@@ -98,7 +98,7 @@ class GivenPostgres:
         self._url = url
 
     def start(self) -> str:
-        """The URL as given."""
+        """Return the URL as given."""
         return self._url
 
     def stop(self) -> None:
@@ -114,7 +114,7 @@ class GivenNats:
         self._lock: IO[bytes] | None = None
 
     def start(self) -> NatsAccess:
-        """Wait for the other test processes of this machine, then give the URL."""
+        """Wait for the other test processes of this machine, then return the URL."""
         name = hashlib.sha256(self._url.encode()).hexdigest()[:16]
         self._lock = (Path(tempfile.gettempdir()) / f"apportion-test-nats-{name}.lock").open("wb")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -137,7 +137,7 @@ class ContainerPostgres:
         self._container: Any = None
 
     def start(self) -> str:
-        """Start the container and give the superuser's URL."""
+        """Start the container and return the superuser's URL."""
         from testcontainers.community.postgres import PostgresContainer
 
         self._container = PostgresContainer(self._image, driver=None)
@@ -160,7 +160,7 @@ class ContainerNats:
         self._container: Any = None
 
     def start(self) -> NatsAccess:
-        """Start the container and give its URL."""
+        """Start the container and return its URL."""
         from testcontainers.community.nats import NatsContainer
 
         self._container = NatsContainer(self._image, jetstream=True)
@@ -185,7 +185,7 @@ class PackagedPostgres:
         self._server: LocalPostgres | None = None
 
     def start(self) -> str:
-        """Start the server and give the superuser's URL."""
+        """Start the server and return the superuser's URL."""
         self._server = LocalPostgres(self._folder(), binaries=self._binaries, settings=POSTGRES_TEST_SETTINGS)
         self._server.start()
         return self._server.admin_url
@@ -227,7 +227,7 @@ def start_local_nats(folder: Path) -> tuple[LocalNats, NatsAccess]:
 
 @cache
 def docker_answers() -> bool:
-    """Whether a Docker daemon answers a ping."""
+    """Return whether a Docker daemon answers a ping."""
     try:
         docker: Any = importlib.import_module("docker")
         client = docker.from_env(timeout=DOCKER_TIMEOUT_S)
@@ -242,7 +242,7 @@ def docker_answers() -> bool:
 
 
 def choose_postgres(folder: Callable[[], Path], environ: Mapping[str, str] = os.environ) -> PostgresProvider:
-    """The first provider that works here; ServersUnavailable when none does.
+    """Return the first provider that works here; ServersUnavailable when none does.
 
     Programs that APPORTION_POSTGRES_BIN names come before a container: whoever names them wants their version.
     """
@@ -260,7 +260,7 @@ def choose_postgres(folder: Callable[[], Path], environ: Mapping[str, str] = os.
 
 
 def choose_nats(folder: Callable[[], Path], environ: Mapping[str, str] = os.environ) -> NatsProvider:
-    """The first provider that works here; ServersUnavailable when none does."""
+    """Return the first provider that works here; ServersUnavailable when none does."""
     given = environ.get(NATS_URL_SETTING)
     if given:
         return GivenNats(given)

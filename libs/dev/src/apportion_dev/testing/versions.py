@@ -33,7 +33,9 @@ _SYSTEM_FOLDERS: Final = {
 
 
 def find_version(major: int, environ: Mapping[str, str] = os.environ) -> PostgresBinaries | None:
-    """The first programs of a major version that run here: named, packaged, or the system's; None without any."""
+    """Return the first programs of a major version that run here: named, packaged, or the system's; None without
+    any.
+    """
     for environment in _places(major, environ):
         try:
             found = find_postgres(environment)
@@ -45,7 +47,7 @@ def find_version(major: int, environ: Mapping[str, str] = os.environ) -> Postgre
 
 
 def describe_oldest(environ: Mapping[str, str] = os.environ) -> str:
-    """A line of the test header: where the oldest version lies, or that nothing runs on it."""
+    """Return a line of the test header: where the oldest version lies, or that nothing runs on it."""
     found = find_version(OLDEST, environ)
     if found is None:
         return f"PostgreSQL {OLDEST}: not found, not run; {FOLDERS_SETTING} names folders to look in"
@@ -53,7 +55,7 @@ def describe_oldest(environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _places(major: int, environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Environments for `find_postgres`, each of which leads it to one place."""
+    """Yield environments for `find_postgres`, each of which leads it to one place."""
     named = environ.get(FOLDERS_SETTING, "").split(os.pathsep)
     for folder in (*named, environ.get(BINARY_FOLDER_SETTING, "")):
         if folder:

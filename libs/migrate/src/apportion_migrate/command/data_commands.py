@@ -58,7 +58,7 @@ class Output:
 
     @contextmanager
     def bars(self) -> Iterator[None]:
-        """Bars for the length of a run."""
+        """Show bars for the length of a run."""
         if self.as_json:
             yield
             return
@@ -67,7 +67,7 @@ class Output:
             yield
 
     def event(self, event: DataProgress) -> None:
-        """Something that happened in a run."""
+        """Print something that happened in a run."""
         standing = event.standing
         if self._bars is None:
             self.line(event.kind, standing, eta_s=event.eta_s, **event.details)
@@ -82,7 +82,7 @@ class Output:
             self._bars.console.print(f"{event.kind:>9} {name} [dim]{details}[/]")
 
     def line(self, kind: str, standing: Standing, **details: Any) -> None:
-        """How far a migration is."""
+        """Print how far a migration is."""
         if self.as_json:
             fields = {
                 "event": kind,
@@ -101,7 +101,7 @@ class Output:
         )
 
     def failure(self, error: Exception) -> None:
-        """Why the command ended."""
+        """Print why the command ended."""
         if self.as_json:
             typer.echo(json.dumps({"event": "failed", "error": str(error)}, separators=(",", ":")))
         else:
@@ -172,7 +172,9 @@ def pause(names: Names = None, services: ServicesOption = None, as_json: JsonOpt
 
 
 def waiting_data(plan: Plan) -> list[str]:
-    """The data migrations that are not done and whose revision stands, by name in the plan's order; only looks."""
+    """Return the data migrations that are not done and whose revision stands, by name in the plan's order; only
+    looks.
+    """
     found: list[str] = []
     for service in plan.services:
         migrations = data.load_migrations(service)

@@ -6,6 +6,6 @@ from typing import Final
 
 EXIT_FAILED: Final = 1
 EXIT_CONFLICTS: Final = 3
-"""Pre-flight found rows in the way; nothing was changed, and trying again will not help."""
+"""Pre-flight found blocking rows; nothing was changed, and trying again will not help."""
 EXIT_AGAIN: Final = 75
 """EX_TEMPFAIL of sysexits.h: another run holds the lock, or the time is not yet come; try again later."""

@@ -2,7 +2,7 @@
 
 It needs only <SERVICE>_MIGRATION_DATABASE_URL of the plan's services, all of which must be installed; --service names
 some of them, and then only these are needed. For a person at a terminal it writes text, otherwise one JSON object a
-line. Exit codes: 0 done, 1 failed, 2 called wrongly, 3 rows are in the way (nothing was changed), 75 another run holds
+line. Exit codes: 0 done, 1 failed, 2 called wrongly, 3 rows are blocking (nothing was changed), 75 another run holds
 a lock, or the time is not yet come (try again later).
 """
 
@@ -38,7 +38,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Migrate the services' databases, named by <SERVICE>_MIGRATION_DATABASE_URL; some of them with --service.",
-    epilog="Ends with 0 when done, 1 when failed, 2 when called wrongly, 3 when rows are in the way (nothing was"
+    epilog="Ends with 0 when done, 1 when failed, 2 when called wrongly, 3 when rows are blocking (nothing was"
     " changed; see preflight and resolve), 75 when another run holds a lock or the time is not yet come (try again).",
 )
 
@@ -208,5 +208,5 @@ app.add_typer(seed_commands.app)
 
 
 def main() -> None:
-    """The console script."""
+    """Run the console script."""
     app(prog_name="apportion-migrate")

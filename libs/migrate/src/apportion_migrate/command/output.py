@@ -45,15 +45,15 @@ class Output:
         self.console = Console(highlight=False, soft_wrap=True)
 
     def json(self, **fields: object) -> None:
-        """One JSON object on a line of its own."""
+        """Print a JSON object on a line of its own."""
         typer.echo(json.dumps(fields, separators=(",", ":")))
 
     def text(self, line: str) -> None:
-        """One line for a person, in Rich's markup."""
+        """Print a line for a person, in Rich's markup."""
         self.console.print(line)
 
     def progress(self, event: Progress) -> None:
-        """What happened to a step."""
+        """Print what happened to a step."""
         step = event.step
         if self.as_json:
             self.json(event=event.kind, **step_fields(step), **event.details)
@@ -63,7 +63,7 @@ class Output:
         self.text(f"[{colour}]{event.kind:>9}[/] {step.number:>2} {step.service:<9} {step.revision}  [dim]{details}[/]")
 
     def finding(self, finding: Finding) -> None:
-        """Rows that are in a revision's way."""
+        """Print rows that block a revision."""
         if self.as_json:
             self.json(event="conflict", **finding.as_json())
             return
@@ -76,7 +76,7 @@ class Output:
             self.text(f"  [cyan]apportion-migrate resolve {finding.check.resolve}[/]")
 
     def failure(self, kind: str, error: Exception) -> None:
-        """Why the command ended."""
+        """Print why the command ended."""
         if self.as_json:
             self.json(event=kind, error=str(error))
         else:
@@ -117,22 +117,22 @@ def the_plan(services: Collection[str] | None = None) -> Plan:
 
 
 def step_fields(step: Step) -> dict[str, object]:
-    """A step as JSON fields."""
+    """Return a step as JSON fields."""
     return {"step": step.number, "service": step.service, "revision": step.revision, "title": step.title}
 
 
 def step_text(step: Step) -> str:
-    """A step as a line for a person."""
+    """Return a step as a line for a person."""
     return f"{step.number:>2} {step.service:<9} {step.revision}  [dim]{escape(step.title)}[/]"
 
 
 def rows_text(rows: int) -> str:
-    """A number of rows for a person."""
+    """Return a number of rows for a person."""
     return "1 row" if rows == 1 else f"{rows} rows"
 
 
 def _shown(name: str, value: object) -> str:
-    """A detail for a person, such as `took 12 ms`."""
+    """Return a detail for a person, such as `took 12 ms`."""
     if name.endswith("_ms"):
         return f"{name.removesuffix('_ms')} {value} ms"
     return f"{name} {'none' if value is None else value}"

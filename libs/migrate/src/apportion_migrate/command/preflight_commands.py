@@ -1,4 +1,4 @@
-"""`apportion-migrate preflight`: what is in the way of the revisions still to come, as a table or as JSON lines."""
+"""`apportion-migrate preflight`: what blocks the revisions still to come, as a table or as JSON lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ app = typer.Typer()
 
 @app.command(name="preflight")
 def preflight_command(services: ServicesOption = None, as_json: JsonOption = False) -> None:
-    """Ask what rows are in the way of what is still to be applied; changes nothing. Ends with 3 when there are any."""
+    """Ask what rows block what is still to be applied; changes nothing. Ends with 3 when there are any."""
     output = Output(as_json=as_json)
     with failing_well(output):
         report = preflight(the_plan(services))
@@ -32,7 +32,7 @@ def preflight_command(services: ServicesOption = None, as_json: JsonOption = Fal
 
 
 def conflicts_table(findings: tuple[Finding, ...]) -> Table:
-    """The conflicting groups of findings, for a person."""
+    """Return the conflicting groups of findings, for a person."""
     table = Table("service", "check", show_lines=True)
     # An id that is cut is of no use.
     for title, least in (("group", 1), ("rows", 1), ("ids", ID_WIDTH), ("to mend it", 1)):
@@ -78,7 +78,7 @@ def _as_table(output: Output, report: Report) -> None:
     if report.findings:
         output.console.print(conflicts_table(report.findings))
         output.text(
-            f"[red]{len(report.findings)} of {len(report.asked)} checks found rows in the way[/]; nothing was changed."
+            f"[red]{len(report.findings)} of {len(report.asked)} checks found blocking rows[/]; nothing was changed."
         )
     else:
-        output.text(f"[green]clear[/]: {len(report.asked)} checks found nothing in the way ({report.took_ms} ms).")
+        output.text(f"[green]clear[/]: {len(report.asked)} checks found nothing blocking ({report.took_ms} ms).")

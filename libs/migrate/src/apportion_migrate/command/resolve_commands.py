@@ -97,7 +97,7 @@ def _word(change: Change) -> str:
 
 
 def _difference(change: Change) -> str:
-    """What is different in a row, such as `status: verified → revoked`."""
+    """Return what is different in a row, such as `status: verified → revoked`."""
     said = change.as_json()
     before, after = said["before"], said["after"]
     if not isinstance(before, dict) or not isinstance(after, dict):

@@ -43,7 +43,7 @@ def seed(
     as_json = as_json or not sys.stdout.isatty()
     console = Console(highlight=False, soft_wrap=True)
 
-    def say(event: str, **fields: Any) -> None:
+    def print_event(event: str, **fields: Any) -> None:
         if as_json:
             typer.echo(json.dumps({"event": event, **fields}, separators=(",", ":")))
         else:
@@ -55,13 +55,13 @@ def seed(
         for service in the_plan(services).services:
             for file in seeds.load_files(service):
                 if not opened.is_open(file.flag):
-                    say("closed", service=service, file=file.name, flag=file.flag)
+                    print_event("closed", service=service, file=file.name, flag=file.flag)
                     continue
                 for row in seeds.load(migration_engine(migration_url(service)), file, dry_run=dry_run):
-                    say(row.outcome, service=service, resource=row.resource)
+                    print_event(row.outcome, service=service, resource=row.resource)
     except (MigrationError, MigrationSettingError, PlanError, flags.FlagError, DBAPIError) as error:
         if as_json:
-            say("failed", error=str(error))
+            print_event("failed", error=str(error))
         else:
             typer.secho(f"failed: {error}", fg=typer.colors.RED, err=True)
         raise typer.Exit(EXIT_FAILED) from error

@@ -67,7 +67,7 @@ class ClaimChanges:
         return await _retry_moved(lambda: run_mutation(self._database, mutation, work))
 
     async def run_alone(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        """As `run`, for work that no caller has asked for."""
+        """Run as `run` does, for work that no caller has asked for."""
         return await _retry_moved(lambda: self._database.run(work))
 
     async def lock(self, tx: Transaction, domain: str) -> None:

@@ -89,7 +89,7 @@ class Claims:
         return await self._changes.run(mutation, work)
 
     async def renew(self, mutation: Mutation[AddressedClaim, Answer], org_id: UUID, claim_id: UUID) -> Answer:
-        """Give an unproven claim a new address; the old one ends.
+        """Assign an unproven claim a new address; the old one ends.
 
         Raises NotFound CLAIM_NOT_FOUND, FailedPrecondition CLAIM_NOT_PENDING.
         """
@@ -108,7 +108,7 @@ class Claims:
         return await self._changes.run(mutation, work)
 
     async def revoke(self, mutation: Mutation[Claim, Answer], org_id: UUID, claim_id: UUID, reason: str) -> Answer:
-        """Give a claim up. Raises NotFound CLAIM_NOT_FOUND, FailedPrecondition CLAIM_REVOKED."""
+        """Withdraw a claim. Raises NotFound CLAIM_NOT_FOUND, FailedPrecondition CLAIM_REVOKED."""
         terms = await read_terms(self._settings)
 
         async def work(tx: Transaction) -> Claim:

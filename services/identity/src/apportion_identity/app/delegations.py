@@ -1,4 +1,4 @@
-"""Delegation: a head office gives a subsidiary a name below its verified domain (spec 01, delegation)."""
+"""Delegation: a head office lends a subsidiary a name below its verified domain (spec 01, delegation)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from apportion_identity.store.request_records import RequestRecordStore
 
 
 class Delegations:
-    """The lists of names that verified claims give to subsidiaries, kept in the claims' proofs."""
+    """The lists of names that verified claims lend to subsidiaries, kept in the claims' proofs."""
 
     def __init__(
         self,

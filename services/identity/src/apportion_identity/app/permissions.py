@@ -43,7 +43,7 @@ class Permissions:
         return _checked(user_id, platform, needed)
 
     async def require_to_read(self, connection: AsyncConnection, org_id: UUID, needed: Role) -> Principal:
-        """As `require`, where nothing is changed."""
+        """Require as `require` does, where nothing is changed."""
         platform, user_id = _platform_role(), user_of_caller()
         if platform is None and user_id is not None:
             return _checked(user_id, await self._members.role(connection, org_id, user_id), needed)

@@ -155,7 +155,7 @@ def claimable(domain: str, suffixes: PublicSuffixes, shared_mail: Collection[str
     """Return the registrable domain that a normalised name is or lies under.
 
     InvalidArgument DOMAIN_PUBLIC_SUFFIX; FailedPrecondition DOMAIN_SHARED_MAIL for a mail provider's name or one below
-    it (some give each customer a name of their own), built in or in `shared_mail`.
+    it (some have a name for each customer), built in or in `shared_mail`.
     """
     registrable = None if suffixes.is_public_suffix(domain) else suffixes.registrable(domain)
     if registrable is None:

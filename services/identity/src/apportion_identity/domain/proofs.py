@@ -56,7 +56,7 @@ def message_hash(key: bytes, message_key: bytes) -> bytes:
 def proof_hmac(key: bytes, claim_id: UUID, domain: str, message_key: bytes, facts: Iterable[tuple[str, str]]) -> str:
     """Return the HMAC-SHA-256 over the facts in their order, bound to the claim, in hexadecimal digits.
 
-    Headers can be guessed, so a plain hash would give them away; only who has the key tests a guess (spec 01 rule 3).
+    Headers can be guessed, so a plain hash would betray them; only who has the key tests a guess (spec 01 rule 3).
     """
     parts = [claim_id.bytes, domain.encode(), message_key]
     parts += [text.encode() for pair in facts for text in pair]
@@ -83,5 +83,5 @@ def proof_document(
 
 
 def _canonical(*parts: bytes) -> bytes:
-    """Return the parts with their lengths before them, so that no two lists of parts give the same bytes."""
+    """Return the parts with their lengths before them, so that no two lists of parts have the same bytes."""
     return b"".join(len(part).to_bytes(8, "big") + part for part in parts)

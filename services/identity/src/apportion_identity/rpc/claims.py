@@ -28,7 +28,7 @@ class ClaimRpcs(IdentityServiceServicer):
         return await self._claims.create(mutation(request, _created), id_of(request.org_id, "org_id"), request.domain)
 
     async def RenewClaimToken(self, request: pb.RenewClaimTokenRequest, context: Any) -> pb.RenewClaimTokenResponse:
-        """Give an unproven claim a new address."""
+        """Assign an unproven claim a new address."""
         org_id, claim_id = id_of(request.org_id, "org_id"), id_of(request.claim_id, "claim_id")
         return await self._claims.renew(mutation(request, _renewed), org_id, claim_id)
 
@@ -45,7 +45,7 @@ class ClaimRpcs(IdentityServiceServicer):
         return pb.ListClaimsResponse(claims=map(claim_to_message, page), next_page_token=token)
 
     async def RevokeClaim(self, request: pb.RevokeClaimRequest, context: Any) -> pb.RevokeClaimResponse:
-        """Give a claim up."""
+        """Withdraw a claim."""
         org_id, claim_id = id_of(request.org_id, "org_id"), id_of(request.claim_id, "claim_id")
         return await self._claims.revoke(mutation(request, _revoked), org_id, claim_id, request.reason)
 
@@ -59,7 +59,7 @@ class ClaimRpcs(IdentityServiceServicer):
     async def DelegateSubdomain(
         self, request: pb.DelegateSubdomainRequest, context: Any
     ) -> pb.DelegateSubdomainResponse:
-        """Give a subsidiary a name below a verified domain, or take it back."""
+        """Delegate a name below a verified domain to a subsidiary, or take it back."""
         org_id, claim_id = id_of(request.org_id, "org_id"), id_of(request.claim_id, "claim_id")
         subsidiary = id_of(request.subsidiary_org_id, "subsidiary_org_id")
         change = self._delegations.withdraw if request.withdraw else self._delegations.delegate

@@ -43,7 +43,7 @@ def read_rcpt(argument: str | None) -> Path | None:
 
 
 def read_helo(argument: str | None) -> str | None:
-    """Return the name that a client gives itself: one word of printable ASCII; None for anything else."""
+    """Return the name that a client calls itself by: one word of printable ASCII; None for anything else."""
     if argument is None or _HELO.fullmatch(argument) is None:
         return None
     return argument

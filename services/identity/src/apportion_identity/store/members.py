@@ -41,7 +41,7 @@ class MemberStore:
         return _role((await connection.execute(_role_of(org_id, user_id))).scalar_one_or_none())
 
     async def lock_role(self, tx: Transaction, org_id: UUID, user_id: UUID) -> Role | None:
-        """As `role`; and the membership does not change until the transaction ends."""
+        """Return the role, as `role` does; the membership does not change until the transaction ends."""
         return _role((await tx.execute(_role_of(org_id, user_id).with_for_update(read=True))).scalar_one_or_none())
 
     async def member(self, connection: AsyncConnection, org_id: UUID, user_id: UUID) -> Member | None:

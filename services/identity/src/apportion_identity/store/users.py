@@ -54,7 +54,7 @@ class UserStore:
         return (await tx.execute(statement)).first() is not None
 
     async def change_address(self, tx: Transaction, user_id: UUID, email: str) -> bool:
-        """Give a user another normalised address; False when it is somebody else's."""
+        """Set another normalised address of a user; False when it is somebody else's."""
         try:
             async with tx.savepoint():
                 await tx.execute(update(app_user).where(app_user.c.user_id == user_id).values(email=email))
@@ -65,7 +65,7 @@ class UserStore:
         return True
 
     async def lock_user(self, tx: Transaction, user_id: UUID) -> None:
-        """Let nobody else give the user a login until the transaction ends."""
+        """Let nobody else bind the user to a login until the transaction ends."""
         await tx.execute(select(app_user.c.user_id).where(app_user.c.user_id == user_id).with_for_update())
 
     async def add_login(self, tx: Transaction, issuer: str, subject: str, user_id: UUID) -> bool:

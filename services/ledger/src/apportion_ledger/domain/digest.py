@@ -1,7 +1,7 @@
 """Digests of ledger lines: of one line's content, and a coarse one of sums (spec 02 rule 8).
 
 They cover business content only, not row ids, revisions or write times, so that a replay of the stored events in
-accepted order gives the same digest whatever the batches, the concurrency or the row order.
+accepted order has the same digest whatever the batches, the concurrency or the row order.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class TermsRpcs(LedgerServiceServicer):
         )
 
     async def SetPartnerTier(self, request: pb.SetPartnerTierRequest, context: Context) -> pb.SetPartnerTierResponse:
-        """Give a partner a tier from an instant on. NOT_FOUND PARTNER_NOT_FOUND."""
+        """Set the tier of a partner from an instant on. NOT_FOUND PARTNER_NOT_FOUND."""
         return await self._partners.set_tier(
             mutation(request, _tier_set),
             id_of(request.partner_id, "partner_id"),
@@ -58,7 +58,7 @@ class TermsRpcs(LedgerServiceServicer):
     async def SetCommissionRate(
         self, request: pb.SetCommissionRateRequest, context: Context
     ) -> pb.SetCommissionRateResponse:
-        """Give a tier a rate from an instant on. INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG."""
+        """Set a rate of a tier from an instant on. INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG."""
         try:
             pct = to_scaled(request.pct, PERCENT_PLACES, "pct")
         except OutOfRange:

@@ -136,7 +136,7 @@ class LineStore:
 
 
 async def _by_ids(tx: Transaction, query: str, ids: Sequence[bytes]) -> list[tuple[Any, ...]]:
-    """Rows of a query whose one parameter is an array of ids, both ways in binary."""
+    """Return the rows of a query whose one parameter is an array of ids, both ways in binary."""
     raw = await tx.raw()
     async with raw.cursor(binary=True) as cursor:
         cursor.adapters.register_dumper(_UuidArray, _UuidArrayDumper)

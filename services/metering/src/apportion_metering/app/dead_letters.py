@@ -1,4 +1,4 @@
-"""Dead letters for operators: list them, send them again, give them up."""
+"""Dead letters for operators: list them, send them again, discard them."""
 
 from __future__ import annotations
 

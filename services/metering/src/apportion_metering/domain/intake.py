@@ -101,7 +101,7 @@ def check_readable(event: ReadableEvent) -> CheckedEvent | Rejection:
 
 
 def check_compact(event: CompactEvent) -> CheckedEvent | Rejection:
-    """As `check_readable`: a compact event means the same as the readable one with the same values."""
+    """Check as `check_readable` does: a compact event means the same as the readable one with the same values."""
     field = "org_id"
     try:
         if len(event.org_id) != 16:

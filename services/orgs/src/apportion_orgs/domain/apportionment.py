@@ -12,7 +12,7 @@ def apportion(amounts: Sequence[int], unit: int) -> tuple[int, list[int]]:
 
     Amounts are scaled ints at 9 places, in declared order; `unit` is one minor unit at 9 places. The total is the sum,
     rounded once, half away from zero. Each part is its amount cut towards zero to whole units; the missing units go to
-    the largest remainders, ties by declared order. All amounts negated give all parts negated, and each part is less
+    the largest remainders, ties by declared order. All amounts negated make all parts negated, and each part is less
     than one unit away from its amount.
     """
     total = round_half_away_to_multiple(sum(amounts), unit)

@@ -145,7 +145,7 @@ class InvoiceStore:
         await _copy_content(tx, invoice_id, content)
 
     async def finalize(self, tx: Transaction, invoice_id: UUID, account_id: UUID, finalized_by: str) -> None:
-        """Give a draft the account's next number, book its rounding, and make it final."""
+        """Assign a draft the account's next number, book its rounding, and make it final."""
         account_no = (await tx.execute(_ACCOUNT_NO, {"account": account_id})).scalar_one()
         sequence = (await tx.execute(_NEXT_NUMBER, {"account": account_id})).scalar_one()
         number = f"{account_no:06d}-{sequence:06d}"

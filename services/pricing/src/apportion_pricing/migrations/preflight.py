@@ -8,7 +8,7 @@ from apportion_migrate.preflight import Check, invalid_rows
 from apportion_migrate.resolve import KEPT, Fix
 
 STEPS: Final = "jsonb_array_elements(CASE jsonb_typeof(s.tiers) WHEN 'array' THEN s.tiers ELSE '[]' END)"
-"""The steps of a ladder, none where it is no array."""
+"""The steps of tiers, none where they are no array."""
 NUMBER: Final = "'^[0-9]{1,18}([.][0-9]{1,12})?$'"
 MALFORMED: Final = f"""
     jsonb_typeof(s.tiers) <> 'array' OR jsonb_array_length(

@@ -53,7 +53,7 @@ class AuthInterceptor(CallInterceptor):
         yield
 
     async def _verified(self, call: Call, token: str) -> VerifiedToken:
-        """What the token says.
+        """Return what the token says.
 
         Tokens that are no good are counted by address. Whoever sent too many is told so and causes no more questions
         for unknown keys; a good token from there still passes, since others may share the address.
@@ -80,7 +80,7 @@ class AuthInterceptor(CallInterceptor):
 
 
 def _bearer(context: Any) -> str | None:
-    """The bearer token of the call; None without one."""
+    """Return the bearer token of the call; None without one."""
     for key, value in context.invocation_metadata() or ():
         if key == "authorization" and isinstance(value, str) and value[: len(_SCHEME)].lower() == _SCHEME:
             return value[len(_SCHEME) :].strip() or None

@@ -16,7 +16,7 @@ INFRASTRUCTURE_PREFIXES: Final = ("/grpc.health.v1.Health/", "/grpc.reflection."
 
 
 def is_infrastructure(method: str) -> bool:
-    """Whether the full method name is one of health's or reflection's."""
+    """Return whether the full method name is one of health's or reflection's."""
     return method.startswith(INFRASTRUCTURE_PREFIXES)
 
 
@@ -58,23 +58,23 @@ class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
         self._wrapped: dict[str, tuple[Any, Any]] = {}
 
     def around(self, call: Call) -> AbstractAsyncContextManager[None]:
-        """What is done around the whole call."""
+        """Surround the whole call."""
         return nullcontext()
 
     async def admit(self, call: Call, message: Any) -> None:
         """Look at one request message; raise to refuse it."""
 
     def looks_at_messages(self) -> bool:
-        """Whether `admit` does anything here."""
+        """Return whether `admit` does anything here."""
         return type(self).admit is not CallInterceptor.admit
 
     async def unary(self, call: Call, work: Callable[[], Awaitable[Any]]) -> Any:
-        """Run the work that gives the answer."""
+        """Run the work that returns the answer."""
         async with self.around(call):
             return await work()
 
     async def stream(self, call: Call, answers: Callable[[], AsyncIterator[Any]]) -> AsyncIterator[Any]:
-        """Run the work that gives the answers."""
+        """Run the work that returns the answers."""
         async with self.around(call):
             stream = answers()
             try:
@@ -96,7 +96,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor, ABC):
         return known[1]
 
     def deserializer(self, handler: Any) -> Any:
-        """What turns bytes into a request; the handler's own by default."""
+        """Return what turns bytes into a request; the handler's own by default."""
         return handler.request_deserializer
 
     def _wrap(self, handler: Any, method: Method) -> Any:
@@ -167,7 +167,7 @@ class CheckedContext:
         return getattr(self._call.context, name)
 
     async def read(self) -> Any:
-        """The next request, or grpc.aio.EOF."""
+        """Return the next request, or grpc.aio.EOF."""
         message = await self._call.context.read()
         if message is not grpc.aio.EOF:
             await self._interceptor.admit(self._call, message)
@@ -181,12 +181,12 @@ async def close(stream: Any) -> None:
 
 
 def handler_function(handler: Any) -> Any:
-    """The function behind a method handler."""
+    """Return the function behind a method handler."""
     return handler.stream_stream or handler.stream_unary or handler.unary_stream or handler.unary_unary
 
 
 def method_of(full_name: str, handler: Any) -> Method:
-    """The description of a method."""
+    """Return the description of a method."""
     service, _, name = full_name.lstrip("/").rpartition("/")
     kind = {
         (False, False): "unary",

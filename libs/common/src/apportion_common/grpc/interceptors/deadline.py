@@ -1,4 +1,4 @@
-"""Gives every call a deadline: the client's, within limits, or a default one."""
+"""Sets a deadline for every call: the client's, within limits, or a default one."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class ErrorsInterceptor(CallInterceptor):
             raise InvalidArgument("REQUEST_MALFORMED", "The request's bytes are no message of its type.")
 
     def deserializer(self, handler: Any) -> Any:
-        """As the handler's own, but unreadable bytes become a value: grpc would answer them with its own text."""
+        """Return the handler's own, but unreadable bytes become a value: grpc would answer in its own words."""
         inner = handler.request_deserializer
 
         def read(raw: bytes) -> Any:
@@ -80,7 +80,7 @@ _UNTRANSLATABLE: Final = "22P05"
 
 
 def _holds_nul(raised: Exception) -> bool:
-    """Whether the database took a text for no text: PostgreSQL stores every character but U+0000."""
+    """Return whether the database took a text for no text: PostgreSQL stores every character but U+0000."""
     found = raised.orig if isinstance(raised, sqlalchemy.exc.DBAPIError) else raised
     if not isinstance(found, psycopg.DataError):
         return False
@@ -91,7 +91,7 @@ _UNIMPLEMENTED = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNIMPLEMENTED.v
 
 
 def unavailable_because(raised: Exception) -> Unavailable | None:
-    """The refusal that tells a caller to try again, when something around the service failed; else None."""
+    """Return the rejection that tells a caller to try again, when something around the service failed; else None."""
     if isinstance(raised, sqlalchemy.exc.TimeoutError):
         return Unavailable("DATABASE_UNAVAILABLE", "The database is too busy to answer.")
     if isinstance(raised, sqlalchemy.exc.DBAPIError | psycopg.Error):

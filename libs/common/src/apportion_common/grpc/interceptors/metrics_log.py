@@ -87,7 +87,7 @@ class MetricsLogInterceptor(CallInterceptor):
 
 
 def _request_id(context: Any) -> str:
-    """What the client calls the call, or a fresh id."""
+    """Return what the client calls the call, or a fresh id."""
     for key, value in context.invocation_metadata() or ():
         if key == "x-request-id" and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
@@ -95,7 +95,7 @@ def _request_id(context: Any) -> str:
 
 
 def _code(context: Any, default: grpc.StatusCode) -> grpc.StatusCode:
-    """The status that the context was given; `default` when it was given none."""
+    """Return the status that the context was given; `default` when it was given none."""
     code = context.code()
     if isinstance(code, grpc.StatusCode):
         return code if code is not grpc.StatusCode.OK else default

@@ -35,7 +35,7 @@ def check(message: Message) -> None:
 
 
 def describe(message: Message, violation: Any) -> tuple[str, str]:
-    """Field path and description of a violation: neither holds the field's value, nor a map's key."""
+    """Return the field path and description of a violation: neither holds the field's value, nor a map's key."""
     path = ""
     descriptor: Any = message.DESCRIPTOR
     sensitive = False
@@ -54,7 +54,7 @@ def describe(message: Message, violation: Any) -> tuple[str, str]:
 
 
 def _subscript(element: Any) -> str | None:
-    """An index, `*` for a map's key, None for neither."""
+    """Return an index, `*` for a map's key, None for neither."""
     chosen = element.subscript
     if chosen is None:
         return None

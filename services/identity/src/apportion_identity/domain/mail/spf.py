@@ -46,7 +46,7 @@ class SpfResult:
 def evaluate_spf(envelope: Envelope, answers: DnsAnswers) -> SpfResult:
     """Evaluate SPF for MAIL FROM, or for HELO when the sender is the null one. Raises NeedsAnswers.
 
-    A client address that is none gives permerror; the caller rejects it before.
+    A client address that is none is a permerror; the caller rejects it before.
     """
     identity = "mailfrom" if envelope.mail_from else "helo"
     sender = envelope.mail_from or f"postmaster@{envelope.helo}"

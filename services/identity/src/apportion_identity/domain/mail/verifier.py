@@ -105,7 +105,7 @@ def verify(
     """Verify whether a message proves `domain` to the claim whose address is `address` (both normalised).
 
     Raises NeedsAnswers with all questions that can be seen to be needed, and DnsTrouble when the result hangs on an
-    answer that the DNS failed to give.
+    answer that the DNS failed to return.
     """
     author = message.once("author", lambda: split_from([field.raw_value for field in message.all(b"from")]))
     from_domain = author.domain if isinstance(author, Mailbox) else ""
@@ -244,7 +244,7 @@ def _raise_trouble(
     domain: str,
     answers: _UsedAnswers,
 ) -> None:
-    """Raise DnsTrouble where an answer that the DNS failed to give could have made the proof."""
+    """Raise DnsTrouble where an answer that the DNS failed to return could have made the proof."""
     for signature, finding in zip(signatures, findings, strict=True):
         if isinstance(signature, Signature) and finding.result == "temperror":
             raise DnsTrouble(signature.key_question)

@@ -1,11 +1,11 @@
-"""Events of before get the keys by which an event counts once, so that one that is sent again is known.
+"""Existing events get the keys by which an event counts once, so that one that is sent again is known.
 
 A key is what the writer would have made of the same event: its content hash is of the row's organisation, project,
 SKU, quantity, time and metadata, all of which stood before the plan. Labels are texts now: of older metadata a text
 stands as it is, other values as JSON writes them, and what is null or no object is no label. A producer that spells
 such a label otherwise is told PAYLOAD_MISMATCH; the first event stands either way.
 
-The key names the event's id of before, the lane of its organisation, and places before the lane's first: so it counts
+The key names the event's old id, the lane of its organisation, and places before the lane's first: so it counts
 as posted, and no lane takes it up. An event at no finite time gets none: intake would refuse it. The writer knows of
 the events only by these keys: the flag `metering` opens after this migration is done.
 """
@@ -64,7 +64,7 @@ class EventKeys:
     chunk_rows = CHUNK_ROWS
 
     def count(self, connection: Connection) -> int:
-        """Events of before whose id no key claims."""
+        """Return how many existing events have an id that no key claims."""
         return int(connection.execute(COUNT).scalar_one())
 
     def chunk(self, connection: Connection, after_key: Key | None) -> ChunkResult:

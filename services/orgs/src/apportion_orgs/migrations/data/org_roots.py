@@ -1,4 +1,4 @@
-"""Organisations of before become trees: closure rows of each, and of each root its default billing account and mapping.
+"""Existing organisations become trees: closure rows of each, and of each root its default billing account and mapping.
 
 A root that owns an account already keeps it as its default: the one that it is mapped to first, else the one with the
 lowest number, open ones before closed ones. A root that has a mapping keeps its mappings; one that has none is on its
@@ -126,7 +126,7 @@ MAP: Final = text(
 
 
 class OrgRoots:
-    """Gives organisations of before what CreateOrg gives new ones."""
+    """Adds to existing organisations what CreateOrg makes for new ones."""
 
     name = "org_roots"
     service = "orgs"

@@ -17,7 +17,7 @@ from apportion_pricing.domain.terms import SkuTerms
 
 
 class PriceTable(NamedTuple):
-    """An included quantity and the tiers beyond it, as lines of which each gives the whole charge within its tier."""
+    """An included quantity and the tiers beyond it, as lines of which each is the whole charge within its tier."""
 
     included: int
     thresholds: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Plans of before say what new ones say: a tier and notes, where they had none."""
+"""Existing plans say what new ones say: a tier and notes, where they had none."""
 
 from __future__ import annotations
 
