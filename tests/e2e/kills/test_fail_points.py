@@ -324,7 +324,7 @@ class Death:
         lines = said_since(self.system, self.service, self.reborn)
         batches = events_said(lines, "lane.publish.found", role=role, lane=words["lane"])[0]["batches"]
         assert batches > 0
-        return f"{batches} batches not known as published (row {found['out_pos']}) found on the stream"
+        return f"{batches} batches not known as published (row {found['out_batch_seq']}) found on the stream"
 
 
 _LANE_PLACES: Final[Mapping[str, Callable[[Death, str], Awaitable[str]]]] = {

@@ -1,3 +1,5 @@
+"""Alembic's environment of metering: its tables, run as the conductor runs every service's."""
+
 from __future__ import annotations
 
 from apportion_metering.store.tables import metadata

@@ -1,3 +1,5 @@
+"""Alembic's environment of pricing: its tables, run as the conductor runs every service's."""
+
 from __future__ import annotations
 
 from apportion_migrate.environment import run
