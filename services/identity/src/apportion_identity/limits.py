@@ -24,6 +24,7 @@ DNS_ATTEMPTS_MAX: Final = 3
 DNS_PARALLEL_MAX: Final = 64
 """Questions under way at once in one process."""
 DNS_CACHE_ENTRIES_MAX: Final = 10_000
+"""Answers that one process keeps; the one that is over first makes room."""
 DNS_CACHE_FOUND_S_MAX: Final = 300
 """Longest time that records are kept, however long their own: who changes a key need not wait longer."""
 DNS_CACHE_ABSENT_S_MAX: Final = 30

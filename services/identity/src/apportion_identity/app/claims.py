@@ -15,6 +15,7 @@ from apportion_common.db.actor import current_actor
 from apportion_common.db.idempotency import Mutation
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.ids import uuid7
+from apportion_common.pages import TimeCursor
 
 from apportion_identity import errors
 from apportion_identity.app import events
@@ -25,7 +26,6 @@ from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.domain.claim_states import ClaimStatus
 from apportion_identity.domain.claims import Claim, has_second_factor, is_below
 from apportion_identity.domain.domain_names import PublicSuffixes, claimable, normalise_domain
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.domain.proofs import TOKEN_BYTES, claim_address, token_hash
 from apportion_identity.domain.roles import Role
 from apportion_identity.limits import EXPIRED_CLAIMS_PER_ROUND_MAX
@@ -154,7 +154,7 @@ class Claims:
             await self._permissions.require_to_read(connection, org_id, Role.USER)
             return await self._changes.find(connection, org_id, claim_id)
 
-    async def page(self, org_id: UUID, after: PageCursor | None, limit: int) -> Sequence[Claim]:
+    async def page(self, org_id: UUID, after: TimeCursor | None, limit: int) -> Sequence[Claim]:
         """Return the organisation's claims, newest first, after a cursor, for its members."""
         async with self._database.read() as connection:
             await self._permissions.require_to_read(connection, org_id, Role.USER)

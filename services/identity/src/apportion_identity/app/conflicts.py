@@ -10,6 +10,7 @@ from uuid import UUID
 
 from apportion_common.db.idempotency import Mutation
 from apportion_common.db.unit_of_work import Database, Transaction
+from apportion_common.pages import TimeCursor
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity import errors
@@ -20,7 +21,6 @@ from apportion_identity.app.settings import GlobalSettings
 from apportion_identity.domain.claim_states import ClaimStatus
 from apportion_identity.domain.claims import Claim
 from apportion_identity.domain.conflicts import Conflict
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.limits import ESCALATE_AGAIN_AFTER_S, OVERDUE_CONFLICTS_PER_ROUND_MAX
 from apportion_identity.store.claims import ClaimStore
 from apportion_identity.store.conflicts import ConflictStore
@@ -55,7 +55,7 @@ class Conflicts:
         self._settings = settings
 
     async def page(
-        self, after: PageCursor | None, limit: int, *, include_resolved: bool, overdue_only: bool
+        self, after: TimeCursor | None, limit: int, *, include_resolved: bool, overdue_only: bool
     ) -> Sequence[ConflictSides]:
         """Return conflicts, those due first, after a cursor; with `overdue_only`, open ones that were due by now."""
         overdue_at = self._database.clock.now() if overdue_only else None

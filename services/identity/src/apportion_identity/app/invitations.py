@@ -14,6 +14,7 @@ from apportion_common.db.idempotency import Mutation, run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.errors import AlreadyExists, NotFound, ResourceExhausted
 from apportion_common.ids import uuid7
+from apportion_common.pages import TimeCursor
 from google.protobuf.message import Message
 
 from apportion_identity.app.audit import invitation_entry
@@ -33,7 +34,6 @@ from apportion_identity.domain.invitations import (
     seconds_to_next_day,
     token_hash,
 )
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.domain.people import Member
 from apportion_identity.domain.roles import Role, check_invite
 from apportion_identity.limits import SECRET_KEY_BYTES
@@ -155,7 +155,7 @@ class Invitations:
         return await run_mutation(self._database, mutation, work)
 
     async def page(
-        self, org_id: UUID, after: PageCursor | None, limit: int, *, live_only: bool
+        self, org_id: UUID, after: TimeCursor | None, limit: int, *, live_only: bool
     ) -> Sequence[InvitationView]:
         """Return invitations, newest first, after a cursor, for Admins. PermissionDenied ROLE_REQUIRED."""
         now = self._database.clock.now()

@@ -15,6 +15,7 @@ from apportion_common.db.idempotency import Mutation, run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.errors import AlreadyExists, FailedPrecondition, NotFound
 from apportion_common.ids import uuid7
+from apportion_common.pages import TimeCursor
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,7 +25,6 @@ from apportion_identity.app.permissions import Permissions
 from apportion_identity.app.users import Users
 from apportion_identity.domain.addresses import domain_of, normalise_address
 from apportion_identity.domain.coverage import covering_org
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.domain.people import JoinRequest, User
 from apportion_identity.domain.roles import Role
 from apportion_identity.store.join_requests import JoinRequestStore
@@ -106,7 +106,7 @@ class JoinRequests:
         return await run_mutation(self._database, mutation, work)
 
     async def page(
-        self, org_id: UUID, after: PageCursor | None, limit: int, *, pending_only: bool
+        self, org_id: UUID, after: TimeCursor | None, limit: int, *, pending_only: bool
     ) -> Sequence[JoinRequest]:
         """Return requests, newest first, after a cursor, for Admins. PermissionDenied ROLE_REQUIRED."""
         async with self._database.read() as connection:

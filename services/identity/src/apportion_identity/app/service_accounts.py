@@ -12,11 +12,11 @@ from apportion_common.db.idempotency import Mutation, run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.errors import AlreadyExists, NotFound
 from apportion_common.ids import uuid7
+from apportion_common.pages import TimeCursor
 from google.protobuf.message import Message
 
 from apportion_identity.app import events
 from apportion_identity.app.audit import service_account_entry
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.domain.service_accounts import KEY_PREFIX, ServiceAccount, key_hash
 from apportion_identity.limits import SECRET_KEY_BYTES
 from apportion_identity.store.service_accounts import ServiceAccountStore
@@ -59,7 +59,7 @@ class ServiceAccounts:
 
         return await run_mutation(self._database, mutation, work)
 
-    async def page(self, after: PageCursor | None, limit: int, *, include_revoked: bool) -> Sequence[ServiceAccount]:
+    async def page(self, after: TimeCursor | None, limit: int, *, include_revoked: bool) -> Sequence[ServiceAccount]:
         """Return accounts, newest first, after a cursor."""
         async with self._database.read() as connection:
             return await self._store.page(connection, include_revoked=include_revoked, after=after, limit=limit)

@@ -8,12 +8,11 @@ from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from apportion_common.db.idempotency import mutation
 from apportion_common.fields import id_of
-from apportion_common.pages import page_size, read_token, split_page
+from apportion_common.pages import page_size, read_token, split_page, time_cursor
 
 from apportion_identity.app.claims import AddressedClaim, Claims
 from apportion_identity.app.delegations import Delegations
 from apportion_identity.domain.claims import Claim
-from apportion_identity.rpc.cursors import cursor_of
 from apportion_identity.rpc.messages import claim_to_message
 
 
@@ -40,8 +39,8 @@ class ClaimRpcs(IdentityServiceServicer):
     async def ListClaims(self, request: pb.ListClaimsRequest, context: Any) -> pb.ListClaimsResponse:
         """List an organisation's claims, newest first."""
         org_id, size = id_of(request.org_id, "org_id"), page_size(request.page_size)
-        found = await self._claims.page(org_id, read_token(request.page_token, cursor_of), size + 1)
-        page, token = split_page(found, size, lambda claim: (claim.created_at.isoformat(), claim.claim_id))
+        found = await self._claims.page(org_id, read_token(request.page_token, time_cursor), size + 1)
+        page, token = split_page(found, size, lambda claim: (claim.created_at, claim.claim_id))
         return pb.ListClaimsResponse(claims=map(claim_to_message, page), next_page_token=token)
 
     async def RevokeClaim(self, request: pb.RevokeClaimRequest, context: Any) -> pb.RevokeClaimResponse:

@@ -8,10 +8,9 @@ from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from apportion_common.db.idempotency import mutation
 from apportion_common.fields import id_of
-from apportion_common.pages import page_size, read_token, split_page
+from apportion_common.pages import page_size, read_token, split_page, time_cursor
 
 from apportion_identity.app.conflicts import Conflicts, ConflictSides
-from apportion_identity.rpc.cursors import cursor_of
 from apportion_identity.rpc.messages import conflict_to_message
 
 
@@ -22,11 +21,11 @@ class ConflictRpcs(IdentityServiceServicer):
 
     async def ListConflicts(self, request: pb.ListConflictsRequest, context: Any) -> pb.ListConflictsResponse:
         """List conflicts, those due first."""
-        size, after = page_size(request.page_size), read_token(request.page_token, cursor_of)
+        size, after = page_size(request.page_size), read_token(request.page_token, time_cursor)
         found = await self._conflicts.page(
             after, size + 1, include_resolved=request.include_resolved, overdue_only=request.overdue_only
         )
-        page, token = split_page(found, size, lambda one: (one.conflict.due_at.isoformat(), one.conflict.conflict_id))
+        page, token = split_page(found, size, lambda one: (one.conflict.due_at, one.conflict.conflict_id))
         return pb.ListConflictsResponse(conflicts=map(conflict_to_message, page), next_page_token=token)
 
     async def ResolveConflict(self, request: pb.ResolveConflictRequest, context: Any) -> pb.ResolveConflictResponse:

@@ -9,12 +9,11 @@ from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceServi
 from apportion_common.caller import current_caller
 from apportion_common.db.idempotency import mutation
 from apportion_common.fields import id_of
-from apportion_common.pages import page_size, read_token, split_page
+from apportion_common.pages import page_size, read_token, split_page, time_cursor
 from apportion_common.rate_limit import RateLimit
 
 from apportion_identity.app.invitations import Invitations, InvitationView, NewInvitation
 from apportion_identity.domain.people import Member
-from apportion_identity.rpc.cursors import cursor_of
 from apportion_identity.rpc.messages import invitation_to_message, member_to_message, role_from_message
 
 
@@ -41,12 +40,10 @@ class InvitationRpcs(IdentityServiceServicer):
 
     async def ListInvitations(self, request: pb.ListInvitationsRequest, context: Any) -> pb.ListInvitationsResponse:
         """List an organisation's invitations, newest first."""
-        size, after = page_size(request.page_size), read_token(request.page_token, cursor_of)
+        size, after = page_size(request.page_size), read_token(request.page_token, time_cursor)
         org_id = id_of(request.org_id, "org_id")
         found = await self._invitations.page(org_id, after, size + 1, live_only=request.live_only)
-        page, token = split_page(
-            found, size, lambda one: (one.invitation.created_at.isoformat(), one.invitation.invitation_id)
-        )
+        page, token = split_page(found, size, lambda one: (one.invitation.created_at, one.invitation.invitation_id))
         return pb.ListInvitationsResponse(invitations=map(invitation_to_message, page), next_page_token=token)
 
 

@@ -9,12 +9,11 @@ from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceServi
 from apportion_common.caller import current_caller
 from apportion_common.db.idempotency import mutation
 from apportion_common.fields import id_of
-from apportion_common.pages import page_size, read_token, split_page
+from apportion_common.pages import page_size, read_token, split_page, time_cursor
 from apportion_common.rate_limit import RateLimit
 
 from apportion_identity.app.join_requests import JoinRequests
 from apportion_identity.domain.people import JoinRequest
-from apportion_identity.rpc.cursors import cursor_of
 from apportion_identity.rpc.messages import JOIN_STATES, join_request_to_message
 
 
@@ -39,10 +38,10 @@ class JoinRequestRpcs(IdentityServiceServicer):
 
     async def ListJoinRequests(self, request: pb.ListJoinRequestsRequest, context: Any) -> pb.ListJoinRequestsResponse:
         """List an organisation's join requests, newest first."""
-        size, after = page_size(request.page_size), read_token(request.page_token, cursor_of)
+        size, after = page_size(request.page_size), read_token(request.page_token, time_cursor)
         org_id = id_of(request.org_id, "org_id")
         found = await self._join_requests.page(org_id, after, size + 1, pending_only=request.pending_only)
-        page, token = split_page(found, size, lambda one: (one.created_at.isoformat(), one.request_id))
+        page, token = split_page(found, size, lambda one: (one.created_at, one.request_id))
         return pb.ListJoinRequestsResponse(join_requests=map(join_request_to_message, page), next_page_token=token)
 
     async def DecideJoinRequest(

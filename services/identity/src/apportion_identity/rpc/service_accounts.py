@@ -8,11 +8,10 @@ from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceServicer
 from apportion_common.db.idempotency import mutation
 from apportion_common.fields import id_of
-from apportion_common.pages import page_size, read_token, split_page
+from apportion_common.pages import page_size, read_token, split_page, time_cursor
 
 from apportion_identity.app.service_accounts import NewServiceAccount, ServiceAccounts
 from apportion_identity.domain.service_accounts import ServiceAccount
-from apportion_identity.rpc.cursors import cursor_of
 from apportion_identity.rpc.messages import service_account_to_message
 
 
@@ -31,9 +30,9 @@ class ServiceAccountRpcs(IdentityServiceServicer):
         self, request: pb.ListServiceAccountsRequest, context: Any
     ) -> pb.ListServiceAccountsResponse:
         """List service accounts without their keys, newest first."""
-        size, after = page_size(request.page_size), read_token(request.page_token, cursor_of)
+        size, after = page_size(request.page_size), read_token(request.page_token, time_cursor)
         found = await self._service_accounts.page(after, size + 1, include_revoked=request.include_revoked)
-        page, token = split_page(found, size, lambda account: (account.created_at.isoformat(), account.account_id))
+        page, token = split_page(found, size, lambda account: (account.created_at, account.account_id))
         return pb.ListServiceAccountsResponse(accounts=map(service_account_to_message, page), next_page_token=token)
 
     async def RevokeServiceAccount(

@@ -8,6 +8,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.pages import TimeCursor
 from sqlalchemy import CursorResult, Executable, Row, bindparam, text, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import IntegrityError
@@ -16,7 +17,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion_identity.domain.claim_states import ClaimStatus
 from apportion_identity.domain.claims import Claim
 from apportion_identity.domain.domain_names import self_and_parents
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.store.tables import domain_claim
 
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:what || ' ' || :of, 0))")
@@ -113,7 +113,7 @@ class ClaimStore:
         return int((await connection.execute(_MADE_SINCE, {"org": org_id, "since": since})).scalar_one())
 
     async def claims_page(
-        self, connection: AsyncConnection, org_id: UUID, after: PageCursor | None, limit: int
+        self, connection: AsyncConnection, org_id: UUID, after: TimeCursor | None, limit: int
     ) -> Sequence[Claim]:
         """Return the organisation's claims, newest first, after a cursor."""
         at, claim_id = after or (None, None)

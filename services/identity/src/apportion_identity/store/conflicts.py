@@ -8,12 +8,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.pages import TimeCursor
 from sqlalchemy import Row, or_, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity.domain.conflicts import Conflict
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.store.tables import claim_conflict
 
 _OPEN: Final = claim_conflict.c.state == "open"
@@ -81,7 +81,7 @@ class ConflictStore:
     async def conflicts_page(
         self,
         connection: AsyncConnection,
-        after: PageCursor | None,
+        after: TimeCursor | None,
         limit: int,
         *,
         include_resolved: bool,

@@ -8,12 +8,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.pages import TimeCursor
 from sqlalchemy import Row, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity.domain.invitations import Ends, Invitation
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.domain.roles import Role
 from apportion_identity.store.tables import invitation, invitation_day
 
@@ -128,7 +128,7 @@ class InvitationStore:
         )
 
     async def invitations(
-        self, connection: AsyncConnection, org_id: UUID, live_at: datetime | None, after: PageCursor | None, limit: int
+        self, connection: AsyncConnection, org_id: UUID, live_at: datetime | None, after: TimeCursor | None, limit: int
     ) -> Sequence[Invitation]:
         """Return invitations, newest first, after a cursor, `limit` at most; with `live_at`, only those live then."""
         position = tuple_(invitation.c.created_at, invitation.c.invitation_id)

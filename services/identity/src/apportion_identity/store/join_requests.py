@@ -7,13 +7,13 @@ from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.pages import TimeCursor
 from sqlalchemy import Row, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_identity.domain.coverage import CoveringClaim
 from apportion_identity.domain.domain_names import self_and_parents
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.domain.people import JoinRequest
 from apportion_identity.store.tables import app_user, join_request
 
@@ -82,7 +82,7 @@ class JoinRequestStore:
         )
 
     async def join_requests(
-        self, connection: AsyncConnection, org_id: UUID, pending_only: bool, after: PageCursor | None, limit: int
+        self, connection: AsyncConnection, org_id: UUID, pending_only: bool, after: TimeCursor | None, limit: int
     ) -> Sequence[JoinRequest]:
         """Return requests, newest first, after a cursor, `limit` at most."""
         statement = _SELECT.where(join_request.c.org_id == org_id)

@@ -8,11 +8,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.pages import TimeCursor
 from sqlalchemy import Row, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from apportion_identity.domain.paging import PageCursor
 from apportion_identity.domain.service_accounts import ServiceAccount
 from apportion_identity.store.tables import service_account
 
@@ -59,7 +59,7 @@ class ServiceAccountStore:
         return _account(row)
 
     async def page(
-        self, connection: AsyncConnection, *, include_revoked: bool, after: PageCursor | None, limit: int
+        self, connection: AsyncConnection, *, include_revoked: bool, after: TimeCursor | None, limit: int
     ) -> list[ServiceAccount]:
         """Return accounts, newest first, after a cursor."""
         position = tuple_(service_account.c.created_at, service_account.c.account_id)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from apportion_common.db.unit_of_work import Database
+from apportion_common.ids import parse_uuid
 from apportion_common.pages import page_size, read_token, split_page
 
 from apportion_ledger import errors
@@ -26,7 +26,7 @@ class Lines:
 
         Size 0 is the default. Raises InvalidArgument PAGE_TOKEN_MALFORMED.
         """
-        size, after = page_size(size), read_token(token, UUID)
+        size, after = page_size(size), read_token(token, parse_uuid)
         async with self._database.read() as connection:
             found = await self._lines.page(connection, query, after, size + 1)
         return split_page(found, size, lambda line: (line.entry_id,))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Database
+from apportion_common.ids import parse_uuid
 from apportion_common.pages import page_size, read_token, split_page
 
 from apportion_ledger.domain.settlements import Settlement
@@ -26,7 +27,7 @@ class Settlements:
 
         Size 0 is the default. Raises InvalidArgument PAGE_TOKEN_MALFORMED.
         """
-        size, after = page_size(size), read_token(token, UUID)
+        size, after = page_size(size), read_token(token, parse_uuid)
         async with self._database.read() as connection:
             found = await self._settlements.page(connection, partner_id, kind, after, size + 1)
         return split_page(found, size, lambda settlement: (settlement.settlement_id,))

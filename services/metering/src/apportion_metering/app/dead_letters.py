@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from itertools import groupby
 from typing import TypeVar
 from uuid import UUID
@@ -12,7 +11,7 @@ from apportion_common.clock import Clock
 from apportion_common.db.actor import current_traceparent
 from apportion_common.db.idempotency import Mutation, run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
-from apportion_common.pages import read_token, split_page
+from apportion_common.pages import read_token, split_page, time_cursor
 from apportion_common.topology import INTAKE_SUBJECT, lane_subject
 from google.protobuf.message import Message
 
@@ -45,10 +44,10 @@ class DeadLetters:
         InvalidArgument PAGE_TOKEN_MALFORMED.
         """
         size = min(page_size or DEAD_LETTER_PAGE_DEFAULT, DEAD_LETTER_PAGE_MAX)
-        after = read_token(page_token, _cursor)
+        after = read_token(page_token, time_cursor)
         async with self._database.read() as connection:
             found = await self._store.page(connection, wanted, after, size + 1)
-        return split_page(found, size, lambda last: (last.created_at.isoformat(), last.dead_letter_id))
+        return split_page(found, size, lambda last: (last.created_at, last.dead_letter_id))
 
     async def requeue(self, mutation: Mutation[int, Answer], wanted: DeadLetterFilter, producer: str) -> Answer:
         """Send open dead letters that match back into their lanes, at most REQUEUE_DEAD_LETTERS_MAX; say how many.
@@ -96,11 +95,3 @@ def _audited(wanted: DeadLetterFilter, ids: Sequence[UUID]) -> dict[str, object]
         "count": len(ids),
         "dead_letter_ids": [str(dead_letter_id) for dead_letter_id in ids] if len(ids) <= AUDITED_IDS_MAX else [],
     }
-
-
-def _cursor(created_at: str, dead_letter_id: str) -> tuple[datetime, UUID]:
-    """Return the end of the page before. Raises ValueError for an instant without a zone, which none of ours lacks."""
-    at = datetime.fromisoformat(created_at)
-    if at.tzinfo is None:
-        raise ValueError
-    return at, UUID(dead_letter_id)
