@@ -162,7 +162,7 @@ A lane that cannot go on safely stops and waits for a person (docs/runbook.md).
 """
 
 STOPS = {
-    "STREAM_REWOUND": "the input stream was made anew, or ends before what the lane has committed",
+    "STREAM_REWOUND": "the input stream was made again, or ends before what the lane has committed",
     "BATCH_SEQ_GAP": "the batch after the last applied one is missing on the stream",
     "OUTPUT_REWOUND": "the output stream ends before what the lane has published",
 }

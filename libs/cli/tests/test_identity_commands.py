@@ -150,7 +150,7 @@ def test_without_a_command_token_still_signs_by_the_local_key(tmp_path):
 
 def test_a_saved_message_gets_the_line_ends_that_were_signed_and_a_refusal_fails(served, tmp_path):
     refused = identity.SubmitVerificationEmailResponse(
-        outcome=identity.VERIFICATION_OUTCOME_REFUSED, reason="NOT_ALIGNED", explanation="Sign with your own domain."
+        outcome=identity.VERIFICATION_OUTCOME_REJECTED, reason="NOT_ALIGNED", explanation="Sign with your own domain."
     )
     stub = served(SubmitVerificationEmail=refused)
     unix, wire = tmp_path / "unix.eml", tmp_path / "wire.eml"

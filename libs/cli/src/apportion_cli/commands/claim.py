@@ -121,7 +121,7 @@ def submit(
         return await services.identity.SubmitVerificationEmail(request, timeout=CALL_TIMEOUT_S)
 
     answer = run(main)
-    refused = answer.outcome == identity.VERIFICATION_OUTCOME_REFUSED
+    refused = answer.outcome == identity.VERIFICATION_OUTCOME_REJECTED
     outcome = word(identity.VerificationOutcome.Name(answer.outcome), "VERIFICATION_OUTCOME_")
     print_line(f"{outcome}: {answer.reason}", "red" if refused else "green")
     print_line(answer.explanation)

@@ -15,7 +15,7 @@ from apportion_identity.domain.mail.types import Envelope
 _OUTCOMES: Final = {
     Result.VERIFIED: pb.VERIFICATION_OUTCOME_VERIFIED,
     Result.CONFLICT: pb.VERIFICATION_OUTCOME_CONFLICT,
-    Result.REJECTED: pb.VERIFICATION_OUTCOME_REFUSED,
+    Result.REJECTED: pb.VERIFICATION_OUTCOME_REJECTED,
 }
 
 
