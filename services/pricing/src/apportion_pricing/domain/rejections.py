@@ -6,16 +6,18 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from apportion_common import topology
+
 
 class RejectionReason(StrEnum):
     """The reasons for which pricing rejects an event."""
 
-    UNKNOWN_ORG = "UNKNOWN_ORG"
-    UNKNOWN_SKU = "UNKNOWN_SKU"
-    NO_ENTITLEMENT = "NO_ENTITLEMENT"
-    PERIOD_CLOSED = "PERIOD_CLOSED"
-    CORRECTION_BELOW_ZERO = "CORRECTION_BELOW_ZERO"
-    PROCESSING_FAILED = "PROCESSING_FAILED"
+    UNKNOWN_ORG = topology.UNKNOWN_ORG
+    UNKNOWN_SKU = topology.UNKNOWN_SKU
+    NO_ENTITLEMENT = topology.NO_ENTITLEMENT
+    PERIOD_CLOSED = topology.PERIOD_CLOSED
+    CORRECTION_BELOW_ZERO = topology.CORRECTION_BELOW_ZERO
+    PROCESSING_FAILED = topology.PROCESSING_FAILED
 
 
 @dataclass(frozen=True, slots=True)
