@@ -22,7 +22,16 @@ PLACES = ("services/*/src", "libs/*/src")
 NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 AROUND_THE_UNIT = {"MAX", "MIN", "DEFAULT", "AHEAD", "FIRST", "LAST"}
 """Words that may stand behind the unit."""
-UNITS = {"US": "µs", "MS": "ms", "S": "s", "H": "h", "PAGE": "entries", "UPS": "look-ups", "SIZE": "entries", "BURST": "at once"}
+UNITS = {
+    "US": "µs",
+    "MS": "ms",
+    "S": "s",
+    "H": "h",
+    "PAGE": "entries",
+    "UPS": "look-ups",
+    "SIZE": "entries",
+    "BURST": "at once",
+}
 """Units whose word in a name is not the unit's own."""
 RATES = {"S": "second"}
 

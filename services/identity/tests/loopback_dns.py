@@ -44,6 +44,8 @@ TCP_BYTES_MAX = 65_535
 STRING_BYTES = 255
 ANSWERED_WITHIN_S = 60.0
 """What a resolver of a test may take for a question that this server answers: it takes it on a busy machine only."""
+SILENT_FOR_S = 3.0
+"""How long a server is asked that does not answer; long enough for each question to reach it."""
 
 Value = str | bytes | tuple[int, str] | list[Any]
 

@@ -14,11 +14,9 @@ from apportion_identity.domain.mail.types import DnsAnswer, DnsQuestion
 from apportion_identity.limits import DNS_ATTEMPTS_MAX, DNS_CACHE_FOUND_S_MAX, DNS_RECORD_BYTES_MAX, DNS_RECORDS_MAX
 from apportion_identity.settings import Settings
 from dns import flags, message
-from loopback_dns import ANSWERED_WITHIN_S, LoopbackDns
+from loopback_dns import ANSWERED_WITHIN_S, SILENT_FOR_S, LoopbackDns
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
-SILENT_FOR_S = 3.0
-"""How long a server is asked that does not answer; long enough for each question to reach it."""
 
 
 class OtherwiseDns(LoopbackDns):

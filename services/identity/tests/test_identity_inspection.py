@@ -17,7 +17,7 @@ from apportion_identity.adapters.suffixes import PackagedSuffixes
 from apportion_identity.app.inspections import Inspections
 from apportion_identity.limits import DNS_RETRY_AFTER_S
 from apportion_identity.rpc.inspections import InspectionRpcs
-from loopback_dns import ANSWERED_WITHIN_S, LoopbackDns
+from loopback_dns import ANSWERED_WITHIN_S, SILENT_FOR_S, LoopbackDns
 from mail_maker import FakeDns, Signer
 from protovalidate import validate
 
@@ -37,9 +37,9 @@ class SharedMail:
 
 
 class Rpcs(InspectionRpcs):
-    def __init__(self, dns: LoopbackDns, capacity: int = 1_000) -> None:
+    def __init__(self, dns: LoopbackDns, capacity: int = 1_000, timeout_s: float = ANSWERED_WITHIN_S) -> None:
         clock = FixedClock(datetime(2026, 3, 2, tzinfo=UTC))
-        resolver = DnsResolver([dns.server], ANSWERED_WITHIN_S, clock)
+        resolver = DnsResolver([dns.server], timeout_s, clock)
         self._inspections = Inspections(resolver, SUFFIXES, SharedMail())  # type: ignore[arg-type]
         self._inspection_rate = RateLimit("inspections", capacity, 1 / 60, clock, 100)
 
@@ -220,7 +220,7 @@ async def test_what_is_no_name_is_malformed(dns: LoopbackDns, text: str) -> None
 async def test_a_failing_dns_is_unavailable_and_says_when_to_come_again(dns: LoopbackDns, how: str) -> None:
     dns.go_down(how)
     with pytest.raises(Unavailable) as rejected:
-        await inspect(dns, "acme.com.au")
+        await inspect(dns, "acme.com.au", rpcs=Rpcs(dns, timeout_s=SILENT_FOR_S))
     assert (rejected.value.reason, rejected.value.retry_after_s) == ("DNS_UNAVAILABLE", DNS_RETRY_AFTER_S)
     assert "no answer for TXT acme.com.au;" in rejected.value.message
     dns.come_back()

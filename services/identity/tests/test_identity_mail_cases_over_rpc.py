@@ -34,7 +34,7 @@ from apportion_identity.domain.mail.message import Message, read_message
 from apportion_identity.domain.proofs import token_hash
 from apportion_identity.store.claims import ClaimStore
 from identity_harness import IdentityHarness
-from loopback_dns import ANSWERED_WITHIN_S, LoopbackDns
+from loopback_dns import ANSWERED_WITHIN_S, SILENT_FOR_S, LoopbackDns
 from mail_cases import Case, Verdict
 from mail_maker import Signer
 
@@ -57,7 +57,7 @@ class MailHarness(IdentityHarness):
 
     def __init__(self, place: ServiceDatabase, dns: LoopbackDns, at: datetime) -> None:
         super().__init__(place, at=at)
-        resolver = DnsResolver([dns.server], ANSWERED_WITHIN_S, self.clock)
+        self.resolver = resolver = DnsResolver([dns.server], ANSWERED_WITHIN_S, self.clock)
         # A proof key of its own: the same message proves again for each case.
         proof_key = secrets.token_bytes(32)
         self.outside = replace(self.outside, dns=resolver, proof_key=proof_key, claim_mail_domain="apportion.dev")
@@ -185,9 +185,10 @@ def test_the_document_tells_what_the_rpc_said() -> None:
 
 
 async def test_a_failing_dns_leaves_the_claim_pending_and_the_same_message_proves_it_later(
-    make_harness: Callable[[datetime], MailHarness], dns: LoopbackDns
+    make_harness: Callable[[datetime], MailHarness], dns: LoopbackDns, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness = make_harness(mail_cases.VERIFIED_AT)
+    monkeypatch.setattr(harness.resolver, "_timeout_s", SILENT_FOR_S)
     signer = Signer("acme.com.au", "cases")
     dns.set(signer.question.name, "TXT", [signer.record()])
     claim = await harness.claim("acme.com.au", FALLBACK_TO)

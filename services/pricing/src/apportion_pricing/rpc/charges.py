@@ -33,4 +33,7 @@ class ChargeRpcs(PricingServiceServicer):
 
 def _cursor(lane: str, entry_seq: str, kind: str) -> ChargeCursor:
     """Return the cursor of a page token's texts. Raises ValueError for what no charge can have."""
-    return int_of(lane, bits=32), int_of(entry_seq), kind
+    cursor = int_of(lane, bits=32), int_of(entry_seq), kind
+    if min(cursor[0], cursor[1]) < 0:
+        raise ValueError(cursor)
+    return cursor

@@ -26,7 +26,7 @@ class VerificationOutcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERIFICATION_OUTCOME_UNSPECIFIED: _ClassVar[VerificationOutcome]
     VERIFICATION_OUTCOME_VERIFIED: _ClassVar[VerificationOutcome]
     VERIFICATION_OUTCOME_CONFLICT: _ClassVar[VerificationOutcome]
-    VERIFICATION_OUTCOME_REFUSED: _ClassVar[VerificationOutcome]
+    VERIFICATION_OUTCOME_REJECTED: _ClassVar[VerificationOutcome]
 
 class MemberRole(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -63,7 +63,7 @@ CLAIM_STATUS_PENDING_CONFLICT: ClaimStatus
 VERIFICATION_OUTCOME_UNSPECIFIED: VerificationOutcome
 VERIFICATION_OUTCOME_VERIFIED: VerificationOutcome
 VERIFICATION_OUTCOME_CONFLICT: VerificationOutcome
-VERIFICATION_OUTCOME_REFUSED: VerificationOutcome
+VERIFICATION_OUTCOME_REJECTED: VerificationOutcome
 MEMBER_ROLE_UNSPECIFIED: MemberRole
 MEMBER_ROLE_OWNER: MemberRole
 MEMBER_ROLE_ADMIN: MemberRole

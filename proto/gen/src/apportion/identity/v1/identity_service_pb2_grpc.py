@@ -252,7 +252,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SubmitVerificationEmail(self, request, context):
-        """SubmitVerificationEmail judges a message that is to prove a claim (spec 01, domain claims 2). Every verdict is an
+        """SubmitVerificationEmail verifies a message that is to prove a claim (spec 01, domain claims 2). Every verdict is an
         answer with a stable reason. Errors: INVALID_ARGUMENT MESSAGE_TOO_LARGE, CLIENT_IP_MALFORMED; UNAVAILABLE
         DNS_UNAVAILABLE with RetryInfo when DNS fails: nothing is decided, the same message may be sent again.
         """
@@ -261,7 +261,7 @@ class IdentityServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def InspectDomain(self, request, context):
-        """InspectDomain shows what a mail from a domain would be judged on: the records found, and what its owner should
+        """InspectDomain shows what a mail from a domain would be verified by: the records found, and what its owner should
         mend. Errors: INVALID_ARGUMENT DOMAIN_MALFORMED; UNAVAILABLE DNS_UNAVAILABLE; RESOURCE_EXHAUSTED
         INSPECTION_RATE_LIMITED.
         """

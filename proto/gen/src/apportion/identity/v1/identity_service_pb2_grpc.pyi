@@ -58,12 +58,12 @@ class IdentityServiceStub:
     CLAIM_NOT_FOUND; FAILED_PRECONDITION CLAIM_NOT_PENDING.
     """
     SubmitVerificationEmail: grpc.UnaryUnaryMultiCallable[identity_service_pb2.SubmitVerificationEmailRequest, identity_service_pb2.SubmitVerificationEmailResponse]
-    """SubmitVerificationEmail judges a message that is to prove a claim (spec 01, domain claims 2). Every verdict is an
+    """SubmitVerificationEmail verifies a message that is to prove a claim (spec 01, domain claims 2). Every verdict is an
     answer with a stable reason. Errors: INVALID_ARGUMENT MESSAGE_TOO_LARGE, CLIENT_IP_MALFORMED; UNAVAILABLE
     DNS_UNAVAILABLE with RetryInfo when DNS fails: nothing is decided, the same message may be sent again.
     """
     InspectDomain: grpc.UnaryUnaryMultiCallable[identity_service_pb2.InspectDomainRequest, identity_service_pb2.InspectDomainResponse]
-    """InspectDomain shows what a mail from a domain would be judged on: the records found, and what its owner should
+    """InspectDomain shows what a mail from a domain would be verified by: the records found, and what its owner should
     mend. Errors: INVALID_ARGUMENT DOMAIN_MALFORMED; UNAVAILABLE DNS_UNAVAILABLE; RESOURCE_EXHAUSTED
     INSPECTION_RATE_LIMITED.
     """
@@ -189,12 +189,12 @@ class IdentityServiceAsyncStub(IdentityServiceStub):
     CLAIM_NOT_FOUND; FAILED_PRECONDITION CLAIM_NOT_PENDING.
     """
     SubmitVerificationEmail: aio.UnaryUnaryMultiCallable[identity_service_pb2.SubmitVerificationEmailRequest, identity_service_pb2.SubmitVerificationEmailResponse]  # type: ignore[assignment]
-    """SubmitVerificationEmail judges a message that is to prove a claim (spec 01, domain claims 2). Every verdict is an
+    """SubmitVerificationEmail verifies a message that is to prove a claim (spec 01, domain claims 2). Every verdict is an
     answer with a stable reason. Errors: INVALID_ARGUMENT MESSAGE_TOO_LARGE, CLIENT_IP_MALFORMED; UNAVAILABLE
     DNS_UNAVAILABLE with RetryInfo when DNS fails: nothing is decided, the same message may be sent again.
     """
     InspectDomain: aio.UnaryUnaryMultiCallable[identity_service_pb2.InspectDomainRequest, identity_service_pb2.InspectDomainResponse]  # type: ignore[assignment]
-    """InspectDomain shows what a mail from a domain would be judged on: the records found, and what its owner should
+    """InspectDomain shows what a mail from a domain would be verified by: the records found, and what its owner should
     mend. Errors: INVALID_ARGUMENT DOMAIN_MALFORMED; UNAVAILABLE DNS_UNAVAILABLE; RESOURCE_EXHAUSTED
     INSPECTION_RATE_LIMITED.
     """
@@ -347,7 +347,7 @@ class IdentityServiceServicer:
         request: identity_service_pb2.SubmitVerificationEmailRequest,
         context: _ServicerContext,
     ) -> typing.Union[identity_service_pb2.SubmitVerificationEmailResponse, abc.Awaitable[identity_service_pb2.SubmitVerificationEmailResponse]]:
-        """SubmitVerificationEmail judges a message that is to prove a claim (spec 01, domain claims 2). Every verdict is an
+        """SubmitVerificationEmail verifies a message that is to prove a claim (spec 01, domain claims 2). Every verdict is an
         answer with a stable reason. Errors: INVALID_ARGUMENT MESSAGE_TOO_LARGE, CLIENT_IP_MALFORMED; UNAVAILABLE
         DNS_UNAVAILABLE with RetryInfo when DNS fails: nothing is decided, the same message may be sent again.
         """
@@ -357,7 +357,7 @@ class IdentityServiceServicer:
         request: identity_service_pb2.InspectDomainRequest,
         context: _ServicerContext,
     ) -> typing.Union[identity_service_pb2.InspectDomainResponse, abc.Awaitable[identity_service_pb2.InspectDomainResponse]]:
-        """InspectDomain shows what a mail from a domain would be judged on: the records found, and what its owner should
+        """InspectDomain shows what a mail from a domain would be verified by: the records found, and what its owner should
         mend. Errors: INVALID_ARGUMENT DOMAIN_MALFORMED; UNAVAILABLE DNS_UNAVAILABLE; RESOURCE_EXHAUSTED
         INSPECTION_RATE_LIMITED.
         """

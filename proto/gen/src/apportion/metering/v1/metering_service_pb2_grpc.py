@@ -119,7 +119,7 @@ class MeteringServiceServicer:
     def IngestEvents(self, request, context):
         """IngestEvents takes up to 5,000 events. Each is checked for form; the answer names each rejected one
         with its reason, and the good ones of the same call go through. Sending the same events again is
-        always safe: (org_id, request_id) is charged once, for ever.
+        always safe: (org_id, request_id) is charged once, forever.
         Errors: INVALID_ARGUMENT BATCH_TOO_LARGE, BATCH_EMPTY; PERMISSION_DENIED ORG_FORBIDDEN (an event of
         another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE;
         UNAVAILABLE STREAM_UNAVAILABLE, COMMIT_UNKNOWN (none, some or all was taken: send it again).

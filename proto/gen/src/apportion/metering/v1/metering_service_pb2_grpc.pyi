@@ -38,7 +38,7 @@ class MeteringServiceStub:
     IngestEvents: grpc.UnaryUnaryMultiCallable[metering_service_pb2.IngestEventsRequest, metering_service_pb2.IngestEventsResponse]
     """IngestEvents takes up to 5,000 events. Each is checked for form; the answer names each rejected one
     with its reason, and the good ones of the same call go through. Sending the same events again is
-    always safe: (org_id, request_id) is charged once, for ever.
+    always safe: (org_id, request_id) is charged once, forever.
     Errors: INVALID_ARGUMENT BATCH_TOO_LARGE, BATCH_EMPTY; PERMISSION_DENIED ORG_FORBIDDEN (an event of
     another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE;
     UNAVAILABLE STREAM_UNAVAILABLE, COMMIT_UNKNOWN (none, some or all was taken: send it again).
@@ -84,7 +84,7 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     IngestEvents: aio.UnaryUnaryMultiCallable[metering_service_pb2.IngestEventsRequest, metering_service_pb2.IngestEventsResponse]  # type: ignore[assignment]
     """IngestEvents takes up to 5,000 events. Each is checked for form; the answer names each rejected one
     with its reason, and the good ones of the same call go through. Sending the same events again is
-    always safe: (org_id, request_id) is charged once, for ever.
+    always safe: (org_id, request_id) is charged once, forever.
     Errors: INVALID_ARGUMENT BATCH_TOO_LARGE, BATCH_EMPTY; PERMISSION_DENIED ORG_FORBIDDEN (an event of
     another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE;
     UNAVAILABLE STREAM_UNAVAILABLE, COMMIT_UNKNOWN (none, some or all was taken: send it again).
@@ -132,7 +132,7 @@ class MeteringServiceServicer:
     ) -> typing.Union[metering_service_pb2.IngestEventsResponse, abc.Awaitable[metering_service_pb2.IngestEventsResponse]]:
         """IngestEvents takes up to 5,000 events. Each is checked for form; the answer names each rejected one
         with its reason, and the good ones of the same call go through. Sending the same events again is
-        always safe: (org_id, request_id) is charged once, for ever.
+        always safe: (org_id, request_id) is charged once, forever.
         Errors: INVALID_ARGUMENT BATCH_TOO_LARGE, BATCH_EMPTY; PERMISSION_DENIED ORG_FORBIDDEN (an event of
         another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE;
         UNAVAILABLE STREAM_UNAVAILABLE, COMMIT_UNKNOWN (none, some or all was taken: send it again).
