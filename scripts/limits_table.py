@@ -78,12 +78,13 @@ def limits(file: Path) -> list[Limit]:
 
 
 def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    """Yield names with their texts; a text is that of all names in the lines right above it."""
+    """Yield names with their texts: that of the name right above a text, and of those above it with its first word."""
     group: list[str] = []
     previous_line = 0
     for node in tree.body:
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            yield from ((name, " ".join(str(node.value.value).split())) for name in group)
+            text = " ".join(str(node.value.value).split())
+            yield from ((name, text if _first(name) == _first(group[-1]) else "") for name in group)
             group = []
         elif isinstance(node, ast.AnnAssign | ast.Assign):
             if node.lineno != previous_line + 1:
@@ -93,6 +94,10 @@ def _constants(tree: ast.Module) -> Iterator[tuple[str, str]]:
             group += [one.id for one in targets if isinstance(one, ast.Name) and NAME.fullmatch(one.id)]
         previous_line = node.end_lineno or node.lineno
     yield from ((name, "") for name in group)
+
+
+def _first(name: str) -> str:
+    return name.partition("_")[0]
 
 
 def title(file: Path) -> str:

@@ -158,7 +158,7 @@ def test_a_saved_message_gets_the_line_ends_that_were_signed_and_a_refusal_fails
     wire.write_bytes(b"From: a@b.example\r\n\r\nbody \n bare\r\n")
     result = runner.invoke(app, ["claim", "submit", str(unix), "--mail-from", "<a@b.example>"])
     assert result.exit_code == 1
-    assert "refused: NOT_ALIGNED" in result.output
+    assert "rejected: NOT_ALIGNED" in result.output
     assert "Sign with your own domain." in result.output
     runner.invoke(app, ["claim", "submit", str(wire)])
     assert [request.message for request in stub.asked] == [b"From: a@b.example\r\n\r\nbody\r\n", wire.read_bytes()]

@@ -7,11 +7,11 @@ from decimal import ROUND_HALF_UP, Decimal, localcontext
 import pytest
 from apportion_common.decimals import (
     AMOUNT,
-    MAX_AMOUNT,
-    MAX_QUANTITY,
+    AMOUNT_MAX,
     PERCENT,
     PRICE,
     QUANTITY,
+    QUANTITY_MAX,
     DecimalKind,
     check_scaled,
     format_decimal,
@@ -27,7 +27,7 @@ from apportion_common.errors import ApportionError, InvalidArgument, OutOfRange
 from hypothesis import given
 from hypothesis import strategies as st
 
-SCALED = st.integers(-MAX_QUANTITY, MAX_QUANTITY)
+SCALED = st.integers(-QUANTITY_MAX, QUANTITY_MAX)
 
 
 def reason_of(text: str, kind: DecimalKind = QUANTITY) -> str:
@@ -92,8 +92,8 @@ def test_more_than_nine_decimals_of_a_quantity_are_too_precise(text: str) -> Non
 
 
 def test_eighteen_and_nine_digits_are_the_most() -> None:
-    assert parse_scaled("999999999999999999.999999999", QUANTITY) == MAX_QUANTITY
-    assert parse_scaled("-999999999999999999.999999999", AMOUNT) == -MAX_AMOUNT
+    assert parse_scaled("999999999999999999.999999999", QUANTITY) == QUANTITY_MAX
+    assert parse_scaled("-999999999999999999.999999999", AMOUNT) == -AMOUNT_MAX
 
 
 def test_each_kind_has_its_places_and_reasons() -> None:
@@ -184,7 +184,7 @@ def test_rounding_to_a_multiple_is_rounding_of_the_quotient(value: int, unit: in
 
 
 def test_a_scaled_number_from_outside_is_checked() -> None:
-    assert check_scaled(-MAX_QUANTITY, QUANTITY) == -MAX_QUANTITY
+    assert check_scaled(-QUANTITY_MAX, QUANTITY) == -QUANTITY_MAX
     with pytest.raises(OutOfRange) as refused:
-        check_scaled(MAX_QUANTITY + 1, QUANTITY)
+        check_scaled(QUANTITY_MAX + 1, QUANTITY)
     assert refused.value.reason == "QUANTITY_OUT_OF_RANGE"

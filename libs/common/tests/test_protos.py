@@ -61,7 +61,7 @@ def test_a_decimal_that_is_none_is_refused_by_its_kind(text: str, places: int, f
     assert (refusal.value.reason, refusal.value.field) == (reason, field)
 
 
-@given(st.integers(protos.MIN_TIMESTAMP_S * 10**6, protos.MAX_TIMESTAMP_S * 10**6 + 999_999))
+@given(st.integers(protos.TIMESTAMP_S_MIN * 10**6, protos.TIMESTAMP_S_MAX * 10**6 + 999_999))
 def test_instants_come_back_to_the_microsecond(value_us: int) -> None:
     message = protos.us_to_timestamp(value_us)
     assert protos.timestamp_to_us(message, "at") == value_us
@@ -73,8 +73,8 @@ def test_instants_come_back_to_the_microsecond(value_us: int) -> None:
     [
         (Timestamp(nanos=-1), InvalidArgument, "TIME_MALFORMED"),
         (Timestamp(nanos=10**9), InvalidArgument, "TIME_MALFORMED"),
-        (Timestamp(seconds=protos.MIN_TIMESTAMP_S - 1), OutOfRange, "TIME_OUT_OF_RANGE"),
-        (Timestamp(seconds=protos.MAX_TIMESTAMP_S + 1), OutOfRange, "TIME_OUT_OF_RANGE"),
+        (Timestamp(seconds=protos.TIMESTAMP_S_MIN - 1), OutOfRange, "TIME_OUT_OF_RANGE"),
+        (Timestamp(seconds=protos.TIMESTAMP_S_MAX + 1), OutOfRange, "TIME_OUT_OF_RANGE"),
     ],
 )
 def test_an_instant_that_is_none_is_refused(message: Timestamp, kind: type[ApportionError], reason: str) -> None:

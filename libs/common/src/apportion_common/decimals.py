@@ -17,8 +17,8 @@ QUANTITY_PLACES: Final = 9
 PRICE_PLACES: Final = 12
 AMOUNT_PLACES: Final = 9
 PERCENT_PLACES: Final = 4
-MAX_INTEGER_DIGITS: Final = 18
-MAX_DECIMAL_CHARS: Final = 64
+INTEGER_DIGITS_MAX: Final = 18
+DECIMAL_CHARS_MAX: Final = 64
 """Longest text that is looked at: parsing of hostile input stays bounded, long before a huge int is built."""
 
 _POW10: Final[tuple[int, ...]] = tuple(10**n for n in range(64))
@@ -47,9 +47,9 @@ PERCENT: Final = DecimalKind(
     "percent", PERCENT_PLACES, "PERCENT_MALFORMED", "PERCENT_OUT_OF_RANGE", "PERCENT_TOO_PRECISE"
 )
 
-MAX_QUANTITY: Final = _POW10[MAX_INTEGER_DIGITS + QUANTITY_PLACES] - 1
+QUANTITY_MAX: Final = _POW10[INTEGER_DIGITS_MAX + QUANTITY_PLACES] - 1
 """Largest quantity as a scaled int (18 + 9 digits, spec 02 rule 1)."""
-MAX_AMOUNT: Final = _POW10[MAX_INTEGER_DIGITS + AMOUNT_PLACES] - 1
+AMOUNT_MAX: Final = _POW10[INTEGER_DIGITS_MAX + AMOUNT_PLACES] - 1
 """Largest amount as a scaled int (18 + 9 digits, spec 02 rule 1)."""
 
 
@@ -61,8 +61,8 @@ def parse_scaled(text: str, kind: DecimalKind) -> int:
     """
     if len(text) <= _FAST_DIGITS and text.isascii() and text.isdigit():
         return int(text) * _POW10[kind.places]
-    if len(text) > MAX_DECIMAL_CHARS:
-        raise _rejection(InvalidArgument, kind.malformed, kind, text, f"is longer than {MAX_DECIMAL_CHARS} characters")
+    if len(text) > DECIMAL_CHARS_MAX:
+        raise _rejection(InvalidArgument, kind.malformed, kind, text, f"is longer than {DECIMAL_CHARS_MAX} characters")
     match = _TEXT.fullmatch(text)
     if match is None:
         raise _rejection(InvalidArgument, kind.malformed, kind, text, "is not a decimal number")
@@ -78,9 +78,9 @@ def _scaled(negative: bool, digits: str, power: int, kind: DecimalKind, text: st
     if not stripped:
         return 0
     power += len(significant) - len(stripped)
-    if len(stripped) + power > MAX_INTEGER_DIGITS:
+    if len(stripped) + power > INTEGER_DIGITS_MAX:
         raise _rejection(
-            OutOfRange, kind.out_of_range, kind, text, f"has more than {MAX_INTEGER_DIGITS} integer digits"
+            OutOfRange, kind.out_of_range, kind, text, f"has more than {INTEGER_DIGITS_MAX} integer digits"
         )
     if -power > kind.places:
         raise _rejection(InvalidArgument, kind.too_precise, kind, text, f"has more than {kind.places} decimal places")
@@ -90,9 +90,9 @@ def _scaled(negative: bool, digits: str, power: int, kind: DecimalKind, text: st
 
 def check_scaled(value: int, kind: DecimalKind) -> int:
     """Return `value` itself, a scaled int that came from outside; OutOfRange beyond 18 integer digits."""
-    limit = _POW10[MAX_INTEGER_DIGITS + kind.places]
+    limit = _POW10[INTEGER_DIGITS_MAX + kind.places]
     if not -limit < value < limit:
-        raise OutOfRange(kind.out_of_range, f"The {kind.name} has more than {MAX_INTEGER_DIGITS} integer digits.")
+        raise OutOfRange(kind.out_of_range, f"The {kind.name} has more than {INTEGER_DIGITS_MAX} integer digits.")
     return value
 
 
@@ -101,8 +101,8 @@ def to_scaled(value: Decimal, kind: DecimalKind) -> int:
     sign, digits, exponent = value.as_tuple()
     if not isinstance(exponent, int):
         raise InvalidArgument(kind.malformed, f"The {kind.name} is not a finite number.")
-    if len(digits) > MAX_DECIMAL_CHARS:
-        raise InvalidArgument(kind.malformed, f"The {kind.name} has more than {MAX_DECIMAL_CHARS} digits.")
+    if len(digits) > DECIMAL_CHARS_MAX:
+        raise InvalidArgument(kind.malformed, f"The {kind.name} has more than {DECIMAL_CHARS_MAX} digits.")
     text = "".join(map(str, digits))
     return _scaled(sign == 1, text, exponent, kind, f"{text}E{exponent}")
 
@@ -153,4 +153,4 @@ def round_half_away_to_multiple(value: int, unit: int) -> int:
 
 
 def _rejection(error: type[ApportionError], reason: str, kind: DecimalKind, text: str, why: str) -> ApportionError:
-    return error(reason, f"The {kind.name} {text[:MAX_DECIMAL_CHARS]!r} {why}.")
+    return error(reason, f"The {kind.name} {text[:DECIMAL_CHARS_MAX]!r} {why}.")

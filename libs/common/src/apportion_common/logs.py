@@ -15,7 +15,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor, Wrapped
 
 from apportion_common.redaction import redact_item, redact_text
 
-MAX_TEXT_CHARS: Final = 16_384
+TEXT_CHARS_MAX: Final = 16_384
 """Longest text of one value; what is longer is cut."""
 _KEPT_AS_IS: Final = frozenset({"level", "logger", "service", "timestamp", "trace_id", "span_id"})
 _CHATTY: Final = ("asyncio", "nats", "grpc", "sqlalchemy", "opentelemetry", "psycopg", "urllib3")
@@ -86,10 +86,10 @@ def redact_event(_logger: WrappedLogger, _method: str, event: EventDict) -> Even
         if key.startswith("_") or key in _KEPT_AS_IS:
             out[key] = value
         elif key in ("event", "exception", "stack"):
-            out[key] = redact_text(str(value)[:MAX_TEXT_CHARS])
+            out[key] = redact_text(str(value)[:TEXT_CHARS_MAX])
         else:
             seen = redact_item(key, value)
-            out[key] = seen[:MAX_TEXT_CHARS] if isinstance(seen, str) else seen
+            out[key] = seen[:TEXT_CHARS_MAX] if isinstance(seen, str) else seen
     return out
 
 

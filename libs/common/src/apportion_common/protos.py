@@ -17,9 +17,9 @@ from apportion_common.money import minor_decimals
 
 _NANOS: Final = 1_000_000_000
 _US_PER_S: Final = 1_000_000
-MIN_TIMESTAMP_S: Final = -62_135_596_800
+TIMESTAMP_S_MIN: Final = -62_135_596_800
 """0001-01-01T00:00:00Z, the first instant that a Timestamp may hold, in seconds since 1970."""
-MAX_TIMESTAMP_S: Final = 253_402_300_799
+TIMESTAMP_S_MAX: Final = 253_402_300_799
 """9999-12-31T23:59:59Z, the last second that a Timestamp may hold, in seconds since 1970."""
 
 _KIND_OF_PLACES: Final = {
@@ -89,7 +89,7 @@ def timestamp_to_us(value: Timestamp, field: str) -> int:
     """
     if not 0 <= value.nanos < _NANOS:
         raise InvalidArgument("TIME_MALFORMED", f"The nanos of {field} must lie between 0 and 999999999.", field=field)
-    if not MIN_TIMESTAMP_S <= value.seconds <= MAX_TIMESTAMP_S:
+    if not TIMESTAMP_S_MIN <= value.seconds <= TIMESTAMP_S_MAX:
         raise OutOfRange("TIME_OUT_OF_RANGE", f"{field} must lie in the years 1 to 9999.", field=field)
     return value.seconds * _US_PER_S + value.nanos // 1000
 

@@ -17,7 +17,7 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 REDACTED: Final = "[redacted]"
-MAX_DEPTH: Final = 12
+DEPTH_MAX: Final = 12
 """Levels of nesting that are looked through; what lies deeper is redacted."""
 
 _KEY_WORDS: Final = frozenset(
@@ -85,7 +85,7 @@ def redact(value: object, depth: int = 0) -> object:
         return redact_text(value)
     if isinstance(value, bytes | bytearray | memoryview):
         return f"[{len(value)} bytes]"
-    if depth >= MAX_DEPTH:
+    if depth >= DEPTH_MAX:
         return REDACTED
     if isinstance(value, Message):
         return redact_message(value)

@@ -21,12 +21,12 @@ from apportion_common import failpoints
 SERVICES: Final = ("identity", "pricing", "metering", "ledger", "orgs")
 
 DEFAULT_LANE_LEASE_S: Final = 15
-MAX_LANE_LEASE_S: Final = 600
+LANE_LEASE_S_MAX: Final = 600
 DEFAULT_SHUTDOWN_GRACE_S: Final = 20
-MAX_SHUTDOWN_GRACE_S: Final = 600
+SHUTDOWN_GRACE_S_MAX: Final = 600
 DEFAULT_DATABASE_POOL_SIZE: Final = 12
-MAX_DATABASE_POOL_SIZE: Final = 200
-MAX_WORKER_ID_CHARS: Final = 100
+DATABASE_POOL_SIZE_MAX: Final = 200
+WORKER_ID_CHARS_MAX: Final = 100
 
 _DATABASE_SUFFIX: Final = "_DATABASE_URL"
 
@@ -64,7 +64,7 @@ class ServiceSettings(BaseSettings):
     database_pool_size: int = Field(
         default=DEFAULT_DATABASE_POOL_SIZE,
         ge=1,
-        le=MAX_DATABASE_POOL_SIZE,
+        le=DATABASE_POOL_SIZE_MAX,
         description="Most connections to the database that the process holds at once.",
     )
     nats_url: str = Field(description="URL of the NATS servers, several separated by commas.")
@@ -106,26 +106,26 @@ class ServiceSettings(BaseSettings):
     worker_id: str = Field(
         default_factory=default_worker_id,
         min_length=1,
-        max_length=MAX_WORKER_ID_CHARS,
+        max_length=WORKER_ID_CHARS_MAX,
         description="Name of this process among all that share the lanes; by default host name and process id.",
     )
     lane_lease_s: int = Field(
         default=DEFAULT_LANE_LEASE_S,
         ge=1,
-        le=MAX_LANE_LEASE_S,
+        le=LANE_LEASE_S_MAX,
         description="Seconds that a lane stays with a process that no longer renews its lease; a transaction that "
         "stands idle is ended after a third of it, 5 seconds at most.",
     )
     shutdown_grace_s: int = Field(
         default=DEFAULT_SHUTDOWN_GRACE_S,
         ge=0,
-        le=MAX_SHUTDOWN_GRACE_S,
+        le=SHUTDOWN_GRACE_S_MAX,
         description="Seconds that calls in progress, and after them background tasks, get to finish after SIGTERM.",
     )
     shutdown_delay_s: int = Field(
         default=0,
         ge=0,
-        le=MAX_SHUTDOWN_GRACE_S,
+        le=SHUTDOWN_GRACE_S_MAX,
         description="Seconds between saying not ready and refusing new calls, for load balancers to notice.",
     )
     fail_point: str | None = Field(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import nats.errors
 import pytest
-from apportion_common.bus.publish import MAX_PAYLOAD_BYTES, Outgoing, publish_all, publish_one, wire_bytes
+from apportion_common.bus.publish import PAYLOAD_BYTES_MAX, Outgoing, publish_all, publish_one, wire_bytes
 from nats.aio.client import Client
 from nats.js.api import PubAck
 from nats.js.errors import NoStreamResponseError
@@ -38,9 +38,9 @@ async def test_a_message_that_is_too_large_with_its_headers_is_refused_here_and_
     nats_connection: Client,
 ) -> None:
     js = nats_connection.jetstream()
-    large = Outgoing("events.big", b"x" * (MAX_PAYLOAD_BYTES - 10), "large")
+    large = Outgoing("events.big", b"x" * (PAYLOAD_BYTES_MAX - 10), "large")
     with pytest.raises(nats.errors.MaxPayloadError):
         await publish_one(js, large)
-    fits = Outgoing("events.big", b"x" * (MAX_PAYLOAD_BYTES - wire_bytes(b"", {"Nats-Msg-Id": "m"})), "m")
+    fits = Outgoing("events.big", b"x" * (PAYLOAD_BYTES_MAX - wire_bytes(b"", {"Nats-Msg-Id": "m"})), "m")
     assert (await publish_one(js, fits)).seq == 1
     assert nats_connection.is_connected

@@ -16,7 +16,7 @@ from apportion_common.clock import SystemClock
 from apportion_common.db import engine as engine_module
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.engine import make_engine, normalise_url
-from apportion_common.db.unit_of_work import MAX_MESSAGE_BYTES, SHARED, Database, Transaction
+from apportion_common.db.unit_of_work import MESSAGE_BYTES_MAX, SHARED, Database, Transaction
 from apportion_common.envelope import unpack
 from apportion_common.errors import InvalidArgument, OutOfRange
 from apportion_common.faults import classify, sqlstate_of
@@ -257,7 +257,7 @@ async def test_an_announcement_is_an_envelope_in_the_outbox(place: ServiceDataba
 async def test_a_message_that_no_server_would_take_is_refused_before_it_is_written(database: Database) -> None:
     async with database.transaction() as tx:
         with pytest.raises(OutOfRange) as refused:
-            await tx.enqueue("events.base.big", b"x" * (MAX_MESSAGE_BYTES + 1))
+            await tx.enqueue("events.base.big", b"x" * (MESSAGE_BYTES_MAX + 1))
     assert refused.value.reason == "ENVELOPE_TOO_LARGE"
 
 

@@ -245,15 +245,15 @@ async def test_thousands_of_violations_still_fit_a_clients_metadata(world: World
             request.items.add(org_id="nobody")
         seen = await refused(stub.ResolveBillingAccounts(request, metadata=bearer(world.token("service"))))
         assert seen.reason == "VALIDATION_FAILED"
-        assert 1 < len(seen.violations) <= limits.MAX_VIOLATIONS
+        assert 1 < len(seen.violations) <= limits.VIOLATIONS_MAX
         assert seen.violations[0][0] == "items[0].org_id"
 
 
 def test_a_status_stays_small_whatever_the_error_holds() -> None:
     huge = RequestInvalid([(f"field[{i}]" * 50, "wrong " * 100) for i in range(5_000)])
-    assert status_of(huge).ByteSize() <= limits.MAX_STATUS_BYTES
+    assert status_of(huge).ByteSize() <= limits.STATUS_BYTES_MAX
     assert (
-        status_of(errors.InvalidArgument("A", "é" * 10_000, field="x" * 10_000)).ByteSize() <= limits.MAX_STATUS_BYTES
+        status_of(errors.InvalidArgument("A", "é" * 10_000, field="x" * 10_000)).ByteSize() <= limits.STATUS_BYTES_MAX
     )
 
 

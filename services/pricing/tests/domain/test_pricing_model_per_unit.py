@@ -7,7 +7,7 @@ from random import Random
 
 import pricing_models as models
 import pytest
-from apportion_common.decimals import MAX_QUANTITY
+from apportion_common.decimals import QUANTITY_MAX
 from apportion_common.errors import InvalidArgument
 from apportion_pricing.domain.charge_models import MODELS
 from apportion_pricing.domain.charge_models.per_unit import PerUnit
@@ -86,14 +86,14 @@ def test_a_correction_goes_down_to_zero_usage_and_not_below() -> None:
     assert MODEL.increment(UNIT, -UNIT - 1, table) is CORRECTION_BELOW_ZERO
 
 
-@pytest.mark.parametrize(("quantity", "price"), [(MAX_QUANTITY, 10**12), (1, 0)])
+@pytest.mark.parametrize(("quantity", "price"), [(QUANTITY_MAX, 10**12), (1, 0)])
 def test_usage_beyond_eighteen_digits_is_rejected(quantity: int, price: int) -> None:
-    assert MODEL.increment(MAX_QUANTITY, quantity, MODEL.table(terms(price))) is AMOUNT_OUT_OF_RANGE
+    assert MODEL.increment(QUANTITY_MAX, quantity, MODEL.table(terms(price))) is AMOUNT_OUT_OF_RANGE
 
 
 def test_an_amount_beyond_eighteen_digits_is_rejected() -> None:
-    assert MODEL.increment(0, MAX_QUANTITY, MODEL.table(terms(2 * 10**12))) is AMOUNT_OUT_OF_RANGE
-    assert MODEL.increment(0, MAX_QUANTITY, MODEL.table(terms(10**12))) == (MAX_QUANTITY, MAX_QUANTITY)
+    assert MODEL.increment(0, QUANTITY_MAX, MODEL.table(terms(2 * 10**12))) is AMOUNT_OUT_OF_RANGE
+    assert MODEL.increment(0, QUANTITY_MAX, MODEL.table(terms(10**12))) == (QUANTITY_MAX, QUANTITY_MAX)
 
 
 def test_a_row_that_is_charged_per_unit_has_no_tiers() -> None:

@@ -22,7 +22,7 @@ from apportion_cli.ingest.sender import SHOWN_REJECTIONS, Tally, send
 from apportion_cli.options import PrefixOption
 from apportion_cli.run import fail, run
 
-MAX_BATCH = 5_000
+BATCH_MAX = 5_000
 """Events of one call that metering takes at most."""
 
 
@@ -41,7 +41,7 @@ _ACKNOWLEDGEMENTS = {
 
 def ingest(
     file: Annotated[Path, typer.Argument(help="CSV or NDJSON, plain or gzip.", exists=True, dir_okay=False)],
-    batch: Annotated[int, typer.Option(min=1, max=MAX_BATCH, help="Events a call.")] = 1_000,
+    batch: Annotated[int, typer.Option(min=1, max=BATCH_MAX, help="Events a call.")] = 1_000,
     ack: Annotated[
         Ack, typer.Option(help="Answer when on the stream's disk, or when stored and deduplicated.")
     ] = Ack.ENQUEUED,

@@ -18,7 +18,7 @@ __all__ = ["NatsSettings", "connect", "ensure_stream"]
 CONNECT_TIMEOUT_S: Final = 5
 RECONNECT_WAIT_S: Final = 1
 PING_INTERVAL_S: Final = 10
-MAX_OUTSTANDING_PINGS: Final = 2
+OUTSTANDING_PINGS_MAX: Final = 2
 """A silent server is given up after this many unanswered pings."""
 DRAIN_TIMEOUT_S: Final = 10
 FOR_EVER: Final = -1
@@ -80,7 +80,7 @@ async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], 
         reconnect_time_wait=RECONNECT_WAIT_S,
         max_reconnect_attempts=FOR_EVER,
         ping_interval=PING_INTERVAL_S,
-        max_outstanding_pings=MAX_OUTSTANDING_PINGS,
+        max_outstanding_pings=OUTSTANDING_PINGS_MAX,
         drain_timeout=DRAIN_TIMEOUT_S,
         error_cb=log_error,
         disconnected_cb=log_disconnected,

@@ -47,18 +47,18 @@ ACK_WAIT_S: Final = 30
 """A message that is neither acknowledged nor put back for so long is delivered again."""
 HANDLER_TIMEOUT_S: Final = 20
 """Longest work on one message; below ACK_WAIT_S."""
-MAX_ACK_PENDING: Final = 64
+ACK_PENDING_MAX: Final = 64
 FETCH_MESSAGES: Final = 16
 FETCH_TIMEOUT_S: Final = 1
 FETCH_GRACE_S: Final = 4
 """Longest that a fetch may overrun; then it counts as lost."""
-MAX_DELIVERIES: Final = 5
+DELIVERIES_MAX: Final = 5
 """Tries before an error of the data makes a dead letter."""
 PAUSED_POLL_S: Final = 0.5
 RETRY_FIRST_S: Final = 0.2
 RETRY_MAX_S: Final = 30
 """Longest wait before a message is delivered again, and before a lost server is asked again."""
-MAX_FAILURE_TEXT: Final = 200
+FAILURE_TEXT_MAX: Final = 200
 UNBOUNDED: Final = -1
 
 _POINTS: Final = ("after_execute", "after_commit", "before_ack")
@@ -85,9 +85,9 @@ class ConsumerLimits:
 
     ack_wait_s: int = ACK_WAIT_S
     handler_timeout_s: int = HANDLER_TIMEOUT_S
-    max_ack_pending: int = MAX_ACK_PENDING
+    max_ack_pending: int = ACK_PENDING_MAX
     fetch_messages: int = FETCH_MESSAGES
-    max_deliveries: int = MAX_DELIVERIES
+    max_deliveries: int = DELIVERIES_MAX
 
 
 def _never() -> bool:
@@ -253,7 +253,7 @@ class DurableConsumer:
     async def _bury(self, message: Msg, seq: int, error: Exception) -> None:
         """Publish the message as a dead letter; only when that is acknowledged is it ended."""
         reason = error.reason if isinstance(error, ApportionError) else "PROCESSING_FAILED"
-        text = " ".join(redact_text(str(error)).split())[:MAX_FAILURE_TEXT]
+        text = " ".join(redact_text(str(error)).split())[:FAILURE_TEXT_MAX]
         kept = {key: value for key, value in (message.headers or {}).items() if not key.startswith("Nats-")}
         letter = Outgoing(
             f"{DEAD_SUBJECT}.{self._stream}.{self.name}",

@@ -14,9 +14,9 @@ from nats.js.api import PubAck
 MESSAGE_ID: Final = "Nats-Msg-Id"
 ACK_TIMEOUT_S: Final = 4
 """Longest wait for an acknowledgement; below the time a transaction may stand idle."""
-MAX_IN_FLIGHT: Final = 512
-MAX_IN_FLIGHT_BYTES: Final = 8 * 1024 * 1024
-MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+IN_FLIGHT_MAX: Final = 512
+IN_FLIGHT_BYTES_MAX: Final = 8 * 1024 * 1024
+PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 """The servers' limit, headers included. The client library checks the body alone; beyond it the server cuts the
 connection, with everything else that was in flight on it."""
 _HEADER_FRAME_BYTES: Final = len("NATS/1.0\r\n\r\n")
@@ -48,7 +48,7 @@ def wire_bytes(payload: bytes, headers: Mapping[str, str]) -> int:
 async def publish_one(js: JetStreamContext, message: Outgoing, *, timeout_s: int = ACK_TIMEOUT_S) -> PubAck:
     """Publish one message and await its acknowledgement; nats.errors.Error, MaxPayloadError for an oversized one."""
     headers = message.all_headers()
-    if wire_bytes(message.payload, headers) > MAX_PAYLOAD_BYTES:
+    if wire_bytes(message.payload, headers) > PAYLOAD_BYTES_MAX:
         raise MaxPayloadError
     # Not publish_async: in nats-py 2.16 a refusal by the stream never reaches the future that it gives.
     return await js.publish(message.subject, message.payload, timeout=timeout_s, headers=headers)
@@ -57,7 +57,7 @@ async def publish_one(js: JetStreamContext, message: Outgoing, *, timeout_s: int
 async def publish_all(
     js: JetStreamContext, messages: Sequence[Outgoing], *, timeout_s: int = ACK_TIMEOUT_S
 ) -> list[PubAck | Exception]:
-    """Publish messages in order, at most MAX_IN_FLIGHT at once, and return each one's acknowledgement or error.
+    """Publish messages in order, at most IN_FLIGHT_MAX at once, and return each one's acknowledgement or error.
 
     An error does not say that the message was not stored: publish it again under the same id.
     """
@@ -78,7 +78,7 @@ def _groups(messages: Sequence[Outgoing]) -> Iterator[list[Outgoing]]:
     group: list[Outgoing] = []
     size_bytes = 0
     for message in messages:
-        full = len(group) == MAX_IN_FLIGHT or size_bytes + len(message.payload) > MAX_IN_FLIGHT_BYTES
+        full = len(group) == IN_FLIGHT_MAX or size_bytes + len(message.payload) > IN_FLIGHT_BYTES_MAX
         if group and full:
             yield group
             group, size_bytes = [], 0

@@ -17,7 +17,7 @@ from apportion_common.redaction import REDACTED, is_sensitive_key, redact_messag
 
 Json = None | bool | int | str | list["Json"] | dict[str, "Json"]
 
-MAX_JSON_INTEGER: Final = 2**53 - 1
+JSON_INTEGER_MAX: Final = 2**53 - 1
 """Readers of JSON may hold numbers as doubles; larger integers are written as text."""
 _BARE_SECRETS: Final = frozenset({"key", "keys"})
 """In a log these may be anything; in an audited row they are key material."""
@@ -42,7 +42,7 @@ def _json(value: object) -> Json:
         case None | bool():
             return value
         case int():
-            return value if abs(value) <= MAX_JSON_INTEGER else str(value)
+            return value if abs(value) <= JSON_INTEGER_MAX else str(value)
         case str():
             return redact_text(value)
         case Decimal():

@@ -24,7 +24,7 @@ UUID_HEAD: Final = b"\x00\x00\x00\x10"
 """What stands before the 16 bytes of an id; for rows that are packed by a `Struct` of their own."""
 POSTGRES_EPOCH_US: Final = 946_684_800_000_000
 """Microseconds from 1970 to 2000, where PostgreSQL's timestamps begin."""
-MAX_CHUNK_BYTES: Final = 256 * 1024
+CHUNK_BYTES_MAX: Final = 256 * 1024
 """Largest piece of a COPY that is handed to the driver at once."""
 
 _HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
@@ -129,5 +129,5 @@ class BinaryCopy:
         """Copy packed rows in the connection's transaction. Raises what the driver raises, such as UniqueViolation."""
         data = b"".join((_HEADER, *rows, _TRAILER))
         async with connection.cursor() as cursor, cursor.copy(self._statement) as copy:
-            for start in range(0, len(data), MAX_CHUNK_BYTES):
-                await copy.write(data[start : start + MAX_CHUNK_BYTES])
+            for start in range(0, len(data), CHUNK_BYTES_MAX):
+                await copy.write(data[start : start + CHUNK_BYTES_MAX])

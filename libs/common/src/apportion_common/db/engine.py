@@ -24,7 +24,7 @@ PING_AFTER_IDLE_S: Final = 1
 """A connection that lay unused for longer is tried before it is used; one that was just used needs no round trip for
 that. If the server went away in between, the call fails as it would in the middle of its work, and the pool is emptied.
 """
-MAX_APPLICATION_NAME: Final = 63
+APPLICATION_NAME_MAX: Final = 63
 """PostgreSQL cuts application names at this many bytes."""
 _PUT_BACK_AT: Final = "put_back_at"
 _PLAIN_SCHEMES: Final = frozenset({"postgres", "postgresql", DRIVER})
@@ -76,7 +76,7 @@ def make_engine(
         pool_timeout=POOL_WAIT_S,
         pool_recycle=POOL_RECYCLE_S,
         connect_args={
-            "application_name": application_name[:MAX_APPLICATION_NAME],
+            "application_name": application_name[:APPLICATION_NAME_MAX],
             "connect_timeout": CONNECT_TIMEOUT_S,
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },

@@ -38,7 +38,7 @@ Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 SHARED: Final[SharedTables] = shared_tables(MetaData())
 """The shared tables, for statements of this package; services have their own in their metadata."""
 
-MAX_MESSAGE_BYTES: Final = 512 * 1024
+MESSAGE_BYTES_MAX: Final = 512 * 1024
 """Largest payload of an outbox row; NATS takes 1 MiB including headers and cuts the connection beyond."""
 
 _AUDIT: Final = (
@@ -166,11 +166,11 @@ class Transaction:
         """Put any message into the outbox; the relay publishes it after the commit, at least once.
 
         `msg_id` (the outbox row's id when None) lets the stream drop a second publication within two minutes.
-        OutOfRange ENVELOPE_TOO_LARGE beyond MAX_MESSAGE_BYTES.
+        OutOfRange ENVELOPE_TOO_LARGE beyond MESSAGE_BYTES_MAX.
         """
-        if len(payload) > MAX_MESSAGE_BYTES:
+        if len(payload) > MESSAGE_BYTES_MAX:
             raise OutOfRange(
-                "ENVELOPE_TOO_LARGE", f"A message has at most {MAX_MESSAGE_BYTES} bytes; this one has {len(payload)}."
+                "ENVELOPE_TOO_LARGE", f"A message has at most {MESSAGE_BYTES_MAX} bytes; this one has {len(payload)}."
             )
         row_id = outbox_id or self._new_id()
         traceparent = current_traceparent()

@@ -85,7 +85,7 @@ class TokenVerifier:
         self._sources: list[KeySource] = []
         self._revisions: tuple[int, ...] = ()
         self._verified: TLRUCache[bytes, VerifiedToken, int] = TLRUCache(
-            limits.MAX_CACHED_TOKENS, ttu=lambda _key, token, _now_s: _ends_at_s(token.expires_at_s), timer=self._now_s
+            limits.CACHED_TOKENS_MAX, ttu=lambda _key, token, _now_s: _ends_at_s(token.expires_at_s), timer=self._now_s
         )
 
     def trust(self, source: KeySource) -> None:
@@ -114,7 +114,7 @@ class TokenVerifier:
 
     def verify(self, token: str) -> VerifiedToken:
         """Return what the token says. Raises Unauthenticated TOKEN_EXPIRED, or TOKEN_INVALID for any other fault."""
-        if len(token) > limits.MAX_TOKEN_CHARS:
+        if len(token) > limits.TOKEN_CHARS_MAX:
             raise _token_invalid()
         self._reload_when_changed()
         self._forget_when_sources_changed()
@@ -212,10 +212,10 @@ def _read_claims(claims: Mapping[str, Any], expires_at_s: int) -> VerifiedToken:
     roles = claims.get("roles", [])
     amr = claims.get("amr", [])
     org_id = claims.get("org_id")
-    if not isinstance(subject, str) or not 0 < len(subject) <= limits.MAX_SUBJECT_CHARS or not subject.isprintable():
+    if not isinstance(subject, str) or not 0 < len(subject) <= limits.SUBJECT_CHARS_MAX or not subject.isprintable():
         raise _token_invalid()
     for names in (roles, amr):
-        if not isinstance(names, list) or len(names) > limits.MAX_ROLES or not all(isinstance(n, str) for n in names):
+        if not isinstance(names, list) or len(names) > limits.ROLES_MAX or not all(isinstance(n, str) for n in names):
             raise _token_invalid()
     try:
         org = None if org_id is None else parse_uuid(org_id)

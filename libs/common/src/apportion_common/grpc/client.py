@@ -28,7 +28,7 @@ RECONNECT_MAX_PAUSE_MS: Final = 2_000
 """Between attempts to reach a service that is away; grpc's own two minutes would hold up the lanes after its return."""
 RETRY_FIRST_PAUSE_MS: Final = 50
 RETRY_MAX_PAUSE_MS: Final = 2_000
-MIN_TRY_S: Final = 0.01
+TRY_S_MIN: Final = 0.01
 """A try with less time than this left is not begun."""
 
 M = TypeVar("M")
@@ -175,9 +175,9 @@ class Channels:
 def channel_options() -> list[tuple[str, int]]:
     """Return grpc's own options for clients: sizes and pings. Answers may be as large as servers may send."""
     return [
-        ("grpc.max_receive_message_length", limits.MAX_SEND_BYTES),
-        ("grpc.max_send_message_length", limits.MAX_RECEIVE_BYTES),
-        ("grpc.max_metadata_size", limits.MAX_METADATA_BYTES),
+        ("grpc.max_receive_message_length", limits.SEND_BYTES_MAX),
+        ("grpc.max_send_message_length", limits.RECEIVE_BYTES_MAX),
+        ("grpc.max_metadata_size", limits.METADATA_BYTES_MAX),
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),
         ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT_MS),
         ("grpc.keepalive_permit_without_calls", 1),
@@ -199,10 +199,10 @@ async def retrying(call: Callable[..., Any], request: Any, timeout_s: float) -> 
     failures = 0
     while True:
         try:
-            return await call(request, timeout=max(deadline - loop.time(), MIN_TRY_S))
+            return await call(request, timeout=max(deadline - loop.time(), TRY_S_MIN))
         except grpc.aio.AioRpcError as error:
             failures += 1
             pause_s = backoff.delay_s(failures)
-            if error.code() is not grpc.StatusCode.UNAVAILABLE or loop.time() + pause_s + MIN_TRY_S >= deadline:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE or loop.time() + pause_s + TRY_S_MIN >= deadline:
                 raise
         await backoff.sleep(pause_s)

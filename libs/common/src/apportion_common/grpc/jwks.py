@@ -32,14 +32,14 @@ def parse_jwks(text: str, what: str) -> dict[str, Ed25519PublicKey]:
         keys = {str(entry["kid"]): jwt.PyJWK(entry, algorithm=ALGORITHM).key for entry in entries}
     except (KeyError, TypeError, AttributeError, jwt.PyJWTError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{what} is not a JSON Web Key Set.") from error
-    if not keys or len(keys) > limits.MAX_JWKS_KEYS:
-        raise ValueError(f"{what} holds no Ed25519 key that verifies tokens, or more than {limits.MAX_JWKS_KEYS}.")
+    if not keys or len(keys) > limits.JWKS_KEYS_MAX:
+        raise ValueError(f"{what} holds no Ed25519 key that verifies tokens, or more than {limits.JWKS_KEYS_MAX}.")
     return keys
 
 
 def is_key_id(value: object) -> TypeGuard[str]:
     """Return whether a key id is one that we take: a text that can be written down, for it stands in logs."""
-    return isinstance(value, str) and 0 < len(value) <= limits.MAX_KID_CHARS and value.isprintable()
+    return isinstance(value, str) and 0 < len(value) <= limits.KID_CHARS_MAX and value.isprintable()
 
 
 def _is_ours(entry: Mapping[str, Any]) -> bool:

@@ -74,7 +74,7 @@ class KeySource:
         if self._refreshing is None:
             if self._asked_at_s is not None and loop.time() - self._asked_at_s < limits.KEY_ASK_PAUSE_S:
                 return
-            log.info("token_key_unknown", kid=kid[: limits.MAX_KID_CHARS])
+            log.info("token_key_unknown", kid=kid[: limits.KID_CHARS_MAX])
         self._waiting += 1
         try:
             await asyncio.wait({self._refresh_task()}, timeout=limits.KEY_WAIT_S)

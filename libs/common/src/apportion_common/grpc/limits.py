@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from typing import Final
 
-MAX_RECEIVE_BYTES: Final = 8 * 1024 * 1024
-MAX_SEND_BYTES: Final = 16 * 1024 * 1024
-MAX_METADATA_BYTES: Final = 32 * 1024
-MAX_CONCURRENT_RPCS: Final = 512
+RECEIVE_BYTES_MAX: Final = 8 * 1024 * 1024
+"""Longest message that a server or client reads."""
+SEND_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Longest message that one writes."""
+METADATA_BYTES_MAX: Final = 32 * 1024
+"""Headers of a call."""
+CONCURRENT_RPCS_MAX: Final = 512
 """Calls in progress a process; the next one is refused by grpc with RESOURCE_EXHAUSTED."""
 
 KEEPALIVE_TIME_MS: Final = 60_000
 KEEPALIVE_TIMEOUT_MS: Final = 20_000
-MIN_PING_INTERVAL_MS: Final = 20_000
-MAX_CONNECTION_AGE_MS: Final = 10 * 60_000
+PING_INTERVAL_MS_MIN: Final = 20_000
+CONNECTION_AGE_MS_MAX: Final = 10 * 60_000
 """A connection ends after this, so that clients find new replicas."""
-MAX_CONNECTION_AGE_GRACE_MS: Final = 5 * 60_000
+CONNECTION_AGE_GRACE_MS_MAX: Final = 5 * 60_000
 
 DEFAULT_DEADLINE_S: Final = 30
 """For a unary answer, when the client sets none."""
-MAX_DEADLINE_S: Final = 300
+DEADLINE_S_MAX: Final = 300
 """Whatever the client asks for, and for streamed answers when it asks for nothing."""
 
-MAX_TOKEN_CHARS: Final = 8_192
+TOKEN_CHARS_MAX: Final = 8_192
 TOKEN_LEEWAY_S: Final = 5
-MAX_CACHED_TOKENS: Final = 4_096
-MAX_KID_CHARS: Final = 100
-MAX_JWKS_KEYS: Final = 1_000
-MAX_SUBJECT_CHARS: Final = 200
-MAX_ROLES: Final = 32
+CACHED_TOKENS_MAX: Final = 4_096
+KID_CHARS_MAX: Final = 100
+JWKS_KEYS_MAX: Final = 1_000
+SUBJECT_CHARS_MAX: Final = 200
+ROLES_MAX: Final = 32
 
 KEY_POLL_S: Final = 30
 """Between two looks at the keys that identity publishes; a new one is published three times as long before it signs."""
@@ -49,11 +52,11 @@ FAILED_TOKENS_REFILL_PER_S: Final = 1
 FAILED_TOKENS_PEERS_MAX: Final = 10_000
 """Addresses that are counted at once."""
 
-MAX_VIOLATIONS: Final = 50
-MAX_STATUS_BYTES: Final = 4_096
+VIOLATIONS_MAX: Final = 50
+STATUS_BYTES_MAX: Final = 4_096
 """Of the serialised status; clients refuse more than 8 KiB of metadata."""
-MAX_MESSAGE_CHARS: Final = 600
-MAX_METADATA_VALUE_CHARS: Final = 200
-MAX_REQUEST_ID_CHARS: Final = 128
+MESSAGE_CHARS_MAX: Final = 600
+METADATA_VALUE_CHARS_MAX: Final = 200
+REQUEST_ID_CHARS_MAX: Final = 128
 UNAVAILABLE_RETRY_S: Final = 1
 """What a caller is told to wait when nothing better is known."""

@@ -139,7 +139,7 @@ async def start_server(
             ValidationInterceptor(),
         ],
         options=server_options(),
-        maximum_concurrent_rpcs=limits.MAX_CONCURRENT_RPCS,
+        maximum_concurrent_rpcs=limits.CONCURRENT_RPCS_MAX,
     )
     recorder.apply(server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -164,14 +164,14 @@ def server_credentials(settings: ServerSettings) -> grpc.ServerCredentials:
 def server_options() -> list[tuple[str, int]]:
     """Return grpc's own options: sizes, pings and ages."""
     return [
-        ("grpc.max_receive_message_length", limits.MAX_RECEIVE_BYTES),
-        ("grpc.max_send_message_length", limits.MAX_SEND_BYTES),
-        ("grpc.max_metadata_size", limits.MAX_METADATA_BYTES),
+        ("grpc.max_receive_message_length", limits.RECEIVE_BYTES_MAX),
+        ("grpc.max_send_message_length", limits.SEND_BYTES_MAX),
+        ("grpc.max_metadata_size", limits.METADATA_BYTES_MAX),
         ("grpc.keepalive_time_ms", limits.KEEPALIVE_TIME_MS),
         ("grpc.keepalive_timeout_ms", limits.KEEPALIVE_TIMEOUT_MS),
-        ("grpc.http2.min_ping_interval_without_data_ms", limits.MIN_PING_INTERVAL_MS),
+        ("grpc.http2.min_ping_interval_without_data_ms", limits.PING_INTERVAL_MS_MIN),
         ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.max_connection_age_ms", limits.MAX_CONNECTION_AGE_MS),
-        ("grpc.max_connection_age_grace_ms", limits.MAX_CONNECTION_AGE_GRACE_MS),
+        ("grpc.max_connection_age_ms", limits.CONNECTION_AGE_MS_MAX),
+        ("grpc.max_connection_age_grace_ms", limits.CONNECTION_AGE_GRACE_MS_MAX),
         ("grpc.so_reuseport", 0),
     ]

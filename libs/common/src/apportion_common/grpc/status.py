@@ -59,15 +59,15 @@ class RequestInvalid(InvalidArgument):
 
     def __init__(self, violations: Sequence[tuple[str, str]]) -> None:
         super().__init__("VALIDATION_FAILED", "The request breaks rules of its contract; the details name the fields.")
-        self.violations = tuple(violations[: limits.MAX_VIOLATIONS])
+        self.violations = tuple(violations[: limits.VIOLATIONS_MAX])
 
 
 def status_of(error: ApportionError) -> status_pb2.Status:
     """Return the google.rpc.Status that callers see."""
     status = status_pb2.Status(
-        code=grpc.StatusCode[error.code].value[0], message=error.message[: limits.MAX_MESSAGE_CHARS]
+        code=grpc.StatusCode[error.code].value[0], message=error.message[: limits.MESSAGE_CHARS_MAX]
     )
-    metadata = {key: str(value)[: limits.MAX_METADATA_VALUE_CHARS] for key, value in error.metadata.items()}
+    metadata = {key: str(value)[: limits.METADATA_VALUE_CHARS_MAX] for key, value in error.metadata.items()}
     if error.field is not None and not isinstance(error, _FIELD_ERRORS):
         metadata["field"] = error.field
     _add(status, error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=metadata))
@@ -76,7 +76,7 @@ def status_of(error: ApportionError) -> status_pb2.Status:
         retry_s = limits.UNAVAILABLE_RETRY_S
     if retry_s is not None:
         _add(status, error_details_pb2.RetryInfo(retry_delay=Duration(seconds=retry_s)))
-    bad_request = _bad_request(error, limits.MAX_STATUS_BYTES - status.ByteSize())
+    bad_request = _bad_request(error, limits.STATUS_BYTES_MAX - status.ByteSize())
     if bad_request.field_violations:
         _add(status, bad_request)
     return status
@@ -92,8 +92,8 @@ def _bad_request(error: ApportionError, budget_bytes: int) -> error_details_pb2.
     bad_request = error_details_pb2.BadRequest()
     for field, description in found:
         bad_request.field_violations.add(
-            field=field[: limits.MAX_METADATA_VALUE_CHARS],
-            description=description[: limits.MAX_METADATA_VALUE_CHARS],
+            field=field[: limits.METADATA_VALUE_CHARS_MAX],
+            description=description[: limits.METADATA_VALUE_CHARS_MAX],
             reason=error.reason,
         )
         if bad_request.ByteSize() > budget_bytes and len(bad_request.field_violations) > 1:

@@ -20,7 +20,7 @@ from apportion_common.telemetry.conventions import (
     ERROR_TYPE,
     POSTGRESQL,
 )
-from apportion_common.telemetry.tracing import MAX_ATTRIBUTE_CHARS
+from apportion_common.telemetry.tracing import ATTRIBUTE_CHARS_MAX
 
 _SPAN: Final = "_apportion_span"
 
@@ -38,7 +38,7 @@ def trace_statements(engine: AsyncEngine, tracer_provider: trace.TracerProvider 
             DB_SYSTEM_NAME: POSTGRESQL,
             DB_NAMESPACE: database,
             DB_OPERATION_NAME: operation,
-            DB_QUERY_TEXT: statement[:MAX_ATTRIBUTE_CHARS],
+            DB_QUERY_TEXT: statement[:ATTRIBUTE_CHARS_MAX],
         }
         table = _table(context)
         if table is not None:

@@ -22,9 +22,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from apportion_common.telemetry.export import JsonLinesExporter, RedactingExporter
 
 EXPORT_EVERY_MS: Final = 500
-MAX_QUEUED_SPANS: Final = 65_536
-MAX_EXPORT_BATCH: Final = 4_096
-MAX_ATTRIBUTE_CHARS: Final = 1_024
+QUEUED_SPANS_MAX: Final = 65_536
+EXPORT_BATCH_MAX: Final = 4_096
+ATTRIBUTE_CHARS_MAX: Final = 1_024
 _TRACEPARENT: Final = TraceContextTextMapPropagator()
 
 
@@ -80,9 +80,9 @@ def make_provider(service: str, worker_id: str, exporters: Sequence[SpanExporter
         provider.add_span_processor(
             BatchSpanProcessor(
                 RedactingExporter(exporter),
-                max_queue_size=MAX_QUEUED_SPANS,
+                max_queue_size=QUEUED_SPANS_MAX,
                 schedule_delay_millis=EXPORT_EVERY_MS,
-                max_export_batch_size=MAX_EXPORT_BATCH,
+                max_export_batch_size=EXPORT_BATCH_MAX,
             )
         )
     return provider

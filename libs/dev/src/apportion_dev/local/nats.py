@@ -20,7 +20,7 @@ from apportion_dev.local.keys import ServerCertificate
 from apportion_dev.local.ports import LOOPBACK, PortReservation, reserve_port
 from apportion_dev.local.process import POLL_S, ChildProcess, ChildSpec
 
-MAX_PAYLOAD_BYTES = 1024 * 1024
+PAYLOAD_BYTES_MAX = 1024 * 1024
 START_TIMEOUT_S = 30
 STOP_GRACE_S = 10
 HEALTH_TIMEOUT_S = 2
@@ -92,7 +92,7 @@ class LocalNats:
         certificate: ServerCertificate,
         log_file: Path | None = None,
         sync_always: bool = True,
-        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+        max_payload_bytes: int = PAYLOAD_BYTES_MAX,
     ) -> None:
         """Plan a server that keeps everything in `folder`.
 

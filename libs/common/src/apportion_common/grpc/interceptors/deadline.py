@@ -14,7 +14,7 @@ from apportion_common.grpc.status import DeadlineExceeded
 class DeadlineInterceptor(CallInterceptor):
     """Cancels a handler at its deadline, so that work nobody waits for any more ends."""
 
-    def __init__(self, default_s: float = limits.DEFAULT_DEADLINE_S, max_s: float = limits.MAX_DEADLINE_S) -> None:
+    def __init__(self, default_s: float = limits.DEFAULT_DEADLINE_S, max_s: float = limits.DEADLINE_S_MAX) -> None:
         """Limits in seconds: without a client's deadline, and whatever the client asks for."""
         super().__init__()
         self._default_s = default_s

@@ -28,7 +28,7 @@ STARTED: Final = counter("grpc_server_started_total", "Calls begun.", _LABELS)
 HANDLED: Final = counter("grpc_server_handled_total", "Calls ended, by status code.", (*_LABELS, "grpc_code"))
 HANDLING: Final = histogram("grpc_server_handling_seconds", "Time from the first request to the last answer.", _LABELS)
 
-_REQUEST_ID: Final = re.compile(rf"[!-~]{{1,{limits.MAX_REQUEST_ID_CHARS}}}")
+_REQUEST_ID: Final = re.compile(rf"[!-~]{{1,{limits.REQUEST_ID_CHARS_MAX}}}")
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _CODE_LABELS: Final = {code: "".join(part.title() for part in code.name.split("_")) for code in grpc.StatusCode} | {
     grpc.StatusCode.OK: "OK"

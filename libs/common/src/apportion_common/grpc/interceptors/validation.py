@@ -22,7 +22,7 @@ class ValidationInterceptor(CallInterceptor):
     """Refuses what the contract does not allow, naming the fields and never their values."""
 
     async def admit(self, call: Call, message: Any) -> None:
-        """Check one message. Raises RequestInvalid VALIDATION_FAILED with at most MAX_VIOLATIONS violations."""
+        """Check one message. Raises RequestInvalid VALIDATION_FAILED with at most VIOLATIONS_MAX violations."""
         check(message)
 
 
@@ -30,7 +30,7 @@ def check(message: Message) -> None:
     """Raise RequestInvalid when the message breaks rules of its contract."""
     found = protovalidate.collect_violations(message)
     if found:
-        protos = (violation.proto for violation in found[: limits.MAX_VIOLATIONS])
+        protos = (violation.proto for violation in found[: limits.VIOLATIONS_MAX])
         raise RequestInvalid([describe(message, proto) for proto in protos])
 
 

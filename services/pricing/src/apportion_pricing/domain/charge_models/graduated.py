@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from apportion_common.decimals import MAX_AMOUNT, MAX_QUANTITY, round_half_away
+from apportion_common.decimals import AMOUNT_MAX, QUANTITY_MAX, round_half_away
 
 from apportion_pricing.domain.charge_models.model import PRODUCT_TO_AMOUNT_PLACES
 from apportion_pricing.domain.rejections import AMOUNT_OUT_OF_RANGE, CORRECTION_BELOW_ZERO, Rejection
@@ -57,7 +57,7 @@ class Graduated:
         after = state + quantity
         if after < 0:
             return CORRECTION_BELOW_ZERO
-        if after > MAX_QUANTITY:
+        if after > QUANTITY_MAX:
             return AMOUNT_OUT_OF_RANGE
         included, thresholds, slopes, offsets = table
         low = state - included
@@ -69,7 +69,7 @@ class Graduated:
         if low > 0:
             tier = bisect_left(thresholds, low)
             amount -= round_half_away(low * slopes[tier] + offsets[tier], PRODUCT_TO_AMOUNT_PLACES)
-        if not -MAX_AMOUNT <= amount <= MAX_AMOUNT:
+        if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
             return AMOUNT_OUT_OF_RANGE
         return after, amount
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from apportion_common.decimals import MAX_AMOUNT, MAX_QUANTITY, round_half_away
+from apportion_common.decimals import AMOUNT_MAX, QUANTITY_MAX, round_half_away
 
 from apportion_pricing.domain.charge_models.model import PRODUCT_TO_AMOUNT_PLACES
 from apportion_pricing.domain.rejections import AMOUNT_OUT_OF_RANGE, CORRECTION_BELOW_ZERO, Rejection
@@ -48,7 +48,7 @@ class PerUnit:
         after = state + quantity
         if after < 0:
             return CORRECTION_BELOW_ZERO
-        if after > MAX_QUANTITY:
+        if after > QUANTITY_MAX:
             return AMOUNT_OUT_OF_RANGE
         included, price = table
         low = state - included
@@ -56,7 +56,7 @@ class PerUnit:
         amount = round_half_away(high * price, PRODUCT_TO_AMOUNT_PLACES) if high > 0 else 0
         if low > 0:
             amount -= round_half_away(low * price, PRODUCT_TO_AMOUNT_PLACES)
-        if not -MAX_AMOUNT <= amount <= MAX_AMOUNT:
+        if not -AMOUNT_MAX <= amount <= AMOUNT_MAX:
             return AMOUNT_OUT_OF_RANGE
         return after, amount
 
