@@ -51,6 +51,7 @@ def test_decimals_come_back_as_they_went(value: int) -> None:
         ("", 9, "quantity", "QUANTITY_MALFORMED"),
         ("NaN", 9, "included_qty", "QUANTITY_MALFORMED"),
         ("1e400", 9, "amount", "AMOUNT_OUT_OF_RANGE"),
+        ("1e-10", 9, "amount", "AMOUNT_TOO_PRECISE"),
         ("0.0000000000001", 12, "overage_price", "PRICE_TOO_PRECISE"),
         ("1.23456", 4, "pct", "PERCENT_TOO_PRECISE"),
     ],

@@ -10,11 +10,12 @@ from apportion_dev.local.nats import LocalNats
 from apportion_dev.testing import observed
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
-from apportion_metering.store.dead_letters import NewDeadLetter
+from apportion_metering.store.dead_letters import EventRejection, NewDeadLetter
 from metering_harness import LaneHarness, MeteringHarness, metering_on, start_nats
 
 # Tests of the writer look at the rows that it stores, not at an RPC's list of them.
 observed.watch(NewDeadLetter, lambda letter: [letter.reason])
+observed.watch(EventRejection, lambda rejection: [rejection.reason])
 
 
 @pytest_asyncio.fixture

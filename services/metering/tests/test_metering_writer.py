@@ -11,6 +11,14 @@ from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.errors import FailedPrecondition
 from apportion_common.ids import event_id
 from apportion_common.lanes.model import LaneMessage, LanePosition
+from apportion_common.topology import (
+    CORRECTION_BELOW_ZERO,
+    NO_ENTITLEMENT,
+    PERIOD_CLOSED,
+    PROCESSING_FAILED,
+    UNKNOWN_ORG,
+    UNKNOWN_SKU,
+)
 from apportion_metering.domain.dead_letters import DeadLetterFilter
 from apportion_metering.domain.dedupe import ACCEPTED, DEAD_LETTERED, DUPLICATE, MISMATCH
 from apportion_metering.store.events import KeyTaken
@@ -169,7 +177,7 @@ async def test_an_event_in_the_future_requeued_in_time_is_stored_once(bench: Lan
     assert (await bench.rows("SELECT event_total FROM lane_journal ORDER BY pos DESC LIMIT 1"))[0].event_total == 1
 
 
-def refusing(bench: LaneHarness, batch_seq: int, request_id: str, reason: str, entry_seq: int) -> bytes:
+def rejecting(bench: LaneHarness, batch_seq: int, request_id: str, reason: str, entry_seq: int) -> bytes:
     batch = RatedBatch(lane=bench.lane, batch_seq=batch_seq, catalog_revision=3, orgs_revision=4, entry_count=1)
     batch.rejections.add(
         event_id=event_id(ORG.bytes, request_id),
@@ -181,12 +189,16 @@ def refusing(bench: LaneHarness, batch_seq: int, request_id: str, reason: str, e
     return batch.SerializeToString()
 
 
-async def test_a_refusal_becomes_a_dead_letter_with_the_event_as_it_came(bench: LaneHarness):
+@pytest.mark.parametrize(
+    "reason",
+    [UNKNOWN_ORG, UNKNOWN_SKU, NO_ENTITLEMENT, PERIOD_CLOSED, CORRECTION_BELOW_ZERO, PROCESSING_FAILED],
+)
+async def test_a_rejection_becomes_a_dead_letter_with_the_event_as_it_came(bench: LaneHarness, reason: str):
     event = intake_event("a", quantity=3, metadata={"k": "v"})
     await bench.write(intake_message(event, intake_event("b")))
-    await bench.receive(bench.rated, refusing(bench, 1, "a", "UNKNOWN_SKU", 1))
+    await bench.receive(bench.rated, rejecting(bench, 1, "a", reason, 1))
     letter = await the_letter(bench)
-    assert (letter.reason, letter.detail, letter.state, letter.seq) == ("UNKNOWN_SKU", "said pricing", "open", 1)
+    assert (letter.reason, letter.detail, letter.state, letter.seq) == (reason, "said pricing", "open", 1)
     assert lane_pb2.IntakeEvent.FromString(letter.payload) == event
     (row,) = await bench.rows("SELECT * FROM lane_journal")
     assert (row.catalog_revision, row.orgs_revision, row.refusal_count) == (3, 4, 1)
@@ -195,7 +207,7 @@ async def test_a_refusal_becomes_a_dead_letter_with_the_event_as_it_came(bench: 
 
 async def test_a_requeue_takes_a_new_place_and_a_second_one_of_the_same_attempt_does_nothing(bench: LaneHarness):
     await bench.write(intake_message(intake_event("a"), intake_event("b")))
-    await bench.receive(bench.rated, refusing(bench, 1, "a", "UNKNOWN_SKU", 1))
+    await bench.receive(bench.rated, rejecting(bench, 1, "a", "UNKNOWN_SKU", 1))
     assert await requeue(bench.dead_letters) == 1
     assert await requeue(bench.dead_letters) == 0
     letter = (await the_letter(bench)).dead_letter_id
@@ -208,13 +220,13 @@ async def test_a_requeue_takes_a_new_place_and_a_second_one_of_the_same_attempt_
     assert len(await bench.rows("SELECT 1 FROM metering_event")) == 2
 
 
-async def test_a_requeue_that_is_refused_again_opens_the_same_dead_letter(bench: LaneHarness):
+async def test_a_requeue_that_is_rejected_again_opens_the_same_dead_letter(bench: LaneHarness):
     await bench.write(intake_message(intake_event("a")))
-    await bench.receive(bench.rated, refusing(bench, 1, "a", "UNKNOWN_SKU", 1))
+    await bench.receive(bench.rated, rejecting(bench, 1, "a", "UNKNOWN_SKU", 1))
     await requeue(bench.dead_letters)
     letter = (await the_letter(bench)).dead_letter_id
     await bench.write(requeue_message(letter, 1))
-    await bench.receive(bench.rated, refusing(bench, 2, "a", "NO_ENTITLEMENT", 2))
+    await bench.receive(bench.rated, rejecting(bench, 2, "a", "NO_ENTITLEMENT", 2))
     row = await the_letter(bench)
     assert (row.state, row.attempts, row.reason, row.requeue_attempt) == ("open", 2, "NO_ENTITLEMENT", 1)
     stale = await bench.write(requeue_message(letter, 1))
@@ -223,13 +235,13 @@ async def test_a_requeue_that_is_refused_again_opens_the_same_dead_letter(bench:
 
 async def test_a_requeue_of_an_older_attempt_that_comes_late_does_nothing(bench: LaneHarness):
     await bench.write(intake_message(intake_event("a")))
-    await bench.receive(bench.rated, refusing(bench, 1, "a", "UNKNOWN_SKU", 1))
+    await bench.receive(bench.rated, rejecting(bench, 1, "a", "UNKNOWN_SKU", 1))
     letter = (await the_letter(bench)).dead_letter_id
     for batch_seq in (2, 3):
         await requeue(bench.dead_letters)
         if batch_seq == 2:
             await bench.write(requeue_message(letter, 1))
-            await bench.receive(bench.rated, refusing(bench, 2, "a", "UNKNOWN_SKU", 2))
+            await bench.receive(bench.rated, rejecting(bench, 2, "a", "UNKNOWN_SKU", 2))
     assert list((await bench.write(requeue_message(letter, 1))).entries) == []
     assert [e.entry_seq for e in (await bench.write(requeue_message(letter, 2))).entries] == [3]
 
