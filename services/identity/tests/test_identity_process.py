@@ -60,7 +60,7 @@ class Served:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def identity(
-    service_database: MakeServiceDatabase, nats_access: NatsAccess, tmp_path: Path
+    service_database: MakeServiceDatabase, nats_access: NatsAccess, streams: None, tmp_path: Path
 ) -> AsyncIterator[Served]:
     database = service_database("identity")
     now = SystemClock().now()
@@ -104,12 +104,22 @@ async def identity(
         credentials = grpc.ssl_channel_credentials(ca.certificate_file.read_bytes())
         async with grpc.aio.secure_channel(f"localhost:{port.port}", credentials) as channel:
             try:
-                await asyncio.wait_for(channel.channel_ready(), START_TIMEOUT_S)
+                await ready(channel, process, tmp_path / "identity.log")
                 yield Served(process, channel, database, signing)
             finally:
                 if process.returncode is None:
                     process.kill()
                     await process.wait()
+
+
+async def ready(channel: grpc.aio.Channel, process: asyncio.subprocess.Process, log: Path) -> None:
+    """Wait until the process serves; one that ends instead says why at once."""
+    serving, ended = asyncio.ensure_future(channel.channel_ready()), asyncio.ensure_future(process.wait())
+    await asyncio.wait({serving, ended}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+    is_serving = serving.done()
+    for waiting in (serving, ended):
+        waiting.cancel()
+    assert is_serving, (await asyncio.to_thread(log.read_text))[-4_000:]
 
 
 async def test_identity_serves_keys_of_its_own_and_its_audit_trail_and_drains(identity: Served) -> None:

@@ -14,6 +14,7 @@ What a test passes to `record_property("figures", ...)` is a line at the end of 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -202,14 +203,21 @@ async def nats_connection(nats_access: NatsAccess) -> AsyncIterator[Client]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def clean_streams(nats_connection: Client) -> None:
-    """Delete the product's streams, with their consumers and messages, before the test."""
-    js = nats_connection.jetstream()
+async def clean_streams(nats_connection: Client) -> AsyncIterator[None]:
+    """Delete the product's streams, with their consumers and messages, before the test and after it.
+
+    After it too: a test may leave one that no service could work with.
+    """
+    await _delete_streams(nats_connection)
+    yield
+    await _delete_streams(nats_connection)
+
+
+async def _delete_streams(client: Client) -> None:
+    js = client.jetstream()
     for spec in STREAMS:
-        try:
+        with contextlib.suppress(NotFoundError):
             await js.delete_stream(spec.name)
-        except NotFoundError:
-            continue
 
 
 @pytest_asyncio.fixture(loop_scope="session")
