@@ -81,12 +81,17 @@ _ADVANCE = text(
     " lease_until = clock_timestamp() + make_interval(secs => :lease_s)"
     " WHERE role = :role AND lane = :lane AND epoch = :epoch AND stream_seq = :cursor"
 )
+# A row that somebody holds is passed over: a batch under way renews the lease itself when it moves the row, and a
+# renewal that waited would keep the rows that it has from all other batches. Passed over or not, the lane is this
+# owner's as long as the committed row has its epoch; whoever took it in between is met by the fence.
 _RENEW = text(
-    "UPDATE lane SET lease_until = clock_timestamp() + make_interval(secs => :lease_s),"
-    " out_pos = greatest(lane.out_pos, held.out_pos)"
-    " FROM unnest(CAST(:lanes AS int[]), CAST(:epochs AS bigint[]), CAST(:out_pos AS bigint[]))"
-    " AS held(lane, epoch, out_pos)"
-    " WHERE lane.role = :role AND lane.lane = held.lane AND lane.epoch = held.epoch RETURNING lane.lane"
+    "WITH held AS (SELECT * FROM"
+    " unnest(CAST(:lanes AS int[]), CAST(:epochs AS bigint[]), CAST(:out_pos AS bigint[])) AS h(lane, epoch, out_pos)"
+    "), free AS (SELECT l.lane, h.out_pos FROM lane AS l JOIN held AS h ON l.lane = h.lane AND l.epoch = h.epoch"
+    " WHERE l.role = :role FOR NO KEY UPDATE OF l SKIP LOCKED"
+    "), renewed AS (UPDATE lane SET lease_until = clock_timestamp() + make_interval(secs => :lease_s),"
+    " out_pos = greatest(lane.out_pos, free.out_pos) FROM free WHERE lane.role = :role AND lane.lane = free.lane)"
+    " SELECT l.lane FROM lane AS l JOIN held AS h ON l.lane = h.lane AND l.epoch = h.epoch WHERE l.role = :role"
 )
 _RELEASE = text(
     "UPDATE lane SET lease_until = '-infinity', out_pos = greatest(out_pos, :out_pos)"

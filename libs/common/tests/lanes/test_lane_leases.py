@@ -1,0 +1,99 @@
+"""Renewal of leases beside batches under way: nothing waits, nothing is held, nobody else's lane is renewed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import lane_toys as toys
+import pytest
+from apportion_common.clock import SystemClock
+from apportion_common.db.unit_of_work import Database
+from apportion_common.lanes.store import LaneStore
+from sqlalchemy import text
+
+LANES = 4
+LONGEST_STATEMENT_S = 4.0
+"""Below the lock time-out, so that a statement that waits for a lock is not taken for one that does not."""
+
+
+@pytest.fixture
+async def database(blank_database) -> Database:  # type: ignore[no-untyped-def]
+    database = Database(blank_database().owner_engine, "toy", SystemClock())
+    await toys.make_tables(database)
+    return database
+
+
+@pytest.fixture
+async def store(database: Database) -> LaneStore:
+    store = LaneStore(database, "toy", "one", lease_s=60)
+    await store.create(LANES)
+    for lane in range(LANES):
+        assert await store.acquire(lane)
+    return store
+
+
+async def _leases_run_out(database: Database) -> list[int]:
+    async with database.read() as connection:
+        rows = await connection.execute(
+            text("SELECT lane FROM lane WHERE role = 'toy' AND lease_until < clock_timestamp() ORDER BY lane")
+        )
+        return [row.lane for row in rows]
+
+
+async def _end_leases(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.execute("UPDATE lane SET lease_until = '-infinity' WHERE role = 'toy'")
+
+
+async def test_a_renewal_passes_over_a_lane_in_a_batch_and_still_calls_it_held(
+    database: Database, store: LaneStore
+) -> None:
+    await _end_leases(database)
+    async with database.transaction() as batch:
+        await store.fence(batch, 2, 1, 0)
+        held = await asyncio.wait_for(store.renew([(lane, 1, 0) for lane in range(LANES)]), LONGEST_STATEMENT_S)
+        assert held == {0, 1, 2, 3}
+        assert await _leases_run_out(database) == [2]
+
+
+async def test_a_batch_never_waits_for_a_renewal_that_waits_for_another_batch(
+    database: Database, store: LaneStore
+) -> None:
+    async with database.transaction() as slow:
+        await store.fence(slow, 3, 1, 0)
+        renewing = asyncio.create_task(store.renew([(lane, 1, 0) for lane in range(LANES)]))
+        async with asyncio.timeout(LONGEST_STATEMENT_S):
+            for lane in range(LANES - 1):
+                async with database.transaction() as batch:
+                    await store.fence(batch, lane, 1, 0)
+            await renewing
+
+
+async def test_a_lane_that_another_took_is_neither_renewed_nor_called_held(
+    database: Database, store: LaneStore
+) -> None:
+    await _end_leases(database)
+    other = LaneStore(database, "toy", "two", lease_s=60)
+    assert await other.acquire(1)
+    await _end_leases(database)
+    assert await store.renew([(lane, 1, 0) for lane in range(LANES)]) == {0, 2, 3}
+    assert await _leases_run_out(database) == [1]
+
+
+async def test_renewals_and_takeovers_of_all_lanes_at_once_never_deadlock(database: Database, store: LaneStore) -> None:
+    async def renew_often() -> None:
+        for _ in range(100):
+            await store.renew([(lane, 1, 0) for lane in range(LANES)])
+
+    async def hold_backwards() -> None:
+        for _ in range(100):
+            async with database.transaction() as tx:
+                for lane in reversed(range(LANES)):
+                    await tx.execute(
+                        "SELECT 1 FROM lane WHERE role = 'toy' AND lane = :lane FOR UPDATE", {"lane": lane}
+                    )
+
+    async with asyncio.TaskGroup() as racing:
+        racing.create_task(renew_often())
+        racing.create_task(renew_often())
+        racing.create_task(hold_backwards())
