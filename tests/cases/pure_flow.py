@@ -18,7 +18,6 @@ from uuid import UUID
 
 from apportion_common.ids import EVENT_NAMESPACE, charge_id, event_id, uuid5_bytes
 from apportion_common.periods import parse_period
-from apportion_common.protos import pack_int
 from apportion_ledger.domain import charges as ledger
 from apportion_ledger.domain.charges import Charge, ChargeBatch, Origin
 from apportion_ledger.domain.posting import BalanceKey, balance_keys, pay, post
@@ -125,7 +124,6 @@ class Flow:
             self._claimed,
             event.org_id + event.request_id.encode(),
             event.content_hash,
-            pack_int(event.quantity),
             at_us,
             latest_event_time_us(at_us),
         )

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 
 from apportion.metering.v1 import lane_pb2
 from apportion.metering.v1 import metering_service_pb2 as pb
+from apportion_client.lane_messages import expand_accepted
 from apportion_common.bus.connection import connect
 from apportion_common.bus.relay import OutboxRelay
 from apportion_common.bus.streams import ensure_streams
@@ -177,7 +178,7 @@ class LaneHarness:
         await outcome.after_commit()
         self.position = LanePosition(self.lane, outcome.batch_seq, outcome.next_entry_seq)
         (output,) = outcome.outputs
-        return lane_pb2.AcceptedBatch.FromString(output.payload)
+        return expand_accepted(lane_pb2.AcceptedBatch.FromString(output.payload))
 
 
 def start_nats(folder: Path, *, sync_always: bool) -> Iterator[tuple[LocalNats, NatsAccess]]:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from apportion.metering.v1 import lane_pb2
+from apportion_client.lane_messages import expand_intake
 from apportion_common.errors import FailedPrecondition, Unavailable
 from apportion_common.ids import lane_of
 from apportion_dev.local.nats import LocalNats
@@ -129,6 +130,6 @@ async def test_messages_keep_their_limits_and_an_organisations_order(metering: M
     messages = await metering.published("METERING_IN", f"metering.in.{lane_of(ORG.bytes)}")
     assert len(messages) > 3
     assert max(map(len, messages)) <= MESSAGE_BYTES_MAX
-    read = [lane_pb2.IntakeMessage.FromString(message) for message in messages]
+    read = [expand_intake(lane_pb2.IntakeMessage.FromString(message)) for message in messages]
     assert max(len(message.entries) for message in read) <= MESSAGE_ENTRIES_MAX
     assert [e.event.request_id for m in read for e in m.entries] == [f"{n:05}" for n in range(2_500)]

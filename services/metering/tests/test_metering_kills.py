@@ -13,6 +13,7 @@ from uuid import UUID
 
 import pytest
 from apportion.metering.v1.lane_pb2 import AcceptedBatch
+from apportion_client.lane_messages import expand_accepted
 from apportion_common.db.engine import make_engine
 from apportion_common.db.unit_of_work import Database
 from apportion_dev.local.nats import LocalNats
@@ -46,7 +47,7 @@ async def is_whole(metering: MeteringHarness) -> None:
         count = 0
         for row in rows:
             batches = await metering.published("METERING_OUT", f"metering.accepted.{row.lane}")
-            read = [AcceptedBatch.FromString(batch) for batch in batches]
+            read = [expand_accepted(AcceptedBatch.FromString(batch)) for batch in batches]
             assert [batch.batch_seq for batch in read] == list(range(1, len(read) + 1))
             assert [entry.entry_seq for batch in read for entry in batch.entries] == row.seqs[
                 : sum(len(b.entries) for b in read)

@@ -11,6 +11,7 @@ from apportion.ledger.v1.lane_pb2 import PostedBatch
 from apportion.metering.v1 import lane_pb2
 from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion.pricing.v1.lane_pb2 import RatedBatch
+from apportion_client.lane_messages import expand_accepted
 from apportion_common.errors import Unavailable
 from apportion_common.ids import event_id, lane_of
 from apportion_common.topology import POSTED_RECEIPTS_ROLE, RATED_RECEIPTS_ROLE, WRITER_ROLE
@@ -31,7 +32,7 @@ LANE = lane_of(ORG.bytes)
 
 async def accepted(metering: MeteringHarness, lane: int) -> list[lane_pb2.AcceptedBatch]:
     raw = await metering.published("METERING_OUT", f"metering.accepted.{lane}")
-    return [lane_pb2.AcceptedBatch.FromString(item) for item in raw]
+    return [expand_accepted(lane_pb2.AcceptedBatch.FromString(item)) for item in raw]
 
 
 async def until_published(metering: MeteringHarness) -> None:

@@ -12,6 +12,7 @@ from apportion.common.v1.lane_pb2 import PeriodClose, TraceRange
 from apportion.metering.v1.lane_pb2 import AcceptedBatch, AcceptedEntry, AcceptedUsage
 from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.lane_pb2 import RatedBatch
+from apportion_client.lane_messages import expand_rated
 from apportion_common.clock import SystemClock
 from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import Unavailable
@@ -252,7 +253,10 @@ class PricingHarness:
         assert [output.batch_seq for output in outcome.outputs] == [message.value.batch_seq for message in messages]
         if outcome.after_commit:
             await outcome.after_commit()
-        return [RatedBatch.FromString(output.payload) for output in outcome.outputs]
+        parts: dict[int, list[RatedBatch]] = {}
+        for output in outcome.outputs:
+            parts.setdefault(output.batch_seq, []).append(RatedBatch.FromString(output.payload))
+        return [expand_rated(*batch) for batch in parts.values()]
 
     async def rate(self, *entries: Event | Close, lane: int | None = None) -> RatedBatch:
         """Rate entries as one batch, in the lane of the first one's organisation."""

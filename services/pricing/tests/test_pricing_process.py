@@ -21,6 +21,7 @@ from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceServicer, add_Org
 from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion.pricing.v1.pricing_service_pb2_grpc import PricingServiceStub
+from apportion_client.lane_messages import expand_rated
 from apportion_common.clock import SystemClock
 from apportion_common.files import write_file
 from apportion_common.flags import PREFIX, all_open
@@ -235,7 +236,7 @@ async def rated(client: Client, batch_seq: int) -> RatedBatch:
         while True:
             try:
                 message = await client.jetstream().get_last_msg("PRICING_OUT", f"pricing.rated.{LANE}")
-                batch = RatedBatch.FromString(message.data or b"")
+                batch = expand_rated(RatedBatch.FromString(message.data or b""))
                 if batch.batch_seq == batch_seq:
                     return batch
             except NotFoundError:

@@ -12,6 +12,7 @@ import pytest
 from apportion.common.v1.lane_pb2 import TraceRange
 from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.lane_pb2 import RatedBatch
+from apportion_client.lane_messages import expand_rated
 from apportion_common.errors import Unavailable
 from apportion_common.ids import charge_id, event_id, lane_of
 from apportion_common.protos import unpack_int
@@ -231,7 +232,7 @@ async def test_a_batch_that_fails_gives_up_exactly_the_entries_that_fail_alone(s
     message = shop.message(lane, [km("AA", 5), km("AA", 7, name="once"), Close("2012-12"), km("AA", 9)], traces)
     async with shop.database.transaction() as tx:
         outcome = await shop.rater.process_failed(tx, shop.positions[lane], message, ValueError("it failed"))
-    batch = RatedBatch.FromString(outcome.outputs[0].payload)
+    batch = expand_rated(RatedBatch.FromString(outcome.outputs[0].payload))
     assert [charge.entry_seq for charge in batch.charges] == [2, 5]
     assert reasons(batch) == [(3, "PROCESSING_FAILED")]
     assert len(batch.period_closes) == 1

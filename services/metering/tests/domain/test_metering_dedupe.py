@@ -9,7 +9,6 @@ from apportion_metering.domain.dedupe import (
     DEAD_LETTERED,
     DUPLICATE,
     IN_FUTURE,
-    INCOMPLETE,
     MISMATCH,
     decide_event,
     decide_requeue,
@@ -21,12 +20,11 @@ from hypothesis import strategies as st
 HASH, OTHER_HASH = b"a" * 32, b"b" * 32
 LATEST_US = latest_event_time_us(1_359_676_800_000_000)
 
-Entry = tuple[bytes, bytes, bytes, int]
+Entry = tuple[bytes, bytes, int]
 ENTRIES = st.lists(
     st.tuples(
         st.sampled_from([b"one", b"two", b"three"]),
-        st.sampled_from([HASH, OTHER_HASH, b"short"]),
-        st.sampled_from([b"\x01", b""]),
+        st.sampled_from([HASH, OTHER_HASH]),
         st.sampled_from([LATEST_US - 1, LATEST_US, LATEST_US + 1]),
     ),
     max_size=12,
@@ -35,17 +33,14 @@ KNOWN = st.dictionaries(st.sampled_from([b"one", b"two"]), st.sampled_from([HASH
 
 
 def plain_outcomes(known: dict[bytes, bytes], entries: list[Entry]) -> list[int]:
-    """Look through all earlier entries for each one: the first that was complete claims the id."""
+    """Look through all earlier entries for each one: the first claims the id."""
     outcomes = []
-    for number, (name, content, quantity, at_us) in enumerate(entries):
-        complete = [
-            other for earlier, other, amount, _ in entries[:number] if earlier == name and len(other) == 32 and amount
-        ]
-        claims = [known[name]] if name in known else complete[:1]
+    for number, (name, content, at_us) in enumerate(entries):
+        claims = (
+            [known[name]] if name in known else [other for earlier, other, _ in entries[:number] if earlier == name]
+        )
         if claims:
             outcomes.append(DUPLICATE if claims[0] == content else MISMATCH)
-        elif len(content) != 32 or not quantity:
-            outcomes.append(INCOMPLETE)
         else:
             outcomes.append(IN_FUTURE if at_us > LATEST_US else ACCEPTED)
     return outcomes
@@ -97,4 +92,4 @@ def test_what_a_sender_is_told_has_the_numbers_of_the_contract() -> None:
     told = {"ACCEPTED": ACCEPTED, "DUPLICATE": DUPLICATE, "PAYLOAD_MISMATCH": MISMATCH, "DEAD_LETTERED": DEAD_LETTERED}
     contract = {name.removeprefix("ENTRY_OUTCOME_"): value for name, value in lane_pb2.EntryOutcome.items() if value}
     assert told == contract
-    assert not {IN_FUTURE, INCOMPLETE} & set(contract.values())
+    assert IN_FUTURE not in contract.values()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from apportion.metering.v1.lane_pb2 import IntakeMessage
+from apportion.metering.v1.lane_pb2 import IntakeEvent, IntakeMessage
+from apportion_common.lanes.records import INT64_MAX, INT64_MIN, INTAKE_RECORD
 from apportion_common.protos import pack_int
 
 from apportion_metering.domain.intake import CheckedEvent
@@ -15,21 +16,29 @@ def usage_message(envelope: Envelope, events: Sequence[CheckedEvent], indexes: S
     """Return the message of those events of a call; `reply_to` is empty when nobody waits for the commit."""
     message = _message(envelope)
     message.reply_to = reply_to
-    add = message.entries.add
-    for index in indexes:
-        org_id, project_id, request_id, sku, quantity, event_time_us, metadata, source, content_hash = events[index]
-        event = add().event
-        event.org_id = org_id
-        if project_id:
-            event.project_id = project_id
-        event.request_id = request_id
-        event.sku = sku
-        event.quantity = pack_int(quantity)
-        event.event_time_us = event_time_us
-        if metadata:
-            event.metadata.update(metadata)
-        event.content_hash = content_hash
-        event.source = source
+    groups: dict[tuple[bytes, bytes, str, int], int] = {}
+    records: list[bytes] = []
+    request_ids: list[str] = []
+    pack = INTAKE_RECORD.pack
+    for place, index in enumerate(indexes):
+        event = events[index]
+        org_id, project_id, request_id, sku, quantity, event_time_us, metadata, source, content_hash = event
+        if metadata or not INT64_MIN <= quantity <= INT64_MAX:
+            _add_entry(message, place, event)
+            continue
+        key = (org_id, project_id, sku, source)
+        group = groups.get(key)
+        if group is None:
+            group = groups[key] = len(groups)
+        records.append(pack(group, len(request_id), content_hash, quantity, event_time_us))
+        request_ids.append(request_id)
+    if records:
+        for org_id, project_id, sku, source in groups:
+            message.groups.add(org_id=org_id, project_id=project_id, sku=sku, source=source)
+        message.records = b"".join(records)
+        message.request_ids = "".join(request_ids).encode("ascii")
+    else:
+        del message.entry_indexes[:]
     return message.SerializeToString()
 
 
@@ -51,6 +60,24 @@ def period_close_message(envelope: Envelope, period: str, org_ids: Sequence[byte
         close.period = period
         close.org_id = org_id
     return message.SerializeToString()
+
+
+def _add_entry(message: IntakeMessage, place: int, event: CheckedEvent) -> None:
+    """Add an event that no record can hold: it has labels, or a quantity beyond 64 bits."""
+    message.entry_indexes.append(place)
+    message.entries.add().event.MergeFrom(
+        IntakeEvent(
+            org_id=event.org_id,
+            project_id=event.project_id,
+            request_id=event.request_id,
+            sku=event.sku,
+            quantity=pack_int(event.quantity),
+            event_time_us=event.event_time_us,
+            metadata=event.metadata,
+            content_hash=event.content_hash,
+            source=event.source,
+        )
+    )
 
 
 def _message(envelope: Envelope) -> IntakeMessage:

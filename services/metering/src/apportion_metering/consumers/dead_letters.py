@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion.metering.v1 import lane_pb2
-
+from apportion_metering.consumers.intake import event_to_message
 from apportion_metering.domain.dead_letters import dead_letter_id, raw_dead_letter_id
+from apportion_metering.domain.entries import ORG_ID_BYTES, TakenEvent
 from apportion_metering.limits import DEAD_LETTER_DETAIL_CHARS_MAX, DEAD_LETTER_PAYLOAD_BYTES_MAX, EVENT_LEAD_US_MAX
 from apportion_metering.store.dead_letters import NewDeadLetter
 
@@ -15,17 +15,17 @@ MISMATCH_DETAIL: Final = "Another event came with this id before; the first stan
 INCOMPLETE_DETAIL: Final = "The entry lacks what every entry has."
 
 
-def event_dead_letter(event: lane_pb2.IntakeEvent, event_id: bytes, reason: str, detail: str) -> NewDeadLetter:
+def event_dead_letter(event: TakenEvent, event_id: bytes, reason: str, detail: str) -> NewDeadLetter:
     """Return the dead letter of an event; its id follows from the event's and its content."""
     return NewDeadLetter(
         dead_letter_id(event_id, event.content_hash),
-        event.org_id,
-        event.request_id,
+        event.group.org_id,
+        event.name[ORG_ID_BYTES:].decode(),
         event_id,
         event.content_hash,
         reason,
         detail,
-        event.SerializeToString(),
+        event_to_message(event).SerializeToString(),
         None,
     )
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
+from apportion.common.v1.lane_pb2 import PeriodClose
 from apportion.metering.v1 import lane_pb2
 from apportion_common.lanes.model import LanePosition
+from apportion_common.lanes.records import INT64_MAX, INT64_MIN, USAGE_RECORD
+from apportion_common.protos import pack_int
 
 from apportion_metering.domain.dedupe import DEAD_LETTERED
+from apportion_metering.domain.entries import EventGroup, TakenEvent
 from apportion_metering.store.dead_letters import NewDeadLetter
 from apportion_metering.store.events import NewEvent, NewKey
 
-ORG_ID_BYTES: Final = 16
+AcceptedEvent = tuple[bytes, TakenEvent]
+"""An event's id and the event: what pricing is told under the next entry number."""
 
 
 @dataclass(slots=True)
@@ -40,14 +43,15 @@ class Decision:
     restored: list[NewEvent] = field(default_factory=list)
     """Requeued events that were claimed and never stored."""
     keys: list[NewKey] = field(default_factory=list)
-    moved: list[tuple[bytes, bytes, int]] = field(default_factory=list)
-    """Keys (org id, request id, entry_seq) of requeued events."""
+    moved: list[tuple[bytes, int]] = field(default_factory=list)
+    """Names of requeued events, with their new entry_seq."""
     dead_letters: list[NewDeadLetter] = field(default_factory=list)
     claimed: list[tuple[bytes, int]] = field(default_factory=list)
     """Requeues (dead letter id, attempt) that the lane has claimed."""
     reopened: list[tuple[bytes, int, str, str]] = field(default_factory=list)
     """Requeues (dead letter id, attempt, reason, detail) that failed again."""
-    batch: lane_pb2.AcceptedBatch = field(default_factory=lane_pb2.AcceptedBatch)
+    accepted: list[AcceptedEvent | PeriodClose] = field(default_factory=list)
+    """What is published, in the order of its entry numbers, which have no gaps."""
     sources: list[str] = field(default_factory=list)
     """The traceparent of each entry that is published."""
     outcomes: list[int] = field(default_factory=list)
@@ -70,44 +74,37 @@ def merge_decisions(decisions: Sequence[Decision]) -> Decision:
         merged.dead_letters += decision.dead_letters
         merged.claimed += decision.claimed
         merged.reopened += decision.reopened
-        merged.batch.MergeFrom(decision.batch)
+        merged.accepted += decision.accepted
         merged.sources += decision.sources
         merged.outcomes += decision.outcomes
     return merged
 
 
-def new_event(
-    event: lane_pb2.IntakeEvent, event_id: bytes, name: bytes, content_hash: bytes, received_at_us: int, entry_seq: int
-) -> NewEvent:
-    """Return the row of an event under its entry number."""
-    metadata = event.metadata
-    return NewEvent(
-        event_id,
-        name[:ORG_ID_BYTES],
-        name[ORG_ID_BYTES:],
-        content_hash,
-        event.project_id,
-        event.sku,
-        event.quantity,
-        event.event_time_us,
-        event.source,
-        received_at_us,
-        entry_seq,
-        json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True) if metadata else "",
-    )
-
-
-def fill_usage(
-    out: lane_pb2.AcceptedEntry, entry_seq: int, event: lane_pb2.IntakeEvent, event_id: bytes, name: bytes
-) -> None:
-    """Fill in what pricing is told of an event."""
-    out.entry_seq = entry_seq
-    usage = out.usage
-    usage.event_id = event_id
-    usage.org_id = name[:ORG_ID_BYTES]
-    project_id = event.project_id
-    if project_id:
-        usage.project_id = project_id
-    usage.sku = event.sku
-    usage.quantity = event.quantity
-    usage.event_time_us = event.event_time_us
+def accepted_to_message(
+    lane: int, batch_seq: int, first_entry_seq: int, accepted: Sequence[AcceptedEvent | PeriodClose]
+) -> lane_pb2.AcceptedBatch:
+    """Return the batch that pricing is told, without its traces."""
+    batch = lane_pb2.AcceptedBatch(lane=lane, batch_seq=batch_seq)
+    groups: dict[EventGroup, int] = {}
+    records: list[bytes] = []
+    append, pack = records.append, USAGE_RECORD.pack
+    for entry_seq, entry in enumerate(accepted, first_entry_seq):
+        if isinstance(entry, PeriodClose):
+            batch.entries.add(entry_seq=entry_seq).period_close.CopyFrom(entry)
+            continue
+        event_id, (_, group, quantity, event_time_us, _, _) = entry
+        if not INT64_MIN <= quantity <= INT64_MAX:
+            usage = batch.entries.add(entry_seq=entry_seq).usage
+            usage.event_id, usage.org_id, usage.project_id = event_id, group.org_id, group.project_id
+            usage.sku, usage.quantity, usage.event_time_us = group.sku, pack_int(quantity), event_time_us
+            continue
+        index = groups.get(group)
+        if index is None:
+            index = groups[group] = len(groups)
+        append(pack(index, event_id, quantity, event_time_us))
+    if records:
+        batch.first_entry_seq = first_entry_seq
+        batch.records = b"".join(records)
+        for group in groups:
+            batch.groups.add(org_id=group.org_id, project_id=group.project_id, sku=group.sku)
+    return batch

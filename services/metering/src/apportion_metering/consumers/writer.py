@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import cast
 
 from apportion.common.v1.lane_pb2 import TraceRange
@@ -21,14 +20,15 @@ from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, L
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
 from apportion_common.topology import PROCESSING_FAILED, UNDECODABLE
-from google.protobuf.message import DecodeError
 
 from apportion_metering.app import metrics
 from apportion_metering.consumers.dead_letters import event_dead_letter, raw_dead_letter
-from apportion_metering.consumers.decision import ORG_ID_BYTES, BatchCursor, Decision, merge_decisions
+from apportion_metering.consumers.decision import BatchCursor, Decision, accepted_to_message, merge_decisions
 from apportion_metering.consumers.entries import Run, decide_runs, read_runs
+from apportion_metering.consumers.intake import Intake, Undecodable, decode_intake, entry_bytes
 from apportion_metering.consumers.replies import NatsReplies
 from apportion_metering.domain.dedupe import DEAD_LETTERED
+from apportion_metering.domain.entries import TakenEvent
 from apportion_metering.limits import MESSAGE_ENTRIES_MAX
 from apportion_metering.store.dead_letters import DeadLetterStore
 from apportion_metering.store.events import EventStore, KeyTaken, NewKey
@@ -37,15 +37,7 @@ from apportion_metering.store.journal import JournalEntry, JournalStore
 log = get_logger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Undecodable:
-    """A message that is none."""
-
-    why: str
-
-
-WriterInput = lane_pb2.IntakeMessage | Undecodable
-Message = LaneMessage[WriterInput]
+Message = LaneMessage[Intake | Undecodable]
 
 
 class Writer:
@@ -61,18 +53,12 @@ class Writer:
         self._journal = journal
         self._replies = replies
 
-    def decode(self, data: bytes) -> tuple[WriterInput, int]:
-        """Return the message and its number of entries; what cannot be read is a value of its own."""
-        try:
-            message = lane_pb2.IntakeMessage.FromString(data)
-        except DecodeError:
-            return Undecodable("The message is not an IntakeMessage."), 1
-        count = len(message.entries)
-        if not 1 <= count <= MESSAGE_ENTRIES_MAX:
-            return Undecodable(f"The message has {count} entries, not 1 to {MESSAGE_ENTRIES_MAX}."), 1
-        return message, count
+    def decode(self, data: bytes) -> tuple[Intake | Undecodable, int]:
+        """Return the message and its number of entries; what cannot be read is a value of its own, and weighs one."""
+        message = decode_intake(data)
+        return message, 1 if isinstance(message, Undecodable) else len(message.items)
 
-    def batch_seq_of(self, value: WriterInput) -> int | None:
+    def batch_seq_of(self, value: Intake | Undecodable) -> int | None:
         """Return None: the writer numbers the batches itself."""
         return None
 
@@ -158,27 +144,26 @@ class Writer:
         tx: Transaction,
         cursor: BatchCursor,
         stream_seq: int,
-        message: lane_pb2.IntakeMessage,
+        message: Intake,
         index: int,
         error: Exception,
     ) -> Decision:
         """Make a dead letter of one entry that fails alone; its id is claimed, where that is possible."""
         why = type(error).__name__
         log.warning("metering.entry.failed", lane=cursor.lane, stream_seq=stream_seq, entry=index, error=why)
-        entry = message.entries[index]
-        raw = raw_dead_letter(cursor.lane, stream_seq, index, entry.SerializeToString(), PROCESSING_FAILED, why)
+        item = message.items[index]
+        raw = raw_dead_letter(cursor.lane, stream_seq, index, entry_bytes(item), PROCESSING_FAILED, why)
         decision = Decision(cursor.next_entry_seq, outcomes=[DEAD_LETTERED])
-        if entry.WhichOneof("kind") == "requeue":
-            requeue = entry.requeue
+        if isinstance(item, TakenEvent):
+            event_id = uuid5_bytes(EVENT_NAMESPACE, item.name)
+            decision.keys.append(NewKey(item.name, item.content_hash, event_id))
+            decision.dead_letters.append(
+                event_dead_letter(item, event_id, PROCESSING_FAILED, f"Storing it fails: {why}.")
+            )
+        elif item.HasField("requeue"):
+            requeue = item.requeue
             decision.claimed.append((requeue.dead_letter_id, requeue.attempt))
             decision.reopened.append((requeue.dead_letter_id, requeue.attempt, PROCESSING_FAILED, why))
-        elif entry.WhichOneof("kind") == "event":
-            event = entry.event
-            name = event.org_id + event.request_id.encode()
-            event_id = uuid5_bytes(EVENT_NAMESPACE, name)
-            decision.keys.append(NewKey(event.org_id, name[ORG_ID_BYTES:], event.content_hash, event_id, None))
-            detail = f"Storing it fails: {why}."
-            decision.dead_letters.append(event_dead_letter(event, event_id, PROCESSING_FAILED, detail))
         else:
             decision.dead_letters.append(raw)
         try:
@@ -211,8 +196,7 @@ class Writer:
     ) -> LaneOutcome:
         """Note the batch in the journal; return what to publish, and whom to answer after the commit."""
         lane, batch_seq = position.lane, position.batch_seq + 1
-        batch = decision.batch
-        batch.lane, batch.batch_seq = lane, batch_seq
+        batch = accepted_to_message(lane, batch_seq, position.next_entry_seq, decision.accepted)
         batch.traces.extend(traces.ranges(decision.sources))
         event_count = len(decision.events) + len(decision.restored)
         first, last = position.next_entry_seq, decision.next_entry_seq - 1
@@ -235,7 +219,7 @@ class Writer:
         for message in messages:
             own = outcomes[first : first + message.weight]
             first += message.weight
-            if isinstance(message.value, lane_pb2.IntakeMessage) and message.value.reply_to:
+            if isinstance(message.value, Intake) and message.value.reply_to:
                 report = lane_pb2.CommitReport()
                 report.outcomes.extend(cast(list[lane_pb2.EntryOutcome], own))
                 await self._replies.send(message.value.reply_to, report.SerializeToString())
@@ -254,9 +238,7 @@ def _count(decision: Decision) -> None:
 def _spans(cursor: BatchCursor, messages: Sequence[Message]) -> BatchTraces:
     """Return the spans of a batch: one of its own, and one in each trace that its messages came with."""
     incoming = [
-        TraceRange(traceparent=message.value.traceparent)
-        for message in messages
-        if isinstance(message.value, lane_pb2.IntakeMessage)
+        TraceRange(traceparent=message.value.traceparent) for message in messages if isinstance(message.value, Intake)
     ]
     entry_count = sum(message.weight for message in messages)
     return BatchTraces(

@@ -19,11 +19,9 @@ DUPLICATE: Final = 2
 MISMATCH: Final = 3
 """Other content came before under this id; it stands, and this one is a dead letter."""
 DEAD_LETTERED: Final = 4
-"""What a sender is told of both outcomes below. Up to here the numbers are those of EntryOutcome."""
+"""What a sender is told of the outcome below. Up to here the numbers are those of EntryOutcome."""
 IN_FUTURE: Final = 5
 """The event lies too far ahead of its receipt: its id is claimed, it is not stored, and it is a dead letter."""
-INCOMPLETE: Final = 6
-"""The entry lacks what every event has: a dead letter of raw bytes, which claims nothing."""
 
 
 def latest_event_time_us(received_at_us: int) -> int:
@@ -35,7 +33,6 @@ def decide_event(
     claimed: dict[bytes, bytes],
     name: bytes,
     content_hash: bytes,
-    quantity: bytes,
     event_time_us: int,
     latest_us: int,
 ) -> int:
@@ -45,8 +42,6 @@ def decide_event(
     """
     first = claimed.get(name)
     if first is None:
-        if len(content_hash) != CONTENT_HASH_BYTES or not quantity:
-            return INCOMPLETE
         claimed[name] = content_hash
         return ACCEPTED if event_time_us <= latest_us else IN_FUTURE
     return DUPLICATE if first == content_hash else MISMATCH

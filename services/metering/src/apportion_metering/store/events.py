@@ -6,6 +6,7 @@ in PostgreSQL's own form, and rows are packed from the bytes that came in.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from struct import Struct
 from typing import Any, Final, NamedTuple
@@ -31,6 +32,8 @@ from psycopg import adapt, pq, sql
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from apportion_metering.domain.dedupe import CONTENT_HASH_BYTES
+from apportion_metering.domain.entries import ORG_ID_BYTES, EventGroup, TakenEvent
 from apportion_metering.domain.progress import KnownEvent
 from apportion_metering.limits import PACKED_VALUES_MAX
 
@@ -66,14 +69,16 @@ _STATUS: Final = text(
 _EVENTS: Final = BinaryCopy(
     "metering_event",
     (
-        "event_id",
+        # What the events of a group have in common …
         "org_id",
         "project_id",
         "sku",
+        "source",
+        # … and what each has of its own.
+        "event_id",
         "quantity",
         "event_time",
         "request_id",
-        "source",
         "seq",
         "received_at",
         "lane",
@@ -91,33 +96,21 @@ class KeyTaken(Exception):
 
 
 class NewEvent(NamedTuple):
-    """An event to store under its entry number. Ids have 16 bytes (`project_id` none for none)."""
+    """An event to store under its entry number."""
 
+    event: TakenEvent
     event_id: bytes
-    org_id: bytes
-    request_id: bytes
-    """As UTF-8."""
-    content_hash: bytes
-    project_id: bytes
-    sku: str
-    quantity: bytes
-    """Big-endian two's complement, scaled by 9 places."""
-    event_time_us: int
-    source: int
     received_at_us: int
     entry_seq: int
-    metadata: str
-    """JSON text, or empty for none."""
 
 
 class NewKey(NamedTuple):
-    """An id to claim; without `entry_seq` the event is not stored."""
+    """An id to claim whose event is not stored."""
 
-    org_id: bytes
-    request_id: bytes
+    name: bytes
+    """The organisation's id and the request id in UTF-8, joined."""
     content_hash: bytes
     event_id: bytes
-    entry_seq: int | None
 
 
 class _Packed:
@@ -163,8 +156,8 @@ class EventStore:
     """metering_event and metering_event_key."""
 
     def __init__(self) -> None:
-        self._skus: dict[str, bytes] = {}
-        self._quantities: dict[bytes, bytes] = {}
+        self._groups: dict[EventGroup, bytes] = {}
+        self._quantities: dict[int, bytes] = {}
 
     async def known(self, tx: Transaction, names: Sequence[bytes]) -> dict[bytes, bytes]:
         """Return the content hashes of those ids (16 bytes of org, then the request id in UTF-8) that are claimed."""
@@ -195,12 +188,12 @@ class EventStore:
         """Store events whose keys are claimed already."""
         await _EVENTS.write(await tx.raw(), self._event_rows(events, pack_int2(lane) + pack_int8(batch_seq)))
 
-    async def move(self, tx: Transaction, batch_seq: int, moved: Sequence[tuple[bytes, bytes, int]]) -> None:
-        """Move keys (org id, request id, entry_seq) to a batch."""
+    async def move(self, tx: Transaction, batch_seq: int, moved: Sequence[tuple[bytes, int]]) -> None:
+        """Move keys (name, entry_seq) to a batch."""
         connection = await tx.raw()
-        orgs = [UUID(bytes=org_id) for org_id, _, _ in moved]
-        requests = [request_id.decode() for _, request_id, _ in moved]
-        await connection.execute(_MOVE, (batch_seq, orgs, requests, [entry_seq for _, _, entry_seq in moved]))
+        orgs = [UUID(bytes=name[:ORG_ID_BYTES]) for name, _ in moved]
+        requests = [name[ORG_ID_BYTES:].decode() for name, _ in moved]
+        await connection.execute(_MOVE, (batch_seq, orgs, requests, [entry_seq for _, entry_seq in moved]))
 
     async def status(self, connection: AsyncConnection, org_id: UUID, request_ids: Sequence[str]) -> list[KnownEvent]:
         """Return what is known of these ids of an organisation."""
@@ -209,87 +202,78 @@ class EventStore:
 
     def _event_rows(self, events: Sequence[NewEvent], batch: bytes) -> list[bytes]:
         """Return one packed row per event, in the order of _EVENTS."""
-        skus, quantities = self._skus, self._quantities
-        if len(skus) > PACKED_VALUES_MAX:
-            skus.clear()
+        groups, quantities = self._groups, self._quantities
+        if len(groups) > PACKED_VALUES_MAX:
+            groups.clear()
         if len(quantities) > PACKED_VALUES_MAX:
             quantities.clear()
-        head = _EVENTS.row_head
         tails: dict[int, bytes] = {}
         rows = []
-        for (
-            event_id,
-            org_id,
-            request_id,
-            _,
-            project_id,
-            sku,
-            quantity,
-            time_us,
-            source,
-            at_us,
-            entry_seq,
-            metadata,
-        ) in events:
-            packed_sku = skus.get(sku)
-            if packed_sku is None:
-                packed_sku = skus[sku] = pack_text(sku)
+        for (name, group, quantity, time_us, _, metadata), event_id, at_us, entry_seq in events:
+            packed_group = groups.get(group)
+            if packed_group is None:
+                packed_group = groups[group] = _pack_group(group)
             packed_quantity = quantities.get(quantity)
             if packed_quantity is None:
-                value = int.from_bytes(quantity, "big", signed=True)
-                packed_quantity = quantities[quantity] = pack_numeric(value, QUANTITY_PLACES)
+                packed_quantity = quantities[quantity] = pack_numeric(quantity, QUANTITY_PLACES)
             tail = tails.get(at_us)
             if tail is None:
                 tail = tails[at_us] = pack_timestamptz(at_us) + batch
+            request_id = name[ORG_ID_BYTES:]
             rows.append(
-                b"%b%b%b%b%b%b%b%b%b%b%b%b%b%b"
+                b"%b%b%b%b%b%b%b%b"
                 % (
-                    head,
-                    UUID_HEAD,
+                    packed_group,
                     event_id,
-                    UUID_HEAD,
-                    org_id,
-                    pack_uuid(project_id),
-                    packed_sku,
                     packed_quantity,
                     _TIME_REQUEST(8, time_us - POSTGRES_EPOCH_US, len(request_id)),
                     request_id,
-                    pack_int2(source),
                     _SEQ(8, entry_seq),
                     tail,
-                    pack_jsonb(metadata) if metadata else NULL,
+                    pack_jsonb(json.dumps(dict(metadata), ensure_ascii=False, sort_keys=True)) if metadata else NULL,
                 )
             )
         return rows
 
 
+def _pack_group(group: EventGroup) -> bytes:
+    """Pack what the events of a group have in common, with the row's head before and the event id's length behind."""
+    return b"".join(
+        (
+            _EVENTS.row_head,
+            pack_uuid(group.org_id),
+            pack_uuid(group.project_id),
+            pack_text(group.sku),
+            pack_int2(group.source),
+            UUID_HEAD,
+        )
+    )
+
+
 def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], batch: bytes) -> list[bytes]:
     """Return one packed row per id, in the order of _KEYS."""
     head = _KEYS.row_head + UUID_HEAD
-    hash_head = _LENGTH(32)
+    hash_head = _LENGTH(CONTENT_HASH_BYTES)
     rows = [
         b"%b%b%b%b%b%b%b%b%b%b"
         % (
             head,
-            event[1],
-            _LENGTH(len(event[2])),
-            event[2],
+            event[0][:ORG_ID_BYTES],
+            _LENGTH(len(event[0]) - ORG_ID_BYTES),
+            event[0][ORG_ID_BYTES:],
             hash_head,
-            event[3],
+            event[4],
             UUID_HEAD,
-            event[0],
-            _SEQ(8, event[10]),
+            event_id,
+            _SEQ(8, entry_seq),
             batch,
         )
-        for event in events
+        for event, event_id, _, entry_seq in events
     ]
-    for key in keys:
-        entry_seq = NULL if key.entry_seq is None else _SEQ(8, key.entry_seq)
-        request = _LENGTH(len(key.request_id)) + key.request_id
+    for name, content_hash, event_id in keys:
+        request = _LENGTH(len(name) - ORG_ID_BYTES) + name[ORG_ID_BYTES:]
         rows.append(
-            b"".join(
-                (head, key.org_id, request, hash_head, key.content_hash, UUID_HEAD, key.event_id, entry_seq, batch)
-            )
+            b"".join((head, name[:ORG_ID_BYTES], request, hash_head, content_hash, UUID_HEAD, event_id, NULL, batch))
         )
     return rows
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterable, Sequence
+from itertools import count
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 from apportion.common.v1.lane_pb2 import TraceRange
-from apportion.metering.v1.lane_pb2 import AcceptedBatch
+from apportion.metering.v1.lane_pb2 import AcceptedBatch, AcceptedEntry
+from apportion_common.lanes.records import USAGE_RECORD
 from google.protobuf.message import DecodeError
 
 from apportion_pricing.domain.entries import Close, Usage
@@ -27,26 +31,43 @@ def decode_accepted(data: bytes) -> Accepted:
     """Return the batch of a message of metering's; one that cannot be read has UNREADABLE_BATCH_SEQ and no entries."""
     try:
         batch = AcceptedBatch.FromString(data)
-        from_bytes = int.from_bytes
-        entries: list[Usage | Close] = []
-        append = entries.append
-        for entry in batch.entries:
-            if entry.HasField("usage"):
-                usage = entry.usage
-                append(
-                    (
-                        entry.entry_seq,
-                        usage.event_id,
-                        usage.org_id,
-                        usage.project_id,
-                        usage.sku,
-                        from_bytes(usage.quantity, "big", signed=True),
-                        usage.event_time_us,
-                    )
-                )
-            else:
-                close = entry.period_close
-                append(Close(entry.entry_seq, close.period, close.org_id or None))
-    except DecodeError:
+        entries = [_entry(entry) for entry in batch.entries]
+        if batch.records:
+            entries = _with_records(batch, entries)
+    except (DecodeError, struct.error, IndexError):
         return Accepted(UNREADABLE_BATCH_SEQ, (), ())
     return Accepted(batch.batch_seq, entries, batch.traces)
+
+
+def _entry(entry: AcceptedEntry) -> Usage | Close:
+    """Return an entry that came as a message."""
+    if not entry.HasField("usage"):
+        close = entry.period_close
+        return Close(entry.entry_seq, close.period, close.org_id or None)
+    usage = entry.usage
+    quantity = int.from_bytes(usage.quantity, "big", signed=True)
+    return (
+        entry.entry_seq,
+        usage.event_id,
+        usage.org_id,
+        usage.project_id,
+        usage.sku,
+        quantity,
+        usage.event_time_us,
+    )
+
+
+def _with_records(batch: AcceptedBatch, entries: list[Usage | Close]) -> list[Usage | Close]:
+    """Return the entries of records and messages in the order of entry_seq. Raises IndexError or struct.error."""
+    groups = [(group.org_id, group.project_id, group.sku) for group in batch.groups]
+    records = USAGE_RECORD.iter_unpack(batch.records)
+    if entries:
+        taken = {entry[0] for entry in entries}
+        numbers: Iterable[int] = (number for number in count(batch.first_entry_seq) if number not in taken)
+    else:
+        numbers = count(batch.first_entry_seq)
+    usages: list[Usage | Close] = [
+        (entry_seq, event_id, *groups[group], quantity, event_time_us)
+        for (group, event_id, quantity, event_time_us), entry_seq in zip(records, numbers, strict=False)
+    ]
+    return sorted(usages + entries, key=itemgetter(0)) if entries else usages

@@ -1,6 +1,6 @@
 """The loop over a batch's entries: each event is charged or rejected at its place, in memory.
 
-Nothing here is made per event but numbers, bytes and one message, and nothing is waited for.
+Nothing here is made per event but numbers, bytes and tuples, and nothing is waited for.
 """
 
 from __future__ import annotations
@@ -9,30 +9,18 @@ from collections.abc import Iterator, Sequence
 from operator import index as quantity_of
 
 from apportion.common.v1.lane_pb2 import PeriodClose
-from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion.pricing.v1.lane_pb2 import Rejection as RejectionMessage
 from apportion_common.ids import charge_id
 from apportion_common.lanes.traces import expand
-from apportion_common.protos import pack_int
 
 from apportion_pricing.app.lane_memory import LaneMemory, LaneSegment, Position
 from apportion_pricing.consumers.batches import Accepted
+from apportion_pricing.consumers.rated_batches import Rated
 from apportion_pricing.domain.entries import Close, Usage
 from apportion_pricing.domain.rejections import Rejection
 from apportion_pricing.store.charges import USAGE, ChargeStore
 from apportion_pricing.store.period_closes import ClosedPeriod
 from apportion_pricing.store.rejections import RejectedEvent
-
-
-class Rated:
-    """What some entries of one accepted batch came to."""
-
-    def __init__(self, batch: RatedBatch, sources: list[str], stored: int) -> None:
-        self.batch = batch
-        self.sources = sources
-        """The traceparent that each charge's event came with."""
-        self.stored = stored
-        """Charges that were stored, published or not."""
 
 
 class Work:
@@ -59,16 +47,11 @@ def rate_entries(
     What is to be written is added to `work`; `charges` packs its rows.
     """
     batch_seq = batch.batch_seq
-    rated = RatedBatch(
-        lane=memory.lane,
-        batch_seq=batch_seq,
-        catalog_revision=memory.catalog_revision,
-        orgs_revision=memory.orgs_revision,
-    )
+    rated = Rated(memory.lane, batch_seq, memory.catalog_revision, memory.orgs_revision)
     came_from = expand(batch.traces, len(batch.entries)) if batch.traces else None
-    sources: list[str] = []
+    sources = rated.sources
     stored_before = len(work.rows)
-    add_charge, add_row, touch, row = rated.charges.add, work.rows.append, work.touched.add, charges.row
+    add_charge, add_row, touch, row = rated.charges.append, work.rows.append, work.touched.add, charges.row
     for number, entry in enumerate(entries, start):
         if isinstance(entry, Close):
             memory.close(entry.period, entry.org_id)
@@ -79,7 +62,7 @@ def rate_entries(
         if segment.rejection is not None:
             _reject(entry, segment.rejection, rated, work)
             continue
-        entry_seq, event_id, org_id, project_id, sku, quantity, event_time_us = entry
+        entry_seq, event_id, _, project_id, _, quantity, event_time_us = entry
         position = segment.position
         before = position.state
         outcome = segment.increment(before, quantity, segment.table)
@@ -107,26 +90,11 @@ def rate_entries(
         )
         if not segment.live:
             continue
-        account, terms = segment.account, segment.terms
-        add_charge(
-            charge_id=charge,
-            event_id=event_id,
-            org_id=org_id,
-            project_id=project_id,
-            billing_account_id=account.account_id,
-            mapping_id=account.mapping_id,
-            sku=sku,
-            sku_type=terms.sku_type,
-            quantity=pack_int(quantity),
-            currency=terms.currency,
-            amount=pack_int(amount),
-            event_time_us=event_time_us,
-            period=segment.period,
-            entry_seq=entry_seq,
-        )
+        add_charge(((segment, project_id), entry_seq, charge, event_id, quantity, amount, event_time_us))
         if came_from is not None:
             sources.append(came_from[number])
-    return Rated(rated, sources, len(work.rows) - stored_before)
+    rated.stored = len(work.rows) - stored_before
+    return rated
 
 
 def rejected_event(usage: Usage, batch_seq: int, reason: str, detail: str) -> RejectedEvent:
@@ -146,7 +114,7 @@ def rejection_to_message(rejected: RejectedEvent) -> RejectionMessage:
     )
 
 
-def _reject(usage: Usage, rejection: Rejection, rated: RatedBatch, work: Work) -> None:
+def _reject(usage: Usage, rejection: Rejection, rated: Rated, work: Work) -> None:
     rejected = rejected_event(usage, rated.batch_seq, rejection.reason, rejection.detail)
     work.rejected.append(rejected)
     rated.rejections.append(rejection_to_message(rejected))

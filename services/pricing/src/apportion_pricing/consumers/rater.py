@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from operator import index as quantity_of
 from typing import Final
 
-from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.lanes import LaneRunner, StreamInput, StreamOutput
 from apportion_common.lanes.bisect import bisect
@@ -28,7 +27,8 @@ from apportion_pricing.app import metrics
 from apportion_pricing.app.lane_memory import LaneMemory, LaneSegment
 from apportion_pricing.app.segment_resolver import SegmentResolver
 from apportion_pricing.consumers.batches import Accepted, decode_accepted
-from apportion_pricing.consumers.charging import Rated, Work, rate_entries, rejected_event, rejection_to_message
+from apportion_pricing.consumers.charging import Work, rate_entries, rejected_event, rejection_to_message
+from apportion_pricing.consumers.rated_batches import Rated, rated_to_outputs
 from apportion_pricing.domain.engine_mode import EngineMode
 from apportion_pricing.domain.entries import Close
 from apportion_pricing.domain.rejections import RejectionReason
@@ -125,11 +125,9 @@ class Rater:
         detail = f"Rating failed: {type(error).__name__}."[: limits.DETAIL_CHARS_MAX]
         rejected = rejected_event(entry, batch.batch_seq, RejectionReason.PROCESSING_FAILED, detail)
         await self._rejections.write(tx, lane, catalog_revision, orgs_revision, [rejected])
-        rated = RatedBatch(
-            lane=lane, batch_seq=batch.batch_seq, catalog_revision=catalog_revision, orgs_revision=orgs_revision
-        )
+        rated = Rated(lane, batch.batch_seq, catalog_revision, orgs_revision)
         rated.rejections.append(rejection_to_message(rejected))
-        return Rated(rated, [], 0)
+        return rated
 
     async def _rate(
         self, tx: Transaction, lane: int, batches: Sequence[Accepted], start: int = 0, end: int | None = None
@@ -193,12 +191,10 @@ class Rater:
     def _outcome(
         position: LanePosition, batches: Sequence[Accepted], rated: Sequence[Rated], traces: BatchTraces
     ) -> LaneOutcome:
-        outputs = []
+        outputs: list[LaneOutput] = []
         next_entry_seq = position.next_entry_seq
         for batch, result in zip(batches, rated, strict=True):
-            result.batch.entry_count = len(batch.entries)
-            result.batch.traces.extend(traces.ranges(result.sources))
-            outputs.append(LaneOutput(batch.batch_seq, result.batch.SerializeToString()))
+            outputs += rated_to_outputs(result, len(batch.entries), traces.ranges(result.sources))
             if batch.entries:
                 last = batch.entries[-1]
                 next_entry_seq = (last.entry_seq if isinstance(last, Close) else last[0]) + 1
@@ -232,11 +228,7 @@ def _merged(parts: Sequence[Rated]) -> Rated:
     """Return the parts of a batch as one."""
     first = parts[0]
     for part in parts[1:]:
-        first.batch.charges.extend(part.batch.charges)
-        first.batch.rejections.extend(part.batch.rejections)
-        first.batch.period_closes.extend(part.batch.period_closes)
-        first.sources += part.sources
-        first.stored += part.stored
+        first.add(part)
     return first
 
 
@@ -244,10 +236,10 @@ def _counting(rated: Sequence[Rated]) -> Callable[[], Awaitable[None]]:
     """Return what counts the batch once it is committed."""
 
     async def count() -> None:
-        published = sum(len(result.batch.charges) for result in rated)
+        published = sum(len(result.charges) for result in rated)
         metrics.CHARGES.labels(EngineMode.LIVE.value).inc(published)
         metrics.CHARGES.labels(EngineMode.SHADOW.value).inc(sum(result.stored for result in rated) - published)
-        reasons = Counter(rejection.reason for result in rated for rejection in result.batch.rejections)
+        reasons = Counter(rejection.reason for result in rated for rejection in result.rejections)
         for reason, number in reasons.items():
             metrics.REJECTIONS.labels(reason).inc(number)
 

@@ -26,7 +26,7 @@ from apportion.common.v1 import lane_pb2 as apportion_dot_common_dot_v1_dot_lane
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61pportion/ledger/v1/lane.proto\x12\x13\x61pportion.ledger.v1\x1a\x1e\x61pportion/common/v1/lane.proto\x1a\x1b\x62uf/validate/validate.proto\"\x8d\x01\n\x0e\x43hargeConflict\x12\x1a\n\tcharge_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x17\n\x06org_id\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x11\n\tentry_seq\x18\x04 \x01(\x03\x12\x18\n\x06\x64\x65tail\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\xbd\x02\n\x0bPostedBatch\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\x11\n\tbatch_seq\x18\x02 \x01(\x03\x12\x17\n\x0fledger_revision\x18\x03 \x01(\x03\x12\x12\n\nline_count\x18\x04 \x01(\r\x12\x1d\n\x0clines_digest\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \x12\x41\n\tconflicts\x18\x06 \x03(\x0b\x32#.apportion.ledger.v1.ChargeConflictB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x42\n\rperiod_closes\x18\x07 \x03(\x0b\x32 .apportion.common.v1.PeriodCloseB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12:\n\x06traces\x18\x08 \x03(\x0b\x32\x1f.apportion.common.v1.TraceRangeB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61pportion/ledger/v1/lane.proto\x12\x13\x61pportion.ledger.v1\x1a\x1e\x61pportion/common/v1/lane.proto\x1a\x1b\x62uf/validate/validate.proto\"\x8d\x01\n\x0e\x43hargeConflict\x12\x1a\n\tcharge_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x17\n\x06org_id\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x11\n\tentry_seq\x18\x04 \x01(\x03\x12\x18\n\x06\x64\x65tail\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\xdf\x02\n\x0bPostedBatch\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\x11\n\tbatch_seq\x18\x02 \x01(\x03\x12\x17\n\x0fledger_revision\x18\x03 \x01(\x03\x12\x12\n\nline_count\x18\x04 \x01(\r\x12\x1d\n\x0clines_digest\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18 \x12\x41\n\tconflicts\x18\x06 \x03(\x0b\x32#.apportion.ledger.v1.ChargeConflictB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x42\n\rperiod_closes\x18\x07 \x03(\x0b\x32 .apportion.common.v1.PeriodCloseB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12:\n\x06traces\x18\x08 \x03(\x0b\x32\x1f.apportion.common.v1.TraceRangeB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x0c\n\x04part\x18\t \x01(\r\x12\x12\n\npart_count\x18\n \x01(\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHARGECONFLICT'].fields_by_name['charge_id']._loaded_options = None
   _globals['_CHARGECONFLICT'].fields_by_name['charge_id']._serialized_options = b'\272H\004z\002h\020'
   _globals['_CHARGECONFLICT'].fields_by_name['event_id']._loaded_options = None
-  _globals['_CHARGECONFLICT'].fields_by_name['event_id']._serialized_options = b'\272H\004z\002h\020'
+  _globals['_CHARGECONFLICT'].fields_by_name['event_id']._serialized_options = b'\272H\004z\002\030\020'
   _globals['_CHARGECONFLICT'].fields_by_name['org_id']._loaded_options = None
   _globals['_CHARGECONFLICT'].fields_by_name['org_id']._serialized_options = b'\272H\004z\002h\020'
   _globals['_CHARGECONFLICT'].fields_by_name['detail']._loaded_options = None
@@ -52,5 +52,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHARGECONFLICT']._serialized_start=117
   _globals['_CHARGECONFLICT']._serialized_end=258
   _globals['_POSTEDBATCH']._serialized_start=261
-  _globals['_POSTEDBATCH']._serialized_end=578
+  _globals['_POSTEDBATCH']._serialized_end=612
 # @@protoc_insertion_point(module_scope)

@@ -23,7 +23,7 @@ class ChargeConflict(_message.Message):
     def __init__(self, charge_id: _Optional[bytes] = ..., event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., entry_seq: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class PostedBatch(_message.Message):
-    __slots__ = ("lane", "batch_seq", "ledger_revision", "line_count", "lines_digest", "conflicts", "period_closes", "traces")
+    __slots__ = ("lane", "batch_seq", "ledger_revision", "line_count", "lines_digest", "conflicts", "period_closes", "traces", "part", "part_count")
     LANE_FIELD_NUMBER: _ClassVar[int]
     BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     LEDGER_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -32,6 +32,8 @@ class PostedBatch(_message.Message):
     CONFLICTS_FIELD_NUMBER: _ClassVar[int]
     PERIOD_CLOSES_FIELD_NUMBER: _ClassVar[int]
     TRACES_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    PART_COUNT_FIELD_NUMBER: _ClassVar[int]
     lane: int
     batch_seq: int
     ledger_revision: int
@@ -40,4 +42,6 @@ class PostedBatch(_message.Message):
     conflicts: _containers.RepeatedCompositeFieldContainer[ChargeConflict]
     period_closes: _containers.RepeatedCompositeFieldContainer[_lane_pb2.PeriodClose]
     traces: _containers.RepeatedCompositeFieldContainer[_lane_pb2.TraceRange]
-    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., ledger_revision: _Optional[int] = ..., line_count: _Optional[int] = ..., lines_digest: _Optional[bytes] = ..., conflicts: _Optional[_Iterable[_Union[ChargeConflict, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ...) -> None: ...
+    part: int
+    part_count: int
+    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., ledger_revision: _Optional[int] = ..., line_count: _Optional[int] = ..., lines_digest: _Optional[bytes] = ..., conflicts: _Optional[_Iterable[_Union[ChargeConflict, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., part: _Optional[int] = ..., part_count: _Optional[int] = ...) -> None: ...

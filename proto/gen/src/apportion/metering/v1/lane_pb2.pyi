@@ -69,19 +69,39 @@ class IntakeEntry(_message.Message):
     period_close: _lane_pb2.PeriodClose
     def __init__(self, event: _Optional[_Union[IntakeEvent, _Mapping]] = ..., requeue: _Optional[_Union[Requeue, _Mapping]] = ..., period_close: _Optional[_Union[_lane_pb2.PeriodClose, _Mapping]] = ...) -> None: ...
 
+class IntakeGroup(_message.Message):
+    __slots__ = ("org_id", "project_id", "sku", "source")
+    ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    org_id: bytes
+    project_id: bytes
+    sku: str
+    source: int
+    def __init__(self, org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., source: _Optional[int] = ...) -> None: ...
+
 class IntakeMessage(_message.Message):
-    __slots__ = ("entries", "received_at_us", "producer", "reply_to", "traceparent")
+    __slots__ = ("entries", "received_at_us", "producer", "reply_to", "traceparent", "groups", "records", "request_ids", "entry_indexes")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_AT_US_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_FIELD_NUMBER: _ClassVar[int]
     REPLY_TO_FIELD_NUMBER: _ClassVar[int]
     TRACEPARENT_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_IDS_FIELD_NUMBER: _ClassVar[int]
+    ENTRY_INDEXES_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[IntakeEntry]
     received_at_us: int
     producer: str
     reply_to: str
     traceparent: str
-    def __init__(self, entries: _Optional[_Iterable[_Union[IntakeEntry, _Mapping]]] = ..., received_at_us: _Optional[int] = ..., producer: _Optional[str] = ..., reply_to: _Optional[str] = ..., traceparent: _Optional[str] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[IntakeGroup]
+    records: bytes
+    request_ids: bytes
+    entry_indexes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, entries: _Optional[_Iterable[_Union[IntakeEntry, _Mapping]]] = ..., received_at_us: _Optional[int] = ..., producer: _Optional[str] = ..., reply_to: _Optional[str] = ..., traceparent: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[IntakeGroup, _Mapping]]] = ..., records: _Optional[bytes] = ..., request_ids: _Optional[bytes] = ..., entry_indexes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class CommitReport(_message.Message):
     __slots__ = ("outcomes",)
@@ -115,14 +135,30 @@ class AcceptedEntry(_message.Message):
     period_close: _lane_pb2.PeriodClose
     def __init__(self, entry_seq: _Optional[int] = ..., usage: _Optional[_Union[AcceptedUsage, _Mapping]] = ..., period_close: _Optional[_Union[_lane_pb2.PeriodClose, _Mapping]] = ...) -> None: ...
 
+class UsageGroup(_message.Message):
+    __slots__ = ("org_id", "project_id", "sku")
+    ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    SKU_FIELD_NUMBER: _ClassVar[int]
+    org_id: bytes
+    project_id: bytes
+    sku: str
+    def __init__(self, org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., sku: _Optional[str] = ...) -> None: ...
+
 class AcceptedBatch(_message.Message):
-    __slots__ = ("lane", "batch_seq", "entries", "traces")
+    __slots__ = ("lane", "batch_seq", "entries", "traces", "groups", "records", "first_entry_seq")
     LANE_FIELD_NUMBER: _ClassVar[int]
     BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     TRACES_FIELD_NUMBER: _ClassVar[int]
+    GROUPS_FIELD_NUMBER: _ClassVar[int]
+    RECORDS_FIELD_NUMBER: _ClassVar[int]
+    FIRST_ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     lane: int
     batch_seq: int
     entries: _containers.RepeatedCompositeFieldContainer[AcceptedEntry]
     traces: _containers.RepeatedCompositeFieldContainer[_lane_pb2.TraceRange]
-    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[AcceptedEntry, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ...) -> None: ...
+    groups: _containers.RepeatedCompositeFieldContainer[UsageGroup]
+    records: bytes
+    first_entry_seq: int
+    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[AcceptedEntry, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[UsageGroup, _Mapping]]] = ..., records: _Optional[bytes] = ..., first_entry_seq: _Optional[int] = ...) -> None: ...

@@ -26,7 +26,7 @@ from apportion.common.v1 import lane_pb2 as apportion_dot_common_dot_v1_dot_lane
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61pportion/pricing/v1/lane.proto\x12\x14\x61pportion.pricing.v1\x1a\x1e\x61pportion/common/v1/lane.proto\x1a\x1b\x62uf/validate/validate.proto\"\x89\x03\n\x0bRatedCharge\x12\x1a\n\tcharge_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x17\n\x06org_id\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12#\n\x12\x62illing_account_id\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nmapping_id\x18\x06 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x16\n\x03sku\x18\x07 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x08sku_type\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x14\x12\x1b\n\x08quantity\x18\t \x01(\x0c\x42\t\xbaH\x06z\x04\x10\x01\x18\r\x12\x1a\n\x08\x63urrency\x18\n \x01(\tB\x08\xbaH\x05r\x03\x98\x01\x03\x12\x19\n\x06\x61mount\x18\x0b \x01(\x0c\x42\t\xbaH\x06z\x04\x10\x01\x18\r\x12\x15\n\revent_time_us\x18\x0c \x01(\x12\x12\x18\n\x06period\x18\r \x01(\tB\x08\xbaH\x05r\x03\x98\x01\x07\x12\x11\n\tentry_seq\x18\x0e \x01(\x03\"\x87\x01\n\tRejection\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x17\n\x06org_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x11\n\tentry_seq\x18\x03 \x01(\x03\x12\x19\n\x06reason\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x18\n\x06\x64\x65tail\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\xf2\x02\n\nRatedBatch\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\x11\n\tbatch_seq\x18\x02 \x01(\x03\x12\x18\n\x10\x63\x61talog_revision\x18\x03 \x01(\x03\x12\x15\n\rorgs_revision\x18\x04 \x01(\x03\x12=\n\x07\x63harges\x18\x05 \x03(\x0b\x32!.apportion.pricing.v1.RatedChargeB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12>\n\nrejections\x18\x06 \x03(\x0b\x32\x1f.apportion.pricing.v1.RejectionB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x42\n\rperiod_closes\x18\x07 \x03(\x0b\x32 .apportion.common.v1.PeriodCloseB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12:\n\x06traces\x18\x08 \x03(\x0b\x32\x1f.apportion.common.v1.TraceRangeB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x13\n\x0b\x65ntry_count\x18\t \x01(\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61pportion/pricing/v1/lane.proto\x12\x14\x61pportion.pricing.v1\x1a\x1e\x61pportion/common/v1/lane.proto\x1a\x1b\x62uf/validate/validate.proto\"\xec\x03\n\x0bRatedCharge\x12\x1a\n\tcharge_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x19\n\x08\x65vent_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x17\n\x06org_id\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12#\n\x12\x62illing_account_id\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nmapping_id\x18\x06 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x16\n\x03sku\x18\x07 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x08sku_type\x18\x08 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x14\x12\x1b\n\x08quantity\x18\t \x01(\x0c\x42\t\xbaH\x06z\x04\x10\x01\x18\r\x12\x1a\n\x08\x63urrency\x18\n \x01(\tB\x08\xbaH\x05r\x03\x98\x01\x03\x12\x19\n\x06\x61mount\x18\x0b \x01(\x0c\x42\t\xbaH\x06z\x04\x10\x01\x18\r\x12\x15\n\revent_time_us\x18\x0c \x01(\x12\x12\x18\n\x06period\x18\r \x01(\tB\x08\xbaH\x05r\x03\x98\x01\x07\x12\x11\n\tentry_seq\x18\x0e \x01(\x03\x12\x37\n\x04kind\x18\x0f \x01(\x0e\x32\x1f.apportion.common.v1.ChargeKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x19\n\x08\x63\x61use_id\x18\x10 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\r\n\x05index\x18\x11 \x01(\r\"\xc3\x02\n\x0b\x43hargeGroup\x12\x37\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.apportion.common.v1.ChargeKindB\x08\xbaH\x05\x82\x01\x02\x10\x01\x12\x17\n\x06org_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12#\n\x12\x62illing_account_id\x18\x04 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nmapping_id\x18\x05 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x16\n\x03sku\x18\x06 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x08sku_type\x18\x07 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x14\x12\x1a\n\x08\x63urrency\x18\x08 \x01(\tB\x08\xbaH\x05r\x03\x98\x01\x03\x12\x18\n\x06period\x18\t \x01(\tB\x08\xbaH\x05r\x03\x98\x01\x07\x12\x18\n\x10\x63\x61used_by_events\x18\n \x01(\x08\"\x87\x01\n\tRejection\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x17\n\x06org_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x11\n\tentry_seq\x18\x03 \x01(\x03\x12\x19\n\x06reason\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x18\n\x06\x64\x65tail\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\"\xf1\x03\n\nRatedBatch\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\x11\n\tbatch_seq\x18\x02 \x01(\x03\x12\x18\n\x10\x63\x61talog_revision\x18\x03 \x01(\x03\x12\x15\n\rorgs_revision\x18\x04 \x01(\x03\x12\x32\n\x07\x63harges\x18\x05 \x03(\x0b\x32!.apportion.pricing.v1.RatedCharge\x12>\n\nrejections\x18\x06 \x03(\x0b\x32\x1f.apportion.pricing.v1.RejectionB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x42\n\rperiod_closes\x18\x07 \x03(\x0b\x32 .apportion.common.v1.PeriodCloseB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12:\n\x06traces\x18\x08 \x03(\x0b\x32\x1f.apportion.common.v1.TraceRangeB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x13\n\x0b\x65ntry_count\x18\t \x01(\r\x12\x0c\n\x04part\x18\n \x01(\r\x12\x12\n\npart_count\x18\x0b \x01(\r\x12\x31\n\x06groups\x18\x0c \x03(\x0b\x32!.apportion.pricing.v1.ChargeGroup\x12\x1a\n\x07records\x18\r \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\x80 \x12\x17\n\x0f\x66irst_entry_seq\x18\x0e \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,7 +36,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RATEDCHARGE'].fields_by_name['charge_id']._loaded_options = None
   _globals['_RATEDCHARGE'].fields_by_name['charge_id']._serialized_options = b'\272H\004z\002h\020'
   _globals['_RATEDCHARGE'].fields_by_name['event_id']._loaded_options = None
-  _globals['_RATEDCHARGE'].fields_by_name['event_id']._serialized_options = b'\272H\004z\002h\020'
+  _globals['_RATEDCHARGE'].fields_by_name['event_id']._serialized_options = b'\272H\004z\002\030\020'
   _globals['_RATEDCHARGE'].fields_by_name['org_id']._loaded_options = None
   _globals['_RATEDCHARGE'].fields_by_name['org_id']._serialized_options = b'\272H\004z\002h\020'
   _globals['_RATEDCHARGE'].fields_by_name['project_id']._loaded_options = None
@@ -57,6 +57,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_RATEDCHARGE'].fields_by_name['amount']._serialized_options = b'\272H\006z\004\020\001\030\r'
   _globals['_RATEDCHARGE'].fields_by_name['period']._loaded_options = None
   _globals['_RATEDCHARGE'].fields_by_name['period']._serialized_options = b'\272H\005r\003\230\001\007'
+  _globals['_RATEDCHARGE'].fields_by_name['kind']._loaded_options = None
+  _globals['_RATEDCHARGE'].fields_by_name['kind']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_RATEDCHARGE'].fields_by_name['cause_id']._loaded_options = None
+  _globals['_RATEDCHARGE'].fields_by_name['cause_id']._serialized_options = b'\272H\004z\002\030\020'
+  _globals['_CHARGEGROUP'].fields_by_name['kind']._loaded_options = None
+  _globals['_CHARGEGROUP'].fields_by_name['kind']._serialized_options = b'\272H\005\202\001\002\020\001'
+  _globals['_CHARGEGROUP'].fields_by_name['org_id']._loaded_options = None
+  _globals['_CHARGEGROUP'].fields_by_name['org_id']._serialized_options = b'\272H\004z\002h\020'
+  _globals['_CHARGEGROUP'].fields_by_name['project_id']._loaded_options = None
+  _globals['_CHARGEGROUP'].fields_by_name['project_id']._serialized_options = b'\272H\004z\002\030\020'
+  _globals['_CHARGEGROUP'].fields_by_name['billing_account_id']._loaded_options = None
+  _globals['_CHARGEGROUP'].fields_by_name['billing_account_id']._serialized_options = b'\272H\004z\002h\020'
+  _globals['_CHARGEGROUP'].fields_by_name['mapping_id']._loaded_options = None
+  _globals['_CHARGEGROUP'].fields_by_name['mapping_id']._serialized_options = b'\272H\004z\002h\020'
+  _globals['_CHARGEGROUP'].fields_by_name['sku']._loaded_options = None
+  _globals['_CHARGEGROUP'].fields_by_name['sku']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_CHARGEGROUP'].fields_by_name['sku_type']._loaded_options = None
+  _globals['_CHARGEGROUP'].fields_by_name['sku_type']._serialized_options = b'\272H\006r\004\020\001\030\024'
+  _globals['_CHARGEGROUP'].fields_by_name['currency']._loaded_options = None
+  _globals['_CHARGEGROUP'].fields_by_name['currency']._serialized_options = b'\272H\005r\003\230\001\003'
+  _globals['_CHARGEGROUP'].fields_by_name['period']._loaded_options = None
+  _globals['_CHARGEGROUP'].fields_by_name['period']._serialized_options = b'\272H\005r\003\230\001\007'
   _globals['_REJECTION'].fields_by_name['event_id']._loaded_options = None
   _globals['_REJECTION'].fields_by_name['event_id']._serialized_options = b'\272H\004z\002h\020'
   _globals['_REJECTION'].fields_by_name['org_id']._loaded_options = None
@@ -65,18 +87,20 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REJECTION'].fields_by_name['reason']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_REJECTION'].fields_by_name['detail']._loaded_options = None
   _globals['_REJECTION'].fields_by_name['detail']._serialized_options = b'\272H\005r\003\030\364\003'
-  _globals['_RATEDBATCH'].fields_by_name['charges']._loaded_options = None
-  _globals['_RATEDBATCH'].fields_by_name['charges']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_RATEDBATCH'].fields_by_name['rejections']._loaded_options = None
   _globals['_RATEDBATCH'].fields_by_name['rejections']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_RATEDBATCH'].fields_by_name['period_closes']._loaded_options = None
   _globals['_RATEDBATCH'].fields_by_name['period_closes']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_RATEDBATCH'].fields_by_name['traces']._loaded_options = None
   _globals['_RATEDBATCH'].fields_by_name['traces']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_RATEDBATCH'].fields_by_name['records']._loaded_options = None
+  _globals['_RATEDBATCH'].fields_by_name['records']._serialized_options = b'\272H\006z\004\030\200\200 '
   _globals['_RATEDCHARGE']._serialized_start=119
-  _globals['_RATEDCHARGE']._serialized_end=512
-  _globals['_REJECTION']._serialized_start=515
-  _globals['_REJECTION']._serialized_end=650
-  _globals['_RATEDBATCH']._serialized_start=653
-  _globals['_RATEDBATCH']._serialized_end=1023
+  _globals['_RATEDCHARGE']._serialized_end=611
+  _globals['_CHARGEGROUP']._serialized_start=614
+  _globals['_CHARGEGROUP']._serialized_end=937
+  _globals['_REJECTION']._serialized_start=940
+  _globals['_REJECTION']._serialized_end=1075
+  _globals['_RATEDBATCH']._serialized_start=1078
+  _globals['_RATEDBATCH']._serialized_end=1575
 # @@protoc_insertion_point(module_scope)
