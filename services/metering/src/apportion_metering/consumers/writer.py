@@ -17,7 +17,7 @@ from apportion_common.db.unit_of_work import Transaction
 from apportion_common.faults import classify
 from apportion_common.ids import EVENT_NAMESPACE, uuid5_bytes
 from apportion_common.lanes.bisect import bisect
-from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
+from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition, WholeBatches
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
 from apportion_common.topology import PROCESSING_FAILED, UNDECODABLE
@@ -48,7 +48,7 @@ WriterInput = lane_pb2.IntakeMessage | Undecodable
 Message = LaneMessage[WriterInput]
 
 
-class Writer:
+class Writer(WholeBatches[WriterInput]):
     """The lane processor of METERING_IN; one accepted batch a transaction, also when it is empty."""
 
     max_weight = MESSAGE_ENTRIES_MAX
