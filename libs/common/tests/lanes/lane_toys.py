@@ -32,24 +32,37 @@ class Numbers:
 
     values: list[int]
     batch_seq: int | None = None
+    part: int = 0
+    part_count: int = 1
 
 
 @dataclass
 class ToyProcessor:
-    """Writes each number with its place; raises where a test wants it to."""
+    """Writes each number with its place; raises where a test wants it to.
+
+    `part_values` cuts what goes out into parts of so many numbers, `padding` makes each part larger.
+    """
 
     poison: set[int] = field(default_factory=set)
     pause_before_commit: asyncio.Event | None = None
     forgotten: list[int] = field(default_factory=list)
     max_weight: int = MAX_WEIGHT
+    part_values: int = 0
+    padding: int = 0
 
     def decode(self, data: bytes) -> tuple[Numbers, int]:
         content = json.loads(data)
-        numbers = Numbers(content["values"], content.get("pos"))
+        numbers = Numbers(content["values"], content.get("pos"), content.get("part", 0), content.get("parts", 1))
         return numbers, len(numbers.values)
 
     def batch_seq_of(self, value: Numbers) -> int | None:
         return value.batch_seq
+
+    def part_of(self, value: Numbers) -> tuple[int, int]:
+        return value.part, value.part_count
+
+    def join(self, values: Sequence[Numbers]) -> Numbers:
+        return Numbers([number for value in values for number in value.values], values[0].batch_seq)
 
     async def forget(self, lane: int) -> None:
         self.forgotten.append(lane)
@@ -83,8 +96,29 @@ class ToyProcessor:
             )
         if self.pause_before_commit:
             await self.pause_before_commit.wait()
-        payload = json.dumps({"values": values, "pos": batch_seq}).encode()
-        return LaneOutcome([LaneOutput(batch_seq, payload)], batch_seq, position.next_entry_seq + len(values))
+        outputs = self._outputs(batch_seq, values)
+        return LaneOutcome(outputs, batch_seq, position.next_entry_seq + len(values))
+
+    def _outputs(self, batch_seq: int, values: list[int]) -> list[LaneOutput]:
+        size = self.part_values or len(values) or 1
+        parts = [values[start : start + size] for start in range(0, len(values), size)] or [[]]
+        return [
+            LaneOutput(
+                batch_seq,
+                json.dumps(
+                    {
+                        "values": part,
+                        "pos": batch_seq,
+                        "part": index,
+                        "parts": len(parts),
+                        "padding": " " * self.padding,
+                    }
+                ).encode(),
+                index,
+                len(parts),
+            )
+            for index, part in enumerate(parts)
+        ]
 
 
 async def make_tables(database: Database) -> None:
@@ -92,6 +126,10 @@ async def make_tables(database: Database) -> None:
     async with database.transaction() as tx:
         for statement in LANE_DDL:
             await tx.execute(statement)
+        await tx.execute("ALTER TABLE lane_outbox ADD COLUMN IF NOT EXISTS part smallint NOT NULL DEFAULT 0")
+        await tx.execute("ALTER TABLE lane_outbox ADD COLUMN IF NOT EXISTS part_count smallint NOT NULL DEFAULT 1")
+        await tx.execute("ALTER TABLE lane_outbox DROP CONSTRAINT pk_lane_outbox")
+        await tx.execute("ALTER TABLE lane_outbox ADD CONSTRAINT pk_lane_outbox PRIMARY KEY (role, lane, pos, part)")
         await tx.execute(
             "CREATE TABLE applied (lane int, pos bigint, seq bigint, value bigint, PRIMARY KEY (lane, seq))"
         )
@@ -106,9 +144,12 @@ async def make_streams(client: Client) -> None:
         await js.add_stream(name=name, subjects=subjects)
 
 
-async def send(client: Client, lane: int, values: list[int], batch_seq: int | None = None) -> None:
+async def send(
+    client: Client, lane: int, values: list[int], batch_seq: int | None = None, part: int = 0, parts: int = 1
+) -> None:
     """Put one message on a lane."""
-    await client.jetstream().publish(f"toy.in.{lane}", json.dumps({"values": values, "pos": batch_seq}).encode())
+    content = {"values": values, "pos": batch_seq, "part": part, "parts": parts}
+    await client.jetstream().publish(f"toy.in.{lane}", json.dumps(content).encode())
 
 
 def runner(
@@ -168,6 +209,19 @@ async def until(condition: object, seconds: float = PATIENCE_S) -> None:
     while not await condition():  # type: ignore[operator]
         assert asyncio.get_running_loop().time() < deadline, "The awaited state never came."
         await asyncio.sleep(0.02)
+
+
+async def published_parts(client: Client, lane: int) -> list[tuple[int, str, list[int]]]:
+    """What stands on a lane's way out: (pos, part as its header says, numbers) in stream order."""
+    js = client.jetstream()
+    info = await js.stream_info("TOY_OUT")
+    found = []
+    for entry_seq in range(1, info.state.last_seq + 1):
+        message = await js.get_msg("TOY_OUT", entry_seq)
+        if message.subject == f"toy.out.{lane}":
+            content = json.loads(message.data or b"")
+            found.append((content["pos"], (message.headers or {})["Apportion-Batch-Part"], content["values"]))
+    return found
 
 
 async def published(client: Client, lane: int) -> list[tuple[int, list[int]]]:

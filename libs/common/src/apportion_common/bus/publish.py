@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from nats.aio.client import Client
 from nats.errors import MaxPayloadError
 from nats.js import JetStreamContext
 from nats.js.api import PubAck
+from nats.js.errors import APIError
 
 MESSAGE_ID: Final = "Nats-Msg-Id"
 ACK_TIMEOUT_S: Final = 4
@@ -19,6 +21,8 @@ IN_FLIGHT_BYTES_MAX: Final = 8 * 1024 * 1024
 PAYLOAD_BYTES_MAX: Final = 1024 * 1024
 """The servers' limit, headers included. The client library checks the body alone; beyond it the server cuts the
 connection, with everything else that was in flight on it."""
+STREAM_MESSAGE_TOO_LARGE: Final = 10054
+"""JetStream's code for a message above the stream's own limit."""
 _HEADER_FRAME_BYTES: Final = len("NATS/1.0\r\n\r\n")
 _HEADER_LINE_BYTES: Final = len(": \r\n")
 
@@ -45,11 +49,23 @@ def wire_bytes(payload: bytes, headers: Mapping[str, str]) -> int:
     return len(payload) + _HEADER_FRAME_BYTES + lines
 
 
+def check_size(client: Client, payload: bytes, headers: Mapping[str, str]) -> None:
+    """Raise MaxPayloadError for a message that the connection's server does not take, headers included."""
+    if wire_bytes(payload, headers) > min(PAYLOAD_BYTES_MAX, client.max_payload):
+        raise MaxPayloadError
+
+
+def is_too_large(error: BaseException) -> bool:
+    """Return whether a publish failed because of the message's size, so that it fails again however often it is sent."""
+    if isinstance(error, APIError):
+        return error.err_code == STREAM_MESSAGE_TOO_LARGE
+    return isinstance(error, MaxPayloadError)
+
+
 async def publish_one(js: JetStreamContext, message: Outgoing, *, timeout_s: int = ACK_TIMEOUT_S) -> PubAck:
     """Publish one message and await its acknowledgement; nats.errors.Error, MaxPayloadError for an oversized one."""
     headers = message.all_headers()
-    if wire_bytes(message.payload, headers) > PAYLOAD_BYTES_MAX:
-        raise MaxPayloadError
+    check_size(js._nc, message.payload, headers)
     # Not publish_async: in nats-py 2.16 a refusal by the stream never reaches the future that it gives.
     return await js.publish(message.subject, message.payload, timeout=timeout_s, headers=headers)
 

@@ -13,6 +13,7 @@ from apportion_common.lanes.model import (
     LaneProcessor,
     StreamInput,
     StreamOutput,
+    WholeBatches,
 )
 from apportion_common.lanes.runner import LaneRunner
 from apportion_common.lanes.traces import BatchTraces
@@ -27,4 +28,5 @@ __all__ = [
     "LaneRunner",
     "StreamInput",
     "StreamOutput",
+    "WholeBatches",
 ]

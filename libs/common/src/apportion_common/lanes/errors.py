@@ -2,7 +2,8 @@
 
 LaneError
 ├── Fenced          another owner has the lane, or this one's memory is no longer the row's
-└── LaneStopped     the lane may not go on without a person: STREAM_REWOUND, BATCH_SEQ_GAP, OUTPUT_REWOUND
+└── LaneStopped     the lane may not go on without a person: STREAM_REWOUND, BATCH_SEQ_GAP, BATCH_PART_GAP,
+                    OUTPUT_REWOUND, OUTPUT_TOO_LARGE
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ from apportion_common.lanes.model import (
     StreamInput,
     StreamOutput,
 )
+from apportion_common.lanes.parts import check_outputs, part_fault
 from apportion_common.lanes.publisher import LanePublisher
 from apportion_common.lanes.reader import LaneReader
 from apportion_common.lanes.store import Acquired, LaneStore
@@ -66,6 +67,7 @@ class OwnedLane(Generic[T]):
         self._data_failures = 0
         self._backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
         self._messages_limit = limits.BUFFERED_MESSAGES
+        self._looked_at = 0
         self._stopping = False
         self._out_subject = f"{output.subject}.{held.lane}" if output else ""
         self._reader = LaneReader(
@@ -98,19 +100,23 @@ class OwnedLane(Generic[T]):
             if self.publisher:
                 await self.publisher.recover()
                 publishing = asyncio.create_task(self.publisher.run(), name=f"{self._out_subject}-publisher")
+                publishing.add_done_callback(lambda _: self._reader.wake())
             while not self._stopping and not self._paused():
                 if self.publisher:
                     await self.publisher.room()
                 # Looked at again: what came while this waited is left on the stream for when the pause is over.
-                if await self._reader.wait(limits.READ_HEARTBEAT_S) and not self._paused():
-                    await self._reader.keep_reading()
-                    await self._step()
+                arrived = await self._reader.wait(limits.READ_HEARTBEAT_S, more_than=self._looked_at)
                 if publishing and publishing.done():
                     publishing.result()
-            if self.publisher:
+                if arrived and not self._paused():
+                    await self._reader.keep_reading()
+                    await self._step()
+            if publishing and self.publisher:
                 # A lane that ends in order leaves nothing for its next owner to find.
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(self.publisher.emptied(), limits.PUBLISH_TIMEOUT_S)
+                if publishing.done():
+                    publishing.result()
         finally:
             if publishing:
                 await cancel_and_wait(publishing)
@@ -121,9 +127,9 @@ class OwnedLane(Generic[T]):
         """Tell the lane to end after the batch under way."""
         self._stopping = True
 
-    async def _unpublished(self, after_batch_seq: int) -> list[LaneOutput]:
+    async def _unpublished(self, batch_seq: int, part: int) -> list[LaneOutput]:
         async with self._database.read() as connection:
-            return await self._store.unpublished(connection, self.held.lane, after_batch_seq)
+            return await self._store.unpublished(connection, self.held.lane, batch_seq, part)
 
     async def _check_stream(self) -> None:
         """Raise LaneStopped for a stream that was made again or went back before the lane's position."""
@@ -168,30 +174,56 @@ class OwnedLane(Generic[T]):
                 self._messages_limit = limits.BUFFERED_MESSAGES
 
     def _collect(self) -> list[LaneMessage[T]]:
-        """Return the buffered messages that one transaction takes, without those applied before."""
+        """Return the complete batches in the buffer that one transaction takes, without those applied before.
+
+        Without a complete one, notes that the reader has to bring more than it has now.
+        """
         taken: list[LaneMessage[T]] = []
+        parts: list[LaneMessage[T]] = []
         weight = 0
         expected = self._position.batch_seq + 1
         for message in tuple(self._reader.buffer):
             batch_seq = self._processor.batch_seq_of(message.value)
+            part_count = 1
             if batch_seq is not None:
-                if batch_seq < expected:
+                if batch_seq < expected and not parts:
                     if taken:
                         break
                     # Nothing comes before it, so the cursor may pass it with the next batch.
-                    self._reader.buffer.popleft()
+                    self._reader.drop(1)
                     metrics.DROPPED.labels(self._role).inc()
                     continue
-                if batch_seq > expected:
+                part = self._processor.part_of(message.value)
+                gathered = [self._processor.part_of(earlier.value) for earlier in parts]
+                if fault := part_fault(expected, gathered, batch_seq, part):
                     if taken:
                         break
-                    raise LaneStopped("BATCH_SEQ_GAP", f"batch {expected} is missing, {batch_seq} came")
-                expected += 1
-            if taken and (weight + message.weight > self._processor.max_weight or len(taken) >= self._messages_limit):
+                    raise fault
+                part_count = part[1]
+            parts.append(message)
+            if len(parts) < part_count:
+                continue
+            whole = self._joined(parts)
+            if taken and (weight + whole.weight > self._processor.max_weight or len(taken) >= self._messages_limit):
                 break
-            taken.append(message)
-            weight += message.weight
+            taken.append(whole)
+            weight += whole.weight
+            parts = []
+            expected += 1
+        self._looked_at = 0 if taken else len(self._reader.buffer)
         return taken
+
+    def _joined(self, parts: Sequence[LaneMessage[T]]) -> LaneMessage[T]:
+        """Return the messages of a batch as one."""
+        if len(parts) == 1:
+            return parts[0]
+        return LaneMessage(
+            parts[-1].stream_seq,
+            parts[-1].data,
+            self._processor.join([part.value for part in parts]),
+            sum(part.weight for part in parts),
+            len(parts),
+        )
 
     async def _commit(self, messages: Sequence[LaneMessage[T]]) -> None:
         async with self._database.transaction() as tx:
@@ -206,6 +238,7 @@ class OwnedLane(Generic[T]):
             raise Fenced(f"{self._role} lane {self.held.lane}: the row's numbers are not this owner's")
 
     async def _advance(self, tx: Transaction, messages: Sequence[LaneMessage[T]], outcome: LaneOutcome) -> None:
+        check_outputs(outcome.outputs)
         await self._store.advance(
             tx,
             lane=self.held.lane,
@@ -232,8 +265,7 @@ class OwnedLane(Generic[T]):
         failpoints.hit(
             f"{self._role}.after_commit", lane=self.held.lane, cursor=self._cursor, batch_seq=outcome.batch_seq
         )
-        for _ in messages:
-            self._reader.buffer.popleft()
+        self._reader.drop(sum(message.messages for message in messages))
         metrics.BATCHES.labels(self._role).inc()
         metrics.ENTRIES.labels(self._role).inc(sum(message.weight for message in messages))
         if self.publisher:

@@ -26,11 +26,20 @@ READER_INACTIVE_S: float = 60.0
 BUFFERED_MESSAGES: int = 512
 """Messages held for a lane before no more are requested."""
 
+BUFFERED_BYTES: int = 4 * 1024 * 1024
+"""Bytes held for a lane before no more are requested, unless its next batch is not complete yet."""
+
+OUTPUT_PART_BYTES_MAX: int = 512 * 1024
+"""Largest payload of one message of a lane; a batch that has more travels in several parts."""
+
+BATCH_PARTS_MAX: int = 64
+"""Most parts of one batch, so that a lane never holds more than 32 MiB for its next one."""
+
 PUBLISH_TIMEOUT_S: float = 5.0
 """Wait for one publish acknowledgement before the stream is queried for what it holds."""
 
 PUBLISH_BACKLOG: int = 64
-"""Committed batches waiting to be published; a lane with more waits before it commits again."""
+"""Committed messages waiting to be published; a lane with more waits before it commits again."""
 
 ACQUIRE_INTERVAL_S: float = 1.0
 """Between two looks for lanes that nobody holds (with jitter)."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from apportion_common.db.unit_of_work import Transaction
 
 T = TypeVar("T")
+
+WHOLE: Final = (0, 1)
+"""The part index and part count of a batch in one message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +32,17 @@ class StreamOutput:
 
 @dataclass(frozen=True, slots=True)
 class LaneMessage(Generic[T]):
-    """One message of the lane's subject, decoded; `weight` is its number of entries."""
+    """One message of the lane's subject, decoded; `weight` is its number of entries.
+
+    A batch in several parts is one of these too: with the joined value, the last part's `stream_seq` and `data`, the
+    weight of all, and `messages` that it came in.
+    """
 
     stream_seq: int
     data: bytes
     value: T
     weight: int
+    messages: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +56,12 @@ class LanePosition:
 
 @dataclass(frozen=True, slots=True)
 class LaneOutput:
-    """One batch to publish, under its number."""
+    """One batch to publish, under its number, or one of the `part_count` parts of it (`part` counts from 0)."""
 
     batch_seq: int
     payload: bytes
+    part: int = 0
+    part_count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,14 @@ class LaneProcessor(Protocol[T]):
         """Return the batch number that a message carries, or None where the role numbers batches itself."""
         ...
 
+    def part_of(self, value: T) -> tuple[int, int]:
+        """Return which part of its batch a message is (from 0), and how many parts that has."""
+        ...
+
+    def join(self, values: Sequence[T]) -> T:
+        """Return the parts of one batch, in their order, as one value. Never raises, as `decode` does not."""
+        ...
+
     async def forget(self, lane: int) -> None:
         """Drop everything held in memory for the lane: the batch failed or the lane was lost."""
         ...
@@ -95,3 +113,16 @@ class LaneProcessor(Protocol[T]):
     ) -> LaneOutcome:
         """Quarantine what fails alone in a message that `process` cannot apply, and apply the rest (`lanes.bisect`)."""
         ...
+
+
+class WholeBatches(Generic[T]):
+    """What a processor whose input has no parts says of them."""
+
+    def part_of(self, value: T) -> tuple[int, int]:
+        """Return (0, 1): each message is a whole."""
+        return WHOLE
+
+    def join(self, values: Sequence[T]) -> T:
+        """Return the only value."""
+        (value,) = values
+        return value

@@ -56,22 +56,28 @@ class LaneReader(Generic[T]):
         self._subscription: Subscription | None = None
         self._inbox = ""
         self._arrived = asyncio.Event()
+        self._woken = False
+        self._buffered_bytes = 0
+        self._incomplete = False
         self._broken = False
         self._heard_at = 0.0
 
-    async def wait(self, timeout_s: float) -> bool:
-        """Wait until a message is buffered; return whether one is. Keeps the reader going meanwhile.
+    async def wait(self, timeout_s: float, *, more_than: int = 0) -> bool:
+        """Wait until more than so many messages are buffered; return whether they are. Keeps the reader going meanwhile.
 
-        Raises the client's errors when the server cannot be reached: the caller's back-off applies.
+        `more_than` is what the caller has seen and found to be no complete batch. Raises the client's errors when the
+        server cannot be reached: the caller's back-off applies.
         """
+        self._incomplete = more_than > 0
         deadline = self._now() + timeout_s
-        while not self.buffer:
+        while len(self.buffer) <= more_than:
             await self.keep_reading()
             self._arrived.clear()
-            if self.buffer:
+            if len(self.buffer) > more_than:
                 break
             pause = min(deadline - self._now(), limits.READ_HEARTBEAT_S)
-            if pause <= 0:
+            if pause <= 0 or self._woken:
+                self._woken = False
                 return False
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._arrived.wait(), pause)
@@ -84,8 +90,18 @@ class LaneReader(Generic[T]):
             if self._subscription is not None:
                 self._on_reopen()
             await self._open()
-        if self._wanted <= 0 and len(self.buffer) < limits.BUFFERED_MESSAGES:
+        if self._wanted <= 0 and self._has_room():
             await self._ask()
+
+    def drop(self, messages: int) -> None:
+        """Take the first messages out of the buffer."""
+        for _ in range(messages):
+            self._buffered_bytes -= len(self.buffer.popleft().data)
+
+    def wake(self) -> None:
+        """Let `wait` return, also without a message."""
+        self._woken = True
+        self._arrived.set()
 
     async def close(self) -> None:
         """End the consumer. Errors are nothing: the server forgets it by itself."""
@@ -153,10 +169,11 @@ class LaneReader(Generic[T]):
         self._consumer_seq = sequence.consumer
         self._wanted -= 1
         value, weight = self._decode(message.data)
+        self._buffered_bytes += len(message.data)
         self.buffer.append(LaneMessage(sequence.stream, message.data, value, weight))
         self._last_seq = sequence.stream
         self._arrived.set()
-        if self._wanted <= 0 and len(self.buffer) < limits.BUFFERED_MESSAGES:
+        if self._wanted <= 0 and self._has_room():
             with contextlib.suppress(nats.errors.Error):
                 await self._ask()
 
@@ -172,6 +189,11 @@ class LaneReader(Generic[T]):
         else:
             self._break()
         self._arrived.set()
+
+    def _has_room(self) -> bool:
+        """Return whether more may be requested; the rest of a batch that is not complete always may."""
+        held = len(self.buffer)
+        return held < limits.BUFFERED_MESSAGES and (self._incomplete or self._buffered_bytes < limits.BUFFERED_BYTES)
 
     def _break(self) -> None:
         self._broken = True

@@ -31,7 +31,7 @@ log = get_logger(__name__)
 
 
 WORKING_PLACES = ("before_execute", "after_execute", "after_commit")
-PUBLISHING_PLACES = ("after_publish", "before_ack")
+PUBLISHING_PLACES = ("after_part", "after_publish", "before_ack")
 
 
 def _never() -> bool:

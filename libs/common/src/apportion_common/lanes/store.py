@@ -103,10 +103,12 @@ _STOP = text(
 )
 _GONE = text("DELETE FROM lane_worker WHERE role = :role AND worker_id = :worker")
 _OUTBOX = text(
-    "INSERT INTO lane_outbox (role, lane, pos, subject, payload) VALUES (:role, :lane, :pos, :subject, :payload)"
+    "INSERT INTO lane_outbox (role, lane, pos, part, part_count, subject, payload)"
+    " VALUES (:role, :lane, :pos, :part, :part_count, :subject, :payload)"
 )
 _UNPUBLISHED = text(
-    "SELECT pos, payload FROM lane_outbox WHERE role = :role AND lane = :lane AND pos > :pos ORDER BY pos LIMIT :limit"
+    "SELECT pos, part, part_count, payload FROM lane_outbox"
+    " WHERE role = :role AND lane = :lane AND (pos, part) >= (:pos, :part) ORDER BY pos, part LIMIT :limit"
 )
 _PURGE = text(
     "DELETE FROM lane_outbox AS o USING lane AS l WHERE o.role = :role AND l.role = o.role AND l.lane = o.lane"
@@ -194,6 +196,8 @@ class LaneStore:
                     "role": self._role,
                     "lane": lane,
                     "pos": output.batch_seq,
+                    "part": output.part,
+                    "part_count": output.part_count,
                     "subject": subject,
                     "payload": output.payload,
                 },
@@ -245,13 +249,15 @@ class LaneStore:
         async with self._database.transaction() as tx:
             await tx.execute(_GONE, {"role": self._role, "worker": self._worker})
 
-    async def unpublished(self, connection: AsyncConnection, lane: int, after_batch_seq: int) -> list[LaneOutput]:
-        """Return batches committed after `after_batch_seq`, in order, a bounded number at a time."""
+    async def unpublished(
+        self, connection: AsyncConnection, lane: int, batch_seq: int, part: int
+    ) -> list[LaneOutput]:
+        """Return what was committed from a batch's part on, in order, a bounded number of messages at a time."""
         rows = await connection.execute(
             _UNPUBLISHED,
-            {"role": self._role, "lane": lane, "pos": after_batch_seq, "limit": limits.PUBLISH_BACKLOG},
+            {"role": self._role, "lane": lane, "pos": batch_seq, "part": part, "limit": limits.PUBLISH_BACKLOG},
         )
-        return [LaneOutput(row.pos, bytes(row.payload)) for row in rows]
+        return [LaneOutput(row.pos, bytes(row.payload), row.part, row.part_count) for row in rows]
 
     async def purge(self) -> int:
         """Delete outbox rows that were published longer ago than the retention; return how many."""

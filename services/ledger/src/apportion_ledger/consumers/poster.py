@@ -21,6 +21,7 @@ from apportion_common.lanes.model import (
     LanePosition,
     StreamInput,
     StreamOutput,
+    WholeBatches,
 )
 from apportion_common.lanes.runner import LaneRunner, register_fail_points
 from apportion_common.lanes.traces import BatchTraces
@@ -64,7 +65,7 @@ RatedBatch = pricing_lane_pb2.RatedBatch
 Message = LaneMessage[pricing_lane_pb2.RatedBatch]
 
 
-class Poster:
+class Poster(WholeBatches[pricing_lane_pb2.RatedBatch]):
     """The lane processor of the role ledger_poster. It holds nothing per lane: balances are read in each batch."""
 
     max_weight = BATCH_LINES_MAX

@@ -16,7 +16,7 @@ from apportion.ledger.v1.lane_pb2 import PostedBatch
 from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import FailedPrecondition
-from apportion_common.lanes.model import LaneMessage, LaneOutcome, LanePosition
+from apportion_common.lanes.model import LaneMessage, LaneOutcome, LanePosition, WholeBatches
 from apportion_common.lanes.traces import BatchTraces
 from google.protobuf.message import DecodeError
 
@@ -34,7 +34,7 @@ class Unreadable:
     """A receipt that cannot be read; the lane stops on it, because its number is not known."""
 
 
-class _Receipts(Generic[B]):
+class _Receipts(WholeBatches["B | Unreadable"], Generic[B]):
     """What both kinds of receipts have in common."""
 
     max_weight = RECEIPT_BATCH_MESSAGES_MAX

@@ -16,7 +16,7 @@ from apportion_common.db.unit_of_work import Transaction
 from apportion_common.faults import classify
 from apportion_common.ids import EVENT_NAMESPACE, uuid5_bytes
 from apportion_common.lanes.bisect import bisect
-from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
+from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition, WholeBatches
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
 from apportion_common.topology import PROCESSING_FAILED, UNDECODABLE
@@ -40,7 +40,7 @@ log = get_logger(__name__)
 Message = LaneMessage[Intake | Undecodable]
 
 
-class Writer:
+class Writer(WholeBatches[WriterInput]):
     """The lane processor of METERING_IN; one accepted batch a transaction, also when it is empty."""
 
     max_weight = MESSAGE_ENTRIES_MAX

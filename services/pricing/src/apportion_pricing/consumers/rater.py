@@ -15,7 +15,7 @@ from typing import Final
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.lanes import LaneRunner, StreamInput, StreamOutput
 from apportion_common.lanes.bisect import bisect
-from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition
+from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition, WholeBatches
 from apportion_common.lanes.runner import register_fail_points
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
@@ -45,7 +45,7 @@ log = get_logger(__name__)
 register_fail_points(RATER_ROLE)
 
 
-class Rater:
+class Rater(WholeBatches[Accepted]):
     """The batch processor of the role `pricing_rater`."""
 
     max_weight = limits.BATCH_ENTRIES_MAX
