@@ -19,7 +19,7 @@ from uuid import UUID
 from apportion_common.ids import EVENT_NAMESPACE, charge_id, event_id, uuid5_bytes
 from apportion_common.periods import parse_period
 from apportion_ledger.domain import charges as ledger
-from apportion_ledger.domain.charges import Charge, ChargeBatch, Origin
+from apportion_ledger.domain.charges import Charge, ChargeBatch, ChargeGroup, Origin
 from apportion_ledger.domain.posting import BalanceKey, balance_keys, pay, post
 from apportion_ledger.domain.statements import CurrencyTotals, closing_balance
 from apportion_ledger.domain.sweeps import SweepBalance, sweep_balance
@@ -157,22 +157,18 @@ class Flow:
             return outcome
         self._states[position], gross = outcome
         source = event_id(org_id, event.request_id)
-        return Charge(
-            charge_id(source, "usage"),
-            source,
+        group = ChargeGroup(
+            "usage",
             org_id,
             event.project_id,
             account.account_id,
             account.mapping_id,
             sku,
             terms.sku_type,
-            event.quantity,
             terms.currency,
-            gross,
-            at_us,
             segment.period,
-            None,
         )
+        return Charge(charge_id(source, "usage"), source, source, group, event.quantity, gross, at_us, None)
 
     def _post(self, row: int, event: CheckedEvent, charge: Charge) -> None:
         posting = post([ChargeBatch(ORIGIN, [charge])], self.world.commission, self._posted)
@@ -204,8 +200,8 @@ def statements(world: World, lines: Sequence[Line], weeks: Sequence[str]) -> dic
     """Return per partner and currency what was earned and paid, after the sweeps of `weeks` in order."""
     found: defaultdict[tuple[bytes, str], list[Line]] = defaultdict(list)
     for line in lines:
-        if line.posted.partner_id:
-            found[line.posted.partner_id, line.charge.currency].append(line)
+        if partner_id := line.posted.found.partner_id:
+            found[partner_id, line.charge.group.currency].append(line)
     result = {}
     for (partner, currency), theirs in found.items():
         statement = Statement(_totals(currency, theirs))
@@ -242,9 +238,9 @@ def invoices(world: World, lines: Sequence[Line], period: str) -> dict[str, Acco
     charges: defaultdict[bytes, defaultdict[tuple[bytes, str, str], list[Charge]]]
     charges = defaultdict(lambda: defaultdict(list))
     for line in lines:
-        charge = line.charge
-        if charge.period == period:
-            charges[charge.account_id][charge.org_id, charge.sku, charge.currency].append(charge)
+        group = line.charge.group
+        if group.period == period:
+            charges[group.account_id][group.org_id, group.sku, group.currency].append(line.charge)
     result = {}
     for name, account in world.accounts.items():
         sums = [

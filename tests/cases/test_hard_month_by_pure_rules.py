@@ -53,27 +53,27 @@ def flights() -> Ran:
 
 def published(world: World, raw: dict[int, dict[str, str]], line: Line) -> dict[str, Any]:
     """A line in the words and the text forms of the scenario file."""
-    partner = line.posted.partner_id
+    partner = line.posted.found.partner_id
     return {
         "row": line.row,
         "org": raw[line.row]["org"],
         "request_id": line.event.request_id,
         "sku": line.event.sku,
-        "account": world.names[line.charge.account_id],
-        "currency": line.charge.currency,
+        "account": world.names[line.charge.group.account_id],
+        "currency": line.charge.group.currency,
         "gross": format_fixed(line.charge.gross, 9),
         "partner": world.names[partner] if partner else None,
-        "pct": format_scaled(line.posted.pct, PERCENT_PLACES),
+        "pct": format_scaled(line.posted.found.pct, PERCENT_PLACES),
         "partner_amount": format_fixed(line.posted.share, 9),
         "net": format_fixed(line.posted.net, 9),
-        "real_time_paid": format_minor(line.paid, line.charge.currency),
+        "real_time_paid": format_minor(line.paid, line.charge.group.currency),
     }
 
 
 def by_org_sku(lines: list[Line], raw: dict[int, dict[str, str]]) -> dict[tuple[str, ...], tuple[int, int, int]]:
     sums: defaultdict[tuple[str, ...], tuple[int, int, int]] = defaultdict(lambda: (0, 0, 0))
     for line in lines:
-        key = raw[line.row]["org"], line.event.sku, line.charge.period, line.charge.currency
+        key = raw[line.row]["org"], line.event.sku, line.charge.group.period, line.charge.group.currency
         count, quantity, gross = sums[key]
         sums[key] = count + 1, quantity + line.event.quantity, gross + line.charge.gross
     return sums
@@ -90,7 +90,7 @@ def test_the_counts_of_the_hard_month(hard_month: Ran) -> None:
         "lines": len(run.lines),
         "zero_amount_lines": sum(line.charge.gross == 0 for line in run.lines),
         "lines_at_or_above_threshold": sum(
-            line.charge.currency in world.thresholds and line.charge.gross >= world.thresholds[line.charge.currency]
+            line.charge.group.currency in world.thresholds and line.charge.gross >= world.thresholds[line.charge.group.currency]
             for line in run.lines
         ),
     }
@@ -124,7 +124,7 @@ def test_the_usage_and_gross_of_the_hard_month_by_org_and_sku(hard_month: Ran) -
     assert {key: (count, money(quantity), money(gross)) for key, (count, quantity, gross) in found.items()} == expected
     totals: Counter[str] = Counter()
     for line in flow.run.lines:
-        totals[line.charge.currency] += line.charge.gross
+        totals[line.charge.group.currency] += line.charge.gross
     assert {currency: money(total) for currency, total in totals.items()} == {
         currency: Decimal(total) for currency, total in scenario["expected"]["gross_total"].items()
     }

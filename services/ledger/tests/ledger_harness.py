@@ -197,7 +197,7 @@ class LedgerHarness:
         self, *batches: pricing_lane_pb2.RatedBatch, failing: Exception | None = None
     ) -> list[lane_pb2.PostedBatch]:
         """Have the poster apply batches of one lane in one transaction; their receipts."""
-        messages = [message_of(batch) for batch in batches]
+        messages = [message_of(self.parts, batch) for batch in batches]
         position = LanePosition(batches[0].lane, batches[0].batch_seq - 1, 1)
         async with self.database.transaction() as tx:
             if failing is None:
@@ -253,10 +253,10 @@ class LedgerHarness:
         return _run(self.made.app_url, statements)
 
 
-def message_of(batch: pricing_lane_pb2.RatedBatch) -> LaneMessage[pricing_lane_pb2.RatedBatch]:
+def message_of(parts: Parts, batch: pricing_lane_pb2.RatedBatch) -> LaneMessage[Any]:
     """The lane's message that carries a batch."""
     data = batch.SerializeToString()
-    return LaneMessage(batch.batch_seq, data, pricing_lane_pb2.RatedBatch.FromString(data), max(len(batch.charges), 1))
+    return LaneMessage(batch.batch_seq, data, *parts.poster.decode(data))
 
 
 def money(value: Any) -> int:

@@ -21,7 +21,8 @@ from apportion_common.protos import pack_int
 from apportion_ledger.app.charges import Charges
 from apportion_ledger.app.period_closes import PeriodCloses
 from apportion_ledger.app.terms import TermsCache
-from apportion_ledger.consumers.poster import UNREADABLE_BATCH_SEQ, Poster
+from apportion_ledger.consumers.poster import Poster
+from apportion_ledger.consumers.rated_batches import UNREADABLE_BATCH_SEQ
 from apportion_ledger.domain.posting import BalanceKey
 from apportion_ledger.limits import APPEND_ATTEMPTS_MAX
 from apportion_ledger.store.balances import BalanceStore

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Context, Decimal
 
 import pytest
@@ -16,7 +17,8 @@ from apportion_ledger.domain.attribution import (
     PorSubject,
     RateRow,
 )
-from apportion_ledger.domain.charges import Charge, ChargeBatch, Origin
+from apportion_ledger.domain.charges import Charge, ChargeBatch, ChargeGroup, Origin
+from apportion_ledger.domain.kinds import LINE_KINDS, PRICED_KINDS
 from apportion_ledger.domain.posting import BalanceKey, DayTotal, balance_keys, difference, pay, post
 from apportion_ledger.domain.terms import CommissionTerms, PayoutTerms
 from hypothesis import given
@@ -45,10 +47,8 @@ TERMS = CommissionTerms(
 def charge_of(number: int, org: bytes, gross: int, currency: str = "AUD", day: int = 0) -> Charge:
     """A charge; the org ACCOUNT stands for an org whose account has a partner of record."""
     event = event_id(org, str(number))
-    return Charge(
-        charge_id(event, "usage"), event, org, b"", org, MAPPING, "ACT-SMS", "action", UNIT, currency, gross,
-        day * DAY_US, "1970-01", number,
-    )  # fmt: skip
+    group = ChargeGroup("usage", org, b"", org, MAPPING, "ACT-SMS", "action", currency, "1970-01")
+    return Charge(charge_id(event, "usage"), event, event, group, UNIT, gross, day * DAY_US, number)
 
 
 def batch_of(*charges: Charge) -> ChargeBatch:
@@ -83,16 +83,17 @@ def test_lines_and_payouts_are_what_the_rule_says_charge_by_charge(
     by_day: defaultdict[tuple[bytes, str, int], DayTotal] = defaultdict(DayTotal)
     assert [line.charge for line in lines] == charges
     for line in lines:
-        org, gross, currency = line.charge.org_id, line.charge.gross, line.charge.currency
+        org, gross, currency = line.charge.group.org_id, line.charge.gross, line.charge.group.currency
         share = exact.multiply(Decimal(gross), Decimal(PCT[org] or 0).scaleb(-2))
         assert line.share == int(share.quantize(Decimal(1), ROUND_HALF_UP, exact))
         assert line.net == gross - line.share
-        assert line.partner_id == {BARE: b"", ACCOUNT: HELD}.get(org, GOLD)
-        assert line.from_account == (org == ACCOUNT)
+        partner = line.found.partner_id
+        assert partner == {BARE: None, ACCOUNT: HELD}.get(org, GOLD)
+        assert (line.found.por_subject is PorSubject.ACCOUNT) == (org == ACCOUNT)
         assert line.entry_id == entry_id(line.charge.charge_id)
-        if org == BARE:
+        if partner is None:
             continue
-        key = line.partner_id, currency
+        key = partner, currency
         at_once = org == ORG and currency == "AUD" and gross >= 50 * UNIT and owed[key] >= 0
         cents = Decimal(line.share).scaleb(-7).quantize(Decimal(1), ROUND_DOWN, exact)
         paid = int(cents) * 10**7 if at_once else 0
@@ -145,4 +146,20 @@ def test_a_charge_is_written_once_and_other_content_under_its_id_is_contested() 
 )
 def test_a_difference_names_what_differs(changed: dict[str, object], detail: str) -> None:
     charge = charge_of(1, ORG, 60 * UNIT)
-    assert difference(charge, charge._replace(**changed)) == detail
+    own = {field: changed[field] for field in changed if field in charge._fields}
+    shared = {field: changed[field] for field in changed if field not in own}
+    other = charge._replace(group=replace(charge.group, **shared), **own)
+    assert difference(charge, other) == detail
+
+
+@pytest.mark.parametrize("kind", LINE_KINDS)
+def test_a_charge_of_any_kind_that_a_price_makes_is_posted_and_others_are_conflicts(kind: str) -> None:
+    usage = charge_of(1, ORG, 60 * UNIT)
+    charge = usage._replace(event_id=b"", cause_id=b"c" * 16, group=replace(usage.group, kind=kind))
+    posting = post([batch_of(charge)], TERMS, {})
+    if kind in PRICED_KINDS:
+        assert [line.share for row in posting.rows for line in row.lines] == [7_500_000_000]
+        assert posting.outcomes[0].conflicts == []
+    else:
+        assert posting.rows == []
+        assert [conflict.charge for conflict in posting.outcomes[0].conflicts] == [charge]

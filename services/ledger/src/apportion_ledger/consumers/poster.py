@@ -1,27 +1,21 @@
 """The poster: rated batches of a lane become lines (spec 02; the lane's order is the order of payouts).
 
-Here a message is decoded, a failing batch bisected, and the receipt of each batch encoded.
+`rated_batches` decodes what comes, `receipts` encodes what goes; here a failing batch is bisected.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 from typing import Final
 
-from apportion.common.v1 import lane_pb2 as common_lane_pb2
-from apportion.ledger.v1 import lane_pb2
-from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.lanes.bisect import bisect
 from apportion_common.lanes.model import (
     LaneMessage,
     LaneOutcome,
-    LaneOutput,
     LanePosition,
     StreamInput,
     StreamOutput,
-    WholeBatches,
 )
 from apportion_common.lanes.runner import LaneRunner, register_fail_points
 from apportion_common.lanes.traces import BatchTraces
@@ -35,22 +29,20 @@ from apportion_common.topology import (
     PROCESSING_FAILED,
     RATED_SUBJECT,
 )
-from google.protobuf.message import DecodeError
 from nats.aio.client import Client
 
 from apportion_ledger.app.charges import Charges
 from apportion_ledger.app.period_closes import PeriodCloses
 from apportion_ledger.app.terms import TermsCache
-from apportion_ledger.domain.charges import Charge, ChargeBatch, Origin
+from apportion_ledger.consumers.rated_batches import Rated, decode_rated, join_rated
+from apportion_ledger.consumers.receipts import receipt_to_outputs
+from apportion_ledger.domain.charges import Charge, ChargeBatch
 from apportion_ledger.domain.posting import BatchOutcome, Conflict
 from apportion_ledger.domain.terms import CommissionTerms
-from apportion_ledger.limits import BATCH_LINES_MAX, CONFLICT_DETAIL_CHARS_MAX
+from apportion_ledger.limits import BATCH_LINES_MAX
 
 SOURCE: Final = StreamInput(PRICING_OUT.name, RATED_SUBJECT)
 OUTPUT: Final = StreamOutput(LEDGER_OUT.name, POSTED_SUBJECT)
-UNREADABLE_BATCH_SEQ: Final = 2**63 - 1
-"""The number of a message that cannot be read: beyond every other, so that its lane stops with BATCH_SEQ_GAP."""
-
 LINES: Final = counter("apportion_ledger_lines_total", "Ledger lines written.")
 KNOWN: Final = counter("apportion_ledger_known_charges_total", "Charges that came again and were written before.")
 CONFLICTS: Final = counter(
@@ -61,11 +53,10 @@ register_fail_points(POSTER_ROLE)
 
 log = get_logger(__name__)
 
-RatedBatch = pricing_lane_pb2.RatedBatch
-Message = LaneMessage[pricing_lane_pb2.RatedBatch]
+Message = LaneMessage[Rated]
 
 
-class Poster(WholeBatches[pricing_lane_pb2.RatedBatch]):
+class Poster:
     """The lane processor of the role ledger_poster. It holds nothing per lane: balances are read in each batch."""
 
     max_weight = BATCH_LINES_MAX
@@ -75,17 +66,22 @@ class Poster(WholeBatches[pricing_lane_pb2.RatedBatch]):
         self._charges = charges
         self._closes = closes
 
-    def decode(self, data: bytes) -> tuple[pricing_lane_pb2.RatedBatch, int]:
-        """Return the rated batch and its number of charges; an unreadable one has UNREADABLE_BATCH_SEQ."""
-        try:
-            batch = RatedBatch.FromString(data)
-        except DecodeError:
-            return RatedBatch(batch_seq=UNREADABLE_BATCH_SEQ), 1
-        return batch, max(len(batch.charges), 1)
+    def decode(self, data: bytes) -> tuple[Rated, int]:
+        """Return the rated batch, or the part of one, and its number of charges, at least 1."""
+        rated = decode_rated(data)
+        return rated, max(len(rated.batch.charges), 1)
 
-    def batch_seq_of(self, value: pricing_lane_pb2.RatedBatch) -> int | None:
+    def batch_seq_of(self, value: Rated) -> int | None:
         """Return the batch's number on its lane."""
         return value.batch_seq
+
+    def part_of(self, value: Rated) -> tuple[int, int]:
+        """Return which part of its batch a message is, and how many there are."""
+        return value.part, value.part_count
+
+    def join(self, values: Sequence[Rated]) -> Rated:
+        """Return the parts of a batch as one."""
+        return join_rated(values)
 
     async def forget(self, lane: int) -> None:
         """Do nothing: nothing is held for a lane."""
@@ -94,7 +90,7 @@ class Poster(WholeBatches[pricing_lane_pb2.RatedBatch]):
         """Write the lines of the batches, in order; publish one receipt a batch."""
         terms = await self._terms.current(tx)
         with _traces(position, messages) as traces:
-            outcomes = await self._charges.post(tx, [batch_from_message(message.value) for message in messages], terms)
+            outcomes = await self._charges.post(tx, [message.value.batch for message in messages], terms)
             for message in messages:
                 await self._close_periods(tx, message.value)
             return _outcome(position, messages, outcomes, terms, traces)
@@ -105,7 +101,7 @@ class Poster(WholeBatches[pricing_lane_pb2.RatedBatch]):
         """Write what can be written of a batch; what fails alone goes back as a conflict PROCESSING_FAILED."""
         terms = await self._terms.current(tx)
         with _traces(position, [message]) as traces:
-            outcome = await self._post_bisected(tx, batch_from_message(message.value), terms)
+            outcome = await self._post_bisected(tx, message.value.batch, terms)
             await self._close_periods(tx, message.value)
             log.error(
                 "ledger.charges.quarantined",
@@ -127,10 +123,11 @@ class Poster(WholeBatches[pricing_lane_pb2.RatedBatch]):
 
         return await bisect(tx, batch.charges, attempt=post, quarantine=quarantine, merge=_merged)
 
-    async def _close_periods(self, tx: Transaction, batch: pricing_lane_pb2.RatedBatch) -> None:
-        if batch.period_closes:
-            closes = [(close.period, close.org_id) for close in batch.period_closes]
-            await self._closes.record(tx, batch.lane, batch.batch_seq, closes)
+    async def _close_periods(self, tx: Transaction, rated: Rated) -> None:
+        lane = rated.batch.origin.lane
+        if rated.period_closes and lane is not None:
+            closes = [(close.period, close.org_id) for close in rated.period_closes]
+            await self._closes.record(tx, lane, rated.batch_seq, closes)
 
 
 def poster_runner(
@@ -141,7 +138,7 @@ def poster_runner(
     worker_id: str,
     lease_s: int,
     paused: Callable[[], bool],
-) -> LaneRunner[pricing_lane_pb2.RatedBatch]:
+) -> LaneRunner[Rated]:
     """Return the runner that brings pricing's rated batches to the poster and its receipts to the stream.
 
     It works no lane while `paused()` is true.
@@ -157,24 +154,6 @@ def poster_runner(
         lease_s=lease_s,
         paused=paused,
     )
-
-
-def batch_from_message(batch: pricing_lane_pb2.RatedBatch) -> ChargeBatch:
-    """Return the charges of a rated batch."""
-    # A NamedTuple's own constructor costs three times as much.
-    new_tuple, from_bytes = tuple.__new__, int.from_bytes
-    charges = [
-        new_tuple(
-            Charge,
-            (
-                c.charge_id, c.event_id, c.org_id, c.project_id, c.billing_account_id, c.mapping_id, c.sku, c.sku_type,
-                from_bytes(c.quantity, "big", signed=True), c.currency, from_bytes(c.amount, "big", signed=True),
-                c.event_time_us, c.period, c.entry_seq,
-            ),
-        )
-        for c in batch.charges
-    ]  # fmt: skip
-    return ChargeBatch(Origin(batch.lane, batch.batch_seq, batch.catalog_revision, batch.orgs_revision), charges)
 
 
 def _merged(parts: Sequence[BatchOutcome]) -> BatchOutcome:
@@ -201,11 +180,9 @@ def _outcome(
 ) -> LaneOutcome:
     """Return the receipts, and the counters for once the batch is committed."""
     outputs = [
-        LaneOutput(
-            message.value.batch_seq,
-            _receipt_to_message(message.value, outcome, terms.revision, traces).SerializeToString(),
-        )
+        output
         for message, outcome in zip(messages, outcomes, strict=True)
+        for output in receipt_to_outputs(message.value, outcome, terms.revision, traces)
     ]
 
     async def count() -> None:
@@ -214,30 +191,3 @@ def _outcome(
         CONFLICTS.inc(sum(len(outcome.conflicts) for outcome in outcomes))
 
     return LaneOutcome(outputs, messages[-1].value.batch_seq, position.next_entry_seq, count)
-
-
-def _receipt_to_message(
-    batch: pricing_lane_pb2.RatedBatch, outcome: BatchOutcome, revision: int, traces: BatchTraces
-) -> lane_pb2.PostedBatch:
-    return lane_pb2.PostedBatch(
-        lane=batch.lane,
-        batch_seq=batch.batch_seq,
-        ledger_revision=revision,
-        line_count=len(outcome.hashes),
-        lines_digest=sha256(b"".join(outcome.hashes)).digest(),
-        conflicts=[
-            lane_pb2.ChargeConflict(
-                charge_id=charge.charge_id,
-                event_id=charge.event_id,
-                org_id=charge.org_id,
-                entry_seq=charge.entry_seq or 0,
-                detail=detail[:CONFLICT_DETAIL_CHARS_MAX],
-            )
-            for charge, detail in outcome.conflicts
-        ],
-        period_closes=batch.period_closes,
-        traces=[
-            common_lane_pb2.TraceRange(traceparent=traces.onward(r.traceparent), first=r.first, count=r.count)
-            for r in batch.traces
-        ],
-    )

@@ -104,7 +104,8 @@ class _Dated(Protocol):
 
 _Row = TypeVar("_Row", bound=_Dated)
 _Key = tuple[bytes, bytes | None, str, str]
-_Timeline = tuple[list[int], list[Attribution]]
+Timeline = tuple[list[int], list[Attribution]]
+"""Instants at which the outcome changes, rising, and one outcome more than these."""
 _Rates = dict[tuple[str, MatchKind, str], list[RateRow]]
 
 
@@ -138,7 +139,7 @@ class AttributionIndex:
         for rate in sorted(rates, key=lambda row: (row.effective_at_us, row.revision)):
             if visible(rate.revision):
                 self._rates[rate.tier, rate.match_kind, rate.match_value].append(rate)
-        self._timelines: dict[_Key, _Timeline] = {}
+        self._timelines: dict[_Key, Timeline] = {}
 
     def attribute(self, org_id: bytes, account_id: bytes | None, sku: str, sku_type: str, at_us: int) -> Attribution:
         """Return partner and rate of a line of `org_id` on billing account `account_id` whose event was at `at_us`.
@@ -146,12 +147,15 @@ class AttributionIndex:
         The account's partner of record counts before the org's own. Exact SKU, then SKU type, then the tier's default;
         an exact 0 % does not fall through, and without a matching rate the partner stays with 0 %.
         """
-        key = (org_id, account_id, sku, sku_type)
-        timeline = self._timelines.get(key)
-        if timeline is None:
-            timeline = self._build(key)
-        instants, outcomes = timeline
+        instants, outcomes = self.timeline(org_id, account_id, sku, sku_type)
         return outcomes[bisect_right(instants, at_us)]
+
+    def timeline(self, org_id: bytes, account_id: bytes | None, sku: str, sku_type: str) -> Timeline:
+        """Return what `attribute` answers for all instants: those at which it changes, and the outcome before, between
+        and after them; `outcomes[bisect_right(instants, at_us)]` is that of an instant.
+        """
+        key = (org_id, account_id, sku, sku_type)
+        return self._timelines.get(key) or self._build(key)
 
     def partner_of(self, kind: PorSubject, subject_id: bytes, at_us: int) -> PorRow | None:
         """Return the partner of record of one subject at an instant, or None."""
@@ -167,7 +171,7 @@ class AttributionIndex:
         row = _in_force(self._tiers.get(partner_id, ()), at_us)
         return row.tier if row else None
 
-    def _build(self, key: _Key) -> _Timeline:
+    def _build(self, key: _Key) -> Timeline:
         org_id, account_id, sku, sku_type = key
         pors = list(self._pors.get((PorSubject.ORG, org_id), ()))
         if account_id is not None:

@@ -6,25 +6,42 @@ Ids are 16 bytes, amounts and quantities ints scaled by 9 places, percentages by
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
+from apportion_ledger.domain.attribution import Attribution
 
-class Charge(NamedTuple):
-    """A charge to be written as a line; `project_id` is empty for none, `entry_seq` None outside the lanes."""
 
-    charge_id: bytes
-    event_id: bytes
+@dataclass(frozen=True, slots=True, eq=False)
+class ChargeGroup:
+    """What charges have in common, made once for all of them; the same object says that it is the same.
+
+    `kind` is one of LINE_KINDS, `project_id` is empty for none.
+    """
+
+    kind: str
     org_id: bytes
     project_id: bytes
     account_id: bytes
     mapping_id: bytes
     sku: str
     sku_type: str
-    quantity: int
     currency: str
+    period: str
+
+
+class Charge(NamedTuple):
+    """A charge to be written as a line; `entry_seq` is None outside the lanes."""
+
+    charge_id: bytes
+    event_id: bytes
+    """The event that is charged for; empty where it is none."""
+    cause_id: bytes
+    """What caused the charge: its event, where there is one."""
+    group: ChargeGroup
+    quantity: int
     gross: int
     event_time_us: int
-    period: str
     entry_seq: int | None
 
 
@@ -50,9 +67,7 @@ class Line(NamedTuple):
     entry_id: bytes
     charge: Charge
     charge_hash: bytes
-    partner_id: bytes
-    from_account: bool
-    pct: int
+    found: Attribution
     share: int
     net: int
     content_hash: bytes

@@ -9,60 +9,72 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from hashlib import sha256
+from typing import NamedTuple
+
+
+class ContentFrame(NamedTuple):
+    """What the contents of charges and lines have in common, in canonical bytes, made once for all of them.
+
+    `line_content` and `charge_content` say what the whole is.
+    """
+
+    charge_head: bytes
+    charge_middle: bytes
+    line_head: bytes
+    line_middle: bytes
+    line_currency: bytes
+    line_account: bytes
+
+
+def content_frame(
+    kind: str, org_id: bytes, project_id: bytes, sku: str, currency: str, account_id: bytes, request_id: str = ""
+) -> ContentFrame:
+    """Return the frame of these values; ids are 16 bytes, or empty for none (project, account)."""
+    raw, request = sku.encode(), request_id.encode()
+    return ContentFrame(
+        b"C1|%b|%b" % (kind.encode(), org_id),
+        b"%b%b|%b|%d|%b|" % (account_id, project_id, raw, len(raw), currency.encode()),
+        b"L1|%d:%b|%b|%d:%b|" % (len(kind), kind.encode(), org_id, len(project_id), project_id),
+        b"|%d:%b|%d:%b|" % (len(request), request, len(sku), raw),
+        b"|%b|" % currency.encode(),
+        b"|%d:%b|" % (len(account_id), account_id),
+    )
+
+
+def partner_content(partner_id: bytes, pct: int) -> bytes:
+    """Return what a line's content says of its partner (empty for none) and rate (4 places)."""
+    return b"%d:%b|%d|" % (len(partner_id), partner_id, pct)
 
 
 def line_content(
-    kind: str,
-    org_id: bytes,
-    project_id: bytes,
-    event_id: bytes,
-    request_id: str,
-    sku: str,
+    frame: ContentFrame,
+    cause_id: bytes,
     quantity: int,
-    currency: str,
     gross: int,
-    account_id: bytes,
-    partner_id: bytes,
-    pct: int,
+    partner: bytes,
     partner_amount: int,
     net: int,
     event_time_us: int,
 ) -> bytes:
     """Return the canonical content of a line: the same bytes for the same business content, other bytes for any other.
 
-    Ids are 16 bytes or empty for none (project, account, partner), `request_id` is empty where there is none. Numbers
-    are scaled ints (9 places; `pct` 4), the time is in microseconds since 1970. Each text has its length before it.
+    It is `L1|kind|org|project|cause|request id|SKU|quantity|currency|gross|account|partner|rate|share|net|time`, where
+    each text and each id that may be missing has its length before it. The cause is the line's event where there is
+    one; `partner` is `partner_content`. Numbers are scaled ints (9 places), the time is in microseconds since 1970.
     """
-    request = request_id.encode()
-    return b"L1|%d:%b|%b|%d:%b|%b|%d:%b|%d:%b|%d|%b|%d|%d:%b|%d:%b|%d|%d|%d|%d" % (
-        len(kind), kind.encode(), org_id, len(project_id), project_id, event_id, len(request), request, len(sku),
-        sku.encode(), quantity, currency.encode(), gross, len(account_id), account_id, len(partner_id), partner_id,
-        pct, partner_amount, net, event_time_us,
+    return b"%b%b%b%d%b%d%b%b%d|%d|%d" % (
+        frame[2], cause_id, frame[3], quantity, frame[4], gross, frame[5], partner, partner_amount, net, event_time_us,
     )  # fmt: skip
 
 
-def charge_content(
-    kind: str,
-    org_id: bytes,
-    project_id: bytes,
-    event_id: bytes,
-    sku: str,
-    quantity: int,
-    currency: str,
-    gross: int,
-    account_id: bytes,
-    event_time_us: int,
-) -> bytes:
+def charge_content(frame: ContentFrame, cause_id: bytes, quantity: int, gross: int, event_time_us: int) -> bytes:
     """Return the canonical content of a charge, before its split.
 
-    It tells the same charge from another one under its id. Takes the same values as `line_content`. Ids have 16 bytes
-    (the project none or 16), so only texts carry a length.
+    It tells the same charge from another one under its id: `C1|kind|org cause account project|SKU|length of the
+    SKU|currency|quantity|gross|time`. Takes the same values as `line_content`. Ids have 16 bytes (the project none or
+    16), so only texts carry a length.
     """
-    raw = sku.encode()
-    return b"C1|%b|%b%b%b%b|%b|%d|%b|%d|%d|%d" % (
-        kind.encode(), org_id, event_id, account_id, project_id, raw, len(raw), currency.encode(), quantity, gross,
-        event_time_us,
-    )  # fmt: skip
+    return b"%b%b%b%d|%d|%d" % (frame[0], cause_id, frame[1], quantity, gross, event_time_us)
 
 
 def line_hash(content: bytes) -> bytes:

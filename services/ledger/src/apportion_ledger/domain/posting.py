@@ -7,6 +7,7 @@ one over the lines that have a partner.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,10 +16,9 @@ from typing import Final, NamedTuple
 from apportion_common.ids import entry_id, uuid5_bytes
 from apportion_common.instants import DAY_US
 
-from apportion_ledger.domain.attribution import PorSubject
-from apportion_ledger.domain.charges import Charge, ChargeBatch, Line, LineRows
-from apportion_ledger.domain.digest import charge_content, line_content, line_hash
-from apportion_ledger.domain.kinds import USAGE
+from apportion_ledger.domain.charges import Charge, ChargeBatch, ChargeGroup, Line, LineRows
+from apportion_ledger.domain.digest import charge_content, content_frame, line_content, line_hash, partner_content
+from apportion_ledger.domain.kinds import PRICED_KINDS
 from apportion_ledger.domain.payouts import real_time_payout
 from apportion_ledger.domain.split import split
 from apportion_ledger.domain.terms import CommissionTerms
@@ -26,17 +26,8 @@ from apportion_ledger.limits import CONFLICT_DETAIL_CHARS_MAX
 
 NO_ID: Final = b""
 SETTLEMENT_NAME: Final = b"settlement"
-_COMPARED: Final = (
-    "event_id",
-    "org_id",
-    "project_id",
-    "account_id",
-    "sku",
-    "quantity",
-    "currency",
-    "gross",
-    "event_time_us",
-)
+KIND_NOT_POSTED: Final = "The ledger makes lines of this kind itself."
+"""Of a charge that comes with a kind which no price makes."""
 
 BalanceKey = tuple[bytes, str]
 """Partner and currency."""
@@ -105,28 +96,45 @@ class Payments(NamedTuple):
     payouts: Sequence[RealTimePayout]
 
 
+class _GroupFrame:
+    """What posting needs of a group of charges, worked out once for all of them."""
+
+    __slots__ = ("content", "instants", "outcomes", "partners", "priced")
+
+    def __init__(self, group: ChargeGroup, terms: CommissionTerms) -> None:
+        self.priced = group.kind in PRICED_KINDS
+        self.content = content_frame(
+            group.kind, group.org_id, group.project_id, group.sku, group.currency, group.account_id
+        )
+        self.instants, self.outcomes = terms.attribution.timeline(
+            group.org_id, group.account_id, group.sku, group.sku_type
+        )
+        self.partners = [partner_content(found.partner_id or NO_ID, found.pct) for found in self.outcomes]
+
+
 def post(batches: Sequence[ChargeBatch], terms: CommissionTerms, known: dict[bytes, bytes]) -> Posting:
     """Decide every charge: a new line, known already (also from earlier in the same batches), or a conflict.
 
     `known` has the content hashes of those of the charges that are written; the new ones are added to it.
     """
     posting = Posting()
-    attribute = terms.attribution.attribute
     partners = terms.partners
     partnered = posting.partnered
+    frames: dict[ChargeGroup, _GroupFrame] = {}
     # A NamedTuple's own constructor costs three times as much.
     new_tuple = tuple.__new__
     for origin, charges in batches:
         outcome = BatchOutcome()
         lines: list[Line] = []
         for charge in charges:
-            (charge_id, event_id, org_id, project_id, account_id, _, sku, sku_type, quantity, currency, gross,
-             event_time_us, _, _) = charge  # fmt: skip
-            own_hash = line_hash(
-                charge_content(
-                    USAGE, org_id, project_id, event_id, sku, quantity, currency, gross, account_id, event_time_us
-                )
-            )
+            charge_id, _, cause_id, group, quantity, gross, event_time_us, _ = charge
+            frame = frames.get(group)
+            if frame is None:
+                frame = frames[group] = _GroupFrame(group, terms)
+            if not frame.priced:
+                outcome.conflicts.append(Conflict(charge, f"{group.kind}: {KIND_NOT_POSTED}"))
+                continue
+            own_hash = line_hash(charge_content(frame.content, cause_id, quantity, gross, event_time_us))
             stored = known.get(charge_id)
             if stored is not None:
                 if stored == own_hash:
@@ -135,24 +143,17 @@ def post(batches: Sequence[ChargeBatch], terms: CommissionTerms, known: dict[byt
                     posting.contested.append((outcome, charge))
                 continue
             known[charge_id] = own_hash
-            found = attribute(org_id, account_id, sku, sku_type, event_time_us)
-            partner_id = found.partner_id or NO_ID
-            pct = found.pct
-            share, net = split(gross, pct)
-            content = line_content(
-                USAGE, org_id, project_id, event_id, "", sku, quantity, currency, gross, account_id, partner_id,
-                pct, share, net, event_time_us,
-            )  # fmt: skip
-            content_hash = line_hash(content)
-            from_account = found.por_subject is PorSubject.ACCOUNT
-            line = new_tuple(
-                Line,
-                (entry_id(charge_id), charge, own_hash, partner_id, from_account, pct, share, net, content_hash),
+            at = bisect_right(frame.instants, event_time_us)
+            found = frame.outcomes[at]
+            share, net = split(gross, found.pct)
+            content_hash = line_hash(
+                line_content(frame.content, cause_id, quantity, gross, frame.partners[at], share, net, event_time_us)
             )
+            line = new_tuple(Line, (entry_id(charge_id), charge, own_hash, found, share, net, content_hash))
             lines.append(line)
             outcome.hashes.append(content_hash)
-            if partner_id:
-                partnered.append((line, found.disputed or partners[partner_id].held))
+            if found.partner_id:
+                partnered.append((line, found.disputed or partners[found.partner_id].held))
         posting.outcomes.append(outcome)
         if lines:
             posting.rows.append(LineRows(origin, lines))
@@ -161,7 +162,7 @@ def post(batches: Sequence[ChargeBatch], terms: CommissionTerms, known: dict[byt
 
 def balance_keys(partnered: Sequence[PartnerLine]) -> list[BalanceKey]:
     """Return the balances that lines move, in the order in which they are locked."""
-    return sorted({(line.partner_id, line.charge.currency) for line, _ in partnered})
+    return sorted({(line.found.partner_id or NO_ID, line.charge.group.currency) for line, _ in partnered})
 
 
 def pay(
@@ -177,8 +178,8 @@ def pay(
     days: defaultdict[DayKey, DayTotal] = defaultdict(DayTotal)
     payouts: list[RealTimePayout] = []
     for line, held in partnered:
-        partner_id, share, charge = line.partner_id, line.share, line.charge
-        currency = charge.currency
+        partner_id, share, charge = line.found.partner_id or NO_ID, line.share, line.charge
+        currency = charge.group.currency
         day = charge.event_time_us // DAY_US
         total = days[partner_id, currency, day]
         total.earned += share
@@ -188,7 +189,7 @@ def pay(
         threshold = thresholds.get(currency)
         if threshold is not None and charge.gross >= threshold:
             paid = real_time_payout(
-                kind=USAGE,
+                kind=charge.group.kind,
                 currency=currency,
                 gross=charge.gross,
                 share=share,
@@ -214,12 +215,26 @@ def difference(stored: Charge | None, again: Charge) -> str:
     """Say what differs between a charge that is written and another one under its id: ids and numbers only."""
     if stored is None:
         return "The charge id came twice in one batch, with other content."
-    parts = []
-    for name in _COMPARED:
-        before, now = getattr(stored, name), getattr(again, name)
-        if before != now:
-            parts.append(f"{name}: {_shown(before)} stands, {_shown(now)} came")
+    pairs = zip(_compared(stored).items(), _compared(again).values(), strict=True)
+    parts = [f"{name}: {_shown(was)} stands, {_shown(now)} came" for (name, was), now in pairs if was != now]
     return "; ".join(parts)[:CONFLICT_DETAIL_CHARS_MAX]
+
+
+def _compared(charge: Charge) -> dict[str, object]:
+    """Return what a charge's content hash covers, by name."""
+    group = charge.group
+    return {
+        "kind": group.kind,
+        "cause_id": charge.cause_id,
+        "org_id": group.org_id,
+        "project_id": group.project_id,
+        "account_id": group.account_id,
+        "sku": group.sku,
+        "quantity": charge.quantity,
+        "currency": group.currency,
+        "gross": charge.gross,
+        "event_time_us": charge.event_time_us,
+    }
 
 
 def _shown(value: object) -> str:

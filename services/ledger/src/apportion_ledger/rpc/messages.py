@@ -21,8 +21,9 @@ from apportion_common.protos import (
 from apportion_ledger.app.digests import Difference, DifferenceKind, LedgerDigest
 from apportion_ledger.app.statements import CurrencyStatement
 from apportion_ledger.domain.attribution import MatchKind, PorSubject
-from apportion_ledger.domain.charges import Charge
+from apportion_ledger.domain.charges import Charge, ChargeGroup
 from apportion_ledger.domain.invariants import InvariantOutcome
+from apportion_ledger.domain.kinds import USAGE
 from apportion_ledger.domain.lines import DigestScope, GrossSum, LineQuery, LineSum, StoredLine, SummaryQuery
 from apportion_ledger.domain.partners import Partner, PartnerOfRecord
 from apportion_ledger.domain.settlements import Settlement
@@ -83,22 +84,21 @@ def charge_from_message(charge: pb.ChargeToAppend, field: str) -> Charge:
     currency, gross = money_from_proto(charge.amount, f"{field}.amount")
     event_time_us = timestamp_to_us(charge.event_time, f"{field}.event_time")
     project_id = optional_id(charge.project_id, f"{field}.project_id")
-    return Charge(
-        id_of(charge.charge_id, f"{field}.charge_id").bytes,
-        id_of(charge.event_id, f"{field}.event_id").bytes,
+    charge_id = id_of(charge.charge_id, f"{field}.charge_id").bytes
+    event_id = id_of(charge.event_id, f"{field}.event_id").bytes
+    group = ChargeGroup(
+        USAGE,
         id_of(charge.org_id, f"{field}.org_id").bytes,
         b"" if project_id is None else project_id.bytes,
         id_of(charge.billing_account_id, f"{field}.billing_account_id").bytes,
         id_of(charge.mapping_id, f"{field}.mapping_id").bytes,
         charge.sku,
         charge.sku_type,
-        to_scaled(charge.quantity, QUANTITY_PLACES, f"{field}.quantity"),
         currency,
-        gross,
-        event_time_us,
         period_of(event_time_us).key,
-        None,
     )
+    quantity = to_scaled(charge.quantity, QUANTITY_PLACES, f"{field}.quantity")
+    return Charge(charge_id, event_id, event_id, group, quantity, gross, event_time_us, None)
 
 
 def summary_query_from_message(request: pb.SummarizeLinesRequest) -> SummaryQuery:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from functools import lru_cache
+from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
 from apportion_common.db.copy import (
     NULL,
+    POSTGRES_EPOCH_US,
     UUID_HEAD,
     BinaryCopy,
     pack_bool,
@@ -16,7 +19,7 @@ from apportion_common.db.copy import (
     pack_int8,
     pack_numeric,
     pack_text,
-    pack_timestamptz,
+    pack_uuid,
 )
 from apportion_common.db.scaled import scaled_sql
 from apportion_common.db.unit_of_work import Transaction
@@ -27,37 +30,36 @@ from psycopg import errors as pg_errors
 from psycopg.adapt import Buffer, Dumper
 from psycopg.pq import Format
 
-from apportion_ledger.domain.charges import Charge, LineRows
-from apportion_ledger.domain.kinds import USAGE
+from apportion_ledger.domain.attribution import Attribution, PorSubject
+from apportion_ledger.domain.charges import Charge, ChargeGroup, LineRows
 
 _PLACES: Final = AMOUNT_PLACES
 _UUID_OID: Final = 2950
 _UUID_ARRAY_OID: Final = 2951
-_KIND_USAGE: Final = pack_text(USAGE)
 _HASH_HEAD: Final = b"\x00\x00\x00\x20"
 
 _LINES: Final = BinaryCopy(
     "ledger_line",
     (
-        "entry_id", "charge_id", "event_id", "kind", "org_id", "project_id", "billing_account_id", "mapping_id", "sku",
-        "sku_type", "quantity", "currency", "amount_gross", "partner_id", "partner_from_account", "partner_pct",
-        "partner_amount", "net", "period", "event_time", "content_hash", "seq", "catalog_revision", "orgs_revision",
-        "ledger_revision", "lane", "pos",
+        # What the lines of a group have in common, those of a batch, those of a partner and rate …
+        "kind", "org_id", "project_id", "billing_account_id", "mapping_id", "sku", "sku_type", "currency", "period",
+        "catalog_revision", "orgs_revision", "ledger_revision", "lane", "pos",
+        "partner_id", "partner_from_account", "partner_pct",
+        # … and what each has of its own.
+        "entry_id", "charge_id", "event_id", "event_time", "content_hash", "seq", "quantity", "amount_gross",
+        "partner_amount", "net",
     ),
 )  # fmt: skip
 _KEYS: Final = BinaryCopy("ledger_charge_key", ("charge_id", "content_hash", "entry_id"))
 
-_pack_text: Final = lru_cache(maxsize=4_096)(pack_text)
+# entry_id, charge_id, event_id, event_time and content_hash, each behind its length.
+_LINE: Final = Struct(">i16si16si16siqi32s").pack
+_LINE_WITHOUT_EVENT: Final = Struct(">i16si16siiqi32s").pack
 
 
 @lru_cache(maxsize=4_096)
 def _pack_quantity(value: int) -> bytes:
     return pack_numeric(value, _PLACES)
-
-
-@lru_cache(maxsize=1_024)
-def _pack_pct(value: int) -> bytes:
-    return pack_numeric(value, PERCENT_PLACES)
 
 
 class _UuidArray(bytes):
@@ -109,30 +111,27 @@ class LineStore:
         raw = await tx.raw()
         async with raw.cursor() as cursor:
             await cursor.execute(
-                f"SELECT charge_id, event_id, org_id, project_id, billing_account_id, mapping_id, sku, sku_type, "
+                f"SELECT charge_id, event_id, kind, org_id, project_id, billing_account_id, mapping_id, sku, sku_type, "
                 f"{scaled_sql('quantity')}, currency, {scaled_sql('amount_gross')}, event_time, period, seq "
                 "FROM ledger_line WHERE entry_id = ANY(%s)",
                 ([UUID(bytes=derived_entry_id(charge_id)) for charge_id in charge_ids],),
             )
-            return {
-                row[0].bytes: Charge(
-                    row[0].bytes,
-                    row[1].bytes,
-                    row[2].bytes,
-                    row[3].bytes if row[3] else b"",
-                    row[4].bytes,
-                    row[5].bytes,
-                    row[6],
-                    row[7],
-                    int(row[8]),
-                    row[9],
-                    int(row[10]),
-                    us_of_datetime(row[11]),
-                    row[12],
-                    row[13],
-                )
-                async for row in cursor
-            }
+            return {row[0].bytes: _stored_charge(*row) async for row in cursor}
+
+
+def _stored_charge(
+    charge_id: UUID, event_id: UUID, kind: str, org_id: UUID, project_id: UUID | None, account_id: UUID,
+    mapping_id: UUID, sku: str, sku_type: str, quantity: str, currency: str, gross: str, event_time: datetime,
+    period: str, entry_seq: int | None,
+) -> Charge:  # fmt: skip
+    project = project_id.bytes if project_id else b""
+    group = ChargeGroup(
+        kind, org_id.bytes, project, account_id.bytes, mapping_id.bytes, sku, sku_type, currency, period
+    )
+    return Charge(
+        charge_id.bytes, event_id.bytes, event_id.bytes, group, int(quantity), int(gross), us_of_datetime(event_time),
+        entry_seq,
+    )  # fmt: skip
 
 
 async def _by_ids(tx: Transaction, query: str, ids: Sequence[bytes]) -> list[tuple[Any, ...]]:
@@ -145,28 +144,48 @@ async def _by_ids(tx: Transaction, query: str, ids: Sequence[bytes]) -> list[tup
 
 
 def _packed(rows: Sequence[LineRows], ledger_revision: int) -> Iterator[bytes]:
-    """Yield the rows in COPY's binary form. What a batch has in common is packed once."""
-    head = _LINES.row_head + UUID_HEAD
-    uuid, kind, hash_head = UUID_HEAD, _KIND_USAGE, _HASH_HEAD
-    pack_quantity, text_field = _pack_quantity, _pack_text
-    yes, no = pack_bool(True), pack_bool(False)
+    """Yield the rows in COPY's binary form. What lines have in common is packed once."""
+    groups: dict[ChargeGroup, bytes] = {}
+    attributions: dict[int, bytes] = {}
+    pack_quantity = _pack_quantity
     for origin, lines in rows:
-        tail = (
+        batch = (
             pack_int8(origin.catalog_revision)
             + pack_int8(origin.orgs_revision)
             + pack_int8(ledger_revision)
             + (NULL if origin.lane is None else pack_int2(origin.lane))
             + (NULL if origin.batch_seq is None else pack_int8(origin.batch_seq))
         )
-        for entry_id, charge, _, partner_id, from_account, pct, share, net, content_hash in lines:
-            (charge_id, event_id, org_id, project_id, account_id, mapping_id, sku, sku_type, quantity, currency, gross,
-             event_time_us, period, entry_seq) = charge  # fmt: skip
+        for entry_id, charge, _, found, share, net, content_hash in lines:
+            charge_id, event_id, _, group, quantity, gross, event_time_us, entry_seq = charge
+            packed_group = groups.get(group)
+            if packed_group is None:
+                packed_group = groups[group] = _pack_group(group)
+            # Terms hold each attribution once, for as long as this runs.
+            attribution = attributions.get(id(found))
+            if attribution is None:
+                attribution = attributions[id(found)] = _pack_attribution(found)
+            at = event_time_us - POSTGRES_EPOCH_US
+            own = (
+                _LINE(16, entry_id, 16, charge_id, 16, event_id, 8, at, 32, content_hash)
+                if event_id
+                else _LINE_WITHOUT_EVENT(16, entry_id, 16, charge_id, -1, 8, at, 32, content_hash)
+            )
             yield b"".join((
-                head, entry_id, uuid, charge_id, uuid, event_id, kind, uuid, org_id,
-                uuid + project_id if project_id else NULL, uuid, account_id, uuid, mapping_id,
-                text_field(sku), text_field(sku_type), pack_quantity(quantity), text_field(currency),
-                pack_numeric(gross, _PLACES), uuid + partner_id if partner_id else NULL, yes if from_account else no,
-                _pack_pct(pct), pack_numeric(share, _PLACES), pack_numeric(net, _PLACES), text_field(period),
-                pack_timestamptz(event_time_us), hash_head, content_hash,
-                NULL if entry_seq is None else pack_int8(entry_seq), tail,
+                packed_group, batch, attribution, own, NULL if entry_seq is None else pack_int8(entry_seq),
+                pack_quantity(quantity), pack_numeric(gross, _PLACES), pack_numeric(share, _PLACES),
+                pack_numeric(net, _PLACES),
             ))  # fmt: skip
+
+
+def _pack_group(group: ChargeGroup) -> bytes:
+    return b"".join((
+        _LINES.row_head, pack_text(group.kind), pack_uuid(group.org_id), pack_uuid(group.project_id),
+        pack_uuid(group.account_id), pack_uuid(group.mapping_id), pack_text(group.sku), pack_text(group.sku_type),
+        pack_text(group.currency), pack_text(group.period),
+    ))  # fmt: skip
+
+
+def _pack_attribution(found: Attribution) -> bytes:
+    from_account = found.por_subject is PorSubject.ACCOUNT
+    return pack_uuid(found.partner_id or b"") + pack_bool(from_account) + pack_numeric(found.pct, PERCENT_PLACES)

@@ -16,7 +16,8 @@ from apportion.ledger.v1.lane_pb2 import PostedBatch
 from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import FailedPrecondition
-from apportion_common.lanes.model import LaneMessage, LaneOutcome, LanePosition, WholeBatches
+from apportion_common.lanes.model import WHOLE, LaneMessage, LaneOutcome, LanePosition
+from apportion_common.lanes.records import CHARGE_RECORD
 from apportion_common.lanes.traces import BatchTraces
 from google.protobuf.message import DecodeError
 
@@ -34,7 +35,7 @@ class Unreadable:
     """A receipt that cannot be read; the lane stops on it, because its number is not known."""
 
 
-class _Receipts(WholeBatches["B | Unreadable"], Generic[B]):
+class _Receipts(Generic[B]):
     """What both kinds of receipts have in common."""
 
     max_weight = RECEIPT_BATCH_MESSAGES_MAX
@@ -46,7 +47,7 @@ class _Receipts(WholeBatches["B | Unreadable"], Generic[B]):
         self._journal = journal
 
     def decode(self, data: bytes) -> tuple[B | Unreadable, int]:
-        """Return the receipt; each weighs one."""
+        """Return the receipt, or the part of one; each weighs one."""
         try:
             return self._type.FromString(data), 1
         except DecodeError:
@@ -55,6 +56,17 @@ class _Receipts(WholeBatches["B | Unreadable"], Generic[B]):
     def batch_seq_of(self, value: B | Unreadable) -> int | None:
         """Return the batch's number; None of one that cannot be read."""
         return None if isinstance(value, Unreadable) else value.batch_seq
+
+    def part_of(self, value: B | Unreadable) -> tuple[int, int]:
+        """Return which part of its receipt a message is, and how many there are."""
+        return WHOLE if isinstance(value, Unreadable) else (value.part, value.part_count or 1)
+
+    def join(self, values: Sequence[B | Unreadable]) -> B | Unreadable:
+        """Return the parts of a receipt as one."""
+        parts = [value for value in values if not isinstance(value, Unreadable)]
+        if len(parts) < len(values):
+            return Unreadable()
+        return self._joined(parts)
 
     async def forget(self, lane: int) -> None:
         """Do nothing: nothing is held in memory between batches."""
@@ -93,6 +105,9 @@ class _Receipts(WholeBatches["B | Unreadable"], Generic[B]):
         """Raise the error: a receipt is the platform's own word, and one that cannot be noted is never stepped over."""
         raise error
 
+    def _joined(self, parts: Sequence[B]) -> B:
+        raise NotImplementedError
+
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[B]) -> None:
         raise NotImplementedError
 
@@ -106,10 +121,22 @@ class RatedReceipts(_Receipts[RatedBatch]):
     _span = "metering.note_rated"
     _type = RatedBatch
 
+    def _joined(self, parts: Sequence[RatedBatch]) -> RatedBatch:
+        records = b"".join([part.records for part in parts])
+        whole = parts[0]
+        for part in parts[1:]:
+            whole.MergeFrom(part)
+        whole.records = records
+        return whole
+
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[RatedBatch]) -> None:
         receipts = [
             RatedReceipt(
-                batch.batch_seq, batch.catalog_revision, batch.orgs_revision, len(batch.charges), len(batch.rejections)
+                batch.batch_seq,
+                batch.catalog_revision,
+                batch.orgs_revision,
+                len(batch.charges) + len(batch.records) // CHARGE_RECORD.size,
+                len(batch.rejections),
             )
             for batch in batches
         ]
@@ -128,6 +155,12 @@ class PostedReceipts(_Receipts[PostedBatch]):
     _span = "metering.note_posted"
     _type = PostedBatch
 
+    def _joined(self, parts: Sequence[PostedBatch]) -> PostedBatch:
+        whole = parts[0]
+        for part in parts[1:]:
+            whole.conflicts.extend(part.conflicts)
+        return whole
+
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[PostedBatch]) -> None:
         receipts = [
             PostedReceipt(batch.batch_seq, batch.ledger_revision, batch.line_count, batch.lines_digest)
@@ -139,6 +172,8 @@ class PostedReceipts(_Receipts[PostedBatch]):
         return [
             EventRejection(conflict.event_id, conflict.entry_seq, *reason_of("CHARGE_CONFLICT", conflict.detail))
             for conflict in batch.conflicts
+            # A charge of something else than an event has no event whose dead letter could tell of it.
+            if conflict.event_id
         ]
 
 

@@ -40,7 +40,7 @@ log = get_logger(__name__)
 Message = LaneMessage[Intake | Undecodable]
 
 
-class Writer(WholeBatches[WriterInput]):
+class Writer(WholeBatches[Intake | Undecodable]):
     """The lane processor of METERING_IN; one accepted batch a transaction, also when it is empty."""
 
     max_weight = MESSAGE_ENTRIES_MAX
