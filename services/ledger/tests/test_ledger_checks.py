@@ -56,8 +56,9 @@ BREACHES = {
     """,
     "lanes_stand_at_or_after_their_lines": "UPDATE lane SET pos = 0",
     "receipts_have_no_gaps": """
-        INSERT INTO lane_outbox (role, lane, pos, subject, payload)
-        VALUES ('ledger_poster', 1, 1, 's', ''), ('ledger_poster', 1, 3, 's', '')
+        INSERT INTO lane_outbox (role, lane, pos, subject, payload, part, part_count)
+        VALUES ('ledger_poster', 1, 1, 's', '', 0, 2), ('ledger_poster', 1, 1, 's', '', 1, 2),
+            ('ledger_poster', 1, 3, 's', '', 0, 1)
     """,
     "one_partner_of_record_at_a_time": """
         ALTER TABLE partner_of_record DROP CONSTRAINT ex_partner_of_record_overlap;

@@ -19,6 +19,11 @@ SOME_ROWS: Final = 2_000
 CATALOG_ROWS: Final = 200
 """Of a catalog, which no operator lets grow."""
 
+OUTBOX: Final = (
+    "INSERT INTO lane_outbox (role, lane, pos, subject, payload)"
+    " SELECT '{role}', n % 32, n / 32, 'subject', sha256(n::text::bytea) FROM {{many}}"
+)
+
 SEEDS: Final = {
     "identity_baseline": (
         "INSERT INTO app_user (user_id, email)"
@@ -52,6 +57,9 @@ SEEDS: Final = {
         "INSERT INTO metering_event (event_id, org_id, sku, quantity, event_time, request_id)"
         " SELECT md5('event' || n)::uuid, md5('org' || n % 100)::uuid, 'sku-1', 1, '2025-01-01Z', 'r' || n FROM {many}",
     ),
+    "20250920_02_por_commission_ledger": (OUTBOX.format(role="ledger_poster"),),
+    "20250920_03_business_model_entitlements": (OUTBOX.format(role="pricing_rater"),),
+    "20250920_04_metering_events": (OUTBOX.format(role="metering_writer"),),
     "orgs_baseline": (
         "INSERT INTO organization (org_id, legal_name, org_slug)"
         " SELECT md5('org' || n)::uuid, 'Org ' || n, 'org-' || n FROM {many}",

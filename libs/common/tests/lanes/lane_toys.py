@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
-from apportion_common.db.tables import LANE_DDL
+from apportion_common.db.tables import LANE_DDL, LANE_PARTS_DDL
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.lanes import (
     LaneMessage,
@@ -124,7 +124,7 @@ class ToyProcessor:
 async def make_tables(database: Database) -> None:
     """Make the lane tables and the toy's own; its value is unique, so a number written twice shows."""
     async with database.transaction() as tx:
-        for statement in LANE_DDL:
+        for statement in (*LANE_DDL, *LANE_PARTS_DDL):
             await tx.execute(statement)
         await tx.execute("ALTER TABLE lane_outbox ADD COLUMN IF NOT EXISTS part smallint NOT NULL DEFAULT 0")
         await tx.execute("ALTER TABLE lane_outbox ADD COLUMN IF NOT EXISTS part_count smallint NOT NULL DEFAULT 1")

@@ -21,6 +21,9 @@ from apportion_common.db.tables import (
     HEAD_GRANTS,
     LANE_DDL,
     LANE_GRANTS,
+    LANE_PART_CHECK,
+    LANE_PART_COLUMNS,
+    LANE_PART_KEY,
     SHARED_DDL,
     SHARED_GRANTS,
     immutable_ddl,
@@ -176,6 +179,48 @@ def create_lane_tables() -> None:
 def drop_lane_tables() -> None:
     """Undo `create_lane_tables`."""
     _execute(DROP_LANE_DDL)
+
+
+def add_lane_outbox_parts() -> None:
+    """Let a batch in lane_outbox have parts, beside the runtime that writes it: what is there is part 0 of 1.
+
+    The only operation of its revision, which declares `non_transactional`. The old key stands until the new one takes
+    its name, in the transaction that also records the revision; a run that was killed before begins it again.
+    """
+    with op.get_context().autocommit_block():
+        op.execute(LANE_PART_COLUMNS)
+    add_constraint_online("lane_outbox", "ck_lane_outbox_part", f"CHECK ({LANE_PART_CHECK})")
+    create_index_concurrently("uq_lane_outbox_part", "lane_outbox", LANE_PART_KEY, unique=True)
+    replace_primary_key("lane_outbox", "uq_lane_outbox_part")
+
+
+def drop_lane_outbox_parts() -> None:
+    """Undo `add_lane_outbox_parts`: refused as long as a batch in parts is kept, which the runtime deletes in time."""
+    op.execute(
+        """
+        DO $do$ BEGIN
+            IF EXISTS (SELECT FROM lane_outbox WHERE part_count > 1) THEN
+                RAISE EXCEPTION 'lane_outbox holds batches in parts, which the revision before cannot publish.'
+                    USING ERRCODE = 'object_not_in_prerequisite_state',
+                        HINT = 'Stop what makes them, and go back when they have been published and deleted.';
+            END IF;
+        END $do$
+        """
+    )
+    create_index_concurrently("uq_lane_outbox_pos", "lane_outbox", "role, lane, pos", unique=True)
+    replace_primary_key("lane_outbox", "uq_lane_outbox_pos")
+    op.execute("ALTER TABLE lane_outbox DROP COLUMN part_count, DROP COLUMN part")
+
+
+def replace_primary_key(table: str, index: str) -> None:
+    """Make a unique index that was built concurrently the primary key `pk_<table>`, in place of the one that is.
+
+    The columns of the index are NOT NULL already. The index takes the key's name.
+    """
+    op.execute(
+        f"ALTER TABLE {_name(table)} DROP CONSTRAINT pk_{table}, "
+        f"ADD CONSTRAINT pk_{table} PRIMARY KEY USING INDEX {_name(index)}"
+    )
 
 
 def create_data_migration_table() -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    SmallInteger,
     Table,
     Text,
     Uuid,
@@ -34,6 +35,9 @@ NAMING_CONVENTION: Final = {
     "fk": "fk_%(table_name)s_%(column_0_N_name)s",
 }
 """Names of constraints and indexes in every service's metadata."""
+
+LANE_PART_CHECK: Final = "part >= 0 AND part < part_count"
+"""What holds for the part of a batch in the lane outbox."""
 
 _NOW: Final = text("clock_timestamp()")
 _ZERO: Final = text("0")
@@ -151,6 +155,10 @@ def lane_tables(metadata: MetaData) -> LaneTables:
         Column("subject", Text, nullable=False),
         Column("payload", LargeBinary, nullable=False),
         _at("created_at"),
+        # A batch that is too large for one message goes in parts, numbered from 0.
+        Column("part", SmallInteger, primary_key=True, autoincrement=False, server_default=_ZERO),
+        Column("part_count", SmallInteger, nullable=False, server_default=text("1")),
+        CheckConstraint(LANE_PART_CHECK, name="part"),
     )
     return LaneTables(lane, lane_worker, lane_outbox)
 
@@ -326,7 +334,24 @@ LANE_DDL: Final = (
     # Compressing a batch would cost more than half of its transaction; written apart it costs a tenth.
     "ALTER TABLE lane_outbox ALTER COLUMN payload SET STORAGE EXTERNAL",
 )
-"""Makes the lane runtime's tables."""
+"""Makes the lane runtime's tables as they were before batches had parts; LANE_PARTS_DDL leads on from there."""
+
+LANE_PART_COLUMNS: Final = (
+    "ALTER TABLE lane_outbox ADD COLUMN IF NOT EXISTS part smallint NOT NULL DEFAULT 0,"
+    " ADD COLUMN IF NOT EXISTS part_count smallint NOT NULL DEFAULT 1"
+)
+"""Adds the columns of parts to the lane outbox, once or again: what is there is part 0 of 1."""
+
+LANE_PART_KEY: Final = "role, lane, pos, part"
+"""The columns of the lane outbox's primary key."""
+
+LANE_PARTS_DDL: Final = (
+    LANE_PART_COLUMNS,
+    f"ALTER TABLE lane_outbox ADD CONSTRAINT ck_lane_outbox_part CHECK ({LANE_PART_CHECK})",
+    "ALTER TABLE lane_outbox DROP CONSTRAINT pk_lane_outbox",
+    f"ALTER TABLE lane_outbox ADD CONSTRAINT pk_lane_outbox PRIMARY KEY ({LANE_PART_KEY})",
+)
+"""Lets a batch in the lane outbox have parts, where nobody uses the table yet; a revision does it beside writers."""
 
 LANE_GRANTS: Final = {
     "lane": "SELECT, INSERT, UPDATE",

@@ -13,7 +13,15 @@ from alembic import command
 from alembic.config import Config
 from apportion_common.clock import Clock, SystemClock
 from apportion_common.db.engine import make_engine, normalise_url, psycopg_url
-from apportion_common.db.tables import HEAD_DDL, HEAD_GRANTS, LANE_DDL, LANE_GRANTS, SHARED_DDL, SHARED_GRANTS
+from apportion_common.db.tables import (
+    HEAD_DDL,
+    HEAD_GRANTS,
+    LANE_DDL,
+    LANE_GRANTS,
+    LANE_PARTS_DDL,
+    SHARED_DDL,
+    SHARED_GRANTS,
+)
 from apportion_common.db.unit_of_work import Database
 from apportion_migrate.plan import alembic_config
 from psycopg import sql
@@ -124,7 +132,7 @@ class DatabaseFactory:
     def _install_base(self, database: ServiceDatabase) -> None:
         app = sql.Identifier(f"{database.service}_app")
         with psycopg.connect(psycopg_url(database.owner_url)) as connection:
-            for statement in (*SHARED_DDL, *LANE_DDL, *HEAD_DDL):
+            for statement in (*SHARED_DDL, *LANE_DDL, *LANE_PARTS_DDL, *HEAD_DDL):
                 connection.execute(statement)
             for table, privileges in (SHARED_GRANTS | LANE_GRANTS | HEAD_GRANTS).items():
                 connection.execute(

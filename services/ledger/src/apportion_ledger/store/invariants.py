@@ -150,7 +150,7 @@ INVARIANTS: Final = {
     """,
     "receipts_have_no_gaps": """
         SELECT 'lane ' || lane FROM lane_outbox WHERE role = 'ledger_poster'
-        GROUP BY lane HAVING max(pos) - min(pos) + 1 <> count(*)
+        GROUP BY lane HAVING max(pos) - min(pos) + 1 <> count(DISTINCT pos)
     """,
     "statements_close": """
         SELECT statement_id::text FROM statement
