@@ -213,9 +213,7 @@ class LanePublisher:
             if not isinstance(error, nats.js.errors.APIError) or error.err_code != WRONG_LAST_SEQUENCE:
                 raise
         metrics.REJECTED.labels(self._role).inc()
-        log.info(
-            "lane.publish.refused", role=self._role, lane=self._lane, batch_seq=output.batch_seq, part=output.part
-        )
+        log.info("lane.publish.refused", role=self._role, lane=self._lane, batch_seq=output.batch_seq, part=output.part)
         return None
 
     async def _look(self) -> tuple[int, int]:

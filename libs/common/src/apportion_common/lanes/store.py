@@ -249,9 +249,7 @@ class LaneStore:
         async with self._database.transaction() as tx:
             await tx.execute(_GONE, {"role": self._role, "worker": self._worker})
 
-    async def unpublished(
-        self, connection: AsyncConnection, lane: int, batch_seq: int, part: int
-    ) -> list[LaneOutput]:
+    async def unpublished(self, connection: AsyncConnection, lane: int, batch_seq: int, part: int) -> list[LaneOutput]:
         """Return what was committed from a batch's part on, in order, a bounded number of messages at a time."""
         rows = await connection.execute(
             _UNPUBLISHED,
