@@ -164,7 +164,9 @@ A lane that cannot go on safely stops and waits for a person (docs/runbook.md).
 STOPS = {
     "STREAM_REWOUND": "the input stream was made again, or ends before what the lane has committed",
     "BATCH_SEQ_GAP": "the batch after the last applied one is missing on the stream",
+    "BATCH_PART_GAP": "a part of the next batch is missing on the stream, or another part came in its place",
     "OUTPUT_REWOUND": "the output stream ends before what the lane has published",
+    "OUTPUT_TOO_LARGE": "a batch has more bytes or parts than the lane's limits, the stream or its server take",
 }
 
 

@@ -126,10 +126,6 @@ async def make_tables(database: Database) -> None:
     async with database.transaction() as tx:
         for statement in (*LANE_DDL, *LANE_PARTS_DDL):
             await tx.execute(statement)
-        await tx.execute("ALTER TABLE lane_outbox ADD COLUMN IF NOT EXISTS part smallint NOT NULL DEFAULT 0")
-        await tx.execute("ALTER TABLE lane_outbox ADD COLUMN IF NOT EXISTS part_count smallint NOT NULL DEFAULT 1")
-        await tx.execute("ALTER TABLE lane_outbox DROP CONSTRAINT pk_lane_outbox")
-        await tx.execute("ALTER TABLE lane_outbox ADD CONSTRAINT pk_lane_outbox PRIMARY KEY (role, lane, pos, part)")
         await tx.execute(
             "CREATE TABLE applied (lane int, pos bigint, seq bigint, value bigint, PRIMARY KEY (lane, seq))"
         )
