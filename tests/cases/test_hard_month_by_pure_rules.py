@@ -90,7 +90,8 @@ def test_the_counts_of_the_hard_month(hard_month: Ran) -> None:
         "lines": len(run.lines),
         "zero_amount_lines": sum(line.charge.gross == 0 for line in run.lines),
         "lines_at_or_above_threshold": sum(
-            line.charge.group.currency in world.thresholds and line.charge.gross >= world.thresholds[line.charge.group.currency]
+            line.charge.group.currency in world.thresholds
+            and line.charge.gross >= world.thresholds[line.charge.group.currency]
             for line in run.lines
         ),
     }
