@@ -1,4 +1,4 @@
-"""What pricing publishes of a rated batch: records where they hold the numbers, parts where one message is too small."""
+"""What pricing publishes of a rated batch: records where they hold the numbers, parts where a message is too small."""
 
 from __future__ import annotations
 

@@ -21,6 +21,7 @@ from apportion_cli.commands.invite import app as invite
 from apportion_cli.commands.invoice import invoice
 from apportion_cli.commands.join import app as join
 from apportion_cli.commands.key import app as key
+from apportion_cli.commands.lane_message import lane_message
 from apportion_cli.commands.lines import lines
 from apportion_cli.commands.member import app as member
 from apportion_cli.commands.setting import app as setting
@@ -43,6 +44,7 @@ for entry in entry_points(group=COMMANDS):
     app.add_typer(entry.load(), name=entry.name)
 for command in (apply, ingest, status, sweep, close, invoice, statement, lines, digest, verify, audit, call):
     app.command()(command)
+app.command(name="lane-message")(lane_message)
 app.add_typer(dead_letters, name="dead-letters")
 for name, group in (
     ("claim", claim),
