@@ -8,6 +8,8 @@ CALL_EVENTS_MAX: Final = 5_000
 """Events of one IngestEvents call, readable and compact together (spec 04, "Intake")."""
 SKU_CHARS_MAX: Final = 64
 REQUEST_ID_CHARS_MAX: Final = 128
+KNOWN_TEXTS_MAX: Final = 10_000
+"""Ids, and SKUs, that are kept in memory as checked."""
 METADATA_BYTES_MAX: Final = 1_024
 """Keys and values of one event together, in UTF-8."""
 METADATA_PAIRS_MAX: Final = 50

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, check_scaled, parse_scaled
@@ -15,10 +16,18 @@ from apportion_common.ids import format_uuid, parse_uuid_bytes, uuid_of_bytes
 
 from apportion_metering.domain.content import content_hash
 from apportion_metering.domain.times import check_time, parse_time, time_of
-from apportion_metering.limits import METADATA_BYTES_MAX, METADATA_PAIRS_MAX, REQUEST_ID_CHARS_MAX, SKU_CHARS_MAX
+from apportion_metering.limits import (
+    KNOWN_TEXTS_MAX,
+    METADATA_BYTES_MAX,
+    METADATA_PAIRS_MAX,
+    REQUEST_ID_CHARS_MAX,
+    SKU_CHARS_MAX,
+)
 
 _SKU: Final = re.compile(r"[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*")
 _REQUEST_ID: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+# Producers name the same few organisations, projects and SKUs again and again; only texts that are right are kept.
+_parse_id: Final = lru_cache(KNOWN_TEXTS_MAX)(parse_uuid_bytes)
 
 
 class CheckedEvent(NamedTuple):
@@ -79,9 +88,9 @@ def check_readable(event: ReadableEvent) -> CheckedEvent | Rejection:
     """Return the event in its right form, or why it is rejected; the first fault found counts."""
     field = "org_id"
     try:
-        org_id = parse_uuid_bytes(event.org_id)
+        org_id = _parse_id(event.org_id)
         field = "project_id"
-        project_id = parse_uuid_bytes(event.project_id) if event.project_id else b""
+        project_id = _parse_id(event.project_id) if event.project_id else b""
         field = "request_id"
         request_id = check_request_id(event.request_id)
         field = "sku"
@@ -129,6 +138,7 @@ def check_compact(event: CompactEvent) -> CheckedEvent | Rejection:
     )
 
 
+@lru_cache(KNOWN_TEXTS_MAX)
 def check_sku(sku: str) -> str:
     """Return a SKU that has the form of one, such as `ACT-SMS`. InvalidArgument SKU_MALFORMED."""
     if len(sku) > SKU_CHARS_MAX or _SKU.fullmatch(sku) is None:
