@@ -58,7 +58,15 @@ SEEDS: Final = {
         " SELECT md5('event' || n)::uuid, md5('org' || n % 100)::uuid, 'sku-1', 1, '2025-01-01Z', 'r' || n FROM {many}",
     ),
     "20250920_02_por_commission_ledger": (OUTBOX.format(role="ledger_poster"),),
-    "20250920_03_business_model_entitlements": (OUTBOX.format(role="pricing_rater"),),
+    "20250920_03_business_model_entitlements": (
+        OUTBOX.format(role="pricing_rater"),
+        "INSERT INTO charge (charge_id, event_id, org_id, billing_account_id, mapping_id, plan_id, sku, sku_type, kind,"
+        " mode, quantity, quantity_before, currency, amount, event_time, period, included_revision, price_revision,"
+        " tiers_revision, catalog_revision, orgs_revision, lane, pos, seq)"
+        " SELECT md5('charge' || n)::uuid, md5('event' || n)::uuid, md5('org' || n % 100)::uuid,"
+        " md5('account' || n % 100)::uuid, md5('mapping' || n % 100)::uuid, md5('plan1')::uuid, 'sku-1', 'action',"
+        " 'usage', 'live', 1, 0, 'AUD', 1, '2025-01-01Z', '2025-01', 0, 0, 0, 0, 0, n % 32, n / 32, n / 32 FROM {many}",
+    ),
     "20250920_04_metering_events": (OUTBOX.format(role="metering_writer"),),
     "orgs_baseline": (
         "INSERT INTO organization (org_id, legal_name, org_slug)"
