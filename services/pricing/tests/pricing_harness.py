@@ -263,7 +263,8 @@ class PricingHarness:
         """Copy the lane's one charge to the place of an entry to come, which cannot be charged then."""
         async with self.database.transaction() as tx:
             await tx.execute(
-                "INSERT INTO charge SELECT (jsonb_populate_record(c, jsonb_build_object('seq', CAST(:seq AS bigint)))).*"
+                "INSERT INTO charge"
+                " SELECT (jsonb_populate_record(c, jsonb_build_object('seq', CAST(:seq AS bigint)))).*"
                 " FROM charge AS c WHERE lane = :lane",
                 {"lane": lane, "seq": entry_seq},
             )

@@ -10,9 +10,8 @@ import pytest
 from alembic import command
 from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
-from psycopg import errors
 from pricing_harness import PricingHarness
-from sqlalchemy import text
+from psycopg import errors
 
 BEFORE: Final = "20261130_07_pricing_outbox_parts"
 REVISION: Final = "20261130_09_charge_places"
