@@ -263,6 +263,16 @@ class PricingHarness:
         number = self.lane(entries) if lane is None else lane
         return (await self.apply(number, [self.message(number, entries)]))[0]
 
+    async def occupy(self, lane: int, entry_seq: int) -> None:
+        """Copy the lane's one charge to the place of an entry to come, which cannot be charged then."""
+        async with self.database.transaction() as tx:
+            await tx.execute(
+                "INSERT INTO charge"
+                " SELECT (jsonb_populate_record(c, jsonb_build_object('seq', CAST(:seq AS bigint)))).*"
+                " FROM charge AS c WHERE lane = :lane",
+                {"lane": lane, "seq": entry_seq},
+            )
+
     @staticmethod
     def lane(entries: Sequence[Event | Close]) -> int:
         """The lane of the first organisation among entries."""

@@ -407,7 +407,7 @@ async def test_charges_are_listed_in_the_order_of_rating_page_by_page(shop: Pric
     }
     everything = await shop.rpc.ListCharges(pb.ListChargesRequest(), None)
     assert len(everything.charges) == 6
-    for wrong in ("x", "bm9uc2Vuc2U=", "WyItMSIsIjEiLCJ1c2FnZSJd"):
+    for wrong in ("x", "bm9uc2Vuc2U=", "WyIxIiwiMSIsInVzYWdlIl0=", "WyItMSIsIjEiLCJ1c2FnZSIsIjAiXQ=="):
         with pytest.raises(InvalidArgument) as refused:
             await shop.rpc.ListCharges(pb.ListChargesRequest(page_token=wrong), None)
         assert refused.value.reason == "PAGE_TOKEN_MALFORMED"

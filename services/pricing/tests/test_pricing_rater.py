@@ -57,8 +57,8 @@ async def shop(harness: PricingHarness) -> PricingHarness:
     return harness
 
 
-def km(org: str, units: int, at_us: int = JANUARY, name: str = "") -> Event:
-    return Event(org, "OBJ-KM", units * UNIT, at_us, name)
+def km(org: str, units: int, at_us: int = JANUARY) -> Event:
+    return Event(org, "OBJ-KM", units * UNIT, at_us)
 
 
 def amounts(batch: RatedBatch) -> list[int]:
@@ -217,8 +217,9 @@ async def test_a_close_counts_from_its_place_on_for_its_organisation_only(shop: 
 
 async def test_a_failed_batch_leaves_no_trace_in_memory(shop: PricingHarness) -> None:
     lane = lane_of(id_of("AA"))
-    await shop.rate(km("AA", 1, name="once"))
-    message = shop.message(lane, [km("AA", 5), km("AA", 7, name="once")])
+    await shop.rate(km("AA", 1))
+    await shop.occupy(lane, 3)
+    message = shop.message(lane, [km("AA", 5), km("AA", 7)])
     with pytest.raises(Exception, match="pk_charge"):
         await shop.apply(lane, [message])
     await shop.rate(km("AA", 2))
@@ -227,9 +228,10 @@ async def test_a_failed_batch_leaves_no_trace_in_memory(shop: PricingHarness) ->
 
 async def test_a_batch_that_fails_gives_up_exactly_the_entries_that_fail_alone(shop: PricingHarness) -> None:
     lane = lane_of(id_of("AA"))
-    await shop.rate(km("AA", 1, name="once"))
+    await shop.rate(km("AA", 1))
+    await shop.occupy(lane, 3)
     traces = [TraceRange(traceparent="00-" + "1" * 32 + "-" + "2" * 16 + "-01", first=0, count=4)]
-    message = shop.message(lane, [km("AA", 5), km("AA", 7, name="once"), Close("2012-12"), km("AA", 9)], traces)
+    message = shop.message(lane, [km("AA", 5), km("AA", 7), Close("2012-12"), km("AA", 9)], traces)
     async with shop.database.transaction() as tx:
         outcome = await shop.rater.process_failed(tx, shop.positions[lane], message, ValueError("it failed"))
     batch = expand_rated(RatedBatch.FromString(outcome.outputs[0].payload))

@@ -57,8 +57,25 @@ SEEDS: Final = {
         "INSERT INTO metering_event (event_id, org_id, sku, quantity, event_time, request_id)"
         " SELECT md5('event' || n)::uuid, md5('org' || n % 100)::uuid, 'sku-1', 1, '2025-01-01Z', 'r' || n FROM {many}",
     ),
-    "20250920_02_por_commission_ledger": (OUTBOX.format(role="ledger_poster"),),
-    "20250920_03_business_model_entitlements": (OUTBOX.format(role="pricing_rater"),),
+    "20250920_02_por_commission_ledger": (
+        OUTBOX.format(role="ledger_poster"),
+        "INSERT INTO ledger_line (entry_id, charge_id, event_id, kind, org_id, billing_account_id, mapping_id, sku,"
+        " sku_type, quantity, currency, amount_gross, partner_id, partner_from_account, partner_pct, partner_amount,"
+        " net, catalog_revision, orgs_revision, ledger_revision, lane, pos, seq, period, event_time, content_hash)"
+        " SELECT md5('entry' || n)::uuid, md5('charge' || n)::uuid, md5('event' || n)::uuid, 'usage',"
+        " md5('org' || n % 100)::uuid, md5('account' || n % 100)::uuid, md5('mapping' || n % 100)::uuid, 'sku-1',"
+        " 'action', 1, 'AUD', 1, md5('partner' || n % 100)::uuid, false, 10, 0.1, 0.9, 0, 0, 0, n % 32, n / 32, n / 32,"
+        " '2025-01', '2025-01-01Z', sha256(n::text::bytea) FROM {many}",
+    ),
+    "20250920_03_business_model_entitlements": (
+        OUTBOX.format(role="pricing_rater"),
+        "INSERT INTO charge (charge_id, event_id, org_id, billing_account_id, mapping_id, plan_id, sku, sku_type, kind,"
+        " mode, quantity, quantity_before, currency, amount, event_time, period, included_revision, price_revision,"
+        " tiers_revision, catalog_revision, orgs_revision, lane, pos, seq)"
+        " SELECT md5('charge' || n)::uuid, md5('event' || n)::uuid, md5('org' || n % 100)::uuid,"
+        " md5('account' || n % 100)::uuid, md5('mapping' || n % 100)::uuid, md5('plan1')::uuid, 'sku-1', 'action',"
+        " 'usage', 'live', 1, 0, 'AUD', 1, '2025-01-01Z', '2025-01', 0, 0, 0, 0, 0, n % 32, n / 32, n / 32 FROM {many}",
+    ),
     "20250920_04_metering_events": (OUTBOX.format(role="metering_writer"),),
     "orgs_baseline": (
         "INSERT INTO organization (org_id, legal_name, org_slug)"

@@ -25,11 +25,12 @@ class LineQuery(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StoredLine:
-    """A line as it is read."""
+    """A line as it is read; it comes of an event, or else of what `cause_id` names."""
 
     entry_id: UUID
     charge_id: UUID
-    event_id: UUID
+    event_id: UUID | None
+    cause_id: UUID | None
     kind: str
     org_id: UUID
     project_id: UUID | None

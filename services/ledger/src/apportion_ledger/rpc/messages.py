@@ -144,7 +144,7 @@ def line_to_message(line: StoredLine) -> pb.LedgerLine:
     return pb.LedgerLine(
         entry_id=str(line.entry_id),
         charge_id=str(line.charge_id),
-        event_id=str(line.event_id),
+        event_id=text_of(line.event_id),
         kind=LINE_KINDS[line.kind],
         org_id=str(line.org_id),
         project_id=text_of(line.project_id),

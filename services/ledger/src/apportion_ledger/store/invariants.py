@@ -26,7 +26,7 @@ _CONTENT: Final = f"""
     convert_to('L1|' || {_text_field("l.kind")} || '|', 'UTF8') || uuid_send(l.org_id)
     || CASE WHEN l.project_id IS NULL THEN convert_to('|0:|', 'UTF8')
         ELSE convert_to('|16:', 'UTF8') || uuid_send(l.project_id) || convert_to('|', 'UTF8') END
-    || uuid_send(l.event_id)
+    || uuid_send(coalesce(l.event_id, l.cause_id))
     || convert_to('|0:|' || {_text_field("l.sku")} || '|' || {_SCALED.format("l.quantity")} || '|' || l.currency || '|'
         || {_SCALED.format("l.amount_gross")} || '|16:', 'UTF8')
     || uuid_send(l.billing_account_id)

@@ -46,15 +46,15 @@ _LINES: Final = BinaryCopy(
         "catalog_revision", "orgs_revision", "ledger_revision", "lane", "pos",
         "partner_id", "partner_from_account", "partner_pct",
         # … and what each has of its own.
-        "entry_id", "charge_id", "event_id", "event_time", "content_hash", "seq", "quantity", "amount_gross",
-        "partner_amount", "net",
+        "entry_id", "charge_id", "event_id", "cause_id", "event_time", "content_hash", "seq", "quantity",
+        "amount_gross", "partner_amount", "net",
     ),
 )  # fmt: skip
 _KEYS: Final = BinaryCopy("ledger_charge_key", ("charge_id", "content_hash", "entry_id"))
 
-# entry_id, charge_id, event_id, event_time and content_hash, each behind its length.
-_LINE: Final = Struct(">i16si16si16siqi32s").pack
-_LINE_WITHOUT_EVENT: Final = Struct(">i16si16siiqi32s").pack
+# entry_id, charge_id, event_id, cause_id, event_time and content_hash, each behind its length; null has the length -1.
+_LINE_OF_EVENT: Final = Struct(">i16si16si16siiqi32s").pack
+_LINE_OF_CAUSE: Final = Struct(">i16si16sii16siqi32s").pack
 
 
 @lru_cache(maxsize=4_096)
@@ -111,8 +111,8 @@ class LineStore:
         raw = await tx.raw()
         async with raw.cursor() as cursor:
             await cursor.execute(
-                f"SELECT charge_id, event_id, kind, org_id, project_id, billing_account_id, mapping_id, sku, sku_type, "
-                f"{scaled_sql('quantity')}, currency, {scaled_sql('amount_gross')}, event_time, period, seq "
+                f"SELECT charge_id, event_id, cause_id, kind, org_id, project_id, billing_account_id, mapping_id, sku, "
+                f"sku_type, {scaled_sql('quantity')}, currency, {scaled_sql('amount_gross')}, event_time, period, seq "
                 "FROM ledger_line WHERE entry_id = ANY(%s)",
                 ([UUID(bytes=derived_entry_id(charge_id)) for charge_id in charge_ids],),
             )
@@ -120,7 +120,7 @@ class LineStore:
 
 
 def _stored_charge(
-    charge_id: UUID, event_id: UUID, kind: str, org_id: UUID, project_id: UUID | None, account_id: UUID,
+    charge_id: UUID, event_id: UUID | None, cause_id: UUID | None, kind: str, org_id: UUID, project_id: UUID | None, account_id: UUID,
     mapping_id: UUID, sku: str, sku_type: str, quantity: str, currency: str, gross: str, event_time: datetime,
     period: str, entry_seq: int | None,
 ) -> Charge:  # fmt: skip
@@ -128,9 +128,10 @@ def _stored_charge(
     group = ChargeGroup(
         kind, org_id.bytes, project, account_id.bytes, mapping_id.bytes, sku, sku_type, currency, period
     )
+    cause = cause_id or event_id
     return Charge(
-        charge_id.bytes, event_id.bytes, event_id.bytes, group, int(quantity), int(gross), us_of_datetime(event_time),
-        entry_seq,
+        charge_id.bytes, event_id.bytes if event_id else b"", cause.bytes if cause else b"", group, int(quantity),
+        int(gross), us_of_datetime(event_time), entry_seq,
     )  # fmt: skip
 
 
@@ -157,7 +158,7 @@ def _packed(rows: Sequence[LineRows], ledger_revision: int) -> Iterator[bytes]:
             + (NULL if origin.batch_seq is None else pack_int8(origin.batch_seq))
         )
         for entry_id, charge, _, found, share, net, content_hash in lines:
-            charge_id, event_id, _, group, quantity, gross, event_time_us, entry_seq = charge
+            charge_id, event_id, cause_id, group, quantity, gross, event_time_us, entry_seq = charge
             packed_group = groups.get(group)
             if packed_group is None:
                 packed_group = groups[group] = _pack_group(group)
@@ -167,9 +168,9 @@ def _packed(rows: Sequence[LineRows], ledger_revision: int) -> Iterator[bytes]:
                 attribution = attributions[id(found)] = _pack_attribution(found)
             at = event_time_us - POSTGRES_EPOCH_US
             own = (
-                _LINE(16, entry_id, 16, charge_id, 16, event_id, 8, at, 32, content_hash)
+                _LINE_OF_EVENT(16, entry_id, 16, charge_id, 16, event_id, -1, 8, at, 32, content_hash)
                 if event_id
-                else _LINE_WITHOUT_EVENT(16, entry_id, 16, charge_id, -1, 8, at, 32, content_hash)
+                else _LINE_OF_CAUSE(16, entry_id, 16, charge_id, -1, 16, cause_id, 8, at, 32, content_hash)
             )
             yield b"".join((
                 packed_group, batch, attribution, own, NULL if entry_seq is None else pack_int8(entry_seq),

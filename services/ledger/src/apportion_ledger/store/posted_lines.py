@@ -18,7 +18,7 @@ from apportion_ledger.domain.kinds import PRICED_KINDS
 from apportion_ledger.domain.lines import LineQuery, LineSum, StoredLine, SummaryQuery
 
 _LINE_COLUMNS: Final = f"""
-    l.entry_id, l.charge_id, l.event_id, l.kind, l.org_id, l.project_id, l.billing_account_id, l.sku,
+    l.entry_id, l.charge_id, l.event_id, l.cause_id, l.kind, l.org_id, l.project_id, l.billing_account_id, l.sku,
     {scaled_sql("l.quantity")} AS quantity, l.currency, {scaled_sql("l.amount_gross")} AS gross, l.partner_id,
     l.partner_from_account, {scaled_sql("l.partner_pct", PERCENT_PLACES)} AS pct,
     {scaled_sql("l.partner_amount")} AS share, {scaled_sql("l.net")} AS net, l.event_time, l.posted_at,
@@ -27,6 +27,17 @@ _LINE_COLUMNS: Final = f"""
 """
 _LINE_SOURCE: Final = """
     FROM ledger_line AS l LEFT JOIN settlement AS s ON s.entry_id = l.entry_id AND s.state <> 'void'
+"""
+# No index has the partner: a line has the one of record of its organisation or its account, and those indexes find it.
+_OF_PARTNER: Final = """
+    l.partner_id = :partner_id AND (
+        l.org_id = ANY(ARRAY(
+            SELECT subject_id FROM partner_of_record WHERE partner_id = :partner_id AND subject_type = 'org'
+        ))
+        OR l.billing_account_id = ANY(ARRAY(
+            SELECT subject_id FROM partner_of_record WHERE partner_id = :partner_id AND subject_type = 'billing_account'
+        ))
+    )
 """
 _SUMMARY: Final = text(
     f"""
@@ -55,7 +66,6 @@ class PostedLineStore:
             "l.org_id = :org_id": query.org_id,
             "l.project_id = :project_id": query.project_id,
             "l.sku = :sku": query.sku,
-            "l.partner_id = :partner_id": query.partner_id,
             "l.billing_account_id = :billing_account_id": query.billing_account_id,
             "l.event_time >= :from_time": optional_datetime_of_us(query.from_us),
             "l.event_time < :until_time": optional_datetime_of_us(query.until_us),
@@ -63,6 +73,9 @@ class PostedLineStore:
         }
         conditions = {condition: value for condition, value in wanted.items() if value is not None}
         parameters = {condition.rpartition(":")[2]: value for condition, value in conditions.items()}
+        if query.partner_id is not None:
+            conditions[_OF_PARTNER] = True
+            parameters["partner_id"] = query.partner_id
         if query.event_id is not None:
             # The id of a lane's line follows from its event's, so that the key finds it; only others need an index.
             conditions[
@@ -106,6 +119,7 @@ def _stored_line(row: Any) -> StoredLine:
         entry_id=row.entry_id,
         charge_id=row.charge_id,
         event_id=row.event_id,
+        cause_id=row.cause_id,
         kind=row.kind,
         org_id=row.org_id,
         project_id=row.project_id,

@@ -56,18 +56,30 @@ _PAY: Final = text(
     """
 )
 # Only lines that the locked balances count are visible here: a batch in progress has not passed the locks.
+# No index has the partner: its lines are found by the organisations and accounts that it is or was of record for.
 _ATTACH: Final = text(
     """
+    WITH subject AS (
+        SELECT DISTINCT s.settlement_id, s.partner_id, s.currency, r.subject_type, r.subject_id
+        FROM settlement AS s JOIN partner_of_record AS r USING (partner_id)
+        WHERE s.kind = 'sweep' AND s.week = :week AND s.state <> 'void'
+    ), line AS (
+        SELECT l.entry_id, s.settlement_id
+        FROM subject AS s JOIN ledger_line AS l ON l.org_id = s.subject_id AND NOT l.partner_from_account
+            AND l.partner_id = s.partner_id AND l.currency = s.currency
+        WHERE s.subject_type = 'org' AND l.event_time < :end_at
+        UNION ALL
+        SELECT l.entry_id, s.settlement_id
+        FROM subject AS s JOIN ledger_line AS l ON l.billing_account_id = s.subject_id AND l.partner_from_account
+            AND l.partner_id = s.partner_id AND l.currency = s.currency
+        WHERE s.subject_type = 'billing_account' AND l.event_time < :end_at
+    )
     INSERT INTO settlement_line (entry_id, settlement_id)
-    SELECT l.entry_id, s.settlement_id
-    FROM ledger_line AS l
-    JOIN settlement AS s ON s.partner_id = l.partner_id AND s.currency = l.currency
-    WHERE s.kind = 'sweep' AND s.week = :week AND s.state <> 'void' AND l.event_time < :end_at
-        AND l.partner_id IS NOT NULL
-        AND NOT EXISTS (
-            SELECT FROM settlement_line AS a JOIN settlement AS e USING (settlement_id)
-            WHERE a.entry_id = l.entry_id AND e.state <> 'void'
-        )
+    SELECT entry_id, settlement_id FROM line AS l
+    WHERE NOT EXISTS (
+        SELECT FROM settlement_line AS a JOIN settlement AS e USING (settlement_id)
+        WHERE a.entry_id = l.entry_id AND e.state <> 'void'
+    )
     """
 )
 _LONG: Final = text(f"SET LOCAL statement_timeout = {REPORT_TIMEOUT_MS}")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ChargeCursor = tuple[int, int, str]
-"""Lane, entry_seq and kind: a charge in the order of rating."""
+ChargeCursor = tuple[int, int, str, int]
+"""Lane, entry_seq, kind and ordinal: a charge in the order of rating."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +29,14 @@ class PlanRecord:
 
 @dataclass(frozen=True, slots=True)
 class ChargeRecord:
-    """A stored charge; quantities and the amount are scaled by 9 places."""
+    """A stored charge; quantities and the amount are scaled by 9 places.
+
+    It comes of an event, or else of what `cause_id` names: then `ordinal` numbers those of one entry and kind from 0.
+    """
 
     charge_id: bytes
-    event_id: bytes
+    event_id: bytes | None
+    cause_id: bytes | None
     org_id: bytes
     project_id: bytes | None
     billing_account_id: bytes
@@ -48,10 +52,11 @@ class ChargeRecord:
     lane: int
     batch_seq: int
     entry_seq: int
+    ordinal: int
     catalog_revision: int
     orgs_revision: int
 
     @property
     def cursor(self) -> ChargeCursor:
         """Where it stands in the order of rating."""
-        return self.lane, self.entry_seq, self.kind
+        return self.lane, self.entry_seq, self.kind, self.ordinal

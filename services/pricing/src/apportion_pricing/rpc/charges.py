@@ -31,9 +31,9 @@ class ChargeRpcs(PricingServiceServicer):
         return pb.ListChargesResponse(charges=[charge_to_message(charge) for charge in charges], next_page_token=token)
 
 
-def _cursor(lane: str, entry_seq: str, kind: str) -> ChargeCursor:
+def _cursor(lane: str, entry_seq: str, kind: str, ordinal: str) -> ChargeCursor:
     """Return the cursor of a page token's texts. Raises ValueError for what no charge can have."""
-    cursor = int_of(lane, bits=32), int_of(entry_seq), kind
-    if min(cursor[0], cursor[1]) < 0:
+    cursor = int_of(lane, bits=32), int_of(entry_seq), kind, int_of(ordinal, bits=32)
+    if min(cursor[0], cursor[1], cursor[3]) < 0:
         raise ValueError(cursor)
     return cursor

@@ -216,7 +216,7 @@ def charge_to_message(charge: ChargeRecord) -> pb.Charge:
     """Return the message of a stored charge."""
     return pb.Charge(
         charge_id=uuid_text(charge.charge_id),
-        event_id=uuid_text(charge.event_id),
+        event_id=uuid_text(charge.event_id) if charge.event_id is not None else "",
         org_id=uuid_text(charge.org_id),
         project_id=uuid_text(charge.project_id) if charge.project_id is not None else "",
         billing_account_id=uuid_text(charge.billing_account_id),

@@ -142,7 +142,7 @@ class ChargeStore:
         )
 
     async def write(self, tx: Transaction, rows: Sequence[bytes]) -> None:
-        """Store packed charges. UniqueViolation when an event was charged before: the lane's fence is broken then."""
+        """Store packed charges. UniqueViolation when a place was charged before: the lane's fence is broken then."""
         await _CHARGE.write(await tx.raw(), rows)
 
     async def page(
@@ -150,17 +150,19 @@ class ChargeStore:
     ) -> list[ChargeRecord]:
         """Return charges of an organisation, or of all, after a cursor; each lane in the order of entry_seq."""
         table = tables.charge
-        statement = select(table).order_by(table.c.lane, table.c.seq, table.c.kind).limit(limit)
+        place = (table.c.lane, table.c.seq, table.c.kind, table.c.ordinal)
+        statement = select(table).order_by(*place).limit(limit)
         if org_id is not None:
-            # An organisation's charges are all in its lane, in which the index finds their order.
+            # An organisation's charges are all in its lane, in which the key finds their order.
             statement = statement.where(table.c.lane == lane_of(org_id), table.c.org_id == UUID(bytes=org_id))
         if after is not None:
-            statement = statement.where(tuple_(table.c.lane, table.c.seq, table.c.kind) > tuple_(*after))
+            statement = statement.where(tuple_(*place) > tuple_(*after))
         rows = (await connection.execute(statement)).all()
         return [
             ChargeRecord(
                 charge_id=row.charge_id.bytes,
-                event_id=row.event_id.bytes,
+                event_id=row.event_id.bytes if row.event_id is not None else None,
+                cause_id=row.cause_id.bytes if row.cause_id is not None else None,
                 org_id=row.org_id.bytes,
                 project_id=row.project_id.bytes if row.project_id is not None else None,
                 billing_account_id=row.billing_account_id.bytes,
@@ -176,6 +178,7 @@ class ChargeStore:
                 lane=row.lane,
                 batch_seq=row.pos,
                 entry_seq=row.seq,
+                ordinal=row.ordinal,
                 catalog_revision=row.catalog_revision,
                 orgs_revision=row.orgs_revision,
             )

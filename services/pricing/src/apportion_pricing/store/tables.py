@@ -15,6 +15,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -273,8 +274,10 @@ usage_position = Table(
 charge = Table(
     "charge",
     metadata,
-    Column("charge_id", Uuid, primary_key=True),
-    Column("event_id", Uuid, nullable=False),
+    Column("charge_id", Uuid, nullable=False),
+    Column("event_id", Uuid),
+    # What a charge comes of that has no event: the close of a period.
+    Column("cause_id", Uuid),
     Column("org_id", Uuid, nullable=False),
     Column("project_id", Uuid),
     Column("billing_account_id", Uuid, nullable=False),
@@ -299,14 +302,17 @@ charge = Table(
     Column("lane", Integer, nullable=False),
     Column("pos", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
+    # Of one entry and kind there is a charge for an event, and one for each organisation that a close concerns.
+    Column("ordinal", Integer, nullable=False, server_default=text("0")),
     _now("rated_at"),
     CheckConstraint("kind IN ('usage', 'rerate', 'base', 'minimum')", name="kind"),
     CheckConstraint("mode IN ('shadow', 'live', 'held')", name="mode"),
     _a_number("quantity"),
     _not_negative("quantity_before"),
     _a_number("amount"),
-    # The order of rating, and one charge of a kind for each place.
-    Index("ix_charge_lane", "lane", "seq", "kind", unique=True),
+    CheckConstraint("event_id IS NOT NULL OR cause_id IS NOT NULL", name="cause"),
+    # The order of rating. A key of the random ids would cost half as much again as the rest of the row.
+    PrimaryKeyConstraint("lane", "seq", "kind", "ordinal"),
 )
 
 charge_refusal = Table(
