@@ -39,6 +39,8 @@ from kill_world import (
 
 WORKING: Final = ("before_execute", "after_execute", "after_commit")
 PUBLISHING: Final = ("after_publish", "before_ack")
+BETWEEN_PARTS: Final = ".after_part"
+"""Passed only by batches above the size of a message, of which this stack has none: the lanes' own tests kill there."""
 RELAY: Final = ("after_execute", "after_publish", "before_ack", "after_commit")
 CONSUMER: Final = "consumer.identity_org_created"
 CONSUMING: Final = ("after_execute", "after_commit", "before_ack")
@@ -88,7 +90,7 @@ def test_no_fail_point_that_a_running_stack_has_is_left_out():
     for service in SERVICES:
         program = _LIST_POINTS.format(service=service)
         listed = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-        known |= set(listed.stdout.split())
+        known |= {name for name in listed.stdout.split() if not name.endswith(BETWEEN_PARTS)}
     assert known == {SWEEP, *(name for names in POINTS.values() for name in names)}
 
 

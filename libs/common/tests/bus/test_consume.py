@@ -12,6 +12,7 @@ from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion_common.bus import consume, metrics
 from apportion_common.bus.connection import connect
 from apportion_common.bus.consume import ConsumerLimits, DurableConsumer
+from apportion_common.bus.publish import PAYLOAD_BYTES_MAX, Outgoing, publish_one
 from apportion_common.bus.relay import OutboxRelay
 from apportion_common.bus.streams import ensure_streams
 from apportion_common.db.unit_of_work import Database, Transaction
@@ -231,6 +232,28 @@ async def test_what_is_no_envelope_is_a_dead_letter_at_once(
     assert letter.data == b"\xff not an envelope"
     assert (letter.headers or {})["Apportion-Failure-Reason"] == "ENVELOPE_MALFORMED"
     assert (letter.headers or {})["Apportion-Deliveries"] == "1"
+
+
+@pytest.mark.usefixtures("streams")
+async def test_a_message_that_is_too_large_to_be_a_dead_letter_leaves_one_that_says_where_it_lies(
+    place: ServiceDatabase, database: Database, nats_connection: Client
+) -> None:
+    js = nats_connection.jetstream()
+    # With the words of a dead letter added it is above what the server takes.
+    content = b"\xff" * (PAYLOAD_BYTES_MAX - 300)
+    await publish_one(js, Outgoing("events.ledger.thing.made", content, "large", {"tracestate": "t" * 100}))
+    ids = await relay(database, nats_connection, 1)
+    async with consuming(database, nats_connection):
+        await until(seen(place, 1))
+    assert effects(place) == ids
+    letter = await js.get_msg(DEAD.name, 1)
+    headers = letter.headers or {}
+    assert not letter.data
+    assert int(headers["Apportion-Left-Out-Bytes"]) > len(content)
+    assert (headers["Apportion-Stream"], headers["Apportion-Sequence"]) == (EVENTS.name, "1")
+    assert headers["Apportion-Failure-Reason"] == "ENVELOPE_MALFORMED"
+    original = await js.get_msg(EVENTS.name, 1)
+    assert original.data == content
 
 
 @pytest.mark.usefixtures("streams")

@@ -34,6 +34,15 @@ async def test_more_than_fits_in_flight_is_published_in_turns(nats_connection: C
     assert [outcome.seq for outcome in outcomes if isinstance(outcome, PubAck)] == list(range(1, 41))
 
 
+async def test_a_message_above_the_limit_of_its_server_is_refused_here_and_the_connection_stays(
+    nats_connection: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nats_connection, "_max_payload", 1_000)
+    with pytest.raises(nats.errors.MaxPayloadError):
+        await publish_one(nats_connection.jetstream(), Outgoing("events.big", b"x" * 990, "large"))
+    assert nats_connection.is_connected
+
+
 async def test_a_message_that_is_too_large_with_its_headers_is_refused_here_and_the_connection_stays(
     nats_connection: Client,
 ) -> None:

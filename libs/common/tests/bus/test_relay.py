@@ -112,6 +112,61 @@ async def test_what_a_stream_refuses_stays_and_the_rest_goes(
     assert unpublished(place) == 1
 
 
+async def test_rows_that_are_too_large_for_their_stream_stay_and_do_not_keep_back_the_rows_behind_them(
+    place: ServiceDatabase, database: Database, nats_connection: Client
+) -> None:
+    js = nats_connection.jetstream()
+    config = (await js.stream_info(EVENTS.name)).config
+    await js.update_stream(config.evolve(max_msg_size=2_000))
+    async with database.transaction() as tx:
+        for _ in range(3):
+            await tx.enqueue("events.large", bytes(3_000))
+    ids = await publish(database, 2)
+
+    async def rest_published() -> bool:
+        return len(await events(nats_connection)) == 2
+
+    # Batches of as many rows as are too large: without stepping aside they would be all that is ever taken.
+    relay = OutboxRelay(database, nats_connection, batch_rows=3)
+    stop = asyncio.Event()
+    running = asyncio.create_task(relay.run(stop))
+    await until(rest_published)
+    assert [event_id for _, event_id in await events(nats_connection)] == ids
+    assert metrics.OUTBOX_PARKED.labels(SERVICE)._value.get() == 3
+    stop.set()
+    await running
+    assert unpublished(place) == 3
+
+    await js.update_stream(config)
+    assert await OutboxRelay(database, nats_connection).relay_once() == (3, 3)
+
+
+async def test_parked_rows_are_tried_again_after_a_while(
+    place: ServiceDatabase, database: Database, nats_connection: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("apportion_common.bus.relay.PARKED_FOR_MS", 300)
+    js = nats_connection.jetstream()
+    config = (await js.stream_info(EVENTS.name)).config
+    await js.update_stream(config.evolve(max_msg_size=2_000))
+    async with database.transaction() as tx:
+        await tx.enqueue("events.large", bytes(3_000))
+
+    async def parked() -> bool:
+        return metrics.OUTBOX_PARKED.labels(SERVICE)._value.get() == 1
+
+    async def all_published() -> bool:
+        return unpublished(place) == 0
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(OutboxRelay(database, nats_connection).run(stop))
+    await until(parked)
+    await js.update_stream(config)
+    await until(all_published)
+    stop.set()
+    await running
+    assert metrics.OUTBOX_PARKED.labels(SERVICE)._value.get() == 0
+
+
 async def test_the_relay_waits_for_a_stream_that_is_not_there_yet(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:

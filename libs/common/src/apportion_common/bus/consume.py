@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID
 
@@ -27,7 +27,7 @@ from sqlalchemy.dialects.postgresql import insert
 from apportion_common import failpoints
 from apportion_common.backoff import Backoff, until_stopped
 from apportion_common.bus import metrics
-from apportion_common.bus.publish import Outgoing, publish_one
+from apportion_common.bus.publish import Outgoing, is_too_large, publish_one, wire_bytes
 from apportion_common.db.unit_of_work import SHARED, Database, Transaction
 from apportion_common.envelope import open_envelope
 from apportion_common.errors import ApportionError, InvalidArgument
@@ -254,25 +254,32 @@ class DurableConsumer:
         """Publish the message as a dead letter; only when that is acknowledged is it ended."""
         reason = error.reason if isinstance(error, ApportionError) else "PROCESSING_FAILED"
         text = " ".join(redact_text(str(error)).split())[:FAILURE_TEXT_MAX]
+        own = {
+            "Apportion-Stream": self._stream,
+            "Apportion-Sequence": str(seq),
+            "Apportion-Subject": message.subject,
+            "Apportion-Consumer": self.name,
+            "Apportion-Deliveries": str(message.metadata.num_delivered),
+            "Apportion-Failure-Reason": reason,
+            "Apportion-Failure-Class": type(error).__name__,
+            "Apportion-Failure-Message": text.encode("ascii", "replace").decode(),
+        }
         kept = {key: value for key, value in (message.headers or {}).items() if not key.startswith("Nats-")}
         letter = Outgoing(
             f"{DEAD_SUBJECT}.{self._stream}.{self.name}",
             message.data,
             # With the consumer's name: two consumers may give up the same message.
             f"{self._stream}:{seq}:{self.name}",
-            {
-                **kept,
-                "Apportion-Stream": self._stream,
-                "Apportion-Sequence": str(seq),
-                "Apportion-Subject": message.subject,
-                "Apportion-Consumer": self.name,
-                "Apportion-Deliveries": str(message.metadata.num_delivered),
-                "Apportion-Failure-Reason": reason,
-                "Apportion-Failure-Class": type(error).__name__,
-                "Apportion-Failure-Message": text.encode("ascii", "replace").decode(),
-            },
+            {**kept, **own},
         )
-        await publish_one(self._js, letter)
+        try:
+            await publish_one(self._js, letter)
+        except nats.errors.Error as refused:
+            if not is_too_large(refused):
+                raise
+            # The dead letter is larger than what died: it says where that lies, and what it was not able to carry.
+            left_out = {"Apportion-Left-Out-Bytes": str(wire_bytes(message.data, kept))}
+            await publish_one(self._js, replace(letter, payload=b"", headers={**own, **left_out}))
         await message.term()
         self._failed.pop(seq, None)
         metrics.DEAD_LETTERED.labels(self.name).inc()

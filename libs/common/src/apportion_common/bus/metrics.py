@@ -13,6 +13,9 @@ PUBLISHED_AGAIN: Final = counter(
     ["service"],
 )
 PUBLISH_FAILED: Final = counter("apportion_outbox_publish_failed", "Outbox messages not acknowledged.", ["service"])
+OUTBOX_PARKED: Final = gauge(
+    "apportion_outbox_parked", "Outbox messages left aside because they are larger than the stream takes.", ["service"]
+)
 OUTBOX_AGE_S: Final = gauge(
     "apportion_outbox_oldest_age_seconds", "Age of the oldest unpublished outbox message.", ["service"]
 )

@@ -56,7 +56,7 @@ def check_size(client: Client, payload: bytes, headers: Mapping[str, str]) -> No
 
 
 def is_too_large(error: BaseException) -> bool:
-    """Return whether a publish failed because of the message's size, so that it fails again however often it is sent."""
+    """Return whether a publish failed by the message's size, so that it fails again however often it is sent."""
     if isinstance(error, APIError):
         return error.err_code == STREAM_MESSAGE_TOO_LARGE
     return isinstance(error, MaxPayloadError)

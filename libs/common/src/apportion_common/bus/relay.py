@@ -4,6 +4,9 @@
 
 Killed anywhere before the commit, the rows are published again under the same message ids. Several relays of one
 service share the work: each skips the rows that another one holds.
+
+A row that is larger than its stream or the server takes is parked: left in the outbox, out of the way of the rows
+behind it, and tried again every PARKED_FOR_MS, as the limit may have been raised.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from sqlalchemy import Row, text
 from apportion_common import failpoints
 from apportion_common.backoff import Backoff, until_stopped
 from apportion_common.bus import metrics
-from apportion_common.bus.publish import Outgoing, publish_all
+from apportion_common.bus.publish import Outgoing, is_too_large, publish_all
 from apportion_common.db.idempotency import purge_request_records
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.faults import classify
@@ -37,6 +40,9 @@ PUBLISHED_RETENTION_HOURS: Final = 24
 PURGE_ROWS: Final = 1_000
 """Most rows that one purge deletes."""
 PURGE_EVERY_MS: Final = 60_000
+PARKED_FOR_MS: Final = 60_000
+PARKED_ROWS_MAX: Final = 1_000
+"""Parked rows that a relay remembers; with more all are tried again."""
 
 _POINTS: Final = ("after_execute", "after_publish", "before_ack", "after_commit")
 for _service in SERVICES:
@@ -46,7 +52,8 @@ for _service in SERVICES:
 _SELECT: Final = text(
     "SELECT outbox_id, subject, msg_id, payload, headers,"
     " extract(epoch FROM clock_timestamp() - created_at)::bigint AS age_s"
-    " FROM outbox WHERE published_at IS NULL ORDER BY created_at, outbox_id LIMIT :rows FOR UPDATE SKIP LOCKED"
+    " FROM outbox WHERE published_at IS NULL AND outbox_id <> ALL(CAST(:parked AS uuid[]))"
+    " ORDER BY created_at, outbox_id LIMIT :rows FOR UPDATE SKIP LOCKED"
 )
 _MARK: Final = text("UPDATE outbox SET published_at = clock_timestamp() WHERE outbox_id = ANY(:ids)")
 _PURGE: Final = text(
@@ -67,6 +74,7 @@ class OutboxRelay:
         self._service = database.service
         self._js = nats.jetstream()
         self._batch_rows = batch_rows
+        self._parked: set[UUID] = set()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set; waits out lost databases and streams, raises anything else."""
@@ -75,7 +83,11 @@ class OutboxRelay:
         backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S)
         wait_ms = BUSY_POLL_MS
         purge_in_ms = 0
+        parked_for_ms = PARKED_FOR_MS
         while not stop.is_set():
+            if parked_for_ms <= 0 or len(self._parked) > PARKED_ROWS_MAX:
+                self._parked.clear()
+                parked_for_ms = PARKED_FOR_MS
             try:
                 found, published = await self.relay_once()
                 if purge_in_ms <= 0:
@@ -93,17 +105,19 @@ class OutboxRelay:
                 failures = 0
                 wait_ms = self._next_wait_ms(found, published, wait_ms)
             purge_in_ms -= max(wait_ms, 1)
+            parked_for_ms -= max(wait_ms, 1)
             await sleep(wait_ms / 1_000)
 
     async def relay_once(self) -> tuple[int, int]:
         """Publish one batch; return how many rows were taken and how many of them were published."""
         async with self._database.transaction() as tx:
-            rows = (await tx.execute(_SELECT, {"rows": self._batch_rows})).all()
+            rows = (await tx.execute(_SELECT, {"rows": self._batch_rows, "parked": list(self._parked)})).all()
             metrics.OUTBOX_AGE_S.labels(self._service).set(rows[0].age_s if rows else 0)
             if not rows:
                 return 0, 0
             failpoints.hit(f"{self._service}.relay.after_execute", rows=len(rows))
             published = await self._publish(rows)
+            metrics.OUTBOX_PARKED.labels(self._service).set(len(self._parked))
             failpoints.hit(f"{self._service}.relay.after_publish", rows=len(published))
             await self._mark(tx, published)
             failpoints.hit(f"{self._service}.relay.before_ack", rows=len(published))
@@ -136,7 +150,15 @@ class OutboxRelay:
         outcomes = await publish_all(self._js, messages)
         published = []
         for row, outcome in zip(rows, outcomes, strict=True):
-            if isinstance(outcome, Exception):
+            if isinstance(outcome, Exception) and is_too_large(outcome):
+                self._parked.add(row.outbox_id)
+                _log.error(
+                    "Outbox row %s to %s is parked: MESSAGE_TOO_LARGE, its %d bytes are more than is taken there.",
+                    row.outbox_id,
+                    row.subject,
+                    len(row.payload),
+                )
+            elif isinstance(outcome, Exception):
                 _log.warning(
                     "Outbox row %s to %s was not acknowledged: %s: %s",
                     row.outbox_id,

@@ -63,7 +63,7 @@ class LaneReader(Generic[T]):
         self._heard_at = 0.0
 
     async def wait(self, timeout_s: float, *, more_than: int = 0) -> bool:
-        """Wait until more than so many messages are buffered; return whether they are. Keeps the reader going meanwhile.
+        """Wait until more than so many messages are buffered; return whether they are. Keeps reading meanwhile.
 
         `more_than` is what the caller has seen and found to be no complete batch. Raises the client's errors when the
         server cannot be reached: the caller's back-off applies.
