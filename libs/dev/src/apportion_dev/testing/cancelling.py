@@ -31,6 +31,8 @@ AWAITS_MAX: Final = 500
 """Most awaits that a piece of work may have before this counts as going on forever."""
 SETTLE_TIMEOUT_S: Final = 30
 """Longest wait for what has been cancelled to be given back."""
+SPARE_SESSIONS: Final = 4
+"""Sessions whose connections are closed and that the server has not ended yet."""
 _POLL_S: Final = 0.005
 
 
@@ -164,6 +166,11 @@ class Leftovers:
     def sessions(self) -> int:
         """How many sessions of that name the server has in this database."""
         return self._look()[2]
+
+    def expect_bounded(self) -> None:
+        """Fail when the server has more sessions of that name than the pool may hold, and SPARE_SESSIONS."""
+        sessions, size = self.sessions(), pool_of(self.database.engine).size()
+        assert sessions <= size + SPARE_SESSIONS, f"{sessions} sessions, where the pool holds at most {size}."
 
     async def expect_writes(self, when: str) -> None:
         """Fail unless every connection that the pool may hold takes a write, one beside the other."""
