@@ -15,12 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import psycopg
 import pytest
 from apportion.orgs.v1 import orgs_service_pb2, orgs_service_pb2_grpc
+from apportion_common.db.engine import psycopg_url
 from apportion_common.files import write_file
 from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
+from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from sqlalchemy.engine import make_url
 
 PATIENCE_S = 60
 
@@ -35,7 +39,8 @@ def free_port() -> int:
 class Toy:
     """A process of run_toy.py, and how to talk to it."""
 
-    def __init__(self, folder: Path, database_url: str, nats: NatsAccess) -> None:
+    def __init__(self, folder: Path, database: ServiceDatabase, nats: NatsAccess) -> None:
+        self.owner_url, self.app_url = psycopg_url(database.owner_url), psycopg_url(database.app_url)
         now = datetime.now(UTC)
         ca = LocalCa.create_or_load(folder / "tls", now)
         certificate = ca.issue_server_certificate(["localhost"], now, "toy")
@@ -56,7 +61,7 @@ class Toy:
         self.environment = {
             "PATH": os.environ["PATH"],
             "ENVIRONMENT": "test",
-            "ORGS_DATABASE_URL": database_url,
+            "ORGS_DATABASE_URL": database.app_url,
             "NATS_URL": nats.nats_url,
             "NATS_USER": nats.nats_user or "nobody",
             "NATS_PASSWORD": nats.nats_password.get_secret_value() if nats.nats_password else "nothing",
@@ -91,16 +96,28 @@ class Toy:
     def channel(self) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(self.ca))
 
-    async def ready(self, channel: grpc.aio.Channel) -> None:
-        """Wait until the server says that it is ready."""
+    async def ready(self, channel: grpc.aio.Channel, status: str = "SERVING") -> None:
+        """Wait until the server says that it is ready, or what else it is to say."""
         stub: Any = health_pb2_grpc.HealthStub(channel)
         async with asyncio.timeout(PATIENCE_S):
             while True:
                 request = health_pb2.HealthCheckRequest(service="readiness")
                 answer = await stub.Check(request, wait_for_ready=True, timeout=PATIENCE_S)
-                if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                if health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status) == status:
                     return
                 await asyncio.sleep(0.02)
+
+    def take_writes(self, yes: bool) -> None:
+        """Let the database take writes or not, and end the sessions that were begun before."""
+        name, value = make_url(self.app_url).database, "off" if yes else "on"
+        always = "-c default_transaction_read_only=off"
+        with psycopg.connect(self.owner_url, options=always, autocommit=True) as owner:
+            owner.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}".encode())
+        with psycopg.connect(self.app_url, autocommit=True) as app:
+            app.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name LIKE 'orgs/%'"
+            )
 
     async def http(self, path: str) -> str:
         host, port = self.environment["METRICS_LISTEN"].split(":")
@@ -113,7 +130,7 @@ class Toy:
 
 @pytest.fixture
 def toy(tmp_path: Path, blank_database: Callable[..., Any], nats_access: NatsAccess) -> Toy:
-    return Toy(tmp_path, blank_database().app_url, nats_access)
+    return Toy(tmp_path, blank_database(), nats_access)
 
 
 async def output(process: asyncio.subprocess.Process) -> tuple[str, str]:
@@ -177,6 +194,18 @@ async def test_a_service_without_its_database_is_alive_and_not_ready(toy: Toy) -
         assert ready.status == health_pb2.HealthCheckResponse.NOT_SERVING
         assert "200 OK" in await toy.http("/livez")
         assert "503" in await toy.http("/readyz")
+        process.send_signal(signal.SIGTERM)
+        await output(process)
+    assert process.returncode == 0
+
+
+async def test_a_service_whose_database_takes_no_writes_is_not_ready_until_it_does(toy: Toy) -> None:
+    async with toy.running() as process, toy.channel() as channel:
+        await toy.ready(channel)
+        assert 'db_client_connection_max{pool="orgs"} 12.0' in await toy.http("/metrics")
+        for writable, status in ((False, "NOT_SERVING"), (True, "SERVING")):
+            toy.take_writes(writable)
+            await toy.ready(channel, status)
         process.send_signal(signal.SIGTERM)
         await output(process)
     assert process.returncode == 0

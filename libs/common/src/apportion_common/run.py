@@ -20,7 +20,6 @@ import nats.errors
 import sqlalchemy
 from nats.aio.client import Client
 from nats.js import JetStreamContext
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion_common import failpoints
 from apportion_common.bus.connection import connect
@@ -43,6 +42,8 @@ READINESS_EVERY_S: Final = 2
 GC_THRESHOLDS: Final = (100_000, 20, 20)
 """Allocations before a collection of the young; collections of a generation before one of the next."""
 READINESS_TIMEOUT_S: Final = 3
+_WRITABLE: Final = "SELECT current_setting('transaction_read_only') = 'off' AND NOT pg_is_in_recovery()"
+"""False on a standby, under `default_transaction_read_only`, and on a connection that was left read-only."""
 BACKGROUND_RESERVE_S: Final = 5
 """Of the grace period, at most half: what background tasks have for themselves after the last call has ended."""
 CLOSE_TIMEOUT_S: Final = 12
@@ -169,17 +170,17 @@ class _Process:
                 trace_file=settings.trace_file,
             )
             ending.push_async_callback(_flush, tracing)
-            engine = await ending.enter_async_context(_engine(settings, self._service))
+            database = await ending.enter_async_context(_database(settings, self._service, self._clock))
             client = await ending.enter_async_context(_nats(settings, self._service, self._nats_closed))
             try:
-                await self._wire_and_serve(build, engine, client, ending)
+                await self._wire_and_serve(build, database, client, ending)
             except Exception as error:
                 # Said before anything is closed, so that what follows from closing is not taken for the cause.
                 self._starting = False
                 self.fail("start", error)
 
     async def _wire_and_serve(
-        self, build: Build, engine: AsyncEngine, client: Client, ending: contextlib.AsyncExitStack
+        self, build: Build, database: Database, client: Client, ending: contextlib.AsyncExitStack
     ) -> None:
         """Make what the service's wiring needs, let it wire, and serve."""
         settings = self._settings
@@ -188,7 +189,7 @@ class _Process:
         runtime = Runtime(
             settings=settings,
             clock=self._clock,
-            database=Database(engine, self._service, self._clock),
+            database=database,
             nats=client,
             js=client.jetstream(),
             channels=channels,
@@ -199,7 +200,7 @@ class _Process:
             runtime.trust_keys(KeySource(keys_of_identity(channels.channel(settings.identity_address))))
         await build(runtime)
         failpoints.arm(settings.fail_point, settings.environment)
-        await self._serve(runtime, engine)
+        await self._serve(runtime)
 
     def _nats_closed(self) -> None:
         """End the process: NATS gave the connection up for good; only a new process gets another."""
@@ -209,7 +210,7 @@ class _Process:
     def _is_ready(self) -> bool:
         return self._server is not None and self._server.is_ready
 
-    async def _serve(self, runtime: Runtime, engine: AsyncEngine) -> None:
+    async def _serve(self, runtime: Runtime) -> None:
         """Serve until told to end; then end the calls, then the background tasks."""
         settings = self._settings
         server = await start_server(
@@ -220,7 +221,7 @@ class _Process:
         _settle_garbage_collector()
         ending = asyncio.Event()
         tasks = [asyncio.create_task(self._background(n, t, ending), name=n) for n, t in runtime.tasks.items()]
-        probing = asyncio.create_task(self._keep_ready(server, engine), name="readiness")
+        probing = asyncio.create_task(self._keep_ready(server, runtime.database), name="readiness")
         loop = asyncio.get_running_loop()
         try:
             await self._stopping.wait()
@@ -243,10 +244,10 @@ class _Process:
         except Exception as error:
             self.fail(f"background task {name}", error)
 
-    async def _keep_ready(self, server: RunningServer, engine: AsyncEngine) -> None:
-        """Ready while the database answers."""
+    async def _keep_ready(self, server: RunningServer, database: Database) -> None:
+        """Ready while the database answers and takes writes."""
         while True:
-            await server.set_ready(await _answers(engine))
+            await server.set_ready(await _takes_writes(database))
             await asyncio.sleep(READINESS_EVERY_S)
 
 
@@ -261,14 +262,17 @@ def _settle_garbage_collector() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _answers(engine: AsyncEngine) -> bool:
+async def _takes_writes(database: Database) -> bool:
+    """Return whether a transaction, on the pool's connection whose turn it is, could write now."""
     try:
-        async with asyncio.timeout(READINESS_TIMEOUT_S), engine.connect() as connection:
-            await connection.execute(sqlalchemy.text("SELECT 1"))
+        async with asyncio.timeout(READINESS_TIMEOUT_S), database.transaction() as tx:
+            writable: bool = (await tx.execute(_WRITABLE)).scalar_one()
     except (sqlalchemy.exc.SQLAlchemyError, OSError, TimeoutError) as error:
         log.warning("database_does_not_answer", error=type(error).__name__)
         return False
-    return True
+    if not writable:
+        log.warning("database_takes_no_writes")
+    return writable
 
 
 async def _end_tasks(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
@@ -283,8 +287,8 @@ async def _end_tasks(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _engine(settings: ServiceSettings, service: str) -> AsyncIterator[AsyncEngine]:
-    """Open the service's engine, traced.
+async def _database(settings: ServiceSettings, service: str, clock: Clock) -> AsyncIterator[Database]:
+    """Open the service's database, traced and with its pool in the metrics.
 
     A paused process loses its transactions, and so its locks, well before its lanes: after a third of the lease.
     """
@@ -295,10 +299,12 @@ async def _engine(settings: ServiceSettings, service: str) -> AsyncIterator[Asyn
         idle_in_transaction_timeout_ms=min(IDLE_IN_TRANSACTION_TIMEOUT_MS, settings.lane_lease_s * 1_000 // 3),
     )
     trace_statements(engine)
+    database = Database(engine, service, clock)
+    database.connections.observe()
     try:
-        yield engine
+        yield database
     finally:
-        await engine.dispose()
+        await database.connections.close()
         log.info("database_closed")
 
 

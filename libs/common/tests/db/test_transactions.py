@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -13,6 +16,7 @@ from apportion.common.v1.audit_pb2 import AuditEntry, AuditQuery
 from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion_common.caller import Caller, acting_as
 from apportion_common.clock import SystemClock
+from apportion_common.db import connections
 from apportion_common.db import engine as engine_module
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.engine import make_engine, normalise_url
@@ -23,7 +27,9 @@ from apportion_common.faults import classify, sqlstate_of
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_dev.testing.plugin import BlankDatabase
 from sqlalchemy import text
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 PATIENCE_S = 60
@@ -361,6 +367,122 @@ async def test_a_connection_that_is_lost_just_before_its_use_fails_one_call_as_i
     assert classify(failed.value) == "infrastructure"
     assert await _pid(engine) != lost
     await engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda driver: driver.set_read_only(True),
+        lambda driver: driver.set_autocommit(True),
+        lambda driver: driver.set_deferrable(True),
+        lambda driver: driver.set_isolation_level(psycopg.IsolationLevel.SERIALIZABLE),
+    ],
+)
+async def test_a_connection_that_comes_back_in_another_state_is_closed(
+    place: ServiceDatabase, change: Callable[[psycopg.AsyncConnection[Any]], Awaitable[None]]
+) -> None:
+    engine = make_engine(place.app_url, "base", 1)
+    async with engine.connect() as connection:
+        outer = await connection.get_raw_connection()
+        driver = outer.driver_connection
+        assert isinstance(driver, psycopg.AsyncConnection)
+        changed = driver.info.backend_pid
+        await change(driver)
+    async with Database(engine, "base", SystemClock()).transaction() as tx:
+        pid, read_only, level = (
+            await tx.execute(
+                "SELECT pg_backend_pid(), current_setting('transaction_read_only'),"
+                " current_setting('transaction_isolation')"
+            )
+        ).one()
+        await tx.execute("UPDATE config_head SET revision = revision + 1")
+    await engine.dispose()
+    assert pid != changed
+    assert (read_only, level) == ("off", "read committed")
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+async def test_a_read_costs_its_statements_and_two_round_trips(place: ServiceDatabase, snapshot: bool) -> None:
+    async with Wire.to(place.app_url) as wire:
+        database = Database(make_engine(wire.url, "base", 1), "base", SystemClock())
+        for statements in (1, 3):
+            async with database.read() as connection:
+                await connection.execute(text("SELECT 1"))
+            wire.round_trips = 0
+            async with database.read(snapshot=snapshot) as connection:
+                for _ in range(statements):
+                    await connection.execute(text("SELECT 1"))
+            assert wire.round_trips == statements + 2
+        await database.connections.close()
+
+
+async def test_a_session_that_answers_no_more_is_closed_and_makes_room(
+    place: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "RETURN_TIMEOUT_S", 0.1)
+    async with Wire.to(place.app_url) as wire:
+        database = Database(make_engine(wire.url, "base", 1), "base", SystemClock())
+        async with database.read() as connection:
+            await connection.execute(text("SELECT 1"))
+            wire.is_cut = True
+        wire.is_cut = False
+        async with database.transaction() as tx:
+            await tx.execute("UPDATE config_head SET revision = revision + 1")
+        await database.connections.close()
+
+
+async def test_who_finds_no_free_connection_is_told_in_time(
+    place: ServiceDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "POOL_WAIT_S", 0.05)
+    database = Database(make_engine(place.app_url, "base", 1), "base", SystemClock())
+    async with database.read():
+        with pytest.raises(PoolTimeoutError) as refused:
+            async with database.read():
+                raise AssertionError("unreachable")
+    assert classify(refused.value) == "infrastructure"
+    async with database.read() as connection:
+        await connection.execute(text("SELECT 1"))
+    await database.connections.close()
+
+
+class Wire:
+    """A way to a server that counts round trips, and can be cut without either end being told."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.url = ""
+        self.round_trips = 0
+        self.is_cut = False
+
+    @classmethod
+    @asynccontextmanager
+    async def to(cls, url: str) -> AsyncIterator[Wire]:
+        wire = cls(normalise_url(url))
+        server = await asyncio.start_server(wire._join, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        inside = wire._url.set(drivername="postgresql", host="127.0.0.1", port=port)
+        wire.url = inside.render_as_string(hide_password=False)
+        yield wire
+        server.close()
+        for task in wire._tasks:
+            task.cancel()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.is_cut:
+            writer.close()
+            return
+        inner_reader, inner_writer = await asyncio.open_connection(self._url.host, self._url.port)
+        self._tasks.add(asyncio.create_task(self._copy(reader, inner_writer, 1)))
+        self._tasks.add(asyncio.create_task(self._copy(inner_reader, writer, 0)))
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, trips: int) -> None:
+        while data := await reader.read(65_536):
+            self.round_trips += trips
+            if not self.is_cut:
+                writer.write(data)
+        writer.close()
 
 
 async def _lost(place: ServiceDatabase, engine: AsyncEngine) -> int:

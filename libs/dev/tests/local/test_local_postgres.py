@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from apportion_dev.local.postgres import LocalPostgres, PostgresError, RolePasswords
+from apportion_dev.local.postgres import APP_CONNECTIONS_MAX, LocalPostgres, PostgresError, RolePasswords
 from apportion_dev.local.postgres_binaries import PostgresNotFoundError, find_postgres
 from apportion_dev.local.process import process_exists
 
@@ -117,6 +118,16 @@ def test_making_a_database_again_changes_nothing_but_the_passwords(server: Local
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(app_url(server, "two"))
     server.create_role_and_database("db_two", "two_owner", "two_app", PASSWORDS)
+
+
+def test_a_role_at_its_connection_limit_gets_no_other_and_the_rest_go_on(server: LocalPostgres) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(APP_CONNECTIONS_MAX):
+            stack.enter_context(psycopg.connect(app_url(server)))
+        with pytest.raises(psycopg.OperationalError, match="too many connections for role"):
+            psycopg.connect(app_url(server))
+        psycopg.connect(app_url(server, "two")).close()
+        psycopg.connect(owner_url(server)).close()
 
 
 def test_it_is_durable_speaks_utf8_and_listens_on_the_loopback_with_passwords_only(server: LocalPostgres) -> None:
@@ -236,7 +247,7 @@ def test_programs_in_a_private_prefix_are_laid_out_again_for_the_server(tmp_path
 ORDINARY = """
 import json, os, sys
 from pathlib import Path
-from apportion_dev.local.postgres import LocalPostgres, RolePasswords
+from apportion_dev.local.postgres import APP_CONNECTIONS_MAX, LocalPostgres, RolePasswords
 import psycopg
 postgres = LocalPostgres(Path(sys.argv[1]) / "postgres")
 postgres.start()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from contextvars import ContextVar
+from functools import partial
 from typing import Any, Final
 
 import psycopg
+from psycopg import generators
+from psycopg.pq import ExecStatus, TransactionStatus
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from apportion_common.metrics import counter
 
 DRIVER: Final = "postgresql+psycopg"
 STATEMENT_TIMEOUT_MS: Final = 10_000
@@ -26,6 +32,15 @@ that. If the server went away in between, the call fails as it would in the midd
 """
 APPLICATION_NAME_MAX: Final = 63
 """PostgreSQL cuts application names at this many bytes."""
+BEGIN: Final[ContextVar[bytes | None]] = ContextVar("begin", default=None)
+"""The statement that begins the transaction for which the task takes a connection; None leaves it to the driver.
+
+It goes in place of the trial of a connection that lay unused, so that a read costs the round trips of its statements,
+one to begin and one to end.
+"""
+DISCARDED: Final = counter(
+    "apportion_db_connections_discarded", "Connections that came back in another state than they left, and were closed."
+)
 _PUT_BACK_AT: Final = "put_back_at"
 _PLAIN_SCHEMES: Final = frozenset({"postgres", "postgresql", DRIVER})
 
@@ -81,25 +96,54 @@ def make_engine(
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },
     )
-    _ping_after_idle(engine)
+    _watch(engine)
     return engine
 
 
-def _ping_after_idle(engine: AsyncEngine) -> None:
-    """Try a pooled connection before use when it lay there for PING_AFTER_IDLE_S; make a new one if it is lost."""
+def _watch(engine: AsyncEngine) -> None:
+    """Begin or try a connection that leaves the pool, and look at every one that comes back."""
     dialect = engine.dialect
 
-    def put_back(_connection: Any, record: Any) -> None:
+    def put_back(connection: Any, record: Any) -> None:
+        if connection is None:
+            return
+        driver = dialect.get_driver_connection(connection)
+        if not _is_as_made(driver):
+            DISCARDED.inc()
+            record.invalidate()
         record.info[_PUT_BACK_AT] = time.monotonic()
 
     def take(connection: Any, record: Any, _proxy: Any) -> None:
+        statement = BEGIN.get()
         put_back_at = record.info.get(_PUT_BACK_AT)
-        if put_back_at is None or time.monotonic() - put_back_at < PING_AFTER_IDLE_S:
-            return
         try:
-            dialect.do_ping(connection)
+            if statement is not None:
+                connection.run_async(partial(_begin, statement))
+            elif put_back_at is not None and time.monotonic() - put_back_at >= PING_AFTER_IDLE_S:
+                dialect.do_ping(connection)
         except psycopg.Error as error:
             raise InvalidatePoolError from error
 
     event.listen(engine.sync_engine, "checkin", put_back)
     event.listen(engine.sync_engine, "checkout", take)
+
+
+async def _begin(statement: bytes, driver: psycopg.AsyncConnection[Any]) -> None:
+    """Begin a transaction in one round trip; the driver begins no other one when it finds that open."""
+    async with driver.lock:
+        driver.pgconn.send_query(statement)
+        (result,) = await driver.wait(generators.execute(driver.pgconn))
+    if result.status != ExecStatus.COMMAND_OK:
+        raise psycopg.errors.error_from_result(result)
+
+
+def _is_as_made(driver: psycopg.AsyncConnection[Any]) -> bool:
+    """Return whether a connection is outside any transaction and begins the next one as every other does."""
+    return (
+        not driver.closed
+        and driver.info.transaction_status == TransactionStatus.IDLE
+        and driver.isolation_level == psycopg.IsolationLevel.READ_COMMITTED
+        and driver.read_only is None
+        and driver.deferrable is None
+        and not driver.autocommit
+    )

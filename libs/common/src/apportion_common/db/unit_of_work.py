@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from apportion_common.clock import Clock
 from apportion_common.db.actor import current_actor, current_trace_id, current_traceparent
 from apportion_common.db.audit_json import audit_json
+from apportion_common.db.connections import Connections, Mode
 from apportion_common.db.tables import SharedTables, shared_tables
 from apportion_common.envelope import make_envelope
 from apportion_common.errors import OutOfRange
@@ -216,13 +217,14 @@ class Database:
     def __init__(self, engine: AsyncEngine, service: str, clock: Clock) -> None:
         """Use an engine for a service (its short name, such as "ledger")."""
         self.engine = engine
+        self.connections = Connections(engine, service)
         self.service = service
         self.clock = clock
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open a transaction at READ COMMITTED: committed at the end of the block, rolled back on any error."""
-        async with self.engine.begin() as connection:
+        async with self.connections.lend(Mode.WRITE) as connection:
             tx = Transaction(connection, self.service, self.clock)
             yield tx
             await tx.close()
@@ -230,9 +232,7 @@ class Database:
     @asynccontextmanager
     async def read(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
         """Open a read-only transaction, rolled back at its end; with `snapshot` all statements see one instant."""
-        async with self.engine.connect() as connection:
-            level = {"isolation_level": "REPEATABLE READ"} if snapshot else {}
-            await connection.execution_options(postgresql_readonly=True, **level)
+        async with self.connections.lend(Mode.SNAPSHOT if snapshot else Mode.READ) as connection:
             yield connection
 
     async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:

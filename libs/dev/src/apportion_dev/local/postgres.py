@@ -20,6 +20,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
+from apportion_common.db.limits import OWNER_CONNECTIONS_MAX, role_connections_max
+from apportion_common.settings import DEFAULT_DATABASE_POOL_SIZE
 from psycopg import sql
 
 from apportion_dev.local.ports import LOOPBACK, PortReservation, reserve_port
@@ -34,6 +36,8 @@ RETRY_S = 0.1
 LOG_TAIL_LINES = 25
 
 ADMIN_DATABASE = "postgres"
+APP_CONNECTIONS_MAX = role_connections_max(DEFAULT_DATABASE_POOL_SIZE)
+"""Connection limit of a service's role; five of them fit below `max_connections`."""
 
 SETTINGS: dict[str, str] = {
     "listen_addresses": LOOPBACK,
@@ -201,12 +205,13 @@ class LocalPostgres:
     def create_role_and_database(self, name: str, owner_role: str, app_role: str, passwords: RolePasswords) -> None:
         """Make a database with its owner (for migrations) and its application role (for running); repeatable.
 
-        The application role may do what the owner's migrations grant it, and nothing else. Nobody else may connect
-        to the database, and neither role may connect to another one.
+        Each role has a limit of connections, so that one service cannot take those of the others. The application
+        role may do what the owner's migrations grant it, and nothing else. Nobody else may connect to the database,
+        and neither role may connect to another one.
         """
         with psycopg.connect(self.admin_url, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
-            self._ensure_role(connection, owner_role, passwords.owner)
-            self._ensure_role(connection, app_role, passwords.app)
+            self._ensure_role(connection, owner_role, passwords.owner, OWNER_CONNECTIONS_MAX)
+            self._ensure_role(connection, app_role, passwords.app, APP_CONNECTIONS_MAX)
             found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,)).fetchone()
             database, owner, app = sql.Identifier(name), sql.Identifier(owner_role), sql.Identifier(app_role)
             if found is None:
@@ -221,13 +226,15 @@ class LocalPostgres:
             connection.execute(sql.SQL("GRANT USAGE ON SCHEMA public TO {}").format(app))
 
     @staticmethod
-    def _ensure_role(connection: psycopg.Connection[tuple[object, ...]], role: str, password: str) -> None:
-        """Make a login role, or set this password of the one that is there."""
+    def _ensure_role(
+        connection: psycopg.Connection[tuple[object, ...]], role: str, password: str, connections: int
+    ) -> None:
+        """Make a login role, or set this password and connection limit of the one that is there."""
         found = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone()
         verb = sql.SQL("CREATE" if found is None else "ALTER")
         connection.execute(
-            sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
-                verb, sql.Identifier(role), sql.Literal(password)
+            sql.SQL("{} ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT {} PASSWORD {}").format(
+                verb, sql.Identifier(role), sql.Literal(connections), sql.Literal(password)
             )
         )
 

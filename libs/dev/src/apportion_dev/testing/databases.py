@@ -31,6 +31,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 PREFIX: Final = "apportion_test"
 POOL_SIZE: Final = 10
+ROLE_CONNECTIONS_MAX: Final = 120
+"""Connection limit of a role, which the test processes of one server share: each has several engines."""
 BASE: Final = "base"
 """The service name of databases that hold the base's own tables only."""
 _ROLE_LOCK: Final = 8_216_005_331
@@ -162,8 +164,10 @@ class DatabaseFactory:
             for role in (f"{service}_owner", f"{service}_app"):
                 if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
                     connection.execute(
-                        sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE PASSWORD {}").format(
-                            sql.Identifier(role), sql.Literal(self._password(role))
+                        sql.SQL(
+                            "CREATE ROLE {} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT {} PASSWORD {}"
+                        ).format(
+                            sql.Identifier(role), sql.Literal(ROLE_CONNECTIONS_MAX), sql.Literal(self._password(role))
                         )
                     )
 
