@@ -7,6 +7,7 @@ one over the lines that have a partner.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ from apportion_ledger.domain.terms import CommissionTerms
 from apportion_ledger.limits import CONFLICT_DETAIL_CHARS_MAX
 
 NO_ID: Final = b""
+CURRENCY: Final = re.compile("[A-Z]{3}")
+"""As the check on `ledger_line.currency`."""
 SETTLEMENT_NAME: Final = b"settlement"
 _COMPARED: Final = (
     "event_id",
@@ -162,6 +165,22 @@ def post(batches: Sequence[ChargeBatch], terms: CommissionTerms, known: dict[byt
 def balance_keys(partnered: Sequence[PartnerLine]) -> list[BalanceKey]:
     """Return the balances that lines move, in the order in which they are locked."""
     return sorted({(line.partner_id, line.charge.currency) for line, _ in partnered})
+
+
+def movable_keys(charges: Sequence[Charge], terms: CommissionTerms) -> list[BalanceKey]:
+    """Return the balances that any of the charges may move, in the order in which they are locked.
+
+    It takes every charge, also one that `post` would fail with.
+    """
+    attribute = terms.attribution.attribute
+    keys: set[BalanceKey] = set()
+    for charge in charges:
+        # No line has another currency, so no balance has.
+        if CURRENCY.fullmatch(charge.currency):
+            found = attribute(charge.org_id, charge.account_id, charge.sku, charge.sku_type, charge.event_time_us)
+            if found.partner_id:
+                keys.add((found.partner_id, charge.currency))
+    return sorted(keys)
 
 
 def pay(
