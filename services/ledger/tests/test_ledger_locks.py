@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -18,6 +17,7 @@ from apportion.pricing.v1.lane_pb2 import RatedCharge
 from apportion_common.faults import retry_conflicts
 from apportion_common.protos import pack_int
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
+from apportion_dev.testing.locks import DEADLOCKS, PATIENCE_S, until_it_waits
 from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_ledger.app.payouts import Payouts
 from apportion_ledger.domain.posting import BalanceKey
@@ -30,19 +30,14 @@ from sqlalchemy import text
 
 RACE_S = 6
 SOAK_S = int(os.environ.get("APPORTION_LEDGER_LOCKS_SOAK_S", "3600"))
-PATIENCE_S = 60
-"""For what is sure to come; only a failure takes that long."""
-POLL_S = 0.01
 LANES = 8
 PARTNERS = 4
 COLD_S = 0.3
-"""How often there is a currency and a partner that nobody has a balance of yet."""
+"""How often there is a currency and a partner that nobody has a balance of yet, in a short race."""
+COLD_MAX = 500
+"""How often in a long one: a sweep locks and claims every balance, and there is a week for each."""
 SINCE = "2000-01-01T00:00:00"
 FIRST_MONDAY = date(2000, 1, 3)
-BACKENDS_THAT_WAIT = """
-    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-"""
-DEADLOCKS = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
 
 
 class SomeRejected(PayoutInstructions):
@@ -63,6 +58,7 @@ class Race:
         self.lanes = lanes
         self.others = others
         self.seconds = seconds
+        self.cold_s = max(COLD_S, seconds / COLD_MAX)
         self.began = time.monotonic()
         self.orgs: list[UUID] = []
         self.counts = dict.fromkeys(("batches", "taken apart", "sweeps", "terms", "appends", "payouts", "reads"), 0)
@@ -92,7 +88,7 @@ class Race:
             await work(number, drawn)
             self.counts[name] += 1
             if number >= LANES:
-                await asyncio.sleep(drawn.uniform(0, 2 * COLD_S))
+                await asyncio.sleep(drawn.uniform(0, 2 * self.cold_s))
 
     async def _credited_org(self) -> None:
         partner, org = await self.others.partner(since=SINCE), uuid4()
@@ -101,7 +97,7 @@ class Race:
 
     def _charges(self, drawn: random.Random) -> list[RatedCharge]:
         """Charges in no order, of hot balances and of ones that nobody has opened yet."""
-        epoch = int((time.monotonic() - self.began) / COLD_S)
+        epoch = int((time.monotonic() - self.began) / self.cold_s)
         cold = "".join(chr(ord("A") + epoch // 26**place % 26) for place in (2, 1, 0))
         orgs = [*self.orgs[:PARTNERS], *self.orgs[-2:]]
         return [
@@ -193,14 +189,6 @@ async def assert_no_circles(
     assert all(running.counts.values())
 
 
-async def wait_for_a_lock(ledger: LedgerHarness, waiting: asyncio.Task[Any]) -> None:
-    """Return once a task waits for a lock of the database; nothing else does."""
-    async with asyncio.timeout(PATIENCE_S):
-        while ledger.as_app(BACKENDS_THAT_WAIT) != [(1,)]:
-            assert not waiting.done()
-            await asyncio.sleep(POLL_S)
-
-
 async def credited_orgs(ledger: LedgerHarness, number: int) -> list[tuple[BalanceKey, UUID]]:
     """Balances in the order of their locks, each with an organisation whose charges move it."""
     await ledger.rate("10")
@@ -219,7 +207,7 @@ async def test_a_batch_that_is_taken_apart_locks_the_balances_of_all_its_parts_f
     async with ledger.database.transaction() as tx:
         await BalanceStore().lock(tx, [early])
         posting = asyncio.create_task(ledger.post(batch, failing=ValueError("too large")))
-        await wait_for_a_lock(ledger, posting)
+        await until_it_waits(ledger.made, posting)
         # Were the later one locked already, this would wait for the batch, which waits for this.
         await BalanceStore().lock(tx, [late])
         assert not posting.done()
@@ -235,7 +223,7 @@ async def test_a_sweep_leaves_a_balance_that_is_opened_while_it_waits_to_the_nex
         async with ledger.database.transaction() as tx:
             await BalanceStore().lock(tx, [known])
             sweeping = asyncio.create_task(ledger.sweep("2013-W01"))
-            await wait_for_a_lock(ledger, sweeping)
+            await until_it_waits(ledger.made, sweeping)
             await ledger.charged(ledger.charge("3", org=new_org))
             await BalanceStore().lock(paying, [new])
         # It pays nothing of a balance that it has not locked, so it does not wait for who pays from it.
@@ -265,7 +253,7 @@ async def test_payouts_are_marked_as_paid_in_the_order_of_their_ids(ledger: Ledg
     async with ledger.database.transaction() as tx:
         await tx.execute(lock, {"id": early})
         marking = asyncio.create_task(mark())
-        await wait_for_a_lock(ledger, marking)
+        await until_it_waits(ledger.made, marking)
         await tx.execute(lock, {"id": late})
         assert not marking.done()
     assert sorted(await marking) == [early, late]
@@ -277,7 +265,7 @@ async def test_keys_of_charges_are_written_in_their_order_whatever_that_of_the_c
     async with ledger.database.engine.connect() as connection:
         await connection.execute(write, {"id": UUID(bytes=early.charge_id)})
         posting = asyncio.create_task(ledger.charged(late, early))
-        await wait_for_a_lock(ledger, posting)
+        await until_it_waits(ledger.made, posting)
         await connection.execute(write, {"id": UUID(bytes=late.charge_id)})
         assert not posting.done()
         await connection.rollback()
