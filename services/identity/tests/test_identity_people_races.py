@@ -6,12 +6,15 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from typing import Any
+from uuid import UUID
 
 import pytest_asyncio
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion_common.db.engine import make_engine
 from apportion_common.errors import ApportionError
+from apportion_dev.testing.locks import until_it_waits
 from apportion_dev.testing.plugin import MakeServiceDatabase
+from apportion_identity.store.members import MemberStore
 from identity_harness import NOON, OPERATOR, org_id, user_id
 from people_harness import PeopleHarness, invitation, user
 
@@ -234,3 +237,24 @@ async def test_settings_that_are_set_at_once_are_audited_as_a_chain(harness: Peo
 
 def removal(org: str, email: str) -> pb.RemoveMemberRequest:
     return pb.RemoveMemberRequest(org_id=org_id(org), user_id=user_id(email))
+
+
+async def test_who_decides_a_join_request_waits_for_no_change_of_members_with_their_own_role_held(
+    service_database: MakeServiceDatabase,
+) -> None:
+    place = service_database("identity")
+    harness = PeopleHarness(place)
+    cat = harness.add_member("acme", "cat@acme.example", "Admin")
+    harness.add_claim("acme", "acme.example")
+    bea = harness.add_user("bea@acme.example")
+    asked = await harness.call(bea, "CreateJoinRequest", pb.CreateJoinRequestRequest())
+    decide = pb.DecideJoinRequestRequest(org_id=org_id("acme"), join_request_id=asked.join_request_id, approve=True)
+    async with place.database().transaction() as tx:
+        # As a change of the Admin's role does it.
+        await MemberStore().lock_memberships(tx, UUID(org_id("acme")))
+        deciding = asyncio.create_task(harness.call(cat, "DecideJoinRequest", decide))
+        await until_it_waits(place, deciding)
+        lock = "SELECT FROM membership WHERE user_id = :id FOR NO KEY UPDATE NOWAIT"
+        await tx.execute(lock, {"id": user_id("cat@acme.example")})
+        assert not deciding.done()
+    assert (await deciding).join_request.state == pb.JOIN_REQUEST_STATE_APPROVED

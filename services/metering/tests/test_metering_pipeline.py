@@ -254,7 +254,12 @@ async def test_lanes_taken_away_in_mid_load_lose_and_double_nothing(metering: Me
             sent += 512
             async with metering.database.transaction() as tx:
                 # As if another worker had taken and lost every lane: whoever worked it now remembers a dead epoch.
-                await tx.execute("UPDATE lane SET epoch = epoch + 1, lease_until = '-infinity', owner = 'thief'")
+                # In an order: the workers hold rows too, and may wait for one that this holds already.
+                await tx.execute(
+                    "UPDATE lane SET epoch = epoch + 1, lease_until = '-infinity', owner = 'thief'"
+                    " FROM (SELECT role, lane FROM lane ORDER BY role, lane FOR NO KEY UPDATE) AS held"
+                    " WHERE lane.role = held.role AND lane.lane = held.lane"
+                )
             await asyncio.sleep(0.2)
         await metering.until_written(sent)
         await until_published(metering)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID
 
 import pytest
@@ -19,9 +20,12 @@ from apportion_common.topology import (
     UNKNOWN_ORG,
     UNKNOWN_SKU,
 )
+from apportion_dev.testing.locks import until_it_waits
+from apportion_dev.testing.plugin import MakeServiceDatabase
 from apportion_metering.domain.dead_letters import DeadLetterFilter
 from apportion_metering.domain.dedupe import ACCEPTED, DEAD_LETTERED, DUPLICATE, MISMATCH
 from apportion_metering.store.events import KeyTaken
+from apportion_metering.store.journal import JournalEntry, JournalStore, PostedReceipt, RatedReceipt
 from metering_harness import NOW_US, ORG, OTHER_ORG, LaneHarness, discard, intake_event, intake_message, requeue
 
 MINUTE_US = 60_000_000
@@ -371,3 +375,59 @@ async def test_traces_of_several_calls_go_on_with_their_entries(bench: LaneHarne
     second.traceparent = "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     batch = await bench.write(first, second)
     assert [(r.first, r.count) for r in batch.traces] == [(0, 2), (2, 1)]
+
+
+@pytest.mark.parametrize("operation", ["requeue", "discard"])
+async def test_dead_letters_are_locked_in_the_order_of_their_ids_whatever_theirs_is(
+    service_database: MakeServiceDatabase, operation: str
+):
+    place = service_database("metering")
+    bench = LaneHarness(place.database())
+    early, late = UUID(int=1), UUID(int=2)
+    lock = "SELECT FROM dead_letter WHERE dead_letter_id = :id FOR UPDATE NOWAIT"
+    async with bench.database.transaction() as tx:
+        for letter in (late, early):
+            await tx.execute(
+                "INSERT INTO dead_letter (dead_letter_id, reason, payload, lane) VALUES (:id, 'UNKNOWN_SKU', '', 0)",
+                {"id": letter},
+            )
+
+    async def work() -> int:
+        if operation == "requeue":
+            return await requeue(bench.dead_letters)
+        return await discard(bench.dead_letters, DeadLetterFilter(reason="UNKNOWN_SKU"), "a test")
+
+    async with bench.database.transaction() as tx:
+        await tx.execute(lock, {"id": early})
+        working = asyncio.create_task(work())
+        await until_it_waits(place, working)
+        await tx.execute(lock, {"id": late})
+        assert not working.done()
+    assert await working == 2
+
+
+@pytest.mark.parametrize("role", ["rated", "posted"])
+async def test_receipts_are_noted_in_the_order_of_their_batches(service_database: MakeServiceDatabase, role: str):
+    place = service_database("metering")
+    database, journal = place.database(), JournalStore()
+    lock = "SELECT FROM lane_journal WHERE lane = 0 AND pos = :pos FOR NO KEY UPDATE NOWAIT"
+    async with database.transaction() as tx:
+        for number in (1, 2):
+            await journal.add(tx, JournalEntry(0, number, number, number, 1))
+
+    async def note() -> None:
+        async with database.transaction() as tx:
+            if role == "rated":
+                await journal.rated(tx, 0, [RatedReceipt(number, 1, 1, 1, 0) for number in (2, 1)])
+            else:
+                await journal.posted(tx, 0, [PostedReceipt(number, 1, 1, b"") for number in (2, 1)])
+
+    async with database.transaction() as tx:
+        await tx.execute(lock, {"pos": 1})
+        noting = asyncio.create_task(note())
+        await until_it_waits(place, noting)
+        await tx.execute(lock, {"pos": 2})
+        assert not noting.done()
+    await noting
+    (row,) = await LaneHarness(database).rows(f"SELECT count(*) AS noted FROM lane_journal WHERE {role}_at IS NOT NULL")
+    assert row.noted == 2

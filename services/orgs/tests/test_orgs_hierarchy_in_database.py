@@ -12,6 +12,7 @@ from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.db.idempotency import mutation
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import ApportionError, FailedPrecondition, Unavailable
+from apportion_dev.testing.locks import PATIENCE_S, POLL_S, until_it_waits
 from apportion_orgs.app import hierarchies
 from apportion_orgs.app.hierarchies import Hierarchies
 from apportion_orgs.app.tree_locks import TreeLocks
@@ -200,6 +201,44 @@ async def test_a_leaf_whose_tree_is_moved_again_and_again_is_to_be_sent_again(ha
     assert tree.rounds == ROOT_LOCK_ROUNDS_MAX
     await harness.child("leaf", "above0")
     assert stored_closure(harness) == implied_closure(harness)
+
+
+async def test_who_waits_for_a_tree_that_is_moved_meanwhile_lets_its_old_root_go(harness: OrgsHarness) -> None:
+    store = HierarchyStore()
+    await harness.root("old")
+    await harness.root("new")
+    old, new = UUID(org_id("old")), UUID(org_id("new"))
+
+    async def lock_for_leaf() -> None:
+        async with harness.database.transaction() as tx:
+            await TreeLocks(store).lock_for_leaf(tx, old)
+
+    async with harness.database.transaction() as holder:
+        async with harness.database.transaction() as mover:
+            await store.lock_root(mover, old, shared=False)
+            locking = asyncio.create_task(lock_for_leaf())
+            await until_it_waits(harness.service_database, locking)
+            await store.lock_root(holder, new, shared=False)
+            await OrganizationStore().set_parent(mover, old, new)
+            await store.attach(mover, old, new)
+        await until_it_waits_for(harness, locking, new)
+        # It waits for the new root now. Who holds that may have asked for the old one, in the order of their ids.
+        await store.lock_root(holder, old, shared=False)
+        assert not locking.done()
+    await locking
+
+
+async def until_it_waits_for(harness: OrgsHarness, locking: asyncio.Task[None], root: UUID) -> None:
+    """Return once a task waits for the lock of a root."""
+    query = """
+        SELECT count(*) FROM pg_locks
+        WHERE locktype = 'advisory' AND NOT granted
+            AND (classid::bigint << 32 | objid::bigint) = hashtextextended('org_hierarchy ' || %s, 0)
+    """
+    async with asyncio.timeout(PATIENCE_S):
+        while harness.rows(query, str(root)) != [(1,)]:
+            assert not locking.done()
+            await asyncio.sleep(POLL_S)
 
 
 async def test_a_tree_is_listed_by_depth_and_slug_and_by_pages(harness: OrgsHarness) -> None:

@@ -92,6 +92,8 @@ class JoinRequests:
         """
 
         async def work(tx: Transaction) -> JoinRequest:
+            # Memberships first: who changes the caller's own holds that lock, and waits for the caller's role.
+            await self._memberships.lock(tx, org_id)
             await self._permissions.require(tx, org_id, Role.ADMIN)
             request = await self._store.lock_join_request(tx, org_id, request_id)
             if request is None:

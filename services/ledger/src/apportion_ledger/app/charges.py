@@ -2,7 +2,8 @@
 
 The hot path. One batch is a handful of statements whatever its size: probe the keys, COPY keys and lines, lock the
 partners' balances, write payouts and balances. The balances are locked last and in the order of their keys, so that
-lanes which share a partner wait for each other's commit only, and never in a circle.
+lanes which share a partner wait for each other's commit only, and never in a circle; a batch that is taken apart locks
+those of all its parts first.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from apportion_ledger.domain.posting import (
     Posting,
     balance_keys,
     difference,
+    movable_keys,
     pay,
     post,
 )
@@ -74,6 +76,15 @@ class Charges:
         if posting.contested:
             await self._explain(tx, posting.contested)
         return posting.outcomes
+
+    async def hold_balances(self, tx: Transaction, charges: Sequence[Charge], terms: CommissionTerms) -> None:
+        """Lock every balance that the charges may move; who posts them in parts does so first.
+
+        Each part locks its own balances, which one after the other are in no order.
+        """
+        keys = movable_keys(charges, terms)
+        if keys:
+            await self._balances.lock(tx, keys)
 
     async def _write(self, tx: Transaction, batches: Sequence[ChargeBatch], terms: CommissionTerms) -> Posting:
         charge_ids = [charge.charge_id for batch in batches for charge in batch.charges]

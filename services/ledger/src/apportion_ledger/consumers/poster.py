@@ -121,6 +121,7 @@ class Poster:
         async def quarantine(charge: Charge, error: Exception) -> BatchOutcome:
             return BatchOutcome(conflicts=[Conflict(charge, f"{PROCESSING_FAILED}: {type(error).__name__}")])
 
+        await self._charges.hold_balances(tx, batch.charges, terms)
         return await bisect(tx, batch.charges, attempt=post, quarantine=quarantine, merge=_merged)
 
     async def _close_periods(self, tx: Transaction, rated: Rated) -> None:

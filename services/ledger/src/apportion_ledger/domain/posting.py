@@ -25,6 +25,8 @@ from apportion_ledger.domain.terms import CommissionTerms
 from apportion_ledger.limits import CONFLICT_DETAIL_CHARS_MAX
 
 NO_ID: Final = b""
+CURRENCY_CHARS: Final = 3
+"""As the check on `ledger_line.currency`."""
 SETTLEMENT_NAME: Final = b"settlement"
 KIND_NOT_POSTED: Final = "The ledger makes lines of this kind itself."
 """Of a charge that comes with a kind which no price makes."""
@@ -163,6 +165,23 @@ def post(batches: Sequence[ChargeBatch], terms: CommissionTerms, known: dict[byt
 def balance_keys(partnered: Sequence[PartnerLine]) -> list[BalanceKey]:
     """Return the balances that lines move, in the order in which they are locked."""
     return sorted({(line.found.partner_id or NO_ID, line.charge.group.currency) for line, _ in partnered})
+
+
+def movable_keys(charges: Sequence[Charge], terms: CommissionTerms) -> list[BalanceKey]:
+    """Return the balances that any of the charges may move, in the order in which they are locked.
+
+    It takes every charge, also one that `post` would fail with.
+    """
+    attribute = terms.attribution.attribute
+    keys: set[BalanceKey] = set()
+    for charge in charges:
+        group = charge.group
+        # No line has a currency of another form, so no balance has.
+        if len(group.currency) == CURRENCY_CHARS:
+            found = attribute(group.org_id, group.account_id, group.sku, group.sku_type, charge.event_time_us)
+            if found.partner_id:
+                keys.add((found.partner_id, group.currency))
+    return sorted(keys)
 
 
 def pay(

@@ -1,4 +1,12 @@
-"""Balances of partners: the projections that each batch of lines moves, and the lock that orders payouts."""
+"""Balances of partners: the projections that each batch of lines moves, and the lock that orders payouts.
+
+The order of locks: keys of charges, then balances by (partner, currency), then days and settlements, each kind in the
+order of its keys. A transaction locks balances once, all that it needs, and changes none that it has not locked so: who
+took them in two portions could hold a later one while it waits for an earlier one, in a circle with whoever holds that.
+
+One caller takes balances before keys: the poster with a batch that it takes apart. It can meet in a circle only who
+appends the very same charges at the same instant; the server ends one of the two, which is run again.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +81,7 @@ class BalanceStore:
     async def lock(self, tx: Transaction, keys: Sequence[BalanceKey]) -> dict[BalanceKey, int]:
         """Lock the rows of sorted keys, opening those that are missing, and return their balances.
 
-        Everyone who pays a partner or books its lines takes these locks, always in this order.
+        Once in a transaction, for all that it may need; again only for keys that are locked already.
         """
         arrays = _key_arrays(keys)
         # All rows are opened before any is locked. Were a missing row opened while others are locked, two could wait

@@ -93,11 +93,12 @@ class LineStore:
         """Copy keys and lines in; False, and nothing written, when another transaction wrote a key."""
         raw = await tx.raw()
         head, uuid = _KEYS.row_head + UUID_HEAD, UUID_HEAD
-        keys = [
+        # In the keys' order: two that write the same charges at once wait for each other's first, never in a circle.
+        keys = sorted(
             b"%b%b%b%b%b%b" % (head, line.charge.charge_id, _HASH_HEAD, line.charge_hash, uuid, line.entry_id)
             for group in rows
             for line in group.lines
-        ]
+        )
         try:
             async with tx.savepoint():
                 await _KEYS.write(raw, keys)

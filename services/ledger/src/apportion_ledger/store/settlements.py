@@ -35,9 +35,14 @@ _PENDING: Final = text(
 )
 _MARK_PAID: Final = text(
     """
-    UPDATE settlement SET state = 'paid', decided_at = clock_timestamp()
-    WHERE state = 'pending' AND settlement_id = ANY(CAST(:ids AS uuid[]))
-    RETURNING settlement_id
+    UPDATE settlement AS s SET state = 'paid', decided_at = clock_timestamp()
+    FROM (
+        SELECT settlement_id FROM settlement
+        WHERE state = 'pending' AND settlement_id = ANY(CAST(:ids AS uuid[]))
+        ORDER BY settlement_id FOR NO KEY UPDATE
+    ) AS locked
+    WHERE s.settlement_id = locked.settlement_id
+    RETURNING s.settlement_id
     """
 )
 _LOCK_OF_PAYOUT: Final = text(
@@ -92,7 +97,7 @@ class SettlementStore:
 
     async def mark_paid(self, tx: Transaction, settlement_ids: Sequence[UUID]) -> list[UUID]:
         """End pending payouts as paid; return those that this call ended."""
-        rows = await tx.execute(_MARK_PAID, {"ids": sorted(settlement_ids)})
+        rows = await tx.execute(_MARK_PAID, {"ids": list(settlement_ids)})
         return [row.settlement_id for row in rows]
 
     async def mark_rejected(self, tx: Transaction, settlement_id: UUID, rejections_max: int) -> bool:

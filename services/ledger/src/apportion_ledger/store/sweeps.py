@@ -36,7 +36,9 @@ _BALANCES: Final = text(
     )
     SELECT b.partner_id, b.currency, {scaled_sql("b.amount - coalesce(s.amount, 0)")} AS balance, p.payout_currency,
         p.partner_id IN ({HELD_PARTNERS}) AS held
-    FROM booked AS b JOIN partner AS p USING (partner_id) LEFT JOIN swept AS s USING (partner_id, currency)
+    FROM unnest(CAST(:partners AS uuid[]), CAST(:currencies AS text[])) AS k (partner_id, currency)
+        JOIN booked AS b USING (partner_id, currency) JOIN partner AS p USING (partner_id)
+        LEFT JOIN swept AS s USING (partner_id, currency)
     ORDER BY b.partner_id, b.currency COLLATE "C"
     """
 )
@@ -55,7 +57,8 @@ _PAY: Final = text(
     FROM paid
     """
 )
-# Only lines that the locked balances count are visible here: a batch in progress has not passed the locks.
+# Only lines that the locked balances count are found here: a batch in progress has not passed the locks, and what has
+# no locked balance has no settlement.
 # No index has the partner: its lines are found by the organisations and accounts that it is or was of record for.
 _ATTACH: Final = text(
     """
@@ -118,9 +121,19 @@ class SweepStore:
         ]
 
     async def lock_balances(self, tx: Transaction, week: Week) -> list[SweepBalance]:
-        """Lock all balances in order; return what is payable of lines with an event before the week's end."""
-        await tx.execute(_LOCK_ALL)
-        rows = await tx.execute(_BALANCES, {"end_day": date_of_day(week.end_us // DAY_US)})
+        """Lock all balances in order; return what is payable of lines with an event before the week's end.
+
+        A balance that is opened while this waits is not locked, so it is left to the next sweep.
+        """
+        locked = (await tx.execute(_LOCK_ALL)).all()
+        rows = await tx.execute(
+            _BALANCES,
+            {
+                "end_day": date_of_day(week.end_us // DAY_US),
+                "partners": [row.partner_id for row in locked],
+                "currencies": [row.currency for row in locked],
+            },
+        )
         return [
             SweepBalance(row.partner_id, row.currency, int(row.balance), row.payout_currency, row.held) for row in rows
         ]

@@ -12,7 +12,7 @@ from apportion.metering.v1.lane_pb2 import IntakeEvent
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.decimals import QUANTITY, to_scaled
 from apportion_common.protos import pack_int
-from sqlalchemy import ColumnElement, select, text, tuple_
+from sqlalchemy import ColumnElement, Row, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_metering.domain.dead_letters import (
@@ -184,29 +184,20 @@ class DeadLetterStore:
 
     async def requeue(self, tx: Transaction, wanted: DeadLetterFilter, limit: int) -> list[RequeuedDeadLetter]:
         """Mark at most `limit` open dead letters that match as requeued; return them by lane and entry number."""
-        matching = (
-            select(dead_letter.c.dead_letter_id, dead_letter.c.lane)
-            .where(*_conditions(wanted), dead_letter.c.state == OPEN, dead_letter.c.reason.not_in(NEVER_REQUEUED))
-            .order_by(dead_letter.c.lane, dead_letter.c.seq.nulls_first(), dead_letter.c.created_at)
-            .order_by(dead_letter.c.dead_letter_id)
-            .limit(limit)
-            .with_for_update()
+        columns = dead_letter.c
+        place = (columns.lane, columns.seq.nulls_first(), columns.created_at, columns.dead_letter_id)
+        found = sorted(
+            await _lock_open(tx, [*_conditions(wanted), columns.reason.not_in(NEVER_REQUEUED)], place, limit),
+            key=lambda row: (row.lane, row.seq is not None, row.seq, row.created_at, row.dead_letter_id),
         )
-        found = (await tx.execute(matching)).all()
         rows = await tx.execute(_REQUEUE, {"ids": [row.dead_letter_id for row in found]})
         attempts = {row.dead_letter_id: row.requeue_attempt for row in rows}
         return [RequeuedDeadLetter(row.dead_letter_id.bytes, row.lane, attempts[row.dead_letter_id]) for row in found]
 
     async def discard(self, tx: Transaction, wanted: DeadLetterFilter, reason: str, limit: int) -> list[UUID]:
         """Close at most `limit` open dead letters that match, for good; return their ids."""
-        matching = (
-            select(dead_letter.c.dead_letter_id)
-            .where(*_conditions(wanted), dead_letter.c.state == OPEN)
-            .order_by(dead_letter.c.created_at, dead_letter.c.dead_letter_id)
-            .limit(limit)
-            .with_for_update()
-        )
-        ids = list((await tx.execute(matching)).scalars())
+        oldest = (dead_letter.c.created_at, dead_letter.c.dead_letter_id)
+        ids = [row.dead_letter_id for row in await _lock_open(tx, _conditions(wanted), oldest, limit)]
         await tx.execute(_DISCARD, {"ids": ids, "reason": reason})
         return ids
 
@@ -235,6 +226,25 @@ class DeadLetterStore:
         if after is not None:
             statement = statement.where(tuple_(columns.created_at, columns.dead_letter_id) > after)
         return [DeadLetter(**row) for row in (await connection.execute(statement)).mappings()]
+
+
+async def _lock_open(
+    tx: Transaction, conditions: Sequence[ColumnElement[bool]], order: Sequence[ColumnElement[Any]], limit: int
+) -> Sequence[Row[Any]]:
+    """Lock the first `limit` open dead letters that match, in the order of their ids, as everyone locks several.
+
+    Those that somebody else takes meanwhile are left out.
+    """
+    columns = dead_letter.c
+    conditions = [*conditions, columns.state == OPEN]
+    first = select(columns.dead_letter_id).where(*conditions).order_by(*order).limit(limit)
+    locked = (
+        select(columns.dead_letter_id, columns.lane, columns.seq, columns.created_at)
+        .where(*conditions, columns.dead_letter_id.in_(first))
+        .order_by(columns.dead_letter_id)
+        .with_for_update()
+    )
+    return (await tx.execute(locked)).all()
 
 
 def _conditions(wanted: DeadLetterFilter) -> list[ColumnElement[bool]]:

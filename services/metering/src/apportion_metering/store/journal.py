@@ -17,19 +17,22 @@ _ADD: Final = (
     " (%(lane)s, %(batch_seq)s, %(seq_from)s, %(seq_to)s, %(event_count)s, %(event_count)s + coalesce("
     "(SELECT event_total FROM lane_journal WHERE lane = %(lane)s AND pos = %(batch_seq)s - 1), 0))"
 )
+# Two roles note receipts of the same batches, each several at once: both lock in the order of the batches.
+_LOCKED: Final = (
+    " JOIN lane_journal AS l ON l.lane = %s AND l.pos = r.pos ORDER BY l.pos FOR NO KEY UPDATE OF l) AS r"
+    " WHERE j.lane = %s AND j.pos = r.pos"
+)
 _RATED: Final = (
     "UPDATE lane_journal AS j SET rated_at = clock_timestamp(), catalog_revision = r.catalog_revision,"
     " orgs_revision = r.orgs_revision, charge_count = r.charge_count, refusal_count = r.refusal_count"
-    " FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::int[])"
-    " AS r(pos, catalog_revision, orgs_revision, charge_count, refusal_count)"
-    " WHERE j.lane = %s AND j.pos = r.pos"
+    " FROM (SELECT r.* FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[], %s::int[], %s::int[])"
+    f" AS r(pos, catalog_revision, orgs_revision, charge_count, refusal_count){_LOCKED}"
 )
 _POSTED: Final = (
     "UPDATE lane_journal AS j SET posted_at = clock_timestamp(), ledger_revision = r.ledger_revision,"
     " line_count = r.line_count, lines_digest = r.lines_digest"
-    " FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::bytea[])"
-    " AS r(pos, ledger_revision, line_count, lines_digest)"
-    " WHERE j.lane = %s AND j.pos = r.pos"
+    " FROM (SELECT r.* FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::bytea[])"
+    f" AS r(pos, ledger_revision, line_count, lines_digest){_LOCKED}"
 )
 _LANES: Final = text(
     "SELECT w.lane, w.stream_seq, w.pos AS batch_seq, coalesce(r.pos, 0) AS rated_batch_seq,"
@@ -88,12 +91,12 @@ class JournalStore:
     async def rated(self, tx: Transaction, lane: int, receipts: Sequence[RatedReceipt]) -> None:
         """Note pricing's answers."""
         columns = [list(column) for column in zip(*receipts, strict=True)]
-        await (await tx.raw()).execute(_RATED, (*columns, lane))
+        await (await tx.raw()).execute(_RATED, (*columns, lane, lane))
 
     async def posted(self, tx: Transaction, lane: int, receipts: Sequence[PostedReceipt]) -> None:
         """Note the ledger's answers."""
         columns = [list(column) for column in zip(*receipts, strict=True)]
-        await (await tx.raw()).execute(_POSTED, (*columns, lane))
+        await (await tx.raw()).execute(_POSTED, (*columns, lane, lane))
 
     async def lanes(self, connection: AsyncConnection) -> list[LaneState]:
         """Return every lane's state."""

@@ -18,6 +18,10 @@ from apportion_orgs.limits import ROOT_LOCK_ROUNDS_MAX
 from apportion_orgs.store.hierarchy import HierarchyStore
 
 
+class _Moved(Exception):
+    """A tree has another root than when its lock was asked for."""
+
+
 class TreeLocks:
     """Locks trees until the transaction ends."""
 
@@ -40,19 +44,28 @@ class TreeLocks:
     async def _lock(self, tx: Transaction, orgs: dict[UUID, str], *, shared: bool) -> None:
         """Lock the trees of organisations (each with the field that named it), their roots in order of their ids.
 
-        While one waits for a lock the tree may be moved under another root: then that one is locked too.
+        While one waits for a lock the tree may be moved under another root: then all are let go and taken again, since
+        the new root may come before one that is held.
         """
-        locked: set[UUID] = set()
+        roots = await self._roots(tx, orgs)
         for _ in range(ROOT_LOCK_ROUNDS_MAX):
-            roots: set[UUID] = set()
-            for org_id, field in orgs.items():
-                root = await self._hierarchy.root_of(tx.connection, org_id)
-                if root is None:
-                    raise errors.org_not_found(field)
-                roots.add(root)
-            if roots <= locked:
-                return
-            for root in sorted(roots - locked):
-                await self._hierarchy.lock_root(tx, root, shared=shared)
-            locked |= roots
+            try:
+                async with tx.savepoint():
+                    for root in sorted(roots):
+                        await self._hierarchy.lock_root(tx, root, shared=shared)
+                    found = await self._roots(tx, orgs)
+                    if found <= roots:
+                        return
+                    raise _Moved
+            except _Moved:
+                roots = found
         raise errors.hierarchy_busy()
+
+    async def _roots(self, tx: Transaction, orgs: dict[UUID, str]) -> set[UUID]:
+        roots: set[UUID] = set()
+        for org_id, field in orgs.items():
+            root = await self._hierarchy.root_of(tx.connection, org_id)
+            if root is None:
+                raise errors.org_not_found(field)
+            roots.add(root)
+        return roots
