@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from functools import lru_cache
 from struct import Struct
 from typing import Any, Final
@@ -117,23 +116,21 @@ class LineStore:
                 "FROM ledger_line WHERE entry_id = ANY(%s)",
                 ([UUID(bytes=derived_entry_id(charge_id)) for charge_id in charge_ids],),
             )
-            return {row[0].bytes: _stored_charge(*row) async for row in cursor}
+            return {row[0].bytes: _stored_charge(row) async for row in cursor}
 
 
-def _stored_charge(
-    charge_id: UUID, event_id: UUID | None, cause_id: UUID | None, kind: str, org_id: UUID, project_id: UUID | None, account_id: UUID,
-    mapping_id: UUID, sku: str, sku_type: str, quantity: str, currency: str, gross: str, event_time: datetime,
-    period: str, entry_seq: int | None,
-) -> Charge:  # fmt: skip
+def _stored_charge(row: Sequence[Any]) -> Charge:
+    """Return the charge of a row of `stored_charges`."""
+    (charge_id, event_id, cause_id, kind, org_id, project_id, account_id, mapping_id, sku, sku_type, quantity, currency,
+     gross, event_time, period, entry_seq) = row  # fmt: skip
     project = project_id.bytes if project_id else b""
     group = ChargeGroup(
         kind, org_id.bytes, project, account_id.bytes, mapping_id.bytes, sku, sku_type, currency, period
     )
-    cause = cause_id or event_id
-    return Charge(
-        charge_id.bytes, event_id.bytes if event_id else b"", cause.bytes if cause else b"", group, int(quantity),
-        int(gross), us_of_datetime(event_time), entry_seq,
-    )  # fmt: skip
+    event = event_id.bytes if event_id else b""
+    cause = cause_id.bytes if cause_id else event
+    at_us = us_of_datetime(event_time)
+    return Charge(charge_id.bytes, event, cause, group, int(quantity), int(gross), at_us, entry_seq)
 
 
 async def _by_ids(tx: Transaction, query: str, ids: Sequence[bytes]) -> list[tuple[Any, ...]]:
