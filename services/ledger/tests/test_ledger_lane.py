@@ -111,7 +111,7 @@ async def test_a_charge_that_cannot_be_written_does_not_hold_up_its_lane(
     ledger: LedgerHarness, nats_connection: Client
 ) -> None:
     bad = ledger.charge("1")
-    bad.currency = "a$d"
+    bad.sku = "ACT-\0"
     batches = [
         ledger.batch([ledger.charge("1")], lane=4),
         ledger.batch([ledger.charge("2"), bad, ledger.charge("3")], lane=4),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 
-from apportion_common.db.head import current_revision, next_revision
+from apportion_common.db.head import current_revision, held_revision, next_revision
 from apportion_common.db.unit_of_work import Database
 from apportion_dev.testing.plugin import BlankDatabase
 from sqlalchemy import text
@@ -39,7 +39,7 @@ async def test_eight_writers_and_a_reader_never_see_a_gap(base_database: BlankDa
         seen = []
         while writing:
             async with database.transaction() as tx:
-                head = await current_revision(tx.connection, share=True)
+                head = await held_revision(tx)
                 rows = (await tx.execute("SELECT consumer::bigint FROM inbox")).scalars().all()
             assert sorted(rows) == list(range(1, head + 1))
             seen.append(head)
@@ -50,7 +50,7 @@ async def test_eight_writers_and_a_reader_never_see_a_gap(base_database: BlankDa
     heads = await watching
     assert heads == sorted(heads)
     async with database.read() as connection:
-        last = await current_revision(connection, share=False)
+        last = await current_revision(connection)
     assert 0 < last <= WRITERS * WRITES
 
 
@@ -64,11 +64,11 @@ async def test_a_shared_head_stays_until_the_transaction_ends(base_database: Bla
             order.append("written")
 
     async with database.transaction() as tx:
-        assert await current_revision(tx.connection, share=True) == 0
+        assert await held_revision(tx) == 0
         writer = asyncio.create_task(write())
         await asyncio.sleep(0.1)
         order.append("read")
-        assert await current_revision(tx.connection, share=True) == 0
+        assert await held_revision(tx) == 0
     await writer
     assert order == ["read", "written"]
 
@@ -84,10 +84,10 @@ async def test_a_reader_that_comes_after_a_waiting_writer_waits_its_turn(base_da
 
     async def read() -> None:
         async with database.transaction() as tx:
-            order.append(f"read {await current_revision(tx.connection, share=True)}")
+            order.append(f"read {await held_revision(tx)}")
 
     async with database.transaction() as tx:
-        await current_revision(tx.connection, share=True)
+        await held_revision(tx)
         writing = asyncio.create_task(write())
         await _waiting(database, 1)
         reading = asyncio.create_task(read())

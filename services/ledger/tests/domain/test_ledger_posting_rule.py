@@ -19,7 +19,17 @@ from apportion_ledger.domain.attribution import (
 )
 from apportion_ledger.domain.charges import Charge, ChargeBatch, ChargeGroup, Origin
 from apportion_ledger.domain.kinds import LINE_KINDS, PRICED_KINDS
-from apportion_ledger.domain.posting import BalanceKey, DayTotal, balance_keys, difference, pay, post
+from apportion_ledger.domain.posting import (
+    CURRENCY_MALFORMED,
+    PERIOD_MALFORMED,
+    BalanceKey,
+    DayTotal,
+    balance_keys,
+    difference,
+    movable_keys,
+    pay,
+    post,
+)
 from apportion_ledger.domain.terms import CommissionTerms, PayoutTerms
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,3 +173,24 @@ def test_a_charge_of_any_kind_that_a_price_makes_is_posted_and_others_are_confli
     else:
         assert posting.rows == []
         assert [conflict.charge for conflict in posting.outcomes[0].conflicts] == [charge]
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"currency": "a$d"}, CURRENCY_MALFORMED),
+        ({"currency": "AUDD"}, CURRENCY_MALFORMED),
+        ({"currency": ""}, CURRENCY_MALFORMED),
+        ({"period": "2013-1"}, PERIOD_MALFORMED),
+        ({"period": "January"}, PERIOD_MALFORMED),
+    ],
+)
+def test_a_charge_whose_currency_or_period_is_none_is_a_conflict_and_moves_no_balance(
+    changed: dict[str, str], fault: str
+) -> None:
+    usage = charge_of(1, ORG, 60 * UNIT)
+    charge = usage._replace(group=replace(usage.group, **changed))
+    posting = post([batch_of(charge)], TERMS, {})
+    assert (posting.rows, posting.partnered) == ([], [])
+    assert posting.outcomes[0].conflicts == [(charge, fault)]
+    assert movable_keys([charge], TERMS) == []

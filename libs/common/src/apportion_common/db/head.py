@@ -6,6 +6,7 @@ means the same in a first run and in a replay. A sequence could not promise that
 
 from __future__ import annotations
 
+from psycopg import sql
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -15,10 +16,13 @@ from apportion_common.db.unit_of_work import Transaction
 # PostgreSQL lets a further FOR SHARE pass a FOR UPDATE that waits.
 _KEY = "hashtextextended(current_schema() || '.config_head', 0)"
 _HOLD_OFF_READERS = text(f"SELECT pg_advisory_xact_lock({_KEY})")
-_HOLD_OFF_WRITERS = text(f"SELECT pg_advisory_xact_lock_shared({_KEY})")
 _LOCK = text("SELECT revision FROM config_head FOR UPDATE")
 _BUMP = text("UPDATE config_head SET revision = :revision")
 _READ = text("SELECT revision FROM config_head")
+# The second statement has a snapshot of its own: that of the one that waits is from before.
+_HOLD_AND_READ = sql.SQL("SELECT pg_advisory_xact_lock_shared({}); SELECT revision FROM config_head").format(
+    sql.SQL(_KEY)
+)
 
 
 async def next_revision(tx: Transaction) -> int:
@@ -38,10 +42,20 @@ def take_revision(connection: Connection) -> int:
     return revision
 
 
-async def current_revision(connection: AsyncConnection, *, share: bool) -> int:
-    """Return the newest committed revision; with `share` it stays the newest until the transaction ends."""
-    if share:
-        # A statement of its own: the one that waits has its snapshot from before.
-        await connection.execute(_HOLD_OFF_WRITERS)
+async def current_revision(connection: AsyncConnection) -> int:
+    """Return the newest committed revision."""
     revision: int = (await connection.execute(_READ)).scalar_one()
+    return revision
+
+
+async def held_revision(tx: Transaction) -> int:
+    """Return the newest committed revision, which stays the newest until the transaction ends.
+
+    Every batch of the lanes asks, so it is one round trip, straight through the driver.
+    """
+    cursor = await (await tx.raw()).execute(_HOLD_AND_READ, prepare=False)
+    cursor.nextset()
+    row = await cursor.fetchone()
+    assert row is not None
+    revision: int = row[0]
     return revision

@@ -106,7 +106,7 @@ class PartnersOfRecord:
         if org_id is None and billing_account_id is None:
             raise errors.subject_missing()
         async with self._database.read(snapshot=True) as connection:
-            revision = await current_revision(connection, share=False)
+            revision = await current_revision(connection)
             index = (await self._terms.load(connection, revision)).attribution
         row: PorRow | None = None
         if billing_account_id is not None:

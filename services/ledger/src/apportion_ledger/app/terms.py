@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from apportion_common.db.head import current_revision
+from apportion_common.db.head import held_revision
 from apportion_common.db.unit_of_work import Transaction
 
 from apportion_ledger.domain.terms import CommissionTerms
@@ -24,7 +24,7 @@ class TermsCache:
 
         Holds the configuration's head FOR SHARE: a change of terms waits for the lines in flight, and sees them.
         """
-        revision = await current_revision(tx.connection, share=True)
+        revision = await held_revision(tx)
         terms = self._terms
         if terms is not None and terms.revision == revision:
             return terms

@@ -7,6 +7,7 @@ one over the lines that have a partner.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -25,11 +26,13 @@ from apportion_ledger.domain.terms import CommissionTerms
 from apportion_ledger.limits import CONFLICT_DETAIL_CHARS_MAX
 
 NO_ID: Final = b""
-CURRENCY_CHARS: Final = 3
-"""As the check on `ledger_line.currency`."""
+_CURRENCY: Final = re.compile("[A-Z]{3}")
+_PERIOD: Final = re.compile("[0-9]{4}-[0-9]{2}")
 SETTLEMENT_NAME: Final = b"settlement"
 KIND_NOT_POSTED: Final = "The ledger makes lines of this kind itself."
 """Of a charge that comes with a kind which no price makes."""
+CURRENCY_MALFORMED: Final = "The currency is no code of three capital letters (ISO 4217)."
+PERIOD_MALFORMED: Final = "The period is no month such as 2013-01."
 
 BalanceKey = tuple[bytes, str]
 """Partner and currency."""
@@ -98,13 +101,27 @@ class Payments(NamedTuple):
     payouts: Sequence[RealTimePayout]
 
 
+def fault_of(group: ChargeGroup) -> str:
+    """Return why no charge of a group becomes a line, or an empty text.
+
+    Looked at once a group: in the database, these checks would cost more than the whole decision.
+    """
+    if group.kind not in PRICED_KINDS:
+        return f"{group.kind}: {KIND_NOT_POSTED}"
+    if _CURRENCY.fullmatch(group.currency) is None:
+        return CURRENCY_MALFORMED
+    if _PERIOD.fullmatch(group.period) is None:
+        return PERIOD_MALFORMED
+    return ""
+
+
 class _GroupFrame:
     """What posting needs of a group of charges, worked out once for all of them."""
 
-    __slots__ = ("content", "instants", "outcomes", "partners", "priced")
+    __slots__ = ("content", "fault", "instants", "outcomes", "partners")
 
     def __init__(self, group: ChargeGroup, terms: CommissionTerms) -> None:
-        self.priced = group.kind in PRICED_KINDS
+        self.fault = fault_of(group)
         self.content = content_frame(
             group.kind, group.org_id, group.project_id, group.sku, group.currency, group.account_id
         )
@@ -133,8 +150,8 @@ def post(batches: Sequence[ChargeBatch], terms: CommissionTerms, known: dict[byt
             frame = frames.get(group)
             if frame is None:
                 frame = frames[group] = _GroupFrame(group, terms)
-            if not frame.priced:
-                outcome.conflicts.append(Conflict(charge, f"{group.kind}: {KIND_NOT_POSTED}"))
+            if frame.fault:
+                outcome.conflicts.append(Conflict(charge, frame.fault))
                 continue
             own_hash = line_hash(charge_content(frame.content, cause_id, quantity, gross, event_time_us))
             stored = known.get(charge_id)
@@ -176,8 +193,8 @@ def movable_keys(charges: Sequence[Charge], terms: CommissionTerms) -> list[Bala
     keys: set[BalanceKey] = set()
     for charge in charges:
         group = charge.group
-        # No line has a currency of another form, so no balance has.
-        if len(group.currency) == CURRENCY_CHARS:
+        # What no line comes of moves no balance.
+        if not fault_of(group):
             found = attribute(group.org_id, group.account_id, group.sku, group.sku_type, charge.event_time_us)
             if found.partner_id:
                 keys.add((found.partner_id, group.currency))

@@ -8,6 +8,7 @@ from struct import Struct
 from typing import Any, Final
 from uuid import UUID
 
+import psycopg
 from apportion_common.db.copy import (
     NULL,
     POSTGRES_EPOCH_US,
@@ -76,6 +77,9 @@ class _UuidArrayDumper(Dumper):
         return head + b"".join(UUID_HEAD + obj[start : start + 16] for start in range(0, len(obj), 16))
 
 
+psycopg.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
+
+
 class LineStore:
     """Writes lines with their keys."""
 
@@ -98,10 +102,12 @@ class LineStore:
             for group in rows
             for line in group.lines
         )
+        # Never released: that would be a round trip more, and the transaction's end does it.
+        await raw.execute("SAVEPOINT charge_keys")
         try:
-            async with tx.savepoint():
-                await _KEYS.write(raw, keys)
+            await _KEYS.write(raw, keys)
         except pg_errors.UniqueViolation:
+            await raw.execute("ROLLBACK TO SAVEPOINT charge_keys")
             return False
         await _LINES.write(raw, _packed(rows, ledger_revision))
         return True
@@ -137,7 +143,6 @@ async def _by_ids(tx: Transaction, query: str, ids: Sequence[bytes]) -> list[tup
     """Return the rows of a query whose one parameter is an array of ids, both ways in binary."""
     raw = await tx.raw()
     async with raw.cursor(binary=True) as cursor:
-        cursor.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
         await cursor.execute(query, (_UuidArray(b"".join(ids)),))
         return await cursor.fetchall()
 

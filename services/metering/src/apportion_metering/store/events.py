@@ -152,6 +152,10 @@ class _TextArrayDumper(_PackedDumper):
     oid = _TEXT_ARRAY_OID
 
 
+psycopg.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
+psycopg.adapters.register_dumper(_TextArray, _TextArrayDumper)
+
+
 class EventStore:
     """metering_event and metering_event_key."""
 
@@ -163,8 +167,6 @@ class EventStore:
         """Return the content hashes of those ids (16 bytes of org, then the request id in UTF-8) that are claimed."""
         connection = await tx.raw()
         async with connection.cursor(binary=True) as cursor:
-            cursor.adapters.register_dumper(_UuidArray, _UuidArrayDumper)
-            cursor.adapters.register_dumper(_TextArray, _TextArrayDumper)
             await cursor.execute(_PROBE, _probe_arrays(names), prepare=False)
             return {names[n - 1]: digest for n, digest in await cursor.fetchall()}
 

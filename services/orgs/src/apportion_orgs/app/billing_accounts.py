@@ -47,7 +47,7 @@ class BillingAccounts:
             if await self._orgs.find(tx.connection, account.owner_org_id) is None:
                 raise errors.org_not_found("owner_org_id")
             if await self._is_there(tx.connection, account):
-                return CreatedAccount(account, await current_revision(tx.connection, share=False))
+                return CreatedAccount(account, await current_revision(tx.connection))
             revision = await next_revision(tx)
             if not await self._accounts.add(tx, account, revision):
                 # Somebody else was faster: now it is seen who it is.

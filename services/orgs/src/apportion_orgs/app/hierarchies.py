@@ -55,7 +55,7 @@ class Hierarchies:
                 before={"parent_org_id": None},
                 after={"parent_org_id": parent},
             )
-            return await current_revision(tx.connection, share=False)
+            return await current_revision(tx.connection)
 
         return await run_mutation(self._database, mutation, work)
 

@@ -100,7 +100,7 @@ class Mappings:
         0 means the newest. Raises OutOfRange REVISION_UNKNOWN for one that is not written yet.
         """
         async with self._database.read(snapshot=True) as connection:
-            newest = await current_revision(connection, share=False)
+            newest = await current_revision(connection)
             if as_of_revision > newest:
                 raise errors.revision_unknown(newest)
             revision = as_of_revision or newest

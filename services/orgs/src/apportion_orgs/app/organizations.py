@@ -105,7 +105,7 @@ class Organizations:
             if org.parent_org_id is not None:
                 await self._locks.lock_for_leaf(tx, org.parent_org_id)
             if await self._is_there(tx.connection, org, new.currency):
-                return CreatedOrg(org, await current_revision(tx.connection, share=False))
+                return CreatedOrg(org, await current_revision(tx.connection))
             revision = await next_revision(tx)
             if not await self._orgs.add(tx, org, revision):
                 # Somebody else was faster: now it is seen who it is.

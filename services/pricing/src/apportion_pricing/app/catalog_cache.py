@@ -26,12 +26,12 @@ class CatalogCache:
     async def latest(self, connection: AsyncConnection) -> Catalog:
         """Return the catalog in memory, however old; read when there is none."""
         if self._newest is None:
-            return await self.at(await current_revision(connection, share=False), connection)
+            return await self.at(await current_revision(connection), connection)
         return self._newest
 
     async def current(self, connection: AsyncConnection) -> Catalog:
         """Return the catalog of the newest committed revision."""
-        return await self.at(await current_revision(connection, share=False), connection)
+        return await self.at(await current_revision(connection), connection)
 
     async def at(self, revision: int, connection: AsyncConnection) -> Catalog:
         """Return the catalog of a committed revision."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from apportion_common.db.head import current_revision
+from apportion_common.db.head import held_revision
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import Unavailable
 
@@ -31,7 +31,7 @@ class SegmentResolver:
 
     async def revisions(self, tx: Transaction) -> tuple[int, int]:
         """Return the newest revision of the catalog, locked from here on, and a confirmed one of orgs."""
-        catalog_revision = await current_revision(tx.connection, share=True)
+        catalog_revision = await held_revision(tx)
         return catalog_revision, (await self._accounts.confirm(())).revision
 
     async def resolve(self, tx: Transaction, memory: LaneMemory, usages: Sequence[Usage]) -> list[LaneSegment]:
@@ -48,7 +48,7 @@ class SegmentResolver:
                 memory.start(catalog.revision, accounts.revision)
                 found, missed = [None] * len(usages), usages
                 await self._accounts.fill(accounts, _needs(catalog, missed))
-            revision = await current_revision(tx.connection, share=True)
+            revision = await held_revision(tx)
             if revision == catalog.revision:
                 metrics.SEGMENTS.labels("miss").inc(len(missed))
                 metrics.SEGMENTS.labels("hit").inc(len(usages) - len(missed))
