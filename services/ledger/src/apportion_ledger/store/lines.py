@@ -110,8 +110,8 @@ class LineStore:
         async with raw.cursor() as cursor:
             await cursor.execute(
                 "SELECT charge_id, coalesce(event_id, cause_id), org_id, project_id, billing_account_id, mapping_id, "
-                f"sku, sku_type, {scaled_sql('quantity')}, currency, {scaled_sql('amount_gross')}, event_time, period, seq "
-                "FROM ledger_line WHERE entry_id = ANY(%s)",
+                f"sku, sku_type, {scaled_sql('quantity')}, currency, {scaled_sql('amount_gross')}, event_time, period, "
+                "seq FROM ledger_line WHERE entry_id = ANY(%s)",
                 ([UUID(bytes=derived_entry_id(charge_id)) for charge_id in charge_ids],),
             )
             return {
