@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from apportion_common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from apportion_common.errors import UNAVAILABLE_SINCE, FailedPrecondition, InvalidArgument, Unavailable
+from apportion_common.instants import datetime_of_us
 
-from apportion_metering.limits import CALL_EVENTS_MAX
+from apportion_metering.domain.stream import StreamState
+from apportion_metering.limits import CALL_EVENTS_MAX, STREAM_RETRY_AFTER_S
 
 
 def batch_empty() -> InvalidArgument:
@@ -27,12 +29,24 @@ def stream_not_durable(why: str) -> FailedPrecondition:
     )
 
 
-def stream_unavailable() -> Unavailable:
+def stream_unavailable(state: StreamState) -> Unavailable:
     """Return the error of a stream that did not acknowledge everything: none, some or all was taken."""
     return Unavailable(
         "STREAM_UNAVAILABLE",
         "The stream did not acknowledge every message: none, some or all events were taken. Send the same call again.",
-        retry_after_s=1,
+        retry_after_s=STREAM_RETRY_AFTER_S,
+        **_since(state),
+    )
+
+
+def stream_unknown(state: StreamState) -> Unavailable:
+    """Return the error of ENQUEUED while nobody can tell whether the stream flushes before it acknowledges."""
+    return Unavailable(
+        "STREAM_UNAVAILABLE",
+        f"The stream cannot be relied on now: {state.why}. None, some or all events were taken. "
+        "Send the same call again.",
+        retry_after_s=STREAM_RETRY_AFTER_S,
+        **_since(state),
     )
 
 
@@ -41,5 +55,13 @@ def commit_unknown() -> Unavailable:
     return Unavailable(
         "COMMIT_UNKNOWN",
         "The events are on the stream, but were not committed in time. Send the same call again or ask GetEventStatus.",
-        retry_after_s=1,
+        retry_after_s=STREAM_RETRY_AFTER_S,
     )
+
+
+def _since(state: StreamState) -> dict[str, str]:
+    """Return when the outage began, for programs; nothing when only this one call was not acknowledged."""
+    if not state.is_outage:
+        return {}
+    since = datetime_of_us(state.since_us).isoformat(timespec="seconds")
+    return {UNAVAILABLE_SINCE: since.replace("+00:00", "Z")}
