@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from apportion_common.errors import UNAVAILABLE_SINCE, FailedPrecondition, InvalidArgument, Unavailable
-from apportion_common.instants import datetime_of_us
+from datetime import datetime
 
-from apportion_metering.domain.stream import StreamState
+from apportion_common.errors import UNAVAILABLE_SINCE, FailedPrecondition, InvalidArgument, Unavailable
+
 from apportion_metering.limits import CALL_EVENTS_MAX, STREAM_RETRY_AFTER_S
 
 
@@ -29,24 +29,26 @@ def stream_not_durable(why: str) -> FailedPrecondition:
     )
 
 
-def stream_unavailable(state: StreamState) -> Unavailable:
-    """Return the error of a stream that did not acknowledge everything: none, some or all was taken."""
+def stream_unavailable(since: datetime | None) -> Unavailable:
+    """Return the error of a stream that did not acknowledge everything: none, some or all was taken.
+
+    `since` is when the outage began, None when it is not known to be one.
+    """
     return Unavailable(
         "STREAM_UNAVAILABLE",
         "The stream did not acknowledge every message: none, some or all events were taken. Send the same call again.",
         retry_after_s=STREAM_RETRY_AFTER_S,
-        **_since(state),
+        **_since(since),
     )
 
 
-def stream_unknown(state: StreamState) -> Unavailable:
+def stream_unknown(why: str, since: datetime | None) -> Unavailable:
     """Return the error of ENQUEUED while nobody can tell whether the stream flushes before it acknowledges."""
     return Unavailable(
         "STREAM_UNAVAILABLE",
-        f"The stream cannot be relied on now: {state.why}. None, some or all events were taken. "
-        "Send the same call again.",
+        f"The stream cannot be relied on now: {why}. None, some or all events were taken. Send the same call again.",
         retry_after_s=STREAM_RETRY_AFTER_S,
-        **_since(state),
+        **_since(since),
     )
 
 
@@ -59,9 +61,6 @@ def commit_unknown() -> Unavailable:
     )
 
 
-def _since(state: StreamState) -> dict[str, str]:
-    """Return when the outage began, for programs; nothing when only this one call was not acknowledged."""
-    if not state.is_outage:
-        return {}
-    since = datetime_of_us(state.since_us).isoformat(timespec="seconds")
-    return {UNAVAILABLE_SINCE: since.replace("+00:00", "Z")}
+def _since(since: datetime | None) -> dict[str, str]:
+    """Return when the outage began, for programs."""
+    return {} if since is None else {UNAVAILABLE_SINCE: since.isoformat(timespec="seconds").replace("+00:00", "Z")}

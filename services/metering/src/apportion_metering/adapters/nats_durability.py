@@ -84,7 +84,7 @@ class DurabilityGuard:
         if state.condition is StreamCondition.NOT_DURABLE:
             raise errors.stream_not_durable(state.why)
         if not state.is_durable:
-            raise errors.stream_unknown(state)
+            raise errors.stream_unknown(state.why, state.outage_since)
 
     async def check(self) -> StreamState:
         """Return what is known; look again only when that is due."""
@@ -199,10 +199,10 @@ async def _read(url: str) -> Finding:
 
 def _connection(address: SplitResult) -> http.client.HTTPConnection:
     """Return a connection that is not open yet. Raises ValueError for what is no HTTP address."""
-    kinds = {"http": http.client.HTTPConnection, "https": http.client.HTTPSConnection}
-    if address.scheme not in kinds or not address.hostname:
+    if address.scheme not in ("http", "https") or not address.hostname:
         raise ValueError
-    return kinds[address.scheme](address.hostname, address.port, timeout=MONITOR_TIMEOUT_S)
+    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
+    return kind(address.hostname, address.port, timeout=MONITOR_TIMEOUT_S)
 
 
 def _get(connection: http.client.HTTPConnection) -> tuple[int, bytes]:

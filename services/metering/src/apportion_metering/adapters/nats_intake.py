@@ -53,7 +53,7 @@ class NatsIntake:
         server takes too late; the lanes store an event once, however many copies arrive.
         """
         if not self._client.is_connected:
-            raise errors.stream_unavailable(self._guard.state())
+            raise errors.stream_unavailable(self._guard.state().outage_since)
         publishing = [
             self._jetstream.publish(
                 lane_subject(INTAKE_SUBJECT, message.lane),
@@ -117,7 +117,7 @@ class NatsIntake:
         """Return the error of a request that failed; a stream that refuses (it may be full) has answered."""
         if not isinstance(error, APIError):
             self._guard.note_silence(error)
-        return errors.stream_unavailable(self._guard.state())
+        return errors.stream_unavailable(self._guard.state().outage_since)
 
     async def _read_ends(self, consumer: str, count: int) -> dict[int, int]:
         if count == 0:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum
+
+from apportion_common.instants import datetime_of_us
 
 
 class StreamCondition(Enum):
@@ -33,6 +36,7 @@ class StreamState:
         return self.condition is StreamCondition.DURABLE
 
     @property
-    def is_outage(self) -> bool:
-        """Return whether waiting may help: the condition is not how the stream is set up."""
-        return self.condition in (StreamCondition.UNKNOWN, StreamCondition.UNREACHABLE)
+    def outage_since(self) -> datetime | None:
+        """Return since when it cannot be reached or read; None when it can, whatever it is set up to do."""
+        is_outage = self.condition in (StreamCondition.UNKNOWN, StreamCondition.UNREACHABLE)
+        return datetime_of_us(self.since_us) if is_outage else None
