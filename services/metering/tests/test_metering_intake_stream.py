@@ -116,7 +116,9 @@ async def test_enqueued_is_refused_on_a_server_that_flushes_later_and_committed_
             assert not (await metering.lanes.status()).stream.is_durable
 
 
-@pytest.mark.parametrize("monitor_url", ["", "http://127.0.0.1:99999", "not a url", "ftp://127.0.0.1"])
+@pytest.mark.parametrize(
+    "monitor_url", ["", "http://127.0.0.1:99999", "not a url", "ftp://127.0.0.1", "http://a\x7fb:1"]
+)
 async def test_enqueued_is_refused_for_good_where_no_address_is_set_to_read_the_servers_settings_at(
     service_database: Callable[[str], ServiceDatabase], durable_nats: tuple[LocalNats, NatsAccess], monitor_url: str
 ):

@@ -9,7 +9,7 @@ import json
 import socket
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 import nats.errors
 from apportion_common.clock import Clock
@@ -182,8 +182,8 @@ async def _read_all(urls: Iterable[str]) -> Finding:
 async def _read(url: str) -> Finding:
     """Return what a server's monitoring page of JetStream says of its settings."""
     try:
-        connection = _connection(urlsplit(url))
-    except ValueError:
+        connection = await asyncio.to_thread(_connection, url)
+    except (ValueError, http.client.InvalidURL):
         return Finding(StreamCondition.NOT_DURABLE, "the monitoring address is no HTTP address")
     try:
         async with asyncio.timeout(MONITOR_TIMEOUT_S):
@@ -197,8 +197,12 @@ async def _read(url: str) -> Finding:
         _end(connection)
 
 
-def _connection(address: SplitResult) -> http.client.HTTPConnection:
-    """Return a connection that is not open yet. Raises ValueError for what is no HTTP address."""
+def _connection(url: str) -> http.client.HTTPConnection:
+    """Return a connection that is not open yet; reads the authorities' files for HTTPS.
+
+    Raises ValueError and http.client.InvalidURL for what is no HTTP address.
+    """
+    address = urlsplit(url)
     if address.scheme not in ("http", "https") or not address.hostname:
         raise ValueError
     kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
