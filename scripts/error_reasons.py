@@ -73,7 +73,10 @@ MEANINGS = DECIMAL_MEANINGS | {
     "ORG_NOT_FOUND": "There is no organisation with that id.",
     "PARITY_NOT_PROVED": "The engine goes live only on a parity proof, or by an override where the profile allows one.",
     "ROLE_REQUIRED": "The token has none of the roles that may call this.",
-    "STREAM_UNAVAILABLE": "The stream did not acknowledge every message: none, some or all was taken. Send it again.",
+    "STREAM_UNAVAILABLE": (
+        "The stream gives no answer, did not acknowledge every message, or nobody can tell now whether it flushes "
+        "before it acknowledges: none, some or all was taken. Send it again."
+    ),
     "TIERS_MALFORMED": "Tiers are not a list of thresholds and prices.",
     "TIME_MALFORMED": "A time is missing or is no timestamp.",
     "TIME_OUT_OF_RANGE": "A time lies outside the years that are allowed.",

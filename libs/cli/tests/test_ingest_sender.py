@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -17,9 +19,13 @@ from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
 from apportion_cli.ingest.sender import send
 from apportion_client import failures
+from apportion_client.failures import OUTAGE_S_MAX, OutageTooLongError
+from apportion_common.errors import Unavailable
+from apportion_common.grpc.status import abort
 
 TIME = "2013-01-01T10:17:00Z"
 ORGS = "ABCDEFGHIJKL"
+SINCE = "2013-02-01T00:00:00Z"
 
 
 class Intake(metering_grpc.MeteringServiceServicer):
@@ -28,6 +34,8 @@ class Intake(metering_grpc.MeteringServiceServicer):
     def __init__(self) -> None:
         self.order: dict[str, list[str]] = {}
         self.unavailable = 0
+        self.outage = 0
+        self.refused_at_s: dict[str, float] = {}
         self.refusal: grpc.StatusCode | None = None
         self.refuse_after = 0
         self.in_flight: set[str] = set()
@@ -42,6 +50,12 @@ class Intake(metering_grpc.MeteringServiceServicer):
         if self.unavailable:
             self.unavailable -= 1
             await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
+        if self.outage:
+            self.outage -= 1
+            self.refused_at_s |= dict.fromkeys(orgs, time.monotonic())
+            await abort(context, Unavailable("STREAM_UNAVAILABLE", "No.", retry_after_s=1, unavailable_since=SINCE))
+        for org in orgs & self.refused_at_s.keys():
+            assert time.monotonic() - self.refused_at_s.pop(org) >= 1, "A call came sooner than it was to."
         self.calls += 1
         if self.refusal is not None and self.calls > self.refuse_after:
             await context.abort(self.refusal, "no")
@@ -82,9 +96,12 @@ def rows_of(count: int) -> list[Row]:
     return [Row(n, f"r-{n:05d}", ORGS[n * n % len(ORGS)], "", "ACT-SMS", "1", TIME) for n in range(1, count + 1)]
 
 
-async def sent(intake: Intake, rows: list[Row], checkpoint: Checkpoint, skipped: int = 0):
+async def sent(
+    intake: Intake, rows: list[Row], checkpoint: Checkpoint, skipped: int = 0, outage_s_max: float = OUTAGE_S_MAX
+):
     cutter = Batcher(ReadableEvents(""), metering.ACKNOWLEDGEMENT_ENQUEUED, 20, "", skipped_rows=skipped)
-    return await send(intake.services, rows, cutter, checkpoint, Bar("ingest", len(rows), "events", None))
+    bar = Bar("ingest", len(rows), "events", None)
+    return await send(intake.services, rows, cutter, checkpoint, bar, outage_s_max)
 
 
 @pytest.fixture
@@ -106,6 +123,53 @@ async def test_a_service_that_cannot_be_reached_is_waited_for(intake, checkpoint
     tally, _ = await sent(intake, rows_of(200), checkpoint)
     assert tally.accepted == 200
     assert all(ids == sorted(set(ids)) for ids in intake.order.values())
+
+
+async def test_an_outage_is_said_once_when_it_begins_and_once_when_it_is_over(intake, checkpoint, capsys):
+    intake.outage = 6
+    tally, _ = await sent(intake, rows_of(400), checkpoint)
+    assert tally.accepted == 400
+    assert all(ids == sorted(set(ids)) for ids in intake.order.values())
+    begun, over = (line for line in capsys.readouterr().out.splitlines() if not line.startswith("ingest: "))
+    assert begun == f"No answer since {SINCE}: UNAVAILABLE STREAM_UNAVAILABLE: No. Trying again, for 12 h at most."
+    assert over.startswith("Answered again, after ")
+
+
+async def test_an_outage_that_lasts_too_long_ends_the_run_which_keeps_its_place(intake, checkpoint):
+    rows = rows_of(400)
+    intake.outage = sys.maxsize
+    with pytest.raises(OutageTooLongError) as caught:
+        await sent(intake, rows, checkpoint, outage_s_max=0.5)
+    assert "UNAVAILABLE STREAM_UNAVAILABLE: No." in str(caught.value)
+    intake.outage = 0
+    skipped = checkpoint.start(resume=True)
+    await asyncio.sleep(1)
+    await sent(intake, rows[skipped:], checkpoint, skipped)
+    assert checkpoint.load() == Progress(400, finished=True)
+
+
+async def test_an_answer_to_a_call_from_before_the_outage_does_not_end_it():
+    said: list[str] = []
+    outage, answer_early, gone = failures.Outage(said.append), asyncio.Event(), asyncio.Event()
+    error = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "gone")
+
+    async def early() -> None:
+        await answer_early.wait()
+
+    async def late() -> None:
+        if not gone.is_set():
+            gone.set()
+            raise error
+
+    first = asyncio.create_task(outage.retry(early))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(outage.retry(late))
+    await gone.wait()
+    answer_early.set()
+    await first
+    assert len(said) == 1
+    await second
+    assert [line.split()[0] for line in said] == ["No", "Answered"]
 
 
 async def test_rejected_events_are_named_by_their_row(intake, checkpoint):

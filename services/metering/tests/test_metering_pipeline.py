@@ -90,7 +90,7 @@ async def test_enqueued_events_are_stored_once_however_often_they_are_sent(meter
         await metering.until_written(2_000)
         status = await metering.lanes.status()
         assert status.event_count == 2_000
-        assert status.stream_durable
+        assert status.stream.is_durable
         assert not status.drained
     stored = await metering.rows(
         "SELECT count(*) AS n, count(DISTINCT (org_id, request_id)) AS keys FROM metering_event"

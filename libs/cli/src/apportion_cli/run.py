@@ -9,7 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import grpc
 import typer
-from apportion_client.failures import describe
+from apportion_client.failures import OutageTooLongError, describe
 from apportion_client.local_stack import StackNotUpError
 from apportion_client.services import Services, connected
 from rich.console import Console
@@ -28,7 +28,7 @@ def run(main: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
 
     try:
         return asyncio.run(whole())
-    except StackNotUpError as error:
+    except (StackNotUpError, OutageTooLongError) as error:
         fail(str(error))
     except grpc.aio.AioRpcError as error:
         fail(describe(error))

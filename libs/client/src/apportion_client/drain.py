@@ -11,7 +11,7 @@ from typing import Final
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 
-from apportion_client.failures import retry_until_available
+from apportion_client.failures import OUTAGE_S_MAX, retry_until_available
 from apportion_client.services import CALL_TIMEOUT_S, Services
 
 POLL_S: Final = 0.25
@@ -22,28 +22,33 @@ POLL_S: Final = 0.25
 class Backlog:
     """What is under way: messages not stored, batches not rated, batches not posted."""
 
-    stored: int
+    stored: int | None
+    """None while the stream is unreachable: nobody knows."""
     rated: int
     posted: int
 
     def __str__(self) -> str:
-        return f"to store {self.stored:,} messages, to rate {self.rated:,} batches, to post {self.posted:,}"
+        stored = "what the stream does not tell now" if self.stored is None else f"{self.stored:,} messages"
+        return f"to store {stored}, to rate {self.rated:,} batches, to post {self.posted:,}"
 
 
 def backlog_of(answer: metering.GetPipelineStatusResponse) -> Backlog:
     """Return the backlog of all lanes."""
+    unreachable = answer.stream_condition == metering.STREAM_CONDITION_UNREACHABLE
     return Backlog(
-        sum(max(lane.stream_last_seq - lane.stream_seq, 0) for lane in answer.lanes),
+        None if unreachable else sum(max(lane.stream_last_seq - lane.stream_seq, 0) for lane in answer.lanes),
         sum(lane.batch_seq - lane.rated_batch_seq for lane in answer.lanes),
         sum(lane.batch_seq - lane.posted_batch_seq for lane in answer.lanes),
     )
 
 
-async def pipeline_status(services: Services, on_wait: Callable[[str], None]) -> metering.GetPipelineStatusResponse:
-    """Return the state of the lanes; while metering cannot be reached, say so through `on_wait` and retry."""
+async def pipeline_status(
+    services: Services, say: Callable[[str], None], outage_s_max: float = OUTAGE_S_MAX
+) -> metering.GetPipelineStatusResponse:
+    """Return the state of the lanes; while metering cannot be reached, say so and retry. Raises OutageTooLongError."""
     request = metering.GetPipelineStatusRequest()
     return await retry_until_available(
-        lambda: services.metering.GetPipelineStatus(request, timeout=CALL_TIMEOUT_S), on_wait
+        lambda: services.metering.GetPipelineStatus(request, timeout=CALL_TIMEOUT_S), say, outage_s_max
     )
 
 
@@ -51,23 +56,31 @@ async def wait_until_drained(
     services: Services,
     timeout_s: float,
     on_status: Callable[[metering.GetPipelineStatusResponse], None],
-    on_wait: Callable[[str], None],
+    say: Callable[[str], None],
 ) -> metering.GetPipelineStatusResponse:
-    """Wait until everything that was sent is stored, rated and posted; return the last state, drained or not."""
+    """Wait until everything that was sent is stored, rated and posted; return the last state, drained or not.
+
+    Raises OutageTooLongError when metering does not answer for the rest of the time.
+    """
     deadline = time.monotonic() + timeout_s
     while True:
-        answer = await pipeline_status(services, on_wait)
+        answer = await pipeline_status(services, say, max(deadline - time.monotonic(), 0))
         if answer.drained or time.monotonic() > deadline:
             return answer
         on_status(answer)
         await asyncio.sleep(POLL_S)
 
 
-async def is_closed(services: Services, period: str, org_ids: Sequence[str] = ()) -> bool:
-    """Return whether a month's close has reached the ledger: for the organisations, or for all where none is named."""
+async def is_closed(
+    services: Services, period: str, org_ids: Sequence[str] = (), outage_s_max: float = OUTAGE_S_MAX
+) -> bool:
+    """Return whether a month's close has reached the ledger: for the organisations, or for all where none is named.
+
+    Raises OutageTooLongError.
+    """
     request = ledger.FixWatermarkRequest(period=period)
     answer = await retry_until_available(
-        lambda: services.ledger.FixWatermark(request, timeout=CALL_TIMEOUT_S), lambda _: None
+        lambda: services.ledger.FixWatermark(request, timeout=CALL_TIMEOUT_S), lambda _: None, outage_s_max
     )
     return answer.period_closed or (bool(org_ids) and set(org_ids) <= set(answer.closed_org_ids))
 
@@ -75,9 +88,12 @@ async def is_closed(services: Services, period: str, org_ids: Sequence[str] = ()
 async def wait_until_closed(
     services: Services, period: str, org_ids: Sequence[str], timeout_s: float, on_wait: Callable[[], None]
 ) -> bool:
-    """Wait until a month's close has reached the ledger; return whether it has within the time."""
+    """Wait until a month's close has reached the ledger; return whether it has within the time.
+
+    Raises OutageTooLongError when the ledger does not answer for the rest of the time.
+    """
     deadline = time.monotonic() + timeout_s
-    while not await is_closed(services, period, org_ids):
+    while not await is_closed(services, period, org_ids, max(deadline - time.monotonic(), 0)):
         if time.monotonic() > deadline:
             return False
         on_wait()

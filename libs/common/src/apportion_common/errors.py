@@ -18,7 +18,10 @@ turns an error into one.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+UNAVAILABLE_SINCE: Final = "unavailable_since"
+"""Metadata of an Unavailable that knows when the outage began: an RFC 3339 time in UTC."""
 
 
 class ApportionError(Exception):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from apportion_common.errors import FailedPrecondition, InvalidArgument, Unavailable
+from datetime import datetime
 
-from apportion_metering.limits import CALL_EVENTS_MAX
+from apportion_common.errors import UNAVAILABLE_SINCE, FailedPrecondition, InvalidArgument, Unavailable
+
+from apportion_metering.limits import CALL_EVENTS_MAX, STREAM_RETRY_AFTER_S
 
 
 def batch_empty() -> InvalidArgument:
@@ -27,12 +29,26 @@ def stream_not_durable(why: str) -> FailedPrecondition:
     )
 
 
-def stream_unavailable() -> Unavailable:
-    """Return the error of a stream that did not acknowledge everything: none, some or all was taken."""
+def stream_unavailable(since: datetime | None) -> Unavailable:
+    """Return the error of a stream that did not acknowledge everything: none, some or all was taken.
+
+    `since` is when the outage began, None when it is not known to be one.
+    """
     return Unavailable(
         "STREAM_UNAVAILABLE",
         "The stream did not acknowledge every message: none, some or all events were taken. Send the same call again.",
-        retry_after_s=1,
+        retry_after_s=STREAM_RETRY_AFTER_S,
+        **_since(since),
+    )
+
+
+def stream_unknown(why: str, since: datetime | None) -> Unavailable:
+    """Return the error of ENQUEUED while nobody can tell whether the stream flushes before it acknowledges."""
+    return Unavailable(
+        "STREAM_UNAVAILABLE",
+        f"The stream cannot be relied on now: {why}. None, some or all events were taken. Send the same call again.",
+        retry_after_s=STREAM_RETRY_AFTER_S,
+        **_since(since),
     )
 
 
@@ -41,5 +57,10 @@ def commit_unknown() -> Unavailable:
     return Unavailable(
         "COMMIT_UNKNOWN",
         "The events are on the stream, but were not committed in time. Send the same call again or ask GetEventStatus.",
-        retry_after_s=1,
+        retry_after_s=STREAM_RETRY_AFTER_S,
     )
+
+
+def _since(since: datetime | None) -> dict[str, str]:
+    """Return when the outage began, for programs."""
+    return {} if since is None else {UNAVAILABLE_SINCE: since.isoformat(timespec="seconds").replace("+00:00", "Z")}

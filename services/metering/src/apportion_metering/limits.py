@@ -45,7 +45,14 @@ DURABILITY_FRESH_S: Final = 60
 """How long a look at the NATS server's settings counts."""
 DURABILITY_CHECK_S: Final = 20
 """How often the settings are looked at in the background."""
+STREAM_RECHECK_S: Final = 1
+"""How often they, and the stream, are looked at while either cannot be reached or read."""
+STREAM_RETRY_AFTER_S: Final = 1
+"""When callers are told to send again what the stream did not take: NATS is tried every second meanwhile."""
+STREAM_PROBE_TIMEOUT_S: Final = 3
+"""How long a look waits for the stream itself."""
 MONITOR_TIMEOUT_S: Final = 3
+"""For one server's whole answer, however it comes in."""
 MONITOR_BYTES_MAX: Final = 4 * 1024 * 1024
 STREAM_TAIL_TIMEOUT_S: Final = 5
 """How long GetPipelineStatus waits for the last messages of the lanes."""

@@ -76,8 +76,8 @@ def make_parts(
 ) -> Parts:
     """Join the parts on a database and a NATS connection; `paused(role)` is asked before a lane takes anything."""
     events, dead_letters, journal = EventStore(), DeadLetterStore(), JournalStore()
-    guard = DurabilityGuard(client, monitor_url)
-    intake = NatsIntake(client.jetstream(), guard, clock)
+    guard = DurabilityGuard(client, monitor_url, clock)
+    intake = NatsIntake(client, guard, clock)
     replies = NatsReplies(client)
     usage_events = UsageEvents(database, events, journal, intake, replies, clock)
     dead_letter_cases = DeadLetters(database, dead_letters, clock)

@@ -39,7 +39,7 @@ async def _apply(services: Services, steps: list[scenario.Step]) -> None:
     with progress("apply", len(steps), "calls") as bar:
         for step in steps:
             bar.show_note(step.label)
-            await retry_until_available(_call(services, step), bar.show_note)
+            await retry_until_available(_call(services, step), print_line)
             bar.advance(1)
         # A close comes through the lanes: usage that is sent before it is there would not be refused.
         for step in steps:

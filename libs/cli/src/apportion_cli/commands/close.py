@@ -34,9 +34,7 @@ def close(
 async def _close(services: Services, period: str, orgs: list[str], wait_s: int) -> None:
     request = metering.ClosePeriodRequest(period=period, org_ids=orgs, request_id=f"close:{uuid7()}")
     with progress("close", None, "calls") as bar:
-        await retry_until_available(
-            lambda: services.metering.ClosePeriod(request, timeout=CALL_TIMEOUT_S), bar.show_note
-        )
+        await retry_until_available(lambda: services.metering.ClosePeriod(request, timeout=CALL_TIMEOUT_S), print_line)
         await until_closed(services, period, orgs, wait_s, bar)
     print_line(f"{period} is closed" + (f" for {len(orgs)} organisations." if orgs else "."))
 

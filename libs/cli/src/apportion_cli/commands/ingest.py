@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
+from apportion_client.failures import OUTAGE_S_MAX
 from apportion_client.local_stack import find_data_folder
 from apportion_client.services import Services
 
@@ -22,6 +23,7 @@ from apportion_cli.ingest.sender import SHOWN_REJECTIONS, Tally, send
 from apportion_cli.options import PrefixOption
 from apportion_cli.run import fail, run
 
+S_PER_MINUTE = 60
 BATCH_MAX = 5_000
 """Events of one call that metering takes at most."""
 
@@ -51,12 +53,21 @@ def ingest(
     resume: Annotated[bool, typer.Option(help="Go on where a run of this file was ended.")] = True,
     compact: Annotated[bool, typer.Option("--compact", help="Send compact events; request ids must be UUIDs.")] = False,
     rejected: Annotated[Path | None, typer.Option(help="Write the rejected rows to this CSV file.")] = None,
+    outage_max: Annotated[
+        int, typer.Option(min=0, help="Minutes that an outage may last; the same command goes on after a longer one.")
+    ] = int(OUTAGE_S_MAX) // S_PER_MINUTE,
 ) -> None:
-    """Send a file of usage, in its order for each organisation. Sending it again is safe."""
+    """Send a file of usage, in its order for each organisation. Sending it again is safe.
+
+    While metering or its stream is away it waits, says since when, and goes on by itself.
+    """
+    outage_s_max = outage_max * S_PER_MINUTE
     try:
         summary = inspect(file)
         tally, rejections, seconds = run(
-            lambda services: _ingest(services, file, summary, batch, ack, prefix, repeat_each, limit, resume, compact)
+            lambda services: _ingest(
+                services, file, summary, batch, ack, prefix, repeat_each, limit, resume, compact, outage_s_max
+            )
         )
     except FileProblem as problem:
         fail(str(problem))
@@ -76,6 +87,7 @@ async def _ingest(
     limit: int | None,
     resume: bool,
     compact: bool,
+    outage_s_max: float,
 ) -> tuple[Tally, list[Rejection], float]:
     checkpoint = Checkpoint(find_data_folder(), summary.sha256, prefix, services.settings.addresses["metering"])
     skipped = checkpoint.start(resume)
@@ -86,7 +98,7 @@ async def _ingest(
     rows = itertools.islice(read_rows(file), skipped, limit if limit is None else max(limit, skipped))
     last = summary.row_count if limit is None else min(limit, summary.row_count)
     with progress("ingest", max(last - skipped, 0) * repeat_each, "events") as bar:
-        tally, rejections = await send(services, rows, batcher, checkpoint, bar)
+        tally, rejections = await send(services, rows, batcher, checkpoint, bar, outage_s_max)
         return tally, rejections, bar.elapsed_s
 
 

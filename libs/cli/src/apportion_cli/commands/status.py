@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_client.drain import backlog_of, pipeline_status, wait_until_drained
 from apportion_client.services import Services
 
-from apportion_cli.display import print_line, progress, show_table
+from apportion_cli.display import print_line, progress, show_table, when
 from apportion_cli.run import fail, run
+
+_FLUSHES: Final = {metering.STREAM_CONDITION_DURABLE: "yes", metering.STREAM_CONDITION_NOT_DURABLE: "NO"}
 
 
 def status(
@@ -39,7 +41,7 @@ async def _status(services: Services, wait_s: int, lanes: bool) -> None:
         columns = (">lane", ">stored to", ">stream at", ">batches", ">rated", ">posted", "stopped")
         show_table("Lanes", columns, rows)
     print_line(f"events stored: {answer.event_count:,}")
-    print_line("stream flushes before it acknowledges: " + ("yes" if answer.stream_durable else "NOT KNOWN"))
+    print_line(_stream(answer))
     for reason, count in sorted(answer.open_dead_letters.items()):
         print_line(f"open dead letters, {reason}: {count:,}")
     for lane in answer.lanes:
@@ -48,6 +50,16 @@ async def _status(services: Services, wait_s: int, lanes: bool) -> None:
     print_line("drained" if answer.drained else f"under way: {backlog_of(answer)}")
     if wait_s and not answer.drained:
         fail(f"Not everything is through after {wait_s} s.")
+
+
+def _stream(answer: metering.GetPipelineStatusResponse) -> str:
+    """Return whether the stream can be relied on; when it cannot, since when and why."""
+    said = "stream flushes before it acknowledges: " + _FLUSHES.get(answer.stream_condition, "NOT KNOWN")
+    if answer.stream_condition == metering.STREAM_CONDITION_UNREACHABLE:
+        said = "stream does not answer"
+    if answer.stream_durable:
+        return said
+    return f"{said}, since {when(answer.stream_condition_since)}: {answer.stream_condition_detail}"
 
 
 async def _wait(services: Services, wait_s: int) -> metering.GetPipelineStatusResponse:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_client.failures import retry_until_available
+from apportion_client.failures import OUTAGE_S_MAX, Outage
 from apportion_client.services import CALL_TIMEOUT_S, Services
 
-from apportion_cli.display import Bar
+from apportion_cli.display import Bar, print_line
 from apportion_cli.ingest.batches import WORKERS, Batch, Batcher, Rejection
 from apportion_cli.ingest.checkpoint import Checkpoint
 from apportion_cli.ingest.rows import Row
@@ -54,10 +54,20 @@ class Tally:
 
 
 async def send(
-    services: Services, rows: Iterable[Row], batcher: Batcher, checkpoint: Checkpoint, bar: Bar
+    services: Services,
+    rows: Iterable[Row],
+    batcher: Batcher,
+    checkpoint: Checkpoint,
+    bar: Bar,
+    outage_s_max: float = OUTAGE_S_MAX,
 ) -> tuple[Tally, list[Rejection]]:
-    """Send the rows; return the counts and the rejected rows by number. Raises what no patience mends."""
+    """Send the rows; return the counts and the rejected rows by number.
+
+    An outage is waited for, and said when it begins and ends. Raises OutageTooLongError when one lasts for longer than
+    `outage_s_max`, and what waiting does not help.
+    """
     tally = Tally()
+    outage = Outage(print_line, outage_s_max)
     queues: list[asyncio.Queue[Batch | None]] = [asyncio.Queue(QUEUED_BATCHES) for _ in range(WORKERS)]
 
     async def read() -> None:
@@ -68,9 +78,7 @@ async def send(
 
     async def work(queue: asyncio.Queue[Batch | None]) -> None:
         while (batch := await queue.get()) is not None:
-            answer = await retry_until_available(
-                _call(services, batch), lambda problem: bar.show_note(f"waiting: {problem}")
-            )
+            answer = await outage.retry(_call(services, batch))
             batcher.acknowledged(batch)
             tally.count(batch, answer)
             batcher.rejections.extend(

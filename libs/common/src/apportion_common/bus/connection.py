@@ -50,8 +50,10 @@ def _tls(settings: NatsSettings) -> ssl.SSLContext | None:
 async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], None] | None = None) -> Client:
     """Connect as the settings' user under a name that monitoring shows; waits for a server that is not there yet.
 
-    A lost server is reconnected to forever. The client still closes for good when the server refuses the user or
-    cuts it off for an oversized message: then `on_closed` is called, and the process had better end.
+    A lost server is reconnected to forever, every RECONNECT_WAIT_S. What is published meanwhile the client keeps, up to
+    2 MiB, and sends when it is back, also when whoever published it was told that it had failed: so publish only what
+    may arrive twice, or nothing while `is_connected` is false. The client still closes for good when the server refuses
+    the user or cuts it off for an oversized message: then `on_closed` is called, and the process had better end.
     """
     client = Client()
 

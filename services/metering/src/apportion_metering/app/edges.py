@@ -7,6 +7,7 @@ from typing import Protocol
 
 from apportion_metering.domain.intake import CheckedEvent
 from apportion_metering.domain.messages import Envelope, PlannedMessage
+from apportion_metering.domain.stream import StreamState
 
 
 class IntakeStream(Protocol):
@@ -23,15 +24,22 @@ class IntakeStream(Protocol):
         ...
 
     async def require_durable(self) -> None:
-        """Raise FailedPrecondition STREAM_NOT_DURABLE unless the server flushes before it acknowledges."""
+        """Return when the server is known to flush before it acknowledges.
+
+        Raises FailedPrecondition STREAM_NOT_DURABLE when it does not, Unavailable STREAM_UNAVAILABLE while nobody can
+        tell.
+        """
         ...
 
-    async def is_durable(self) -> bool:
-        """Return whether the server is known to flush before it acknowledges."""
+    async def state(self) -> StreamState:
+        """Return whether the stream answers and flushes before it acknowledges, and since when."""
         ...
 
     async def last_seqs(self) -> dict[int, int]:
-        """Return the stream sequence of each lane's last message; lanes without one are left out."""
+        """Return the stream sequence of each lane's last message; lanes without one are left out.
+
+        Raises Unavailable STREAM_UNAVAILABLE.
+        """
         ...
 
 

@@ -90,8 +90,9 @@ class UsageEvents:
         """Take the events that are well formed.
 
         With `committed` it waits up to `wait_s` for their lanes, else for the stream's disk only. Raises
-        InvalidArgument BATCH_EMPTY and BATCH_TOO_LARGE, FailedPrecondition STREAM_NOT_DURABLE, Unavailable
-        STREAM_UNAVAILABLE and COMMIT_UNKNOWN (none, some or all was taken, as after a reconnect within the call).
+        InvalidArgument BATCH_EMPTY and BATCH_TOO_LARGE, FailedPrecondition STREAM_NOT_DURABLE (as the stream is set
+        up), Unavailable STREAM_UNAVAILABLE and COMMIT_UNKNOWN (now: none, some or all was taken, as after a reconnect
+        within the call).
         """
         count = len(readable) + len(compact)
         if count == 0:

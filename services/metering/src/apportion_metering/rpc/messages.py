@@ -17,6 +17,7 @@ from apportion_metering.domain.dead_letters import DISCARDED, OPEN, REQUEUED, De
 from apportion_metering.domain.dedupe import DEAD_LETTERED, DUPLICATE, MISMATCH
 from apportion_metering.domain.intake import CompactEvent, ReadableEvent, Rejection
 from apportion_metering.domain.progress import EventProgress, EventState
+from apportion_metering.domain.stream import StreamCondition
 from apportion_metering.limits import REJECTION_MESSAGE_CHARS_MAX
 
 _SOURCES: Final = frozenset(pb.EventSource.values())
@@ -37,6 +38,12 @@ _EVENT_STATES: Final = {
     EventState.RATED: pb.EVENT_STATE_RATED,
     EventState.POSTED: pb.EVENT_STATE_POSTED,
     EventState.DEAD_LETTERED: pb.EVENT_STATE_DEAD_LETTERED,
+}
+_STREAM_CONDITIONS: Final = {
+    StreamCondition.DURABLE: pb.STREAM_CONDITION_DURABLE,
+    StreamCondition.NOT_DURABLE: pb.STREAM_CONDITION_NOT_DURABLE,
+    StreamCondition.UNKNOWN: pb.STREAM_CONDITION_UNKNOWN,
+    StreamCondition.UNREACHABLE: pb.STREAM_CONDITION_UNREACHABLE,
 }
 
 
@@ -146,7 +153,10 @@ def pipeline_to_message(status: PipelineStatus) -> pb.GetPipelineStatusResponse:
         event_count=status.event_count,
         open_dead_letters=status.open_dead_letters,
         drained=status.drained,
-        stream_durable=status.stream_durable,
+        stream_durable=status.stream.is_durable,
+        stream_condition=_STREAM_CONDITIONS[status.stream.condition],
+        stream_condition_since=us_to_timestamp(status.stream.since_us),
+        stream_condition_detail=status.stream.why,
     )
 
 

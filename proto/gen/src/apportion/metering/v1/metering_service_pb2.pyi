@@ -49,6 +49,14 @@ class DeadLetterState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     DEAD_LETTER_STATE_OPEN: _ClassVar[DeadLetterState]
     DEAD_LETTER_STATE_REQUEUED: _ClassVar[DeadLetterState]
     DEAD_LETTER_STATE_DISCARDED: _ClassVar[DeadLetterState]
+
+class StreamCondition(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    STREAM_CONDITION_UNSPECIFIED: _ClassVar[StreamCondition]
+    STREAM_CONDITION_DURABLE: _ClassVar[StreamCondition]
+    STREAM_CONDITION_NOT_DURABLE: _ClassVar[StreamCondition]
+    STREAM_CONDITION_UNKNOWN: _ClassVar[StreamCondition]
+    STREAM_CONDITION_UNREACHABLE: _ClassVar[StreamCondition]
 EVENT_SOURCE_UNSPECIFIED: EventSource
 EVENT_SOURCE_FORM_SUBMIT: EventSource
 EVENT_SOURCE_BACKEND: EventSource
@@ -70,6 +78,11 @@ DEAD_LETTER_STATE_UNSPECIFIED: DeadLetterState
 DEAD_LETTER_STATE_OPEN: DeadLetterState
 DEAD_LETTER_STATE_REQUEUED: DeadLetterState
 DEAD_LETTER_STATE_DISCARDED: DeadLetterState
+STREAM_CONDITION_UNSPECIFIED: StreamCondition
+STREAM_CONDITION_DURABLE: StreamCondition
+STREAM_CONDITION_NOT_DURABLE: StreamCondition
+STREAM_CONDITION_UNKNOWN: StreamCondition
+STREAM_CONDITION_UNREACHABLE: StreamCondition
 
 class UsageEvent(_message.Message):
     __slots__ = ("org_id", "project_id", "sku", "quantity", "event_time", "request_id", "metadata", "source")
@@ -324,7 +337,7 @@ class LaneStatus(_message.Message):
     def __init__(self, lane: _Optional[int] = ..., stream_seq: _Optional[int] = ..., stream_last_seq: _Optional[int] = ..., batch_seq: _Optional[int] = ..., rated_batch_seq: _Optional[int] = ..., posted_batch_seq: _Optional[int] = ..., stopped_reason: _Optional[str] = ...) -> None: ...
 
 class GetPipelineStatusResponse(_message.Message):
-    __slots__ = ("lanes", "event_count", "open_dead_letters", "drained", "stream_durable")
+    __slots__ = ("lanes", "event_count", "open_dead_letters", "drained", "stream_durable", "stream_condition", "stream_condition_since", "stream_condition_detail")
     class OpenDeadLettersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -337,12 +350,18 @@ class GetPipelineStatusResponse(_message.Message):
     OPEN_DEAD_LETTERS_FIELD_NUMBER: _ClassVar[int]
     DRAINED_FIELD_NUMBER: _ClassVar[int]
     STREAM_DURABLE_FIELD_NUMBER: _ClassVar[int]
+    STREAM_CONDITION_FIELD_NUMBER: _ClassVar[int]
+    STREAM_CONDITION_SINCE_FIELD_NUMBER: _ClassVar[int]
+    STREAM_CONDITION_DETAIL_FIELD_NUMBER: _ClassVar[int]
     lanes: _containers.RepeatedCompositeFieldContainer[LaneStatus]
     event_count: int
     open_dead_letters: _containers.ScalarMap[str, int]
     drained: bool
     stream_durable: bool
-    def __init__(self, lanes: _Optional[_Iterable[_Union[LaneStatus, _Mapping]]] = ..., event_count: _Optional[int] = ..., open_dead_letters: _Optional[_Mapping[str, int]] = ..., drained: _Optional[bool] = ..., stream_durable: _Optional[bool] = ...) -> None: ...
+    stream_condition: StreamCondition
+    stream_condition_since: _timestamp_pb2.Timestamp
+    stream_condition_detail: str
+    def __init__(self, lanes: _Optional[_Iterable[_Union[LaneStatus, _Mapping]]] = ..., event_count: _Optional[int] = ..., open_dead_letters: _Optional[_Mapping[str, int]] = ..., drained: _Optional[bool] = ..., stream_durable: _Optional[bool] = ..., stream_condition: _Optional[_Union[StreamCondition, str]] = ..., stream_condition_since: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., stream_condition_detail: _Optional[str] = ...) -> None: ...
 
 class ListAuditRequest(_message.Message):
     __slots__ = ("query",)

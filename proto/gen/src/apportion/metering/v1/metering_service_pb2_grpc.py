@@ -121,8 +121,12 @@ class MeteringServiceServicer:
         with its reason, and the good ones of the same call go through. Sending the same events again is
         always safe: (org_id, request_id) is charged once, forever.
         Errors: INVALID_ARGUMENT BATCH_TOO_LARGE, BATCH_EMPTY; PERMISSION_DENIED ORG_FORBIDDEN (an event of
-        another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE;
-        UNAVAILABLE STREAM_UNAVAILABLE, COMMIT_UNKNOWN (none, some or all was taken: send it again).
+        another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE
+        (ENQUEUED: the stream's servers were read and flush later, or no address is set to read them at; an
+        operator has to change that); UNAVAILABLE STREAM_UNAVAILABLE (the stream does not answer, or ENQUEUED:
+        whether it flushes cannot be found out now), COMMIT_UNKNOWN. After UNAVAILABLE none, some or all was
+        taken: send it again after RetryInfo's delay. While an outage lasts the ErrorInfo of
+        STREAM_UNAVAILABLE has its beginning as unavailable_since, a time in RFC 3339.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -166,7 +170,8 @@ class MeteringServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPipelineStatus(self, request, context):
-        """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged.
+        """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged. It
+        answers without the stream, too: then stream_condition says so, and drained is false.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -40,8 +40,12 @@ class MeteringServiceStub:
     with its reason, and the good ones of the same call go through. Sending the same events again is
     always safe: (org_id, request_id) is charged once, forever.
     Errors: INVALID_ARGUMENT BATCH_TOO_LARGE, BATCH_EMPTY; PERMISSION_DENIED ORG_FORBIDDEN (an event of
-    another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE;
-    UNAVAILABLE STREAM_UNAVAILABLE, COMMIT_UNKNOWN (none, some or all was taken: send it again).
+    another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE
+    (ENQUEUED: the stream's servers were read and flush later, or no address is set to read them at; an
+    operator has to change that); UNAVAILABLE STREAM_UNAVAILABLE (the stream does not answer, or ENQUEUED:
+    whether it flushes cannot be found out now), COMMIT_UNKNOWN. After UNAVAILABLE none, some or all was
+    taken: send it again after RetryInfo's delay. While an outage lasts the ErrorInfo of
+    STREAM_UNAVAILABLE has its beginning as unavailable_since, a time in RFC 3339.
     """
     GetEventStatus: grpc.UnaryUnaryMultiCallable[metering_service_pb2.GetEventStatusRequest, metering_service_pb2.GetEventStatusResponse]
     """GetEventStatus tells how far events of an organisation have come, by their request ids."""
@@ -58,7 +62,9 @@ class MeteringServiceStub:
     PERIOD_CLOSED. GetPipelineStatus tells when it has reached the ledger. Closing twice is a no-op.
     """
     GetPipelineStatus: grpc.UnaryUnaryMultiCallable[metering_service_pb2.GetPipelineStatusRequest, metering_service_pb2.GetPipelineStatusResponse]
-    """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged."""
+    """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged. It
+    answers without the stream, too: then stream_condition says so, and drained is false.
+    """
     ListAudit: grpc.UnaryUnaryMultiCallable[metering_service_pb2.ListAuditRequest, metering_service_pb2.ListAuditResponse]
     """ListAudit lists this service's audit entries, newest first."""
     StreamEvents: grpc.StreamStreamMultiCallable[metering_service_pb2.StreamEventsRequest, metering_service_pb2.StreamEventsResponse]
@@ -86,8 +92,12 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     with its reason, and the good ones of the same call go through. Sending the same events again is
     always safe: (org_id, request_id) is charged once, forever.
     Errors: INVALID_ARGUMENT BATCH_TOO_LARGE, BATCH_EMPTY; PERMISSION_DENIED ORG_FORBIDDEN (an event of
-    another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE;
-    UNAVAILABLE STREAM_UNAVAILABLE, COMMIT_UNKNOWN (none, some or all was taken: send it again).
+    another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE
+    (ENQUEUED: the stream's servers were read and flush later, or no address is set to read them at; an
+    operator has to change that); UNAVAILABLE STREAM_UNAVAILABLE (the stream does not answer, or ENQUEUED:
+    whether it flushes cannot be found out now), COMMIT_UNKNOWN. After UNAVAILABLE none, some or all was
+    taken: send it again after RetryInfo's delay. While an outage lasts the ErrorInfo of
+    STREAM_UNAVAILABLE has its beginning as unavailable_since, a time in RFC 3339.
     """
     GetEventStatus: aio.UnaryUnaryMultiCallable[metering_service_pb2.GetEventStatusRequest, metering_service_pb2.GetEventStatusResponse]  # type: ignore[assignment]
     """GetEventStatus tells how far events of an organisation have come, by their request ids."""
@@ -104,7 +114,9 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     PERIOD_CLOSED. GetPipelineStatus tells when it has reached the ledger. Closing twice is a no-op.
     """
     GetPipelineStatus: aio.UnaryUnaryMultiCallable[metering_service_pb2.GetPipelineStatusRequest, metering_service_pb2.GetPipelineStatusResponse]  # type: ignore[assignment]
-    """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged."""
+    """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged. It
+    answers without the stream, too: then stream_condition says so, and drained is false.
+    """
     ListAudit: aio.UnaryUnaryMultiCallable[metering_service_pb2.ListAuditRequest, metering_service_pb2.ListAuditResponse]  # type: ignore[assignment]
     """ListAudit lists this service's audit entries, newest first."""
     StreamEvents: aio.StreamStreamMultiCallable[metering_service_pb2.StreamEventsRequest, metering_service_pb2.StreamEventsResponse]  # type: ignore[assignment]
@@ -134,8 +146,12 @@ class MeteringServiceServicer:
         with its reason, and the good ones of the same call go through. Sending the same events again is
         always safe: (org_id, request_id) is charged once, forever.
         Errors: INVALID_ARGUMENT BATCH_TOO_LARGE, BATCH_EMPTY; PERMISSION_DENIED ORG_FORBIDDEN (an event of
-        another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE;
-        UNAVAILABLE STREAM_UNAVAILABLE, COMMIT_UNKNOWN (none, some or all was taken: send it again).
+        another organisation than the token's; nothing is taken); FAILED_PRECONDITION STREAM_NOT_DURABLE
+        (ENQUEUED: the stream's servers were read and flush later, or no address is set to read them at; an
+        operator has to change that); UNAVAILABLE STREAM_UNAVAILABLE (the stream does not answer, or ENQUEUED:
+        whether it flushes cannot be found out now), COMMIT_UNKNOWN. After UNAVAILABLE none, some or all was
+        taken: send it again after RetryInfo's delay. While an outage lasts the ErrorInfo of
+        STREAM_UNAVAILABLE has its beginning as unavailable_since, a time in RFC 3339.
         """
 
     def GetEventStatus(
@@ -182,7 +198,9 @@ class MeteringServiceServicer:
         request: metering_service_pb2.GetPipelineStatusRequest,
         context: _ServicerContext,
     ) -> typing.Union[metering_service_pb2.GetPipelineStatusResponse, abc.Awaitable[metering_service_pb2.GetPipelineStatusResponse]]:
-        """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged."""
+        """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged. It
+        answers without the stream, too: then stream_condition says so, and drained is false.
+        """
 
     def ListAudit(
         self,
