@@ -17,13 +17,13 @@ from apportion.pricing.v1.lane_pb2 import RatedCharge
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import Unavailable
 from apportion_common.ids import entry_id
+from apportion_common.lanes.records import UNREADABLE_BATCH_SEQ
 from apportion_common.protos import pack_int
 from apportion_ledger.app.charges import Charges
 from apportion_ledger.app.period_closes import PeriodCloses
 from apportion_ledger.app.terms import TermsCache
 from apportion_ledger.consumers.poster import Poster
-from apportion_ledger.consumers.rated_batches import UNREADABLE_BATCH_SEQ
-from apportion_ledger.domain.posting import BalanceKey
+from apportion_ledger.domain.posting import CURRENCY_MALFORMED, BalanceKey
 from apportion_ledger.limits import APPEND_ATTEMPTS_MAX
 from apportion_ledger.store.balances import BalanceStore
 from apportion_ledger.store.lines import LineStore
@@ -164,11 +164,19 @@ def test_an_unreadable_message_has_a_number_beyond_every_other_so_that_its_lane_
     assert (ledger.parts.poster.batch_seq_of(value), weight) == (UNREADABLE_BATCH_SEQ, 1)
 
 
+async def test_a_charge_in_no_currency_is_a_conflict_beside_the_lines_of_the_others(ledger: LedgerHarness) -> None:
+    await ledger.credited()
+    bad = ledger.charge("1", currency="au")
+    receipt = await ledger.charged(ledger.charge("60"), bad, ledger.charge("60"))
+    assert (receipt.line_count, [conflict.event_id for conflict in receipt.conflicts]) == (2, [bad.event_id])
+    assert receipt.conflicts[0].detail == CURRENCY_MALFORMED
+    assert not await ledger.breaches()
+
+
 @pytest.mark.parametrize(
     "broken",
     [
         {"amount": pack_int(10**30)},
-        {"currency": "au"},
         {"sku": "A\0B"},
         {"billing_account_id": b"short"},
     ],

@@ -6,9 +6,9 @@ import pytest
 from apportion.common.v1.lane_pb2 import ChargeKind, PeriodClose, TraceRange
 from apportion.pricing.v1.lane_pb2 import ChargeGroup, RatedBatch, RatedCharge
 from apportion_client.lane_messages import expand_rated
-from apportion_common.lanes.records import CHARGE_RECORD
+from apportion_common.lanes.records import CHARGE_RECORD, UNREADABLE_BATCH_SEQ
 from apportion_common.protos import pack_int
-from apportion_ledger.consumers.rated_batches import UNREADABLE_BATCH_SEQ, decode_rated, join_rated
+from apportion_ledger.consumers.rated_batches import decode_rated, join_rated
 from apportion_ledger.domain.charges import Charge
 from apportion_ledger.domain.kinds import LINE_KINDS
 

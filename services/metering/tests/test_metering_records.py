@@ -9,6 +9,7 @@ from apportion_client.lane_messages import expand_accepted, expand_intake
 from apportion_common.decimals import QUANTITY_MAX
 from apportion_common.ids import event_id
 from apportion_common.lanes.limits import OUTPUT_PART_BYTES_MAX
+from apportion_common.lanes.records import UNREADABLE_BATCH_SEQ
 from apportion_metering.adapters.intake_messages import usage_message
 from apportion_metering.consumers.decision import AcceptedEvent, accepted_to_message
 from apportion_metering.consumers.intake import Intake, Undecodable, decode_intake, event_from_message, event_to_message
@@ -74,6 +75,23 @@ def test_the_writer_reads_the_events_that_intake_put_on_the_lane_in_their_order(
 
 
 @given(EVENTS)
+def test_unpacked_messages_say_the_same_and_a_writer_from_before_records_reads_all_of_them(
+    events: list[CheckedEvent],
+) -> None:
+    unpacked = usage_message(ENVELOPE, events, range(len(events)), "reply", packed=False)
+    assert decode_intake(unpacked) == decode_intake(usage_message(ENVELOPE, events, range(len(events)), "reply"))
+    assert len(IntakeMessage.FromString(unpacked).entries) == len(events)
+
+
+@given(EVENTS)
+def test_a_writer_from_before_records_finds_no_entry_beside_them_and_keeps_the_message(
+    events: list[CheckedEvent],
+) -> None:
+    message = IntakeMessage.FromString(usage_message(ENVELOPE, events, range(len(events)), "reply"))
+    assert not message.records or not message.entries
+
+
+@given(EVENTS)
 def test_a_message_written_out_for_a_person_is_the_same_message(events: list[CheckedEvent]) -> None:
     message = IntakeMessage.FromString(usage_message(ENVELOPE, events, range(len(events)), "reply"))
     plain = expand_intake(message)
@@ -122,6 +140,15 @@ def test_the_layout_of_usage_records_never_changes() -> None:
         "0001" + two.hex() + "fffffffffffffffffffffffffffffffe"
     )  # fmt: skip
     assert (batch.first_entry_seq, len(batch.groups), len(batch.entries)) == (100, 2, 0)
+    # A reader from before records stops its lane at such a number, rather than finding an empty batch.
+    assert (batch.batch_seq, batch.packed_batch_seq) == (UNREADABLE_BATCH_SEQ, 7)
+
+
+def test_an_unpacked_batch_is_one_that_readers_from_before_records_take() -> None:
+    accepted: list[AcceptedEvent | PeriodClose] = [(event_id(ORG, "r-1"), taken(checked("r-1")))]
+    batch = accepted_to_message(3, 7, 100, accepted, packed=False)
+    assert (batch.batch_seq, batch.packed_batch_seq, batch.records) == (7, 0, b"")
+    assert batch.entries == expand_accepted(accepted_to_message(3, 7, 100, accepted)).entries
 
 
 @pytest.mark.parametrize(
@@ -132,7 +159,7 @@ def test_the_layout_of_usage_records_never_changes() -> None:
         {"request_ids": b"r-1r-22more"},
         {"groups": []},
         {"records": bytes(51)},
-        {"entry_indexes": [0]},
+        {"unpacked_indexes": [0]},
     ],
     ids=["cut", "too few ids", "too many ids", "no group", "no id", "no entry"],
 )

@@ -13,7 +13,8 @@ from apportion_client.lane_messages import expand_rated
 from apportion_common.decimals import AMOUNT_MAX
 from apportion_common.lanes.limits import OUTPUT_PART_BYTES_MAX
 from apportion_common.lanes.model import LaneOutput
-from apportion_pricing.consumers.batches import UNREADABLE_BATCH_SEQ, decode_accepted
+from apportion_common.lanes.records import UNREADABLE_BATCH_SEQ, batch_seq_of
+from apportion_pricing.consumers.batches import decode_accepted
 from apportion_pricing.consumers.rated_batches import Charge, Rated, rated_to_outputs
 from apportion_pricing.domain.accounts import BillingAccount
 from hypothesis import given, settings
@@ -63,6 +64,16 @@ def test_the_layout_of_charge_records_never_changes() -> None:
         "000100000001" + "00" * 15 + "01" + "65" * 16 + "000000000000000600000000000000070000000000000001"
     )  # fmt: skip
     assert (batch.first_entry_seq, len(batch.groups), len(batch.charges)) == (100, 2, 0)
+    # A reader from before records stops its lane at such a number, rather than finding an empty batch.
+    assert (batch.batch_seq, batch.packed_batch_seq) == (UNREADABLE_BATCH_SEQ, 7)
+
+
+def test_an_unpacked_batch_is_one_that_readers_from_before_records_take() -> None:
+    result = rated([(0, 5, -10), (1, 6, AMOUNT_MAX)], [segment(0), segment(1)])
+    (output,) = rated_to_outputs(result, 2, [], packed=False)
+    batch = RatedBatch.FromString(output.payload)
+    assert (batch.batch_seq, batch.packed_batch_seq, batch.records) == (7, 0, b"")
+    assert batch.charges == read(rated_to_outputs(result, 2, [])).charges
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), NUMBERS, NUMBERS), max_size=30))
@@ -96,7 +107,7 @@ def test_a_batch_of_any_size_travels_in_parts_that_fit_and_are_the_batch_togethe
     ]
     parts = [RatedBatch.FromString(output.payload) for output in outputs]
     assert {
-        (part.lane, part.batch_seq, part.catalog_revision, part.orgs_revision, part.entry_count) for part in parts
+        (part.lane, batch_seq_of(part), part.catalog_revision, part.orgs_revision, part.entry_count) for part in parts
     } == {(3, 7, 10, 11, charge_count)}
     batch = read(outputs)
     assert [charge.entry_seq for charge in batch.charges] == list(range(100, 100 + charge_count))

@@ -284,13 +284,13 @@ async def test_a_catalog_that_never_stands_still_makes_the_lane_wait(
 ) -> None:
     revisions = itertools.count(100)
 
-    async def restless(_connection: object, *, share: bool) -> int:
+    async def restless(_tx: object) -> int:
         return next(revisions)
 
     lane = lane_of(id_of("AA"))
     message = shop.message(lane, [km("AA", 1)])
     with monkeypatch.context() as patched:
-        patched.setattr(segment_resolver, "current_revision", restless)
+        patched.setattr(segment_resolver, "held_revision", restless)
         with pytest.raises(Unavailable) as refused:
             await shop.apply(lane, [message])
     assert refused.value.reason == "CATALOG_CHANGING"

@@ -41,10 +41,12 @@ def expand_intake(message: IntakeMessage) -> IntakeMessage:
     """Return the message with an entry for each record, in the order of all entries. ValueError for broken records."""
     out = IntakeMessage()
     out.CopyFrom(message)
-    for field in ("entries", "groups", "records", "request_ids", "entry_indexes"):
+    if not message.records:
+        return out
+    for field in ("groups", "records", "request_ids", "unpacked", "unpacked_indexes"):
         out.ClearField(field)
-    entries = [IntakeEntry.FromString(entry.SerializeToString()) for entry in message.entries]
-    places = dict(zip(message.entry_indexes or range(len(entries)), entries, strict=True))
+    entries = [IntakeEntry.FromString(entry.SerializeToString()) for entry in message.unpacked]
+    places = dict(zip(message.unpacked_indexes, entries, strict=True))
     request_ids = _Fields(message.request_ids)
     records = _records(message.records, INTAKE_RECORD_BYTES)
     for place in range(len(entries) + len(message.records) // INTAKE_RECORD_BYTES):
@@ -69,7 +71,7 @@ def expand_intake(message: IntakeMessage) -> IntakeMessage:
 
 def expand_accepted(batch: AcceptedBatch) -> AcceptedBatch:
     """Return the batch with an entry for each record, in the order of entry_seq. ValueError for broken records."""
-    out = AcceptedBatch(lane=batch.lane, batch_seq=batch.batch_seq, traces=batch.traces)
+    out = AcceptedBatch(lane=batch.lane, batch_seq=batch.packed_batch_seq or batch.batch_seq, traces=batch.traces)
     entries = {entry.entry_seq: entry for entry in batch.entries}
     entry_seq = batch.first_entry_seq
     for fields in _records(batch.records, USAGE_RECORD_BYTES):
@@ -92,6 +94,8 @@ def expand_rated(*parts: RatedBatch) -> RatedBatch:
     out.CopyFrom(parts[0])
     for field in ("charges", "rejections", "period_closes", "traces", "groups", "records", "part", "part_count"):
         out.ClearField(field)
+    out.batch_seq = out.packed_batch_seq or out.batch_seq
+    out.ClearField("packed_batch_seq")
     out.ClearField("first_entry_seq")
     for part in parts:
         out.rejections.extend(part.rejections)

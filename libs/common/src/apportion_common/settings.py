@@ -116,6 +116,11 @@ class ServiceSettings(BaseSettings):
         description="Seconds that a lane stays with a process that no longer renews its lease; a transaction that "
         "stands idle is ended after a third of it, 5 seconds at most.",
     )
+    lane_records: bool = Field(
+        default=True,
+        description="Publish packed records on the money lanes. Off while processes that cannot read them are running, "
+        "as during a rolling upgrade from a version before them.",
+    )
     shutdown_grace_s: int = Field(
         default=DEFAULT_SHUTDOWN_GRACE_S,
         ge=0,

@@ -72,17 +72,21 @@ def make_parts(
     worker_id: str,
     lease_s: float,
     commit_wait_s: float = COMMIT_WAIT_S,
+    packed: bool = True,
     paused: Callable[[str], Callable[[], bool]] = lambda role: lambda: False,
 ) -> Parts:
-    """Join the parts on a database and a NATS connection; `paused(role)` is asked before a lane takes anything."""
+    """Join the parts on a database and a NATS connection; `paused(role)` is asked before a lane takes anything.
+
+    Lanes carry records where it is `packed`.
+    """
     events, dead_letters, journal = EventStore(), DeadLetterStore(), JournalStore()
     guard = DurabilityGuard(client, monitor_url, clock)
-    intake = NatsIntake(client, guard, clock)
+    intake = NatsIntake(client, guard, clock, packed=packed)
     replies = NatsReplies(client)
     usage_events = UsageEvents(database, events, journal, intake, replies, clock)
     dead_letter_cases = DeadLetters(database, dead_letters, clock)
     periods, lanes = Periods(database, clock), Lanes(database, journal, intake)
-    writer = Writer(events, dead_letters, journal, replies)
+    writer = Writer(events, dead_letters, journal, replies, packed=packed)
     rated, posted = RatedReceipts(dead_letters, journal), PostedReceipts(dead_letters, journal)
     return Parts(
         events=events,
@@ -130,6 +134,7 @@ async def build(runtime: Runtime) -> None:
         worker_id=settings.worker_id,
         lease_s=settings.lane_lease_s,
         commit_wait_s=settings.commit_wait_s,
+        packed=settings.lane_records,
         paused=lambda role: runtime.flags.paused(FLAGS, role),
     )
     await parts.replies.start()

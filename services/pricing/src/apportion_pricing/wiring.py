@@ -51,8 +51,13 @@ class Parts:
     rater: Rater
 
 
-def make_parts(database: Database, clock: Clock, orgs: OrgsClient, gate_override: str | None) -> Parts:
-    """Join everything that neither listens nor runs; `gate_override` is the setting PRICING_GATE_OVERRIDE."""
+def make_parts(
+    database: Database, clock: Clock, orgs: OrgsClient, gate_override: str | None, *, packed: bool = True
+) -> Parts:
+    """Join everything that neither listens nor runs; `gate_override` is the setting PRICING_GATE_OVERRIDE.
+
+    Lanes carry records where it is `packed`.
+    """
     skus, plans, charges, positions = SkuStore(), PlanStore(), ChargeStore(), PositionStore()
     catalog, accounts = CatalogCache(TermsStore()), AccountResolver(orgs)
     servicer = PricingServicer(
@@ -65,14 +70,16 @@ def make_parts(database: Database, clock: Clock, orgs: OrgsClient, gate_override
         audit=AuditTrail(database, shared),
     )
     segments = SegmentResolver(catalog, accounts, charges)
-    return Parts(servicer, Rater(segments, positions, charges, RejectionStore(), PeriodCloseStore()))
+    rater = Rater(segments, positions, charges, RejectionStore(), PeriodCloseStore(), packed=packed)
+    return Parts(servicer, rater)
 
 
 async def build(runtime: Runtime) -> None:
     """Hand the runtime what pricing serves and what it runs beside."""
     settings: Settings = runtime.settings
     orgs = GrpcOrgs(runtime.channels.channel(settings.address_of("orgs")))
-    parts = make_parts(runtime.database, runtime.clock, orgs, settings.pricing_gate_override)
+    gate_override, packed = settings.pricing_gate_override, settings.lane_records
+    parts = make_parts(runtime.database, runtime.clock, orgs, gate_override, packed=packed)
     await ensure_streams(runtime.js)
 
     def register(server: grpc.aio.Server) -> None:

@@ -8,13 +8,11 @@ from typing import Final, NamedTuple
 
 from apportion.common.v1.lane_pb2 import ChargeKind, PeriodClose, TraceRange
 from apportion.pricing.v1 import lane_pb2
-from apportion_common.lanes.records import CHARGE_RECORD
+from apportion_common.lanes.records import CHARGE_RECORD, UNREADABLE_BATCH_SEQ, batch_seq_of
 from google.protobuf.message import DecodeError
 
 from apportion_ledger.domain.charges import Charge, ChargeBatch, ChargeGroup, Origin
 
-UNREADABLE_BATCH_SEQ: Final = 2**63 - 1
-"""The number of a message that cannot be read: beyond every other, so that its lane stops with BATCH_SEQ_GAP."""
 _KINDS: Final = {number: name.removeprefix("CHARGE_KIND_").lower() for name, number in ChargeKind.items()} | {
     ChargeKind.CHARGE_KIND_UNSPECIFIED: "usage"
 }
@@ -45,7 +43,7 @@ def decode_rated(data: bytes) -> Rated:
             charges.insert(charge.index if message.records else len(charges), _charge(charge))
     except (DecodeError, struct.error, IndexError, KeyError):
         return Rated(ChargeBatch(Origin(None, UNREADABLE_BATCH_SEQ, 0, 0), ()), (), ())
-    origin = Origin(message.lane, message.batch_seq, message.catalog_revision, message.orgs_revision)
+    origin = Origin(message.lane, batch_seq_of(message), message.catalog_revision, message.orgs_revision)
     return Rated(
         ChargeBatch(origin, charges), message.period_closes, message.traces, message.part, message.part_count or 1
     )

@@ -10,6 +10,7 @@ from apportion.common.v1.lane_pb2 import TraceRange
 from apportion.ledger.v1.lane_pb2 import ChargeConflict, PostedBatch
 from apportion_common.lanes.limits import OUTPUT_PART_BYTES_MAX
 from apportion_common.lanes.model import LaneOutput
+from apportion_common.lanes.records import set_packed_batch_seq
 from apportion_common.lanes.traces import BatchTraces
 
 from apportion_ledger.consumers.rated_batches import Rated
@@ -45,6 +46,7 @@ def receipt_to_outputs(rated: Rated, outcome: BatchOutcome, revision: int, trace
     for number, run in enumerate(runs):
         if len(runs) > 1:
             whole.part, whole.part_count = number, len(runs)
+            set_packed_batch_seq(whole, rated.batch_seq)
         whole.conflicts.extend(run)
         outputs.append(LaneOutput(rated.batch_seq, whole.SerializeToString(), number, len(runs)))
         for field in ("conflicts", "period_closes", "traces"):

@@ -12,19 +12,25 @@ from apportion_metering.domain.intake import CheckedEvent
 from apportion_metering.domain.messages import Envelope
 
 
-def usage_message(envelope: Envelope, events: Sequence[CheckedEvent], indexes: Sequence[int], reply_to: str) -> bytes:
-    """Return the message of those events of a call; `reply_to` is empty when nobody waits for the commit."""
+def usage_message(
+    envelope: Envelope, events: Sequence[CheckedEvent], indexes: Sequence[int], reply_to: str, *, packed: bool = True
+) -> bytes:
+    """Return the message of those events of a call; `reply_to` is empty when nobody waits for the commit.
+
+    Events are packed into records where they fit; all are messages unless it is `packed`.
+    """
     message = _message(envelope)
     message.reply_to = reply_to
     groups: dict[tuple[bytes, bytes, str, int], int] = {}
     records: list[bytes] = []
     request_ids: list[str] = []
+    unpacked: list[tuple[int, CheckedEvent]] = []
     pack = INTAKE_RECORD.pack
     for place, index in enumerate(indexes):
         event = events[index]
         org_id, project_id, request_id, sku, quantity, event_time_us, metadata, source, content_hash = event
-        if metadata or not INT64_MIN <= quantity <= INT64_MAX:
-            _add_entry(message, place, event)
+        if not packed or metadata or not INT64_MIN <= quantity <= INT64_MAX:
+            unpacked.append((place, event))
             continue
         key = (org_id, project_id, sku, source)
         group = groups.get(key)
@@ -37,8 +43,10 @@ def usage_message(envelope: Envelope, events: Sequence[CheckedEvent], indexes: S
             message.groups.add(org_id=org_id, project_id=project_id, sku=sku, source=source)
         message.records = b"".join(records)
         message.request_ids = "".join(request_ids).encode("ascii")
-    else:
-        del message.entry_indexes[:]
+        message.unpacked_indexes.extend(place for place, _ in unpacked)
+    entries = message.unpacked if records else message.entries
+    for _, event in unpacked:
+        entries.add().event.CopyFrom(_event_to_message(event))
     return message.SerializeToString()
 
 
@@ -62,21 +70,18 @@ def period_close_message(envelope: Envelope, period: str, org_ids: Sequence[byte
     return message.SerializeToString()
 
 
-def _add_entry(message: IntakeMessage, place: int, event: CheckedEvent) -> None:
-    """Add an event that no record can hold: it has labels, or a quantity beyond 64 bits."""
-    message.entry_indexes.append(place)
-    message.entries.add().event.MergeFrom(
-        IntakeEvent(
-            org_id=event.org_id,
-            project_id=event.project_id,
-            request_id=event.request_id,
-            sku=event.sku,
-            quantity=pack_int(event.quantity),
-            event_time_us=event.event_time_us,
-            metadata=event.metadata,
-            content_hash=event.content_hash,
-            source=event.source,
-        )
+def _event_to_message(event: CheckedEvent) -> IntakeEvent:
+    """Return an event that no record holds: it has labels, or a quantity beyond 64 bits."""
+    return IntakeEvent(
+        org_id=event.org_id,
+        project_id=event.project_id,
+        request_id=event.request_id,
+        sku=event.sku,
+        quantity=pack_int(event.quantity),
+        event_time_us=event.event_time_us,
+        metadata=event.metadata,
+        content_hash=event.content_hash,
+        source=event.source,
     )
 
 

@@ -31,7 +31,9 @@ log = get_logger(__name__)
 class NatsIntake:
     """METERING_IN."""
 
-    def __init__(self, client: Client, guard: DurabilityGuard, clock: Clock) -> None:
+    def __init__(self, client: Client, guard: DurabilityGuard, clock: Clock, *, packed: bool) -> None:
+        """Publish by a connection, in records where it is `packed`."""
+        self._packed = packed
         self._client = client
         self._jetstream = client.jetstream()
         self._guard = guard
@@ -57,7 +59,9 @@ class NatsIntake:
         publishing = [
             self._jetstream.publish(
                 lane_subject(INTAKE_SUBJECT, message.lane),
-                usage_message(envelope, events, message.entries, reply_to[number] if reply_to else ""),
+                usage_message(
+                    envelope, events, message.entries, reply_to[number] if reply_to else "", packed=self._packed
+                ),
                 timeout=PUBLISH_TIMEOUT_S,
                 stream=METERING_IN.name,
             )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from apportion.common.v1.lane_pb2 import PeriodClose
 from apportion.metering.v1 import lane_pb2
 from apportion_common.lanes.model import LanePosition
-from apportion_common.lanes.records import INT64_MAX, INT64_MIN, USAGE_RECORD
+from apportion_common.lanes.records import INT64_MAX, INT64_MIN, USAGE_RECORD, set_packed_batch_seq
 from apportion_common.protos import pack_int
 
 from apportion_metering.domain.dedupe import DEAD_LETTERED
@@ -81,9 +81,14 @@ def merge_decisions(decisions: Sequence[Decision]) -> Decision:
 
 
 def accepted_to_message(
-    lane: int, batch_seq: int, first_entry_seq: int, accepted: Sequence[AcceptedEvent | PeriodClose]
+    lane: int,
+    batch_seq: int,
+    first_entry_seq: int,
+    accepted: Sequence[AcceptedEvent | PeriodClose],
+    *,
+    packed: bool = True,
 ) -> lane_pb2.AcceptedBatch:
-    """Return the batch that pricing is told, without its traces."""
+    """Return the batch that pricing is told, without its traces; all in messages unless `packed`."""
     batch = lane_pb2.AcceptedBatch(lane=lane, batch_seq=batch_seq)
     groups: dict[EventGroup, int] = {}
     records: list[bytes] = []
@@ -93,7 +98,7 @@ def accepted_to_message(
             batch.entries.add(entry_seq=entry_seq).period_close.CopyFrom(entry)
             continue
         event_id, (_, group, quantity, event_time_us, _, _) = entry
-        if not INT64_MIN <= quantity <= INT64_MAX:
+        if not packed or not INT64_MIN <= quantity <= INT64_MAX:
             usage = batch.entries.add(entry_seq=entry_seq).usage
             usage.event_id, usage.org_id, usage.project_id = event_id, group.org_id, group.project_id
             usage.sku, usage.quantity, usage.event_time_us = group.sku, pack_int(quantity), event_time_us
@@ -103,6 +108,7 @@ def accepted_to_message(
             index = groups[group] = len(groups)
         append(pack(index, event_id, quantity, event_time_us))
     if records:
+        set_packed_batch_seq(batch, batch_seq)
         batch.first_entry_seq = first_entry_seq
         batch.records = b"".join(records)
         for group in groups:

@@ -41,8 +41,7 @@ def decode_intake(data: bytes) -> Intake | Undecodable:
     except DecodeError:
         return Undecodable("The message is not an IntakeMessage.")
     try:
-        items: list[Item] = _records(message) if message.records else []
-        _insert(items, [_item(entry) for entry in message.entries], message.entry_indexes)
+        items = _packed_items(message) if message.records else [_item(entry) for entry in message.entries]
     except (struct.error, IndexError, ValueError):
         return Undecodable("The message's records are not whole.")
     if not 1 <= len(items) <= MESSAGE_ENTRIES_MAX:
@@ -93,8 +92,8 @@ def _item(entry: lane_pb2.IntakeEntry) -> Item:
     return entry
 
 
-def _records(message: lane_pb2.IntakeMessage) -> list[Item]:
-    """Return the events of the records. Raises ValueError, IndexError or struct.error for records that are none."""
+def _packed_items(message: lane_pb2.IntakeMessage) -> list[Item]:
+    """Return the entries of a message with records. Raises ValueError, IndexError or struct.error for broken ones."""
     groups = [EventGroup(group.org_id, group.project_id, group.sku, group.source) for group in message.groups]
     if any(len(group.org_id) != ORG_ID_BYTES or len(group.project_id) not in (0, 16) for group in groups):
         raise ValueError("A group has no organisation, or a project that is none.")
@@ -114,16 +113,11 @@ def _records(message: lane_pb2.IntakeMessage) -> list[Item]:
         start = end
     if start != len(request_ids):
         raise ValueError("The request ids are not those of the records.")
-    return items
-
-
-def _insert(items: list[Item], entries: Sequence[Item], indexes: Sequence[int]) -> None:
-    """Put the entries at their places among the records. Raises ValueError where the places are none."""
-    if not items:
-        items += entries
-        return
-    total = len(items) + len(entries)
-    if len(indexes) != len(entries) or any(index >= total for index in indexes):
+    indexes, unpacked = message.unpacked_indexes, message.unpacked
+    if len(indexes) != len(unpacked) or message.entries:
         raise ValueError("An entry has no place.")
-    for index, entry in zip(indexes, entries, strict=True):
-        items.insert(index, entry)
+    for index, entry in zip(indexes, unpacked, strict=True):
+        if index > len(items):
+            raise ValueError("An entry has a place beyond the last.")
+        items.insert(index, _item(entry))
+    return items

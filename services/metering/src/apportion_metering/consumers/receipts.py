@@ -17,7 +17,7 @@ from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import FailedPrecondition
 from apportion_common.lanes.model import WHOLE, LaneMessage, LaneOutcome, LanePosition
-from apportion_common.lanes.records import CHARGE_RECORD
+from apportion_common.lanes.records import CHARGE_RECORD, batch_seq_of
 from apportion_common.lanes.traces import BatchTraces
 from google.protobuf.message import DecodeError
 
@@ -55,7 +55,7 @@ class _Receipts(Generic[B]):
 
     def batch_seq_of(self, value: B | Unreadable) -> int | None:
         """Return the batch's number; None of one that cannot be read."""
-        return None if isinstance(value, Unreadable) else value.batch_seq
+        return None if isinstance(value, Unreadable) else batch_seq_of(value)
 
     def part_of(self, value: B | Unreadable) -> tuple[int, int]:
         """Return which part of its receipt a message is, and how many there are."""
@@ -81,12 +81,12 @@ class _Receipts(Generic[B]):
                 raise FailedPrecondition("RECEIPT_UNREADABLE", "A receipt on the lane cannot be read.")
             batches.append(message.value)
         reasons: Counter[str] = Counter()
-        with BatchTraces(self._span, _traces(batches), {"lane": position.lane, "batch_seq": batches[-1].batch_seq}):
+        with BatchTraces(self._span, _traces(batches), {"lane": position.lane, "batch_seq": batch_seq_of(batches[-1])}):
             await self._note(tx, position.lane, batches)
             for batch in batches:
                 rejections = self._rejections(batch)
                 if rejections:
-                    reasons.update(await self._dead_letters.reject(tx, position.lane, batch.batch_seq, rejections))
+                    reasons.update(await self._dead_letters.reject(tx, position.lane, batch_seq_of(batch), rejections))
 
         async def after_commit() -> None:
             for reason, count in reasons.items():
@@ -94,7 +94,7 @@ class _Receipts(Generic[B]):
 
         return LaneOutcome(
             outputs=(),
-            batch_seq=batches[-1].batch_seq,
+            batch_seq=batch_seq_of(batches[-1]),
             next_entry_seq=position.next_entry_seq,
             after_commit=after_commit,
         )
@@ -132,7 +132,7 @@ class RatedReceipts(_Receipts[RatedBatch]):
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[RatedBatch]) -> None:
         receipts = [
             RatedReceipt(
-                batch.batch_seq,
+                batch_seq_of(batch),
                 batch.catalog_revision,
                 batch.orgs_revision,
                 len(batch.charges) + len(batch.records) // CHARGE_RECORD.size,
@@ -163,7 +163,7 @@ class PostedReceipts(_Receipts[PostedBatch]):
 
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[PostedBatch]) -> None:
         receipts = [
-            PostedReceipt(batch.batch_seq, batch.ledger_revision, batch.line_count, batch.lines_digest)
+            PostedReceipt(batch_seq_of(batch), batch.ledger_revision, batch.line_count, batch.lines_digest)
             for batch in batches
         ]
         await self._journal.posted(tx, lane, receipts)

@@ -46,8 +46,16 @@ class Writer(WholeBatches[Intake | Undecodable]):
     max_weight = MESSAGE_ENTRIES_MAX
 
     def __init__(
-        self, events: EventStore, dead_letters: DeadLetterStore, journal: JournalStore, replies: NatsReplies
+        self,
+        events: EventStore,
+        dead_letters: DeadLetterStore,
+        journal: JournalStore,
+        replies: NatsReplies,
+        *,
+        packed: bool,
     ) -> None:
+        """Write to these stores, and answer by `replies`; publish records where it is `packed`."""
+        self._packed = packed
         self._events = events
         self._dead_letters = dead_letters
         self._journal = journal
@@ -196,7 +204,7 @@ class Writer(WholeBatches[Intake | Undecodable]):
     ) -> LaneOutcome:
         """Note the batch in the journal; return what to publish, and whom to answer after the commit."""
         lane, batch_seq = position.lane, position.batch_seq + 1
-        batch = accepted_to_message(lane, batch_seq, position.next_entry_seq, decision.accepted)
+        batch = accepted_to_message(lane, batch_seq, position.next_entry_seq, decision.accepted, packed=self._packed)
         batch.traces.extend(traces.ranges(decision.sources))
         event_count = len(decision.events) + len(decision.restored)
         first, last = position.next_entry_seq, decision.next_entry_seq - 1

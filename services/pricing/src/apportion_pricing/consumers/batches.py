@@ -6,17 +6,14 @@ import struct
 from collections.abc import Iterable, Sequence
 from itertools import count
 from operator import itemgetter
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from apportion.common.v1.lane_pb2 import TraceRange
 from apportion.metering.v1.lane_pb2 import AcceptedBatch, AcceptedEntry
-from apportion_common.lanes.records import USAGE_RECORD
+from apportion_common.lanes.records import UNREADABLE_BATCH_SEQ, USAGE_RECORD, batch_seq_of
 from google.protobuf.message import DecodeError
 
 from apportion_pricing.domain.entries import Close, Usage
-
-UNREADABLE_BATCH_SEQ: Final = 2**63 - 1
-"""Number of a batch that cannot be read: never the next one, so the lane stops there and says so."""
 
 
 class Accepted(NamedTuple):
@@ -36,7 +33,7 @@ def decode_accepted(data: bytes) -> Accepted:
             entries = _with_records(batch, entries)
     except (DecodeError, struct.error, IndexError):
         return Accepted(UNREADABLE_BATCH_SEQ, (), ())
-    return Accepted(batch.batch_seq, entries, batch.traces)
+    return Accepted(batch_seq_of(batch), entries, batch.traces)
 
 
 def _entry(entry: AcceptedEntry) -> Usage | Close:

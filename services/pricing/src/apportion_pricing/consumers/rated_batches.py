@@ -10,7 +10,7 @@ from apportion.common.v1.lane_pb2 import ChargeKind, PeriodClose, TraceRange
 from apportion.pricing.v1.lane_pb2 import ChargeGroup, RatedBatch, RatedCharge, Rejection
 from apportion_common.lanes.limits import OUTPUT_PART_BYTES_MAX
 from apportion_common.lanes.model import LaneOutput
-from apportion_common.lanes.records import CHARGE_RECORD, GROUPS_MAX, INT64_MAX, INT64_MIN
+from apportion_common.lanes.records import CHARGE_RECORD, GROUPS_MAX, INT64_MAX, INT64_MIN, set_packed_batch_seq
 from apportion_common.protos import pack_int
 
 from apportion_pricing.app.lane_memory import LaneSegment
@@ -51,17 +51,25 @@ class Rated:
         self.stored += other.stored
 
 
-def rated_to_outputs(rated: Rated, entry_count: int, traces: Sequence[TraceRange]) -> list[LaneOutput]:
-    """Return the batch's messages: one, or as many parts as it needs to have at most OUTPUT_PART_BYTES_MAX in each."""
+def rated_to_outputs(
+    rated: Rated, entry_count: int, traces: Sequence[TraceRange], *, packed: bool = True
+) -> list[LaneOutput]:
+    """Return the batch's messages: one, or as many parts as it needs to have at most OUTPUT_PART_BYTES_MAX in each.
+
+    Unless `packed`, charges are messages and the batch is one, as readers from before records take them, as long as it
+    is not too large for that.
+    """
     if len(rated.charges) * CHARGE_RECORD.size < OUTPUT_PART_BYTES_MAX:
-        whole = _part(rated, entry_count, rated.charges)
+        whole = _part(rated, entry_count, rated.charges, packed)
         whole.rejections.extend(rated.rejections)
         whole.period_closes.extend(rated.period_closes)
         whole.traces.extend(traces)
+        if packed:
+            set_packed_batch_seq(whole, rated.batch_seq)
         payload = whole.SerializeToString()
         if len(payload) <= OUTPUT_PART_BYTES_MAX:
             return [LaneOutput(rated.batch_seq, payload)]
-    parts = [_part(rated, entry_count, charges) for charges in _divided(rated.charges)]
+    parts = [_part(rated, entry_count, charges, packed=True) for charges in _divided(rated.charges)]
     for rejection in rated.rejections:
         _roomy(parts, rated, entry_count, rejection.ByteSize()).rejections.append(rejection)
     for close in rated.period_closes:
@@ -71,12 +79,13 @@ def rated_to_outputs(rated: Rated, entry_count: int, traces: Sequence[TraceRange
     outputs = []
     for number, part in enumerate(parts):
         part.part, part.part_count = number, len(parts)
+        set_packed_batch_seq(part, rated.batch_seq)
         outputs.append(LaneOutput(rated.batch_seq, part.SerializeToString(), number, len(parts)))
     return outputs
 
 
-def _part(rated: Rated, entry_count: int, charges: Sequence[Charge]) -> RatedBatch:
-    """Return a message that holds these charges and nothing else yet."""
+def _part(rated: Rated, entry_count: int, charges: Sequence[Charge], packed: bool) -> RatedBatch:
+    """Return a message that holds these charges and nothing else yet; in records where they fit and it is `packed`."""
     message = RatedBatch(
         lane=rated.lane,
         batch_seq=rated.batch_seq,
@@ -84,7 +93,9 @@ def _part(rated: Rated, entry_count: int, charges: Sequence[Charge]) -> RatedBat
         orgs_revision=rated.orgs_revision,
         entry_count=entry_count,
     )
-    if charges:
+    if not packed:
+        message.charges.extend(map(_charge_to_message, charges))
+    elif charges:
         first = charges[0][1]
         groups: dict[GroupKey, int] = {}
         pack, group_of = CHARGE_RECORD.pack, groups.setdefault
@@ -139,7 +150,7 @@ def _divided(charges: Sequence[Charge]) -> list[Sequence[Charge]]:
 def _roomy(parts: list[RatedBatch], rated: Rated, entry_count: int, size_bytes: int) -> RatedBatch:
     """Return the last part, or a new one where that has no room for an element of this size."""
     if parts[-1].ByteSize() + size_bytes + _ENVELOPE_BYTES > OUTPUT_PART_BYTES_MAX:
-        parts.append(_part(rated, entry_count, ()))
+        parts.append(_part(rated, entry_count, (), packed=True))
     return parts[-1]
 
 

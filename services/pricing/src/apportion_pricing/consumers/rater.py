@@ -57,8 +57,11 @@ class Rater(WholeBatches[Accepted]):
         charges: ChargeStore,
         rejections: RejectionStore,
         closes: PeriodCloseStore,
+        *,
+        packed: bool,
     ) -> None:
-        """Rate by what `segments` resolves, and write to these stores."""
+        """Rate by what `segments` resolves, and write to these stores; publish records where it is `packed`."""
+        self._packed = packed
         self._segments = segments
         self._positions = positions
         self._charges = charges
@@ -187,14 +190,14 @@ class Rater(WholeBatches[Accepted]):
         }
         return BatchTraces("pricing.rate", ranges, cursor)
 
-    @staticmethod
     def _outcome(
-        position: LanePosition, batches: Sequence[Accepted], rated: Sequence[Rated], traces: BatchTraces
+        self, position: LanePosition, batches: Sequence[Accepted], rated: Sequence[Rated], traces: BatchTraces
     ) -> LaneOutcome:
         outputs: list[LaneOutput] = []
         next_entry_seq = position.next_entry_seq
         for batch, result in zip(batches, rated, strict=True):
-            outputs += rated_to_outputs(result, len(batch.entries), traces.ranges(result.sources))
+            ranges = traces.ranges(result.sources)
+            outputs += rated_to_outputs(result, len(batch.entries), ranges, packed=self._packed)
             if batch.entries:
                 last = batch.entries[-1]
                 next_entry_seq = (last.entry_seq if isinstance(last, Close) else last[0]) + 1

@@ -23,7 +23,7 @@ class ChargeConflict(_message.Message):
     def __init__(self, charge_id: _Optional[bytes] = ..., event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., entry_seq: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class PostedBatch(_message.Message):
-    __slots__ = ("lane", "batch_seq", "ledger_revision", "line_count", "lines_digest", "conflicts", "period_closes", "traces", "part", "part_count")
+    __slots__ = ("lane", "batch_seq", "ledger_revision", "line_count", "lines_digest", "conflicts", "period_closes", "traces", "part", "part_count", "packed_batch_seq")
     LANE_FIELD_NUMBER: _ClassVar[int]
     BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     LEDGER_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -34,6 +34,7 @@ class PostedBatch(_message.Message):
     TRACES_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
     PART_COUNT_FIELD_NUMBER: _ClassVar[int]
+    PACKED_BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     lane: int
     batch_seq: int
     ledger_revision: int
@@ -44,4 +45,5 @@ class PostedBatch(_message.Message):
     traces: _containers.RepeatedCompositeFieldContainer[_lane_pb2.TraceRange]
     part: int
     part_count: int
-    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., ledger_revision: _Optional[int] = ..., line_count: _Optional[int] = ..., lines_digest: _Optional[bytes] = ..., conflicts: _Optional[_Iterable[_Union[ChargeConflict, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., part: _Optional[int] = ..., part_count: _Optional[int] = ...) -> None: ...
+    packed_batch_seq: int
+    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., ledger_revision: _Optional[int] = ..., line_count: _Optional[int] = ..., lines_digest: _Optional[bytes] = ..., conflicts: _Optional[_Iterable[_Union[ChargeConflict, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., part: _Optional[int] = ..., part_count: _Optional[int] = ..., packed_batch_seq: _Optional[int] = ...) -> None: ...

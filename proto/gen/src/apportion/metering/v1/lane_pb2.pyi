@@ -82,7 +82,7 @@ class IntakeGroup(_message.Message):
     def __init__(self, org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., source: _Optional[int] = ...) -> None: ...
 
 class IntakeMessage(_message.Message):
-    __slots__ = ("entries", "received_at_us", "producer", "reply_to", "traceparent", "groups", "records", "request_ids", "entry_indexes")
+    __slots__ = ("entries", "received_at_us", "producer", "reply_to", "traceparent", "groups", "records", "request_ids", "unpacked", "unpacked_indexes")
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
     RECEIVED_AT_US_FIELD_NUMBER: _ClassVar[int]
     PRODUCER_FIELD_NUMBER: _ClassVar[int]
@@ -91,7 +91,8 @@ class IntakeMessage(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_IDS_FIELD_NUMBER: _ClassVar[int]
-    ENTRY_INDEXES_FIELD_NUMBER: _ClassVar[int]
+    UNPACKED_FIELD_NUMBER: _ClassVar[int]
+    UNPACKED_INDEXES_FIELD_NUMBER: _ClassVar[int]
     entries: _containers.RepeatedCompositeFieldContainer[IntakeEntry]
     received_at_us: int
     producer: str
@@ -100,8 +101,9 @@ class IntakeMessage(_message.Message):
     groups: _containers.RepeatedCompositeFieldContainer[IntakeGroup]
     records: bytes
     request_ids: bytes
-    entry_indexes: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, entries: _Optional[_Iterable[_Union[IntakeEntry, _Mapping]]] = ..., received_at_us: _Optional[int] = ..., producer: _Optional[str] = ..., reply_to: _Optional[str] = ..., traceparent: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[IntakeGroup, _Mapping]]] = ..., records: _Optional[bytes] = ..., request_ids: _Optional[bytes] = ..., entry_indexes: _Optional[_Iterable[int]] = ...) -> None: ...
+    unpacked: _containers.RepeatedCompositeFieldContainer[IntakeEntry]
+    unpacked_indexes: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, entries: _Optional[_Iterable[_Union[IntakeEntry, _Mapping]]] = ..., received_at_us: _Optional[int] = ..., producer: _Optional[str] = ..., reply_to: _Optional[str] = ..., traceparent: _Optional[str] = ..., groups: _Optional[_Iterable[_Union[IntakeGroup, _Mapping]]] = ..., records: _Optional[bytes] = ..., request_ids: _Optional[bytes] = ..., unpacked: _Optional[_Iterable[_Union[IntakeEntry, _Mapping]]] = ..., unpacked_indexes: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class CommitReport(_message.Message):
     __slots__ = ("outcomes",)
@@ -146,7 +148,7 @@ class UsageGroup(_message.Message):
     def __init__(self, org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., sku: _Optional[str] = ...) -> None: ...
 
 class AcceptedBatch(_message.Message):
-    __slots__ = ("lane", "batch_seq", "entries", "traces", "groups", "records", "first_entry_seq")
+    __slots__ = ("lane", "batch_seq", "entries", "traces", "groups", "records", "first_entry_seq", "packed_batch_seq")
     LANE_FIELD_NUMBER: _ClassVar[int]
     BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     ENTRIES_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +156,7 @@ class AcceptedBatch(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     FIRST_ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    PACKED_BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     lane: int
     batch_seq: int
     entries: _containers.RepeatedCompositeFieldContainer[AcceptedEntry]
@@ -161,4 +164,5 @@ class AcceptedBatch(_message.Message):
     groups: _containers.RepeatedCompositeFieldContainer[UsageGroup]
     records: bytes
     first_entry_seq: int
-    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[AcceptedEntry, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[UsageGroup, _Mapping]]] = ..., records: _Optional[bytes] = ..., first_entry_seq: _Optional[int] = ...) -> None: ...
+    packed_batch_seq: int
+    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entries: _Optional[_Iterable[_Union[AcceptedEntry, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., groups: _Optional[_Iterable[_Union[UsageGroup, _Mapping]]] = ..., records: _Optional[bytes] = ..., first_entry_seq: _Optional[int] = ..., packed_batch_seq: _Optional[int] = ...) -> None: ...

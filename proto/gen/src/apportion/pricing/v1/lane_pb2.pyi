@@ -85,7 +85,7 @@ class Rejection(_message.Message):
     def __init__(self, event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., entry_seq: _Optional[int] = ..., reason: _Optional[str] = ..., detail: _Optional[str] = ...) -> None: ...
 
 class RatedBatch(_message.Message):
-    __slots__ = ("lane", "batch_seq", "catalog_revision", "orgs_revision", "charges", "rejections", "period_closes", "traces", "entry_count", "part", "part_count", "groups", "records", "first_entry_seq")
+    __slots__ = ("lane", "batch_seq", "catalog_revision", "orgs_revision", "charges", "rejections", "period_closes", "traces", "entry_count", "part", "part_count", "groups", "records", "first_entry_seq", "packed_batch_seq")
     LANE_FIELD_NUMBER: _ClassVar[int]
     BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,7 @@ class RatedBatch(_message.Message):
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     RECORDS_FIELD_NUMBER: _ClassVar[int]
     FIRST_ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
+    PACKED_BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     lane: int
     batch_seq: int
     catalog_revision: int
@@ -114,4 +115,5 @@ class RatedBatch(_message.Message):
     groups: _containers.RepeatedCompositeFieldContainer[ChargeGroup]
     records: bytes
     first_entry_seq: int
-    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., catalog_revision: _Optional[int] = ..., orgs_revision: _Optional[int] = ..., charges: _Optional[_Iterable[_Union[RatedCharge, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[Rejection, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., entry_count: _Optional[int] = ..., part: _Optional[int] = ..., part_count: _Optional[int] = ..., groups: _Optional[_Iterable[_Union[ChargeGroup, _Mapping]]] = ..., records: _Optional[bytes] = ..., first_entry_seq: _Optional[int] = ...) -> None: ...
+    packed_batch_seq: int
+    def __init__(self, lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., catalog_revision: _Optional[int] = ..., orgs_revision: _Optional[int] = ..., charges: _Optional[_Iterable[_Union[RatedCharge, _Mapping]]] = ..., rejections: _Optional[_Iterable[_Union[Rejection, _Mapping]]] = ..., period_closes: _Optional[_Iterable[_Union[_lane_pb2.PeriodClose, _Mapping]]] = ..., traces: _Optional[_Iterable[_Union[_lane_pb2.TraceRange, _Mapping]]] = ..., entry_count: _Optional[int] = ..., part: _Optional[int] = ..., part_count: _Optional[int] = ..., groups: _Optional[_Iterable[_Union[ChargeGroup, _Mapping]]] = ..., records: _Optional[bytes] = ..., first_entry_seq: _Optional[int] = ..., packed_batch_seq: _Optional[int] = ...) -> None: ...
