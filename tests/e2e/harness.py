@@ -339,7 +339,7 @@ class System:
 
     async def query(self, service: str, text: str, *values: object) -> list[tuple[Any, ...]]:
         """Rows of a service's database, as the superuser."""
-        async with self._admin(service) as connection:
+        async with self.administering(service) as connection:
             return await (await connection.execute(text, values)).fetchall()  # type: ignore[arg-type]
 
     async def table_counts(self, *services: str) -> dict[str, int]:
@@ -349,7 +349,7 @@ class System:
         """
         found: dict[str, int] = {}
         for service in services or SERVICES:
-            async with self._admin(service) as connection:
+            async with self.administering(service) as connection:
                 tables = await connection.execute(
                     "SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
                     " WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relname <> 'lane_worker'"
@@ -434,7 +434,8 @@ class System:
         return {name: float(value) for name, _, value in samples}
 
     @asynccontextmanager
-    async def _admin(self, service: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    async def administering(self, service: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+        """A superuser's session in the database of a service."""
         url = make_conninfo(self.stack.postgres.admin_url, dbname=database(service))
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             yield connection

@@ -73,6 +73,12 @@ async def _write(tx: Transaction) -> None:
     await tx.publish("base.thing.created", AuditEntry(action="x"))
 
 
+@pytest.fixture(autouse=True)
+def every_await(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the driver yield to the loop after everything that it does, as it does at times when it is busy."""
+    monkeypatch.setattr("psycopg.waiting.MAX_BUSY_TIME", 0)
+
+
 @pytest.fixture(scope="module")
 def place(database_factory: DatabaseFactory) -> Iterator[ServiceDatabase]:
     made = database_factory.base()
@@ -106,6 +112,30 @@ async def test_work_cancelled_while_it_connects_leaves_nothing_behind(
         for how in HOWS:
             async for instant in cancelled_everywhere(lambda: work(database), how, database.engine.dispose):
                 await left.expect_none(instant)
+
+
+async def test_a_statement_that_is_cancelled_twice_costs_no_connection(
+    place: ServiceDatabase, database: Database
+) -> None:
+    async def sleep() -> None:
+        async with database.read() as connection:
+            await connection.execute(text("SELECT pg_sleep(60)"))
+
+    async def pid() -> int:
+        async with database.read() as connection:
+            return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+    with Leftovers.watched(database, place, NAME) as left:
+        before = await pid()
+        sleeping = asyncio.create_task(sleep())
+        await left.until_busy()
+        sleeping.cancel()
+        await asyncio.sleep(0)
+        sleeping.cancel()
+        await asyncio.wait({sleeping})
+        assert sleeping.cancelled()
+        assert before == await pid()
+        await left.expect_none("two cancellations")
 
 
 @pytest.mark.parametrize("work", [read, write])

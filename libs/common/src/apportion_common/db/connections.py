@@ -23,6 +23,7 @@ from apportion_common.db.engine import BEGIN, POOL_WAIT_S
 from apportion_common.db.limits import COMMIT_TIMEOUT_S, RETURN_TIMEOUT_S
 from apportion_common.logs import get_logger
 from apportion_common.metrics import counter, gauge
+from apportion_common.tasks import until_done
 
 T = TypeVar("T")
 
@@ -79,9 +80,10 @@ class Connections:
         try:
             yield connection
         except BaseException:
-            await self._to_its_end(self._give_back(connection))
+            await until_done(self._own(self._put_back(connection)))
             raise
-        await self._to_its_end(self._finish(connection) if mode is Mode.WRITE else self._give_back(connection))
+        ending = self._finish(connection) if mode is Mode.WRITE else self._put_back(connection)
+        await until_done(self._own(ending))
 
     async def close(self) -> None:
         """Wait until what is under way has been given back, and close every connection."""
@@ -96,7 +98,7 @@ class Connections:
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
-            opening.add_done_callback(self._give_back_unused)
+            opening.add_done_callback(self._put_back_unused)
             raise
 
     async def _wait_for_slot(self) -> None:
@@ -112,7 +114,7 @@ class Connections:
             self._waiting -= 1
 
     async def _open(self, mode: Mode) -> AsyncConnection:
-        """Take a connection out of the pool and begin; gives the slot back itself when it fails."""
+        """Take a connection out of the pool and begin; where that fails, the slot is free again."""
         connection = self._engine.connect()
         try:
             BEGIN.set(mode.value)
@@ -122,24 +124,24 @@ class Connections:
             if connection.sync_connection is None:
                 self._slots.put_nowait(None)
             else:
-                await self._give_back(connection)
+                await self._put_back(connection)
             raise
         return connection
 
-    def _give_back_unused(self, opening: asyncio.Task[AsyncConnection]) -> None:
-        """Give back what a borrower that has gone meanwhile asked for."""
+    def _put_back_unused(self, opening: asyncio.Task[AsyncConnection]) -> None:
+        """Put back what a borrower that has gone meanwhile asked for."""
         if not opening.cancelled() and opening.exception() is None:
-            self._own(self._give_back(opening.result()))
+            self._own(self._put_back(opening.result()))
 
     async def _finish(self, connection: AsyncConnection) -> None:
-        """Commit and give back."""
+        """Commit and put back."""
         try:
             async with asyncio.timeout(COMMIT_TIMEOUT_S):
                 await connection.commit()
         finally:
-            await self._give_back(connection)
+            await self._put_back(connection)
 
-    async def _give_back(self, connection: AsyncConnection) -> None:
+    async def _put_back(self, connection: AsyncConnection) -> None:
         """Roll back what is open and put the connection into its pool, or close it where that cannot be done."""
         try:
             async with asyncio.timeout(RETURN_TIMEOUT_S):
@@ -153,21 +155,6 @@ class Connections:
                 await connection.close()
         finally:
             self._slots.put_nowait(None)
-
-    async def _to_its_end(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await something in a task of its own; a cancellation is raised when that has ended."""
-        task = self._own(work)
-        cancelled: asyncio.CancelledError | None = None
-        while not task.done():
-            try:
-                await asyncio.wait({task})
-            except asyncio.CancelledError as error:
-                cancelled = error
-        if cancelled is None:
-            return task.result()
-        if not task.cancelled():
-            task.exception()
-        raise cancelled
 
     def _own(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Start a task that nobody else has to keep."""

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import psycopg
 from psycopg import generators
+from psycopg.abc import PQGen
 from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.waiting import wait_async
 from sqlalchemy import event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from apportion_common.db.limits import CANCEL_TIMEOUT_S
 from apportion_common.metrics import counter
+from apportion_common.tasks import until_done
+
+T = TypeVar("T")
 
 DRIVER: Final = "postgresql+psycopg"
 STATEMENT_TIMEOUT_MS: Final = 10_000
@@ -41,6 +48,8 @@ one to begin and one to end.
 DISCARDED: Final = counter(
     "apportion_db_connections_discarded", "Connections that came back in another state than they left, and were closed."
 )
+_WAIT_INTERVAL_S: Final = 0.1
+"""The driver's own: how often a wait looks at its time limit."""
 _PUT_BACK_AT: Final = "put_back_at"
 _PLAIN_SCHEMES: Final = frozenset({"postgres", "postgresql", DRIVER})
 
@@ -91,6 +100,7 @@ def make_engine(
         pool_timeout=POOL_WAIT_S,
         pool_recycle=POOL_RECYCLE_S,
         connect_args={
+            "async_creator_fn": _Connection.connect,
             "application_name": application_name[:APPLICATION_NAME_MAX],
             "connect_timeout": CONNECT_TIMEOUT_S,
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
@@ -98,6 +108,32 @@ def make_engine(
     )
     _watch(engine)
     return engine
+
+
+class _Connection(psycopg.AsyncConnection[Any]):
+    """The driver's connection, whose statements come to their end however often their caller is cancelled.
+
+    The driver cancels the statement at the server when its caller is cancelled, but closes the connection when that
+    happens again meanwhile. At a deadline it does: the interceptor and gRPC cancel a call at the same instant. Then
+    each call that is given up would cost a connection.
+    """
+
+    async def wait(self, gen: PQGen[T], interval: float = _WAIT_INTERVAL_S, timeout: float | None = None) -> T:
+        try:
+            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                await until_done(asyncio.create_task(self._stop(gen)))
+            raise
+
+    async def _stop(self, gen: PQGen[Any]) -> None:
+        """Cancel the statement at the server and take its end; close the connection where there is none."""
+        try:
+            await self.cancel_safe(timeout=CANCEL_TIMEOUT_S)
+            await wait_async(gen, self.pgconn.socket, interval=_WAIT_INTERVAL_S, timeout=CANCEL_TIMEOUT_S)
+        except psycopg.Error:
+            if self.pgconn.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.IDLE):
+                self.pgconn.finish()
 
 
 def _watch(engine: AsyncEngine) -> None:

@@ -8,6 +8,10 @@ COMMIT_TIMEOUT_S: Final = 15
 """Longest wait for a commit, above the longest statement; what takes longer is cancelled and its outcome unknown."""
 RETURN_TIMEOUT_S: Final = 5
 """Longest wait for the rollback of a connection that is given back; a connection that takes longer is closed."""
+CANCEL_TIMEOUT_S: Final = 2
+"""Longest wait for the server to take a statement's cancellation, and then for the statement's end; after that the
+connection is closed.
+"""
 PROCESSES_PER_SERVICE_MAX: Final = 2
 """Processes of one service that the connection limit of its role leaves room for: the one that runs and the one that
 takes its place. A deployment with more of them sets a higher limit.

@@ -5,7 +5,7 @@
             await left.expect_none(instant)
 
 Collections of garbage are held off meanwhile, as they hardly ever come in a service's process: what only they would
-give back counts as left behind.
+return counts as left behind.
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Leftovers:
         await self.expect_writes(when)
 
     def found(self) -> dict[str, object]:
-        """What is left behind at the moment, by kind; nothing when all is well."""
+        """Return what is left behind at the moment, by kind; nothing when all is well."""
         own = asyncio.current_task()
         tasks = [task for task in asyncio.all_tasks() - self.tasks if task is not own and not task.done()]
         locks, transactions, sessions = self._look()
@@ -164,8 +164,14 @@ class Leftovers:
         return {kind: what for kind, what in found.items() if what}
 
     def sessions(self) -> int:
-        """How many sessions of that name the server has in this database."""
+        """Return how many sessions of that name the server has in this database."""
         return self._look()[2]
+
+    async def until_busy(self) -> None:
+        """Wait until a session of that name runs a statement."""
+        async with asyncio.timeout(SETTLE_TIMEOUT_S):
+            while not self._look()[1]:  # noqa: ASYNC110 (what it waits for happens on the server)
+                await asyncio.sleep(_POLL_S)
 
     def expect_bounded(self) -> None:
         """Fail when the server has more sessions of that name than the pool may hold, and SPARE_SESSIONS."""
@@ -186,7 +192,7 @@ class Leftovers:
 
     def _look(self) -> tuple[int, int, int]:
         """Advisory locks of the database, open transactions and sessions of that name."""
-        found = self.owner.execute(_LOOK, (self.application_name,)).fetchone()
+        found: tuple[int, int, int] | None = self.owner.execute(_LOOK, (self.application_name,)).fetchone()
         assert found is not None
         return found
 

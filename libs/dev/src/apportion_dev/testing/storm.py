@@ -162,7 +162,7 @@ class Storm:
 
     def _message(self, described: Descriptor, own: random.Random, depth: int) -> Any:
         """Return a message of a type with values of the right form."""
-        message = message_factory.GetMessageClass(described)()
+        message: Any = message_factory.GetMessageClass(described)()
         if described.full_name == "google.protobuf.Timestamp":
             message.seconds = 1_356_998_400 + own.randrange(28) * 86_400
             return message
