@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion.pricing.v1.lane_pb2 import RatedCharge
-from apportion_common.faults import retry_conflicts
+from apportion_common.faults import classify, retry_conflicts
 from apportion_common.protos import pack_int
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
 from apportion_dev.testing.locks import DEADLOCKS, PATIENCE_S, until_it_waits
@@ -61,6 +61,7 @@ class Race:
         self.cold_s = max(COLD_S, seconds / COLD_MAX)
         self.began = time.monotonic()
         self.orgs: list[UUID] = []
+        self.given_up = 0
         self.counts = dict.fromkeys(("batches", "taken apart", "sweeps", "terms", "appends", "payouts", "reads"), 0)
 
     async def run(self) -> None:
@@ -85,8 +86,14 @@ class Race:
     async def _repeat(self, name: str, number: int, work: Callable[[int, random.Random], Awaitable[None]]) -> None:
         drawn = random.Random(number)
         while not self.counts[name] or time.monotonic() - self.began < self.seconds:
-            await work(number, drawn)
-            self.counts[name] += 1
+            try:
+                await work(number, drawn)
+                self.counts[name] += 1
+            except Exception as error:
+                # As a lane's runner does: on a busy machine a lock's time-out passes.
+                if classify(error) != "infrastructure":
+                    raise
+                self.given_up += 1
             if number >= LANES:
                 await asyncio.sleep(drawn.uniform(0, 2 * self.cold_s))
 
@@ -184,7 +191,10 @@ async def assert_no_circles(
         await made.close()
         (after,) = fetch_all(made.owner_url, DEADLOCKS)
         deadlocks = after[0] - before[0]
-        record_property("figures", f"ledger locks in {seconds} s: {deadlocks} deadlocks, {running.counts}")
+        record_property(
+            "figures",
+            f"ledger locks in {seconds} s: {deadlocks} deadlocks, {running.given_up} time-outs, {running.counts}",
+        )
     assert deadlocks == 0
     assert all(running.counts.values())
 
