@@ -11,6 +11,7 @@ Nothing here is an assertion on time. The exit code is 1 when events were lost o
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -18,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+
+import psycopg
 
 from benchmarks import growth, idle, latency, path, report, sizes, stages
 from benchmarks.figures import Run
@@ -153,16 +156,21 @@ class Session:
 
 def main() -> int:
     args = arguments()
+    # Told to end, it ends its stacks and deletes their data as it does after Ctrl-C.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("SIGTERM"))
     with tempfile.TemporaryDirectory(prefix="apportion-bench-", ignore_cleanup_errors=True) as name:
         # PostgreSQL runs as another account when this is root; what must stay private lies in private folders.
         Path(name).chmod(0o711)
         session = Session(args, Path(name))
+        ended = False
         with session.closing():
             try:
                 session.grow() if args.growth else session.measure_parts()
-            except KeyboardInterrupt:
-                print("ended early; what there is:")
-            return session.finish() if session.runs else 1
+            except (KeyboardInterrupt, SystemExit, psycopg.Error) as error:
+                ended = True
+                print(f"Ended early ({type(error).__name__}: {error}). What there is:", flush=True)
+            code = session.finish() if session.runs else 1
+            return 1 if ended else code
 
 
 if __name__ == "__main__":

@@ -115,6 +115,8 @@ class Stack:
             return
         assert process.stdin is not None
         process.stdin.close()
+        # While it starts it does not look at its command's end yet.
+        process.terminate()
         try:
             process.wait(END_TIMEOUT_S)
         except subprocess.TimeoutExpired:
