@@ -96,9 +96,18 @@ test-matrix: $(READY) ## the migrations on every PostgreSQL that is to be had, 1
 	@sh scripts/test_matrix.sh
 
 .PHONY: bench
-bench: $(READY) ## rates as ratios, side by side: the path to a raw COPY, proofs by mail to bare DKIM
-	@$(PYTHON) benchmarks/path.py
-	@$(PYTHON) benchmarks/verification.py
+bench: $(READY) ## measure the path beside COPY and plain SQL, some 25 minutes: ONLY= RUNS= TIMES= COMPARE=
+	@$(PYTHON) -m benchmarks $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS)) $(if $(TIMES),--times $(TIMES)) \
+		$(if $(COMPARE),--compare $(COMPARE)) $(BENCH_OPTIONS)
+
+.PHONY: bench-growth
+bench-growth: $(READY) ## rate, sizes and memory while the tables grow to EVENTS=10000000
+	@$(PYTHON) -m benchmarks --growth $(or $(EVENTS),10000000) $(if $(TIMES),--times $(TIMES)) \
+		$(if $(COMPARE),--compare $(COMPARE)) $(BENCH_OPTIONS)
+
+.PHONY: bench-mail
+bench-mail: $(READY) ## proofs by mail beside bare DKIM verification
+	@$(PYTHON) -m benchmarks.verification
 
 .PHONY: soak
 soak: $(READY) ## what takes longer than CI's budget

@@ -8,8 +8,8 @@ that do next to nothing (GetJwks). Runs are interleaved, the medians are told, a
 went. At the end, medians of single calls for a claimed and an unclaimed domain, side by side. Nothing here is an
 assertion.
 
-    make bench                                          five pairs of runs
-    python benchmarks/verification.py --runs 1          a shorter look
+    make bench-mail                                     five pairs of runs
+    python -m benchmarks.verification --runs 1          a shorter look
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ from apportion_identity.adapters.suffixes import PackagedSuffixes
 from apportion_identity.app.verify_mail import MailVerifier
 from apportion_identity.domain.mail.types import Envelope
 
+from benchmarks.machine import spent
+
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "services" / "identity" / "tests")]
+sys.path.insert(0, str(ROOT / "services" / "identity" / "tests"))
 
 from loopback_dns import LoopbackDns  # noqa: E402
 from mail_maker import Signer, make_message  # noqa: E402
-from path import cpu_seconds  # noqa: E402
 
 if TYPE_CHECKING:
     from apportion.identity.v1.identity_service_pb2_grpc import IdentityServiceAsyncStub
@@ -219,10 +220,9 @@ class Bench:
 
     def _spent(self) -> dict[str, float]:
         """Processor seconds so far: of identity, of PostgreSQL with its sessions, and of this client."""
-        pids = self.stack.state().pids
-        return {name: cpu_seconds(pids[name]) for name in ("identity", "postgres") if name in pids} | {
-            "client": time.process_time()
-        }
+        used = spent(self.stack.state().pids)
+        server = sum(seconds for name, seconds in used.items() if name.startswith("postgres"))
+        return {"identity": used["identity"], "postgres": server, "client": time.process_time()}
 
 
 async def side_by_side(work: Callable[[Any], Awaitable[Any]], items: Iterable[Any]) -> list[Any]:
