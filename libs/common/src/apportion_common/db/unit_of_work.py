@@ -82,6 +82,7 @@ class Transaction:
         self._audit: list[Mapping[str, object]] = []
         self._outbox: list[Mapping[str, object]] = []
         self._answer: Mapping[str, object] = _NO_ANSWER
+        self._driver: psycopg.AsyncConnection[Any] | None = None
 
     async def execute(self, statement: Executable | str, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Execute a statement (SQLAlchemy, or SQL text with `:name` parameters); a list of parameters runs many."""
@@ -90,11 +91,13 @@ class Transaction:
 
     async def raw(self) -> psycopg.AsyncConnection[Any]:
         """Return the psycopg connection of this very transaction, for COPY and the like; never commit or close it."""
-        await self._begin()
-        outer = await self.connection.get_raw_connection()
-        driver = outer.driver_connection
-        assert isinstance(driver, psycopg.AsyncConnection)
-        return driver
+        if self._driver is None:
+            await self._begin()
+            outer = await self.connection.get_raw_connection()
+            driver = outer.driver_connection
+            assert isinstance(driver, psycopg.AsyncConnection)
+            self._driver = driver
+        return self._driver
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
