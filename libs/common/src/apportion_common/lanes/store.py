@@ -190,7 +190,8 @@ class LaneStore:
         if not found.ntuples:
             raise Fenced(f"{self._role} lane {lane}: epoch {epoch} or position {cursor} is no longer the row's")
         batch_seq, next_entry_seq = found.get_value(0, 0), found.get_value(0, 1)
-        assert batch_seq is not None and next_entry_seq is not None
+        assert batch_seq is not None
+        assert next_entry_seq is not None
         return int(batch_seq), int(next_entry_seq)
 
     async def advance(
