@@ -95,8 +95,9 @@ class Transaction:
         if self._driver is None:
             await self._begin()
             outer = await self.connection.get_raw_connection()
-            assert isinstance(outer.driver_connection, psycopg.AsyncConnection)
-            self._driver = outer.driver_connection
+            driver = outer.driver_connection
+            assert isinstance(driver, psycopg.AsyncConnection)
+            self._driver = driver
         return self._driver
 
     @asynccontextmanager

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
+from psycopg import generators, sql
+from psycopg.errors import error_from_result
+from psycopg.pq import ExecStatus, TransactionStatus
+from psycopg.types.numeric import Int8
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -71,15 +76,21 @@ _END_SILENT = text(
 _ADOPT = text(
     "UPDATE lane SET stream_id = :stream_id WHERE role = :role AND lane = :lane AND epoch = :epoch AND stream_id = ''"
 )
+# What runs once a batch goes straight through the driver.
+_BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; "
 # The cursor is what this worker remembers, never re-read: a re-read one would let stale memory write.
-_FENCE = text(
+_FENCE: Final = (
     "SELECT pos, next_seq FROM lane"
-    " WHERE role = :role AND lane = :lane AND epoch = :epoch AND stream_seq = :cursor FOR NO KEY UPDATE"
+    " WHERE role = {role} AND lane = {lane:d} AND epoch = {epoch:d} AND stream_seq = {cursor:d} FOR NO KEY UPDATE"
 )
-_ADVANCE = text(
-    "UPDATE lane SET stream_seq = :stream_seq, pos = :pos, next_seq = :next_seq, out_pos = :out_pos,"
-    " lease_until = clock_timestamp() + make_interval(secs => :lease_s)"
-    " WHERE role = :role AND lane = :lane AND epoch = :epoch AND stream_seq = :cursor"
+# Prepared; numbers are bigint always, as another type would be another statement.
+_ADVANCE: Final = (
+    "UPDATE lane SET stream_seq = %s, pos = %s, next_seq = %s, out_pos = %s,"
+    " lease_until = clock_timestamp() + make_interval(secs => %s)"
+    " WHERE role = %s AND lane = %s AND epoch = %s AND stream_seq = %s"
+)
+_OUTBOX: Final = (
+    "INSERT INTO lane_outbox (role, lane, pos, part, part_count, subject, payload) VALUES (%s, %s, %s, %s, %s, %s, %b)"
 )
 # A row that somebody holds is passed over: a batch under way renews the lease itself when it moves the row, and a
 # renewal that waited would keep the rows that it has from all other batches. Passed over or not, the lane is this
@@ -102,10 +113,6 @@ _STOP = text(
     " WHERE role = :role AND lane = :lane AND epoch = :epoch"
 )
 _GONE = text("DELETE FROM lane_worker WHERE role = :role AND worker_id = :worker")
-_OUTBOX = text(
-    "INSERT INTO lane_outbox (role, lane, pos, part, part_count, subject, payload)"
-    " VALUES (:role, :lane, :pos, :part, :part_count, :subject, :payload)"
-)
 _UNPUBLISHED = text(
     "SELECT pos, part, part_count, payload FROM lane_outbox"
     " WHERE role = :role AND lane = :lane AND (pos, part) >= (:pos, :part) ORDER BY pos, part LIMIT :limit"
@@ -124,6 +131,7 @@ class LaneStore:
         self._role = role
         self._worker = worker_id
         self._lease_s = lease_s
+        self._role_literal = sql.Literal(role).as_string(None)
 
     async def create(self, lanes: int) -> None:
         """Make sure that the role's rows exist."""
@@ -166,13 +174,25 @@ class LaneStore:
             )
 
     async def fence(self, tx: Transaction, lane: int, epoch: int, cursor: int) -> tuple[int, int]:
-        """Lock the lane's row if it is still this owner's; return its batch and next entry number. Raises Fenced."""
-        row = (
-            await tx.execute(_FENCE, {"role": self._role, "lane": lane, "epoch": epoch, "cursor": cursor})
-        ).one_or_none()
-        if row is None:
+        """Lock the lane's row if it is still this owner's; return its batch and next entry number. Raises Fenced.
+
+        Call it first in a transaction: then it begins in the same round trip.
+        """
+        driver = await tx.raw()
+        begin = _BEGIN if driver.info.transaction_status == TransactionStatus.IDLE else ""
+        query = begin + _FENCE.format(role=self._role_literal, lane=lane, epoch=epoch, cursor=cursor)
+        async with driver.lock:
+            driver.pgconn.send_query(query.encode())
+            results = await driver.wait(generators.execute(driver.pgconn))
+        found = results[-1]
+        if found.status != ExecStatus.TUPLES_OK:
+            raise error_from_result(found)
+        if not found.ntuples:
             raise Fenced(f"{self._role} lane {lane}: epoch {epoch} or position {cursor} is no longer the row's")
-        return row.pos, row.next_seq
+        batch_seq, next_entry_seq = found.get_value(0, 0), found.get_value(0, 1)
+        assert batch_seq is not None
+        assert next_entry_seq is not None
+        return int(batch_seq), int(next_entry_seq)
 
     async def advance(
         self,
@@ -188,36 +208,24 @@ class LaneStore:
         outputs: Sequence[LaneOutput],
         subject: str,
     ) -> None:
-        """Write the batch's outputs and move the row. Raises Fenced."""
-        for output in outputs:
-            await tx.execute(
-                _OUTBOX,
-                {
-                    "role": self._role,
-                    "lane": lane,
-                    "pos": output.batch_seq,
-                    "part": output.part,
-                    "part_count": output.part_count,
-                    "subject": subject,
-                    "payload": output.payload,
-                },
+        """Write the batch's outputs and move the row, in one round trip. Raises Fenced."""
+        driver = await tx.raw()
+        role, number = self._role, Int8(lane)
+        async with driver.pipeline():
+            for output in outputs:
+                batch, part, part_count = Int8(output.batch_seq), Int8(output.part), Int8(output.part_count)
+                parameters = (role, number, batch, part, part_count, subject, output.payload)
+                await driver.execute(_OUTBOX, parameters, prepare=True)
+            moved = await driver.execute(
+                _ADVANCE,
+                (
+                    *(Int8(stream_seq), Int8(batch_seq), Int8(next_entry_seq), Int8(out_batch_seq)),
+                    *(self._lease_s, role, number, Int8(epoch), Int8(cursor)),
+                ),
+                prepare=True,
             )
-        moved = await tx.execute(
-            _ADVANCE,
-            {
-                "role": self._role,
-                "lane": lane,
-                "epoch": epoch,
-                "cursor": cursor,
-                "stream_seq": stream_seq,
-                "pos": batch_seq,
-                "next_seq": next_entry_seq,
-                "out_pos": out_batch_seq,
-                "lease_s": self._lease_s,
-            },
-        )
         if moved.rowcount != 1:
-            raise Fenced(f"{self._role} lane {lane}: lost before the batch could be written")
+            raise Fenced(f"{role} lane {lane}: lost before the batch could be written")
 
     async def renew(self, held: Sequence[tuple[int, int, int]]) -> set[int]:
         """Extend the leases of (lane, epoch, out_batch_seq); return the lanes that are still held."""
