@@ -62,8 +62,10 @@ def line_content(
     each text and each id that may be missing has its length before it. The cause is the line's event where there is
     one; `partner` is `partner_content`. Numbers are scaled ints (9 places), the time is in microseconds since 1970.
     """
+    _, _, line_head, line_middle, line_currency, line_account = frame
     return b"%b%b%b%d%b%d%b%b%d|%d|%d" % (
-        frame[2], cause_id, frame[3], quantity, frame[4], gross, frame[5], partner, partner_amount, net, event_time_us,
+        line_head, cause_id, line_middle, quantity, line_currency, gross, line_account, partner, partner_amount, net,
+        event_time_us,
     )  # fmt: skip
 
 
@@ -74,7 +76,8 @@ def charge_content(frame: ContentFrame, cause_id: bytes, quantity: int, gross: i
     SKU|currency|quantity|gross|time`. Takes the same values as `line_content`. Ids have 16 bytes (the project none or
     16), so only texts carry a length.
     """
-    return b"%b%b%b%d|%d|%d" % (frame[0], cause_id, frame[1], quantity, gross, event_time_us)
+    charge_head, charge_middle = frame[:2]
+    return b"%b%b%b%d|%d|%d" % (charge_head, cause_id, charge_middle, quantity, gross, event_time_us)
 
 
 def line_hash(content: bytes) -> bytes:
