@@ -16,7 +16,7 @@ from apportion_ledger.domain.charges import Charge, ChargeBatch, ChargeGroup, Or
 _KINDS: Final = {number: name.removeprefix("CHARGE_KIND_").lower() for name, number in ChargeKind.items()} | {
     ChargeKind.CHARGE_KIND_UNSPECIFIED: "usage"
 }
-"""The kinds of charges by their number in the contract; messages of before kinds were written are usage."""
+"""The kinds of charges by their number in the contract; messages from before kinds were written are usage."""
 
 
 class Rated(NamedTuple):

@@ -16,7 +16,7 @@ Lock class: ACCESS EXCLUSIVE for an instant on ledger_line and its partitions: f
             beside its readers. No row is read or written under it.
 Reversible: Yes, as long as every line comes of an event; with others, which are never deleted, the way back refuses.
             The index is built while the writers wait, as PostgreSQL cannot build it otherwise on a partitioned table.
-Pre-flight: None: the checks of before let nothing in that those of now refuse.
+Pre-flight: None: the old checks let nothing in that the new ones refuse.
 Again:      Until the last transaction everything can be begun again; that one drops the index and records the revision.
 """
 
@@ -54,7 +54,7 @@ CHECKS_BEFORE = {
 }
 
 SETTLE = (
-    # Code of before writes an event with each line and reads those alone; what writes others comes after this revision.
+    # Older code writes an event with each line and reads those alone; what writes others comes after this revision.
     """
     -- squawk-ignore ban-drop-not-null
     ALTER TABLE ledger_line ALTER COLUMN event_id DROP NOT NULL

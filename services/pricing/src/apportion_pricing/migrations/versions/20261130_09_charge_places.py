@@ -41,7 +41,7 @@ COLUMNS = """
         ADD COLUMN IF NOT EXISTS ordinal integer NOT NULL DEFAULT 0
 """
 
-# Code of before writes an event with each charge and reads those alone; what writes others comes after this revision.
+# Older code writes an event with each charge and reads those alone; what writes others comes after this revision.
 NO_EVENT = """
     -- squawk-ignore ban-drop-not-null
     ALTER TABLE charge ALTER COLUMN event_id DROP NOT NULL
