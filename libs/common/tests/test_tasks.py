@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 from apportion_common import tasks
-from apportion_common.tasks import cancel_and_wait
+from apportion_common.tasks import cancel_and_wait, until_done
 
 
 async def test_a_task_that_loses_a_cancellation_is_cancelled_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,3 +63,25 @@ async def test_who_waits_can_be_cancelled_too() -> None:
         await waiting
     stubborn.set()
     await cancel_and_wait(task)
+
+
+async def test_what_was_begun_comes_to_its_end_before_a_cancellation_is_raised() -> None:
+    ended = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def work() -> str:
+        await go_on.wait()
+        ended.set()
+        return "done"
+
+    waiting = asyncio.create_task(until_done(asyncio.create_task(work())))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        waiting.cancel()
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended.is_set()
+    assert await until_done(asyncio.create_task(work())) == "done"

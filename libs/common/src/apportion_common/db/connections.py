@@ -14,12 +14,11 @@ from enum import Enum
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg.pq import TransactionStatus
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
-from apportion_common.db.engine import BEGIN, POOL_WAIT_S
+from apportion_common.db.engine import BEGIN, POOL_WAIT_S, can_roll_back
 from apportion_common.db.limits import COMMIT_TIMEOUT_S, RETURN_TIMEOUT_S
 from apportion_common.logs import get_logger
 from apportion_common.metrics import counter, gauge
@@ -170,10 +169,10 @@ class Connections:
 
 
 async def _can_roll_back(connection: AsyncConnection) -> bool:
-    """Return False for a session that is lost, or in the middle of a command that was given up, such as a COPY."""
+    """Return whether what is open can be rolled back; what was given up already has nothing open."""
     if connection.invalidated:
         return True
     outer = await connection.get_raw_connection()
     driver = outer.driver_connection
     assert isinstance(driver, psycopg.AsyncConnection)
-    return driver.info.transaction_status not in (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN)
+    return can_roll_back(driver)

@@ -14,7 +14,7 @@ from psycopg.abc import PQGen
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.waiting import wait_async
 from sqlalchemy import event
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -132,7 +132,7 @@ class _Connection(psycopg.AsyncConnection[Any]):
             await self.cancel_safe(timeout=CANCEL_TIMEOUT_S)
             await wait_async(gen, self.pgconn.socket, interval=_WAIT_INTERVAL_S, timeout=CANCEL_TIMEOUT_S)
         except psycopg.Error:
-            if self.pgconn.transaction_status not in (TransactionStatus.INERROR, TransactionStatus.IDLE):
+            if not can_roll_back(self):
                 self.pgconn.finish()
 
 
@@ -160,6 +160,14 @@ def _watch(engine: AsyncEngine) -> None:
         except psycopg.Error as error:
             raise InvalidatePoolError from error
 
+    def keep(failure: ExceptionContext) -> None:
+        # SQLAlchemy closes a connection whose statement was cancelled; ours has come to its end and can be rolled back.
+        if isinstance(failure.original_exception, asyncio.CancelledError) and failure.connection is not None:
+            driver = failure.connection.connection.driver_connection
+            assert isinstance(driver, _Connection)
+            failure.is_disconnect = not can_roll_back(driver)
+
+    event.listen(engine.sync_engine, "handle_error", keep)
     event.listen(engine.sync_engine, "checkin", put_back)
     event.listen(engine.sync_engine, "checkout", take)
 
@@ -171,6 +179,11 @@ async def _begin(statement: bytes, driver: psycopg.AsyncConnection[Any]) -> None
         (result,) = await driver.wait(generators.execute(driver.pgconn))
     if result.status != ExecStatus.COMMAND_OK:
         raise psycopg.errors.error_from_result(result)
+
+
+def can_roll_back(driver: psycopg.AsyncConnection[Any]) -> bool:
+    """Return False for a session that is lost, or in the middle of a command that was given up, such as a COPY."""
+    return driver.info.transaction_status not in (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN)
 
 
 def _is_as_made(driver: psycopg.AsyncConnection[Any]) -> bool:

@@ -8,7 +8,7 @@ COMMIT_TIMEOUT_S: Final = 15
 """Longest wait for a commit, above the longest statement; what takes longer is cancelled and its outcome unknown."""
 RETURN_TIMEOUT_S: Final = 5
 """Longest wait for the rollback of a connection that is given back; a connection that takes longer is closed."""
-CANCEL_TIMEOUT_S: Final = 2
+CANCEL_TIMEOUT_S: Final = 5
 """Longest wait for the server to take a statement's cancellation, and then for the statement's end; after that the
 connection is closed.
 """

@@ -125,7 +125,8 @@ class Leftovers:
     application_name: str
     tasks: frozenset[asyncio.Task[Any]]
     """The tasks that were there before."""
-    owner: psycopg.Connection[Any]
+    session: psycopg.Connection[Any]
+    """To look with, as the same role: the state of the sessions of others is hidden."""
 
     @classmethod
     @contextmanager
@@ -134,8 +135,8 @@ class Leftovers:
         gc.collect()
         gc.disable()
         try:
-            with psycopg.connect(psycopg_url(place.owner_url), autocommit=True) as owner:
-                yield cls(database, application_name, frozenset(asyncio.all_tasks()), owner)
+            with psycopg.connect(psycopg_url(place.app_url), autocommit=True) as session:
+                yield cls(database, application_name, frozenset(asyncio.all_tasks()), session)
         finally:
             gc.enable()
 
@@ -192,7 +193,7 @@ class Leftovers:
 
     def _look(self) -> tuple[int, int, int]:
         """Advisory locks of the database, open transactions and sessions of that name."""
-        found: tuple[int, int, int] | None = self.owner.execute(_LOOK, (self.application_name,)).fetchone()
+        found: tuple[int, int, int] | None = self.session.execute(_LOOK, (self.application_name,)).fetchone()
         assert found is not None
         return found
 
