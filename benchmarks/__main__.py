@@ -15,12 +15,11 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
-
-import psycopg
 
 from benchmarks import growth, idle, latency, path, report, sizes, stages
 from benchmarks.figures import Run
@@ -166,8 +165,11 @@ def main() -> int:
         with session.closing():
             try:
                 session.grow() if args.growth else session.measure_parts()
-            except (KeyboardInterrupt, SystemExit, psycopg.Error) as error:
+            except BaseException as error:
+                # Hours of results are not lost with the run that fails.
                 ended = True
+                if isinstance(error, Exception):
+                    traceback.print_exception(error)
                 print(f"Ended early ({type(error).__name__}: {error}). What there is:", flush=True)
             code = session.finish() if session.runs else 1
             return 1 if ended else code
