@@ -38,7 +38,8 @@ from apportion_common.tasks import cancel_and_wait
 from apportion_common.telemetry.sql import trace_statements
 from apportion_common.telemetry.tracing import Tracing, setup_tracing
 
-READINESS_EVERY_S: Final = 2
+READINESS_EVERY_S: Final = 5
+UNREADY_EVERY_S: Final = 1
 GC_THRESHOLDS: Final = (100_000, 20, 20)
 """Allocations before a collection of the young; collections of a generation before one of the next."""
 READINESS_TIMEOUT_S: Final = 3
@@ -247,8 +248,9 @@ class _Process:
     async def _keep_ready(self, server: RunningServer, database: Database) -> None:
         """Ready while the database answers and takes writes."""
         while True:
-            await server.set_ready(await _takes_writes(database))
-            await asyncio.sleep(READINESS_EVERY_S)
+            ready = await _takes_writes(database)
+            await server.set_ready(ready)
+            await asyncio.sleep(READINESS_EVERY_S if ready else UNREADY_EVERY_S)
 
 
 def _settle_garbage_collector() -> None:

@@ -15,7 +15,9 @@ TIMELINES_CACHED_MAX: Final = 200_000
 PAYOUT_BATCH_SETTLEMENTS: Final = 500
 """Settlements handed to the payout provider at a time."""
 PAYOUT_POLL_MS: Final = 500
-"""Pause of the payout job when nothing is pending."""
+"""Pause of the payout job after a round."""
+PAYOUT_IDLE_POLL_MS: Final = 4_000
+"""Longest pause of the payout job, to which it grows while nothing is pending."""
 PAYOUT_RETRY_S: Final = 5
 """Pause of the payout job after a failure, and before a rejected payout is tried again."""
 PAYOUT_REJECTIONS_MAX: Final = 5

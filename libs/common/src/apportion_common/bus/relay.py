@@ -32,7 +32,10 @@ from apportion_common.settings import SERVICES
 
 BATCH_ROWS: Final = 200
 BUSY_POLL_MS: Final = 20
-IDLE_POLL_MS: Final = 500
+IDLE_POLL_MS: Final = 5_000
+"""Between two looks at an empty outbox; what this process puts there wakes its relay at once."""
+REFUSED_POLL_MS: Final = 500
+"""Before rows are tried again that no stream took while others were published."""
 RETRY_FIRST_S: Final = 0.2
 RETRY_MAX_S: Final = 5
 """Longest wait for a database or a stream that is away."""
@@ -82,17 +85,19 @@ class OutboxRelay:
         sleep = until_stopped(stop)
         backoff = Backoff(RETRY_FIRST_S, RETRY_MAX_S)
         wait_ms = BUSY_POLL_MS
-        purge_in_ms = 0
-        parked_for_ms = PARKED_FOR_MS
+        now_s = asyncio.get_running_loop().time
+        purge_at_s, unpark_at_s = now_s(), now_s() + PARKED_FOR_MS / 1_000
         while not stop.is_set():
-            if parked_for_ms <= 0 or len(self._parked) > PARKED_ROWS_MAX:
+            if now_s() >= unpark_at_s or len(self._parked) > PARKED_ROWS_MAX:
                 self._parked.clear()
-                parked_for_ms = PARKED_FOR_MS
+                unpark_at_s = now_s() + PARKED_FOR_MS / 1_000
+            # Before the look: what is committed behind it sets it again.
+            self._database.outbox_filled.clear()
             try:
                 found, published = await self.relay_once()
-                if purge_in_ms <= 0:
+                if now_s() >= purge_at_s:
                     await self.purge_once()
-                    purge_in_ms = PURGE_EVERY_MS
+                    purge_at_s = now_s() + PURGE_EVERY_MS / 1_000
             except Exception as error:
                 if classify(error) != "infrastructure":
                     raise
@@ -104,9 +109,19 @@ class OutboxRelay:
             else:
                 failures = 0
                 wait_ms = self._next_wait_ms(found, published, wait_ms)
-            purge_in_ms -= max(wait_ms, 1)
-            parked_for_ms -= max(wait_ms, 1)
-            await sleep(wait_ms / 1_000)
+            if found:
+                await sleep(wait_ms / 1_000)
+            else:
+                await self._wait_for_rows(stop, wait_ms)
+
+    async def _wait_for_rows(self, stop: asyncio.Event, wait_ms: int) -> None:
+        """Wait, but no longer than until `stop` is set or this process has filled the outbox."""
+        waits = [asyncio.create_task(event.wait()) for event in (stop, self._database.outbox_filled)]
+        try:
+            await asyncio.wait(waits, timeout=wait_ms / 1_000, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def relay_once(self) -> tuple[int, int]:
         """Publish one batch; return how many rows were taken and how many of them were published."""
@@ -139,7 +154,7 @@ class OutboxRelay:
         """
         if found > published:
             # Some rows have no stream that takes them; the others must not wait long for that.
-            return IDLE_POLL_MS
+            return REFUSED_POLL_MS
         if found == self._batch_rows:
             return 0
         return BUSY_POLL_MS if found else min(max(last_ms, BUSY_POLL_MS) * 2, IDLE_POLL_MS)

@@ -11,6 +11,7 @@ events and a mutation's answer are gathered and written by one statement just be
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -84,6 +85,11 @@ class Transaction:
         self._outbox: list[Mapping[str, object]] = []
         self._answer: Mapping[str, object] = _NO_ANSWER
         self._driver: psycopg.AsyncConnection[Any] | None = None
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether the transaction puts messages into the outbox."""
+        return bool(self._outbox)
 
     async def execute(self, statement: Executable | str, parameters: Parameters | None = None) -> CursorResult[Any]:
         """Execute a statement (SQLAlchemy, or SQL text with `:name` parameters); a list of parameters runs many."""
@@ -223,6 +229,8 @@ class Database:
         self.connections = Connections(engine, service)
         self.service = service
         self.clock = clock
+        self.outbox_filled = asyncio.Event()
+        """Set when a transaction has put messages into the outbox, for the relay of this process, which clears it."""
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -231,6 +239,8 @@ class Database:
             tx = Transaction(connection, self.service, self.clock)
             yield tx
             await tx.close()
+        if tx.has_messages:
+            self.outbox_filled.set()
 
     @asynccontextmanager
     async def read(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:

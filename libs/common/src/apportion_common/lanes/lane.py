@@ -105,7 +105,7 @@ class OwnedLane(Generic[T]):
                 if self.publisher:
                     await self.publisher.room()
                 # Looked at again: what came while this waited is left on the stream for when the pause is over.
-                arrived = await self._reader.wait(limits.READ_HEARTBEAT_S, more_than=self._looked_at)
+                arrived = await self._reader.wait(more_than=self._looked_at)
                 if publishing and publishing.done():
                     publishing.result()
                 if arrived and not self._paused():
@@ -126,6 +126,11 @@ class OwnedLane(Generic[T]):
     def end(self) -> None:
         """Tell the lane to end after the batch under way."""
         self._stopping = True
+        self._reader.wake()
+
+    def reconnected(self) -> None:
+        """Tell the lane that the connection to the stream was lost and is there again."""
+        self._reader.reopen()
 
     async def _unpublished(self, batch_seq: int, part: int) -> list[LaneOutput]:
         async with self._database.read() as connection:

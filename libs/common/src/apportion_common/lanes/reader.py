@@ -62,30 +62,30 @@ class LaneReader(Generic[T]):
         self._broken = False
         self._heard_at = 0.0
 
-    async def wait(self, timeout_s: float, *, more_than: int = 0) -> bool:
-        """Wait until more than so many messages are buffered; return whether they are. Keeps reading meanwhile.
+    async def wait(self, *, more_than: int = 0) -> bool:
+        """Wait until more than so many messages are buffered, or `wake` is called; return whether they are.
 
-        `more_than` is what the caller has seen and found to be no complete batch. Raises the client's errors when the
-        server cannot be reached: the caller's back-off applies.
+        Keeps reading meanwhile. `more_than` is what the caller has seen and found to be no complete batch. Raises the
+        client's errors when the server cannot be reached: the caller's back-off applies.
         """
         self._incomplete = more_than > 0
-        deadline = self._now() + timeout_s
         while len(self.buffer) <= more_than:
             await self.keep_reading()
             self._arrived.clear()
             if len(self.buffer) > more_than:
                 break
-            pause = min(deadline - self._now(), limits.READ_HEARTBEAT_S)
-            if pause <= 0 or self._woken:
+            if self._woken:
                 self._woken = False
                 return False
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), pause)
+            # What is silent is opened again at the next turn; everything else sets the event.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(self._heard_at + limits.READ_SILENCE_S):
+                    await self._arrived.wait()
         return True
 
     async def keep_reading(self) -> None:
         """Open or mend the consumer, and request more when there is room."""
-        silent = self._wanted > 0 and self._now() - self._heard_at > limits.READ_SILENCE_S
+        silent = self._wanted > 0 and self._now() - self._heard_at >= limits.READ_SILENCE_S
         if self._subscription is None or self._broken or silent:
             if self._subscription is not None:
                 self._on_reopen()
@@ -102,6 +102,10 @@ class LaneReader(Generic[T]):
         """Let `wait` return, also without a message."""
         self._woken = True
         self._arrived.set()
+
+    def reopen(self) -> None:
+        """Let the next turn open the consumer again: the server may have forgotten it, or the open request."""
+        self._break()
 
     async def close(self) -> None:
         """End the consumer. Errors are nothing: the server forgets it by itself."""

@@ -77,6 +77,8 @@ class LaneRunner(Generic[T]):
         self._lanes = lanes
         self._paused = paused
         self._was_paused = False
+        self._reconnects = client.stats["reconnects"]
+        self._look_at = 0.0
         self._store = LaneStore(database, role, worker_id, lease_s)
         self._commits = asyncio.Semaphore(limits.COMMITS_AT_ONCE)
         self._owned: dict[int, OwnedLane[T]] = {}
@@ -92,11 +94,11 @@ class LaneRunner(Generic[T]):
         try:
             while not stop.is_set():
                 try:
+                    self._notice_reconnection()
                     if self._paused():
                         await self._pause()
                     else:
-                        self._was_paused = False
-                        await self._balance()
+                        await self._balance_in_time()
                 except Exception as error:
                     if classify(error) != "infrastructure":
                         raise
@@ -137,8 +139,24 @@ class LaneRunner(Generic[T]):
         self._was_paused = True
         metrics.OWNED.labels(self._role).set(len(self._owned))
 
-    async def _balance(self) -> None:
-        """Take free lanes up to the fair share; let go of what is above it."""
+    def _notice_reconnection(self) -> None:
+        """Have every lane read on after the connection was lost, without waiting until its silence is noticed."""
+        reconnects = self._client.stats["reconnects"]
+        if reconnects != self._reconnects:
+            self._reconnects = reconnects
+            for lane in self._owned.values():
+                lane.reconnected()
+
+    async def _balance_in_time(self) -> None:
+        """Balance, but less often while there is nothing to take and nothing to let go."""
+        now = asyncio.get_running_loop().time()
+        if self._was_paused or now >= self._look_at:
+            self._was_paused = False
+            settled = await self._balance()
+            self._look_at = now + (self._lease_s / limits.LOOKS_PER_LEASE if settled else 0)
+
+    async def _balance(self) -> bool:
+        """Take free lanes up to the fair share and let go of what is above it; return whether there was neither."""
         free, workers, stopped = await self._store.look(list(self._owned))
         metrics.STOPPED.labels(self._role).set(stopped)
         share = -(-self._lanes // max(workers, 1))
@@ -178,6 +196,7 @@ class LaneRunner(Generic[T]):
                 out_batch_seq=held.out_batch_seq,
             )
         metrics.OWNED.labels(self._role).set(len(self._owned))
+        return not free and len(self._owned) <= share
 
     async def _work(self, lane: OwnedLane[T]) -> None:
         """Work one lane to its end, and say why it ended."""

@@ -40,19 +40,34 @@ _CREATE = text(
     " SELECT :role, n, 0, '', '', 0, 0, 1, 0 FROM generate_series(0, CAST(:lanes AS int) - 1) AS n"
     " ON CONFLICT DO NOTHING"
 )
-_SEEN = text(
-    "INSERT INTO lane_worker (role, worker_id, seen_at) VALUES (:role, :worker, clock_timestamp())"
-    " ON CONFLICT (role, worker_id) DO UPDATE SET seen_at = clock_timestamp()"
+# A process that is paused in mid-COPY holds its rows without end: neither idle_in_transaction_session_timeout nor
+# statement_timeout ends a session that waits for the rest of what its client sends.
+_LOOK = text(
+    """
+    WITH seen AS (
+        INSERT INTO lane_worker (role, worker_id, seen_at) VALUES (:role, :worker, clock_timestamp())
+        ON CONFLICT (role, worker_id) DO UPDATE SET seen_at = clock_timestamp()
+    ), silent AS (
+        SELECT count(pg_terminate_backend(pid)) AS ended
+          FROM pg_stat_activity
+         WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
+           AND split_part(application_name, '/', 1) = split_part(current_setting('application_name'), '/', 1)
+           AND state = 'active' AND wait_event_type = 'Client' AND wait_event = 'ClientRead'
+           AND state_change < clock_timestamp() - make_interval(secs => :lease_s)
+    ), others AS (
+        SELECT count(*) AS live
+          FROM lane_worker
+         WHERE role = :role AND worker_id <> :worker
+           AND seen_at > clock_timestamp() - make_interval(secs => :stale_s)
+    )
+    SELECT silent.ended, others.live,
+           (SELECT count(*) FROM lane WHERE role = :role AND stopped_reason IS NOT NULL) AS stopped,
+           ARRAY(SELECT lane FROM lane
+                  WHERE role = :role AND stopped_reason IS NULL AND lane <> ALL (CAST(:held AS int[]))
+                    AND (lease_until < clock_timestamp() OR owner = :worker) ORDER BY lane) AS free
+      FROM silent, others
+    """
 )
-_WORKERS = text(
-    "SELECT count(*) FROM lane_worker"
-    " WHERE role = :role AND seen_at > clock_timestamp() - make_interval(secs => :stale_s)"
-)
-_FREE = text(
-    "SELECT lane FROM lane WHERE role = :role AND stopped_reason IS NULL AND lane <> ALL (CAST(:held AS int[]))"
-    " AND (lease_until < clock_timestamp() OR owner = :worker) ORDER BY lane"
-)
-_STOPPED = text("SELECT count(*) FROM lane WHERE role = :role AND stopped_reason IS NOT NULL")
 # A restarted worker of the same name takes its lanes back at once: the epoch fences what is left of it.
 # A row that somebody holds is left for later: waiting for it would keep this worker from all other lanes.
 _ACQUIRE = text(
@@ -63,15 +78,6 @@ _ACQUIRE = text(
     " WHERE lane.role = free.role AND lane.lane = free.lane"
     " RETURNING lane.lane, epoch, stream_id, stream_seq,"
     " pos AS batch_seq, next_seq AS next_entry_seq, out_pos AS out_batch_seq"
-)
-# A process that is paused in mid-COPY holds its rows without end: neither idle_in_transaction_session_timeout nor
-# statement_timeout ends a session that waits for the rest of what its client sends.
-_END_SILENT = text(
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-    " WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()"
-    " AND split_part(application_name, '/', 1) = split_part(current_setting('application_name'), '/', 1)"
-    " AND state = 'active' AND wait_event_type = 'Client' AND wait_event = 'ClientRead'"
-    " AND state_change < clock_timestamp() - make_interval(secs => :lease_s)"
 )
 _ADOPT = text(
     "UPDATE lane SET stream_id = :stream_id WHERE role = :role AND lane = :lane AND epoch = :epoch AND stream_id = ''"
@@ -143,17 +149,19 @@ class LaneStore:
 
         Ends sessions of this service whose client fell silent within a statement, for longer than a lease.
         """
+        parameters = {
+            "role": self._role,
+            "worker": self._worker,
+            "held": list(held),
+            "lease_s": self._lease_s,
+            "stale_s": self._lease_s * limits.WORKER_STALE_LEASES,
+        }
         async with self._database.transaction() as tx:
-            silent = (await tx.execute(_END_SILENT, {"lease_s": self._lease_s})).scalar_one()
-            if silent:
-                metrics.SILENT.labels(self._role).inc(silent)
-                log.warning("lane.silent_sessions_ended", role=self._role, sessions=silent)
-            await tx.execute(_SEEN, {"role": self._role, "worker": self._worker})
-            stale_s = self._lease_s * limits.WORKER_STALE_LEASES
-            workers = (await tx.execute(_WORKERS, {"role": self._role, "stale_s": stale_s})).scalar_one()
-            free = await tx.execute(_FREE, {"role": self._role, "held": list(held), "worker": self._worker})
-            stopped = (await tx.execute(_STOPPED, {"role": self._role})).scalar_one()
-            return [row.lane for row in free], int(workers), int(stopped)
+            found = (await tx.execute(_LOOK, parameters)).one()
+        if found.ended:
+            metrics.SILENT.labels(self._role).inc(found.ended)
+            log.warning("lane.silent_sessions_ended", role=self._role, sessions=found.ended)
+        return found.free, found.live + 1, found.stopped
 
     async def acquire(self, lane: int) -> Acquired | None:
         """Take a lane whose lease has run out; None when another was faster."""

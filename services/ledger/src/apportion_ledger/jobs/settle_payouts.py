@@ -9,7 +9,7 @@ from apportion_common.logs import get_logger
 from apportion_common.periodic import run_periodically
 
 from apportion_ledger.app.payouts import Payouts
-from apportion_ledger.limits import PAYOUT_POLL_MS, PAYOUT_RETRY_S
+from apportion_ledger.limits import PAYOUT_IDLE_POLL_MS, PAYOUT_POLL_MS, PAYOUT_RETRY_S
 
 log = get_logger(__name__)
 
@@ -28,6 +28,7 @@ class PayoutJob:
             self.round,
             PAYOUT_POLL_MS / 1_000,
             stop,
+            idle_s=PAYOUT_IDLE_POLL_MS / 1_000,
             retry_s=PAYOUT_RETRY_S,
             on_failure=lambda error: log.warning("payouts.retry", error=type(error).__name__),
         )
