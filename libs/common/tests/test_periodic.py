@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 
 import pytest
 from apportion_common.errors import Unavailable
@@ -71,3 +71,18 @@ async def test_after_a_failure_it_is_tried_again_in_its_own_time() -> None:
     rounds = Rounds(Unavailable("DATABASE_UNAVAILABLE", "Away."), 1)
     await run_periodically(rounds.one, NEVER_S, rounds.stop, retry_s=0, on_failure=rounds.failures.append)
     assert (rounds.done, len(rounds.failures)) == (2, 1)
+
+
+async def test_the_pause_grows_while_there_is_nothing_to_do_and_starts_again_with_something(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds = Rounds(0, 0, 0, 5, 0, 0)
+    pauses: list[float] = []
+
+    async def skip(waited: Awaitable[object], pause_s: float) -> None:
+        pauses.append(pause_s)
+        waited.close()  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(asyncio, "wait_for", skip)
+    await run_periodically(rounds.one, 2, rounds.stop, idle_s=10, on_failure=rounds.failures.append)
+    assert pauses == [4, 8, 10, 2, 4, 8]

@@ -92,6 +92,25 @@ async def test_two_relays_share_the_work_and_double_nothing(
     assert sorted(event_id for _, event_id in await events(nats_connection)) == sorted(ids)
 
 
+async def test_a_relay_at_rest_is_woken_by_what_its_process_commits(
+    place: ServiceDatabase, database: Database, nats_connection: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its second look at an empty outbox would come after the test.
+    monkeypatch.setattr("apportion_common.bus.relay.BUSY_POLL_MS", 3_600_000)
+    monkeypatch.setattr("apportion_common.bus.relay.IDLE_POLL_MS", 3_600_000)
+
+    async def all_published() -> bool:
+        return unpublished(place) == 0 and len(await events(nats_connection)) == 1
+
+    stop = asyncio.Event()
+    running = asyncio.create_task(OutboxRelay(database, nats_connection).run(stop))
+    await asyncio.sleep(0.5)
+    await publish(database, 1)
+    await until(all_published)
+    stop.set()
+    await running
+
+
 async def test_rows_that_one_relay_holds_are_skipped_by_another(
     place: ServiceDatabase, database: Database, nats_connection: Client
 ) -> None:

@@ -10,7 +10,6 @@ import pytest
 from apportion_common.clock import SystemClock
 from apportion_common.db.engine import psycopg_url
 from apportion_common.db.unit_of_work import Database
-from apportion_common.lanes import limits
 from nats.aio.client import Client
 from sqlalchemy import text
 
@@ -352,4 +351,3 @@ def test_a_lease_is_longer_than_the_time_after_which_a_paused_transaction_is_end
 
     lease_s = ServiceSettings.model_fields["lane_lease_s"].default
     assert lease_s * 1000 >= 3 * IDLE_IN_TRANSACTION_TIMEOUT_MS
-    assert limits.READ_SILENCE_S > 3 * limits.READ_HEARTBEAT_S

@@ -14,10 +14,10 @@ READ_BYTES: int = 4 * 1024 * 1024
 READ_EXPIRES_S: float = 120.0
 """How long one request for messages stays open at the server."""
 
-READ_HEARTBEAT_S: float = 10.0
+READ_HEARTBEAT_S: float = 15.0
 """How often the server shows that an open request is alive; a lost connection is seen before by the client itself."""
 
-READ_SILENCE_S: float = 35.0
+READ_SILENCE_S: float = 50.0
 """Silence after which a reader is opened again at the last message that arrived."""
 
 READER_INACTIVE_S: float = 60.0
@@ -44,7 +44,7 @@ PUBLISH_BACKLOG: int = 64
 ACQUIRE_INTERVAL_S: float = 1.0
 """Between two looks for lanes that nobody holds (with jitter), while this worker has fewer or more than its share."""
 
-LOOKS_PER_LEASE: int = 5
+LOOKS_PER_LEASE: int = 3
 """Looks within one lease while there is nothing to take and nothing to let go."""
 
 RENEWALS_PER_LEASE: int = 3
