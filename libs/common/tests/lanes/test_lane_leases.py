@@ -137,10 +137,11 @@ async def test_a_fence_that_waits_too_long_for_its_row_fails_as_the_surroundings
 ) -> None:
     async with database.transaction() as slow:
         await store.fence(slow, 2, 1, 0)
-        with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
-            async with database.transaction() as batch:
-                await (await batch.raw()).execute("SET LOCAL lock_timeout = '50ms'")
+        async with database.transaction() as batch:
+            await (await batch.raw()).execute("SET LOCAL lock_timeout = '50ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
                 await store.fence(batch, 2, 1, 0)
+            await (await batch.raw()).rollback()
     assert classify(caught.value) == "infrastructure"
 
 
