@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import lane_toys as toys
+import psycopg
 import pytest
 from apportion_common.clock import SystemClock
 from apportion_common.db.unit_of_work import Database
+from apportion_common.faults import classify
+from apportion_common.lanes.errors import Fenced
+from apportion_common.lanes.model import LaneOutput
 from apportion_common.lanes.store import LaneStore
 from sqlalchemy import text
 
@@ -78,6 +82,67 @@ async def test_a_lane_that_another_took_is_neither_renewed_nor_called_held(
     await _end_leases(database)
     assert await store.renew([(lane, 1, 0) for lane in range(LANES)]) == {0, 2, 3}
     assert await _leases_run_out(database) == [1]
+
+
+@pytest.mark.parametrize(("epoch", "cursor"), [(1, 0), (2, 7)], ids=["epoch", "cursor"])
+async def test_a_batch_begins_only_under_the_rows_own_epoch_and_cursor(
+    database: Database, store: LaneStore, epoch: int, cursor: int
+) -> None:
+    await _end_leases(database)
+    assert await LaneStore(database, "toy", "two", lease_s=60).acquire(1)
+    with pytest.raises(Fenced):
+        async with database.transaction() as batch:
+            await store.fence(batch, 1, epoch, cursor)
+    async with database.transaction() as batch:
+        assert await store.fence(batch, 1, 2, 0) == (0, 1)
+
+
+@pytest.mark.parametrize(("epoch", "cursor"), [(2, 0), (1, 7)], ids=["epoch", "cursor"])
+async def test_a_batch_ends_only_under_the_rows_own_epoch_and_cursor_and_leaves_nothing_else(
+    database: Database, store: LaneStore, epoch: int, cursor: int
+) -> None:
+    outputs = [LaneOutput(1, b"first", 0, 2), LaneOutput(1, b"last", 1, 2)]
+
+    async def end(epoch: int, cursor: int) -> None:
+        async with database.transaction() as batch:
+            await store.fence(batch, 1, 1, 0)
+            await store.advance(
+                batch,
+                lane=1,
+                epoch=epoch,
+                cursor=cursor,
+                stream_seq=9,
+                batch_seq=1,
+                next_entry_seq=4,
+                out_batch_seq=0,
+                outputs=outputs,
+                subject="toy.out.1",
+            )
+
+    async def stored() -> list[LaneOutput]:
+        async with database.read() as connection:
+            return await store.unpublished(connection, 1, 1, 0)
+
+    with pytest.raises(Fenced):
+        await end(epoch, cursor)
+    assert await stored() == []
+    await end(1, 0)
+    assert await stored() == outputs
+    async with database.transaction() as batch:
+        assert await store.fence(batch, 1, 1, 9) == (1, 4)
+
+
+async def test_a_fence_that_waits_too_long_for_its_row_fails_as_the_surroundings_fault(
+    database: Database, store: LaneStore
+) -> None:
+    async with database.transaction() as slow:
+        await store.fence(slow, 2, 1, 0)
+        async with database.transaction() as batch:
+            await (await batch.raw()).execute("SET LOCAL lock_timeout = '50ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
+                await store.fence(batch, 2, 1, 0)
+            await (await batch.raw()).rollback()
+    assert classify(caught.value) == "infrastructure"
 
 
 async def test_renewals_and_takeovers_of_all_lanes_at_once_never_deadlock(database: Database, store: LaneStore) -> None:
