@@ -16,7 +16,7 @@ from apportion.pricing.v1 import lane_pb2 as pricing_lane_pb2
 from apportion_common.db.engine import psycopg_url
 from apportion_common.db.unit_of_work import Database
 from apportion_common.ids import charge_id, event_id
-from apportion_common.lanes.model import LaneMessage, LaneOutcome, LanePosition
+from apportion_common.lanes.model import LaneMessage, LanePosition
 from apportion_common.protos import pack_int
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_ledger.settings import Settings
@@ -201,7 +201,7 @@ class LedgerHarness:
         position = LanePosition(batches[0].lane, batches[0].batch_seq - 1, 1)
         async with self.database.transaction() as tx:
             if failing is None:
-                outcome: LaneOutcome = await self.parts.poster.process(tx, position, messages)
+                (outcome,) = await self.parts.poster.process(tx, [(position, messages)])
             else:
                 outcome = await self.parts.poster.process_failed(tx, position, messages[0], failing)
             await tx.execute(

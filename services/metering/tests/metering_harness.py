@@ -150,7 +150,7 @@ class LaneHarness:
         read = [self.message(m if isinstance(m, bytes) else m.SerializeToString()) for m in messages]
         assert self.position is not None
         async with self.database.transaction() as tx:
-            outcome = await self.writer.process(tx, self.position, read)
+            (outcome,) = await self.writer.process(tx, [(self.position, read)])
         return await self._advance(outcome)
 
     async def bisect(self, message: lane_pb2.IntakeMessage, error: Exception) -> lane_pb2.AcceptedBatch:
@@ -165,9 +165,8 @@ class LaneHarness:
         """Apply a receipt."""
         value, weight = processor.decode(data)
         async with self.database.transaction() as tx:
-            await processor.process(
-                tx, LanePosition(self.lane, value.batch_seq - 1, 1), [LaneMessage(1, data, value, weight)]
-            )
+            position = LanePosition(self.lane, value.batch_seq - 1, 1)
+            await processor.process(tx, [(position, [LaneMessage(1, data, value, weight)])])
 
     async def rows(self, query: str, **parameters: Any) -> list[Any]:
         """Return the rows of a query."""

@@ -360,7 +360,7 @@ async def test_a_receipt_that_cannot_be_read_is_refused_and_never_stepped_over(b
         message = LaneMessage(1, b"\xff\xff", value, weight)
         with pytest.raises(FailedPrecondition) as refused:
             async with bench.database.transaction() as tx:
-                await processor.process(tx, position, [message])
+                await processor.process(tx, [(position, [message])])
         assert refused.value.reason == "RECEIPT_UNREADABLE"
         with pytest.raises(FailedPrecondition) as again:
             async with bench.database.transaction() as tx:
@@ -413,7 +413,7 @@ async def test_receipts_are_noted_in_the_order_of_their_batches(service_database
     lock = "SELECT FROM lane_journal WHERE lane = 0 AND pos = :pos FOR NO KEY UPDATE NOWAIT"
     async with database.transaction() as tx:
         for number in (1, 2):
-            await journal.add(tx, JournalEntry(0, number, number, number, 1))
+            await journal.add(tx, [JournalEntry(0, number, number, number, 1)])
 
     async def note() -> None:
         async with database.transaction() as tx:

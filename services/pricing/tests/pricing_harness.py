@@ -248,7 +248,8 @@ class PricingHarness:
         first = messages[0].value
         entry_seq = first.entries[0][0] if first.entries else 1
         async with self.database.transaction() as tx:
-            outcome = await self.rater.process(tx, LanePosition(lane, first.batch_seq - 1, entry_seq), messages)
+            position = LanePosition(lane, first.batch_seq - 1, entry_seq)
+            (outcome,) = await self.rater.process(tx, [(position, messages)])
         assert outcome.batch_seq == messages[-1].value.batch_seq
         assert [output.batch_seq for output in outcome.outputs] == [message.value.batch_seq for message in messages]
         if outcome.after_commit:

@@ -111,12 +111,12 @@ async def outcomes_of(legacy: Legacy, *events: CheckedEvent) -> list[int]:
         async def send(self, subject: str, payload: bytes) -> None:
             told.append(payload)
 
-    writer = Writer(EventStore(), DeadLetterStore(), JournalStore(), Ear())  # type: ignore[arg-type]
+    writer = Writer(EventStore(), DeadLetterStore(), JournalStore(), Ear(), packed=True)  # type: ignore[arg-type]
     content = as_message(*events).SerializeToString()
     value, weight = writer.decode(content)
     async with legacy.database.database().transaction() as tx:
         position = LanePosition(lane_of(ORG.bytes), 0, 1)
-        outcome = await writer.process(tx, position, [LaneMessage(1, content, value, weight)])
+        (outcome,) = await writer.process(tx, [(position, [LaneMessage(1, content, value, weight)])])
     assert outcome.after_commit is not None
     await outcome.after_commit()
     return list(lane_pb2.CommitReport.FromString(told[0]).outcomes)

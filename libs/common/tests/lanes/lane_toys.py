@@ -16,6 +16,7 @@ from apportion_common.lanes import (
     LaneOutput,
     LanePosition,
     LaneRunner,
+    LaneWork,
     StreamInput,
     StreamOutput,
 )
@@ -46,6 +47,8 @@ class ToyProcessor:
     poison: set[int] = field(default_factory=set)
     pause_before_commit: asyncio.Event | None = None
     forgotten: list[int] = field(default_factory=list)
+    together: list[list[int]] = field(default_factory=list)
+    """The lanes of each transaction that was tried."""
     max_weight: int = MAX_WEIGHT
     part_values: int = 0
     padding: int = 0
@@ -67,13 +70,15 @@ class ToyProcessor:
     async def forget(self, lane: int) -> None:
         self.forgotten.append(lane)
 
-    async def process(
-        self, tx: Transaction, position: LanePosition, messages: Sequence[LaneMessage[Numbers]]
-    ) -> LaneOutcome:
-        values = [value for message in messages for value in message.value.values]
-        if self.poison.intersection(values):
-            raise ValueError("A number that cannot be written.")
-        return await self._write(tx, position, messages, values)
+    async def process(self, tx: Transaction, work: Sequence[LaneWork[Numbers]]) -> list[LaneOutcome]:
+        self.together.append([position.lane for position, _ in work])
+        outcomes = []
+        for position, messages in work:
+            values = [value for message in messages for value in message.value.values]
+            if self.poison.intersection(values):
+                raise ValueError("A number that cannot be written.")
+            outcomes.append(await self._write(tx, position, messages, values))
+        return outcomes
 
     async def process_failed(
         self, tx: Transaction, position: LanePosition, message: LaneMessage[Numbers], error: Exception

@@ -12,7 +12,7 @@ from apportion_common.db.unit_of_work import Database
 from apportion_common.faults import classify
 from apportion_common.lanes.errors import Fenced
 from apportion_common.lanes.model import LaneOutput
-from apportion_common.lanes.store import LaneStore
+from apportion_common.lanes.store import HeldLane, LaneMove, LaneStore
 from sqlalchemy import text
 
 LANES = 4
@@ -54,7 +54,7 @@ async def test_a_renewal_passes_over_a_lane_in_a_batch_and_still_calls_it_held(
 ) -> None:
     await _end_leases(database)
     async with database.transaction() as batch:
-        await store.fence(batch, 2, 1, 0)
+        await store.fence(batch, [HeldLane(2, 1, 0, 0, 1)])
         held = await asyncio.wait_for(store.renew([(lane, 1, 0) for lane in range(LANES)]), LONGEST_STATEMENT_S)
         assert held == {0, 1, 2, 3}
         assert await _leases_run_out(database) == [2]
@@ -64,12 +64,12 @@ async def test_a_batch_never_waits_for_a_renewal_that_waits_for_another_batch(
     database: Database, store: LaneStore
 ) -> None:
     async with database.transaction() as slow:
-        await store.fence(slow, 3, 1, 0)
+        await store.fence(slow, [HeldLane(3, 1, 0, 0, 1)])
         renewing = asyncio.create_task(store.renew([(lane, 1, 0) for lane in range(LANES)]))
         async with asyncio.timeout(LONGEST_STATEMENT_S):
             for lane in range(LANES - 1):
                 async with database.transaction() as batch:
-                    await store.fence(batch, lane, 1, 0)
+                    await store.fence(batch, [HeldLane(lane, 1, 0, 0, 1)])
             await renewing
 
 
@@ -92,9 +92,25 @@ async def test_a_batch_begins_only_under_the_rows_own_epoch_and_cursor(
     assert await LaneStore(database, "toy", "two", lease_s=60).acquire(1)
     with pytest.raises(Fenced):
         async with database.transaction() as batch:
-            await store.fence(batch, 1, epoch, cursor)
+            await store.fence(batch, [HeldLane(1, epoch, cursor, 0, 1)])
     async with database.transaction() as batch:
-        assert await store.fence(batch, 1, 2, 0) == (0, 1)
+        await store.fence(batch, [HeldLane(1, 2, 0, 0, 1)])
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [HeldLane(2, 9, 0, 0, 1), HeldLane(2, 1, 9, 0, 1), HeldLane(2, 1, 0, 9, 1), HeldLane(2, 1, 0, 0, 9)],
+    ids=["epoch", "cursor", "batch", "entry"],
+)
+async def test_several_lanes_begin_together_only_if_each_row_is_what_its_owner_remembers(
+    database: Database, store: LaneStore, stale: HeldLane
+) -> None:
+    own = [HeldLane(lane, 1, 0, 0, 1) for lane in range(LANES)]
+    async with database.transaction() as batch:
+        await store.fence(batch, own)
+    with pytest.raises(Fenced, match="lane 2"):
+        async with database.transaction() as batch:
+            await store.fence(batch, [stale if held.lane == 2 else held for held in own])
 
 
 @pytest.mark.parametrize(("epoch", "cursor"), [(2, 0), (1, 7)], ids=["epoch", "cursor"])
@@ -105,19 +121,9 @@ async def test_a_batch_ends_only_under_the_rows_own_epoch_and_cursor_and_leaves_
 
     async def end(epoch: int, cursor: int) -> None:
         async with database.transaction() as batch:
-            await store.fence(batch, 1, 1, 0)
-            await store.advance(
-                batch,
-                lane=1,
-                epoch=epoch,
-                cursor=cursor,
-                stream_seq=9,
-                batch_seq=1,
-                next_entry_seq=4,
-                out_batch_seq=0,
-                outputs=outputs,
-                subject="toy.out.1",
-            )
+            await store.fence(batch, [HeldLane(1, 1, 0, 0, 1)])
+            held = HeldLane(1, epoch, cursor, 0, 1)
+            await store.advance(batch, [LaneMove(held, 9, 1, 4, 0, outputs, "toy.out.1")])
 
     async def stored() -> list[LaneOutput]:
         async with database.read() as connection:
@@ -129,18 +135,18 @@ async def test_a_batch_ends_only_under_the_rows_own_epoch_and_cursor_and_leaves_
     await end(1, 0)
     assert await stored() == outputs
     async with database.transaction() as batch:
-        assert await store.fence(batch, 1, 1, 9) == (1, 4)
+        await store.fence(batch, [HeldLane(1, 1, 9, 1, 4)])
 
 
 async def test_a_fence_that_waits_too_long_for_its_row_fails_as_the_surroundings_fault(
     database: Database, store: LaneStore
 ) -> None:
     async with database.transaction() as slow:
-        await store.fence(slow, 2, 1, 0)
+        await store.fence(slow, [HeldLane(2, 1, 0, 0, 1)])
         async with database.transaction() as batch:
             await (await batch.raw()).execute("SET LOCAL lock_timeout = '50ms'")
             with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
-                await store.fence(batch, 2, 1, 0)
+                await store.fence(batch, [HeldLane(2, 1, 0, 0, 1)])
             await (await batch.raw()).rollback()
     assert classify(caught.value) == "infrastructure"
 

@@ -27,13 +27,17 @@ from apportion_common.lanes.model import (
 from apportion_common.lanes.parts import check_outputs, part_fault
 from apportion_common.lanes.publisher import LanePublisher
 from apportion_common.lanes.reader import LaneReader
-from apportion_common.lanes.store import Acquired, LaneStore
+from apportion_common.lanes.store import Acquired, HeldLane, LaneMove, LaneStore
+from apportion_common.lanes.turns import Turns, serve
 from apportion_common.logs import get_logger
 from apportion_common.tasks import cancel_and_wait
 
 T = TypeVar("T")
 
 log = get_logger(__name__)
+
+Work = tuple["OwnedLane[T]", Sequence[LaneMessage[T]]]
+"""A lane, and the complete batches of its buffer that come next."""
 
 
 class OwnedLane(Generic[T]):
@@ -50,7 +54,7 @@ class OwnedLane(Generic[T]):
         source: StreamInput,
         output: StreamOutput | None,
         processor: LaneProcessor[T],
-        commits: asyncio.Semaphore,
+        turns: Turns[OwnedLane[T]],
         paused: Callable[[], bool],
     ) -> None:
         self.held = held
@@ -60,7 +64,9 @@ class OwnedLane(Generic[T]):
         self._store = store
         self._source = source
         self._processor = processor
-        self._commits = commits
+        self._turns = turns
+        self._alone = False
+        """Whether the next transaction is this lane's own: one with others has failed."""
         self._paused = paused
         self._position = LanePosition(held.lane, held.batch_seq, held.next_entry_seq)
         self._cursor = held.stream_seq
@@ -151,32 +157,76 @@ class OwnedLane(Generic[T]):
             )
 
     async def _step(self) -> None:
-        """Take what is buffered, up to a transaction's weight, and commit it."""
-        async with self._commits:
-            messages = self._collect()
-            if not messages:
-                return
-            failpoints.hit(
-                f"{self._role}.before_execute",
-                lane=self.held.lane,
-                cursor=self._cursor,
-                stream_seqs=[message.stream_seq for message in messages],
-            )
+        """Take what is buffered, up to a transaction's weight, and commit it, with that of lanes that wait as well."""
+        if not await self._turns.take(self):
+            return
+        along: list[asyncio.Future[bool]] = []
+        try:
+            work = self._gather(along)
+            if len(work) > 1:
+                await self._commit_together(work)
+            elif work:
+                await self._commit_alone(work[0][1])
+        finally:
+            serve(along)
+            self._turns.give_back()
+
+    def _gather(self, along: list[asyncio.Future[bool]]) -> list[Work[T]]:
+        """Return what this lane and those that it takes along have buffered; these wait until they are served."""
+        own = self._collect()
+        if not own:
+            return []
+        work: list[Work[T]] = [(self, own)]
+        weight = sum(message.weight for message in own)
+        for lane in self._turns.waiting():
+            if self._alone or len(work) == limits.LANES_TOGETHER:
+                break
+            if lane._alone or lane._paused():
+                continue
             try:
-                await self._commit(messages)
-            except Fenced:
-                metrics.FENCED.labels(self._role).inc()
-                raise
+                theirs = lane._collect()
             except LaneStopped:
+                # It finds that out again in its own turn.
+                continue
+            weight += sum(message.weight for message in theirs)
+            if weight > limits.ENTRIES_TOGETHER:
+                break
+            if theirs:
+                along.append(self._turns.take_along(lane))
+                work.append((lane, theirs))
+        self._alone = False
+        return work
+
+    async def _commit_together(self, work: Sequence[Work[T]]) -> None:
+        """Commit the work of several lanes in one transaction; if that fails for any reason, none of it is done.
+
+        Each of them then goes on alone, where what is wrong with one is its own matter.
+        """
+        try:
+            await self._commit(work)
+        except Exception as error:
+            metrics.RETRIES.labels(self._role).inc()
+            log.info("lane.together.failed", role=self._role, lanes=len(work), error=type(error).__name__)
+            for lane, _ in work:
+                lane._alone = True
+                await self._processor.forget(lane.held.lane)
+
+    async def _commit_alone(self, messages: Sequence[LaneMessage[T]]) -> None:
+        try:
+            await self._commit([(self, messages)])
+        except Fenced:
+            metrics.FENCED.labels(self._role).inc()
+            raise
+        except LaneStopped:
+            raise
+        except Exception as error:
+            metrics.RETRIES.labels(self._role).inc()
+            if classify(error) == "infrastructure":
                 raise
-            except Exception as error:
-                metrics.RETRIES.labels(self._role).inc()
-                if classify(error) == "infrastructure":
-                    raise
-                await self._retry_or_quarantine(messages, error)
-            else:
-                self._data_failures = 0
-                self._messages_limit = limits.BUFFERED_MESSAGES
+            await self._retry_or_quarantine(messages, error)
+        else:
+            self._data_failures = 0
+            self._messages_limit = limits.BUFFERED_MESSAGES
 
     def _collect(self) -> list[LaneMessage[T]]:
         """Return the complete batches in the buffer that one transaction takes, without those applied before.
@@ -230,38 +280,51 @@ class OwnedLane(Generic[T]):
             len(parts),
         )
 
-    async def _commit(self, messages: Sequence[LaneMessage[T]]) -> None:
+    async def _commit(self, work: Sequence[Work[T]]) -> None:
+        """Process and commit what lanes have collected, in one transaction."""
+        work = sorted(work, key=lambda of: of[0].held.lane)
+        for lane, messages in work:
+            lane._hit("before_execute", messages)
         async with self._database.transaction() as tx:
-            await self._fence(tx)
-            outcome = await self._processor.process(tx, self._position, messages)
-            await self._advance(tx, messages, outcome)
-        await self._committed(messages, outcome)
+            await self._store.fence(tx, [lane._held for lane, _ in work])
+            outcomes = await self._processor.process(tx, [(lane._position, messages) for lane, messages in work])
+            await self._advance(tx, work, outcomes)
+        for (lane, messages), outcome in zip(work, outcomes, strict=True):
+            await lane._committed(messages, outcome)
 
-    async def _fence(self, tx: Transaction) -> None:
-        batch_seq, next_entry_seq = await self._store.fence(tx, self.held.lane, self.held.epoch, self._cursor)
-        if (batch_seq, next_entry_seq) != (self._position.batch_seq, self._position.next_entry_seq):
-            raise Fenced(f"{self._role} lane {self.held.lane}: the row's numbers are not this owner's")
+    async def _advance(self, tx: Transaction, work: Sequence[Work[T]], outcomes: Sequence[LaneOutcome]) -> None:
+        moves = []
+        for (lane, messages), outcome in zip(work, outcomes, strict=True):
+            check_outputs(outcome.outputs)
+            moves.append(
+                LaneMove(
+                    lane._held,
+                    messages[-1].stream_seq,
+                    outcome.batch_seq,
+                    outcome.next_entry_seq,
+                    lane.publisher.mark() if lane.publisher else 0,
+                    outcome.outputs if lane.publisher else (),
+                    lane._out_subject,
+                )
+            )
+        await self._store.advance(tx, moves)
+        for (lane, messages), outcome in zip(work, outcomes, strict=True):
+            lane._hit("after_execute", messages, batch_seq=outcome.batch_seq)
 
-    async def _advance(self, tx: Transaction, messages: Sequence[LaneMessage[T]], outcome: LaneOutcome) -> None:
-        check_outputs(outcome.outputs)
-        await self._store.advance(
-            tx,
-            lane=self.held.lane,
-            epoch=self.held.epoch,
-            cursor=self._cursor,
-            stream_seq=messages[-1].stream_seq,
-            batch_seq=outcome.batch_seq,
-            next_entry_seq=outcome.next_entry_seq,
-            out_batch_seq=self.publisher.mark() if self.publisher else 0,
-            outputs=outcome.outputs if self.publisher else (),
-            subject=self._out_subject,
-        )
+    @property
+    def _held(self) -> HeldLane:
+        """What this owner remembers of the lane's row."""
+        position = self._position
+        return HeldLane(self.held.lane, self.held.epoch, self._cursor, position.batch_seq, position.next_entry_seq)
+
+    def _hit(self, place: str, messages: Sequence[LaneMessage[T]], **more: object) -> None:
+        """Pass one of the role's fail points."""
         failpoints.hit(
-            f"{self._role}.after_execute",
+            f"{self._role}.{place}",
             lane=self.held.lane,
             cursor=self._cursor,
             stream_seqs=[message.stream_seq for message in messages],
-            batch_seq=outcome.batch_seq,
+            **more,
         )
 
     async def _committed(self, messages: Sequence[LaneMessage[T]], outcome: LaneOutcome) -> None:
@@ -284,6 +347,7 @@ class OwnedLane(Generic[T]):
 
     async def _retry_or_quarantine(self, messages: Sequence[LaneMessage[T]], error: Exception) -> None:
         """Deal with a batch that fails of itself: retry with fewer messages, at last with one, then quarantine."""
+        self._alone = True
         await self._processor.forget(self.held.lane)
         log.warning(
             "lane.batch.failed",
@@ -301,9 +365,9 @@ class OwnedLane(Generic[T]):
             return
         message = messages[0]
         async with self._database.transaction() as tx:
-            await self._fence(tx)
+            await self._store.fence(tx, [self._held])
             outcome = await self._processor.process_failed(tx, self._position, message, error)
-            await self._advance(tx, messages, outcome)
+            await self._advance(tx, [(self, messages)], [outcome])
         metrics.QUARANTINED.labels(self._role).inc()
         self._data_failures = 0
         await self._committed(messages, outcome)

@@ -5,6 +5,12 @@ from __future__ import annotations
 COMMITS_AT_ONCE: int = 6
 """Transactions of one runner under way at once; more only queue for the same disk."""
 
+LANES_TOGETHER: int = 8
+"""Lanes that one transaction serves; more would make a failing one cost too many others their turn."""
+
+ENTRIES_TOGETHER: int = 4_000
+"""Entries of a transaction that serves several lanes."""
+
 READ_MESSAGES: int = 256
 """Messages requested of the stream at a time and lane."""
 

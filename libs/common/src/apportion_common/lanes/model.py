@@ -78,6 +78,10 @@ class LaneOutcome:
     after_commit: Callable[[], Awaitable[None]] | None = None
 
 
+LaneWork = tuple[LanePosition, Sequence[LaneMessage[T]]]
+"""A lane's state, and the messages that come next on it."""
+
+
 class LaneProcessor(Protocol[T]):
     """A role's rules for a batch. All it writes, it writes in the transaction that it is given."""
 
@@ -104,8 +108,11 @@ class LaneProcessor(Protocol[T]):
         """Drop everything held in memory for the lane: the batch failed or the lane was lost."""
         ...
 
-    async def process(self, tx: Transaction, position: LanePosition, messages: Sequence[LaneMessage[T]]) -> LaneOutcome:
-        """Apply the messages in order. Raises to undo all of them."""
+    async def process(self, tx: Transaction, work: Sequence[LaneWork[T]]) -> list[LaneOutcome]:
+        """Apply the messages of each lane in order; return one outcome a lane. Raises to undo all of them.
+
+        Lanes come in the order of their numbers, each once; when they fail together, each is processed alone.
+        """
         ...
 
     async def process_failed(

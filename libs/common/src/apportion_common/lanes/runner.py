@@ -19,6 +19,7 @@ from apportion_common.lanes.errors import Fenced, LaneStopped
 from apportion_common.lanes.lane import OwnedLane
 from apportion_common.lanes.model import LaneProcessor, StreamInput, StreamOutput
 from apportion_common.lanes.store import LaneStore
+from apportion_common.lanes.turns import Turns
 from apportion_common.logs import get_logger
 from apportion_common.tasks import cancel_and_wait
 from apportion_common.topology import LANES
@@ -80,7 +81,7 @@ class LaneRunner(Generic[T]):
         self._reconnects = client.stats["reconnects"]
         self._look_at = 0.0
         self._store = LaneStore(database, role, worker_id, lease_s)
-        self._commits = asyncio.Semaphore(limits.COMMITS_AT_ONCE)
+        self._turns: Turns[OwnedLane[T]] = Turns(limits.COMMITS_AT_ONCE)
         self._owned: dict[int, OwnedLane[T]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
@@ -181,7 +182,7 @@ class LaneRunner(Generic[T]):
                 source=self._source,
                 output=self._output,
                 processor=self._processor,
-                commits=self._commits,
+                turns=self._turns,
                 paused=self._paused,
             )
             self._owned[number] = lane

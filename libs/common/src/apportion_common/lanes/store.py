@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from psycopg import generators, sql
 from psycopg.errors import error_from_result
@@ -33,6 +33,28 @@ class Acquired:
     batch_seq: int
     next_entry_seq: int
     out_batch_seq: int
+
+
+class HeldLane(NamedTuple):
+    """What an owner remembers of a lane: the row must still say the same."""
+
+    lane: int
+    epoch: int
+    cursor: int
+    batch_seq: int
+    next_entry_seq: int
+
+
+class LaneMove(NamedTuple):
+    """Where a lane's row moves to with a batch, and what is published of it on `subject`."""
+
+    held: HeldLane
+    stream_seq: int
+    batch_seq: int
+    next_entry_seq: int
+    out_batch_seq: int
+    outputs: Sequence[LaneOutput]
+    subject: str
 
 
 _CREATE = text(
@@ -86,8 +108,9 @@ _ADOPT = text(
 _BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED; "
 # The cursor is what this worker remembers, never re-read: a re-read one would let stale memory write.
 _FENCE: Final = (
-    "SELECT pos, next_seq FROM lane"
-    " WHERE role = {role} AND lane = {lane:d} AND epoch = {epoch:d} AND stream_seq = {cursor:d} FOR NO KEY UPDATE"
+    "SELECT l.lane, l.pos, l.next_seq FROM lane AS l JOIN (VALUES {known}) AS k (lane, epoch, cursor)"
+    " ON l.lane = k.lane AND l.epoch = k.epoch AND l.stream_seq = k.cursor"
+    " WHERE l.role = {role} ORDER BY l.lane FOR NO KEY UPDATE OF l"
 )
 # Prepared; numbers are bigint always, as another type would be another statement.
 _ADVANCE: Final = (
@@ -181,59 +204,57 @@ class LaneStore:
                 _ADOPT, {"role": self._role, "lane": held.lane, "epoch": held.epoch, "stream_id": stream_id}
             )
 
-    async def fence(self, tx: Transaction, lane: int, epoch: int, cursor: int) -> tuple[int, int]:
-        """Lock the lane's row if it is still this owner's; return its batch and next entry number. Raises Fenced.
+    async def fence(self, tx: Transaction, held: Sequence[HeldLane]) -> None:
+        """Lock the rows of lanes, by number, if they are all still this owner's. Raises Fenced.
 
         Call it first in a transaction: then it begins in the same round trip.
         """
         driver = await tx.raw()
         begin = _BEGIN if driver.info.transaction_status == TransactionStatus.IDLE else ""
-        query = begin + _FENCE.format(role=self._role_literal, lane=lane, epoch=epoch, cursor=cursor)
+        known = ", ".join(f"({lane:d}, {epoch:d}, {cursor:d})" for lane, epoch, cursor, _, _ in held)
+        query = begin + _FENCE.format(role=self._role_literal, known=known)
         async with driver.lock:
             driver.pgconn.send_query(query.encode())
             results = await driver.wait(generators.execute(driver.pgconn))
         found = results[-1]
         if found.status != ExecStatus.TUPLES_OK:
             raise error_from_result(found)
-        if not found.ntuples:
-            raise Fenced(f"{self._role} lane {lane}: epoch {epoch} or position {cursor} is no longer the row's")
-        batch_seq, next_entry_seq = found.get_value(0, 0), found.get_value(0, 1)
-        assert batch_seq is not None
-        assert next_entry_seq is not None
-        return int(batch_seq), int(next_entry_seq)
+        rows = {
+            int(found.get_value(row, 0) or 0): (int(found.get_value(row, 1) or 0), int(found.get_value(row, 2) or 0))
+            for row in range(found.ntuples)
+        }
+        for lane, epoch, cursor, batch_seq, next_entry_seq in held:
+            if lane not in rows:
+                raise Fenced(f"{self._role} lane {lane}: epoch {epoch} or position {cursor} is no longer the row's")
+            if rows[lane] != (batch_seq, next_entry_seq):
+                raise Fenced(f"{self._role} lane {lane}: the row's numbers are not this owner's")
 
-    async def advance(
-        self,
-        tx: Transaction,
-        *,
-        lane: int,
-        epoch: int,
-        cursor: int,
-        stream_seq: int,
-        batch_seq: int,
-        next_entry_seq: int,
-        out_batch_seq: int,
-        outputs: Sequence[LaneOutput],
-        subject: str,
-    ) -> None:
-        """Write the batch's outputs and move the row, in one round trip. Raises Fenced."""
+    async def advance(self, tx: Transaction, moves: Sequence[LaneMove]) -> None:
+        """Write the outputs of lanes' batches and move their rows, in one round trip. Raises Fenced."""
         driver = await tx.raw()
-        role, number = self._role, Int8(lane)
+        role = self._role
+        moved = []
         async with driver.pipeline():
-            for output in outputs:
-                batch, part, part_count = Int8(output.batch_seq), Int8(output.part), Int8(output.part_count)
-                parameters = (role, number, batch, part, part_count, subject, output.payload)
-                await driver.execute(_OUTBOX, parameters, prepare=True)
-            moved = await driver.execute(
-                _ADVANCE,
-                (
-                    *(Int8(stream_seq), Int8(batch_seq), Int8(next_entry_seq), Int8(out_batch_seq)),
-                    *(self._lease_s, role, number, Int8(epoch), Int8(cursor)),
-                ),
-                prepare=True,
-            )
-        if moved.rowcount != 1:
-            raise Fenced(f"{role} lane {lane}: lost before the batch could be written")
+            for move in moves:
+                lane = Int8(move.held.lane)
+                for output in move.outputs:
+                    batch, part, part_count = Int8(output.batch_seq), Int8(output.part), Int8(output.part_count)
+                    parameters = (role, lane, batch, part, part_count, move.subject, output.payload)
+                    await driver.execute(_OUTBOX, parameters, prepare=True)
+                numbers = (move.stream_seq, move.batch_seq, move.next_entry_seq, move.out_batch_seq)
+                moved.append(
+                    await driver.execute(
+                        _ADVANCE,
+                        (
+                            *map(Int8, numbers),
+                            *(self._lease_s, role, lane, Int8(move.held.epoch), Int8(move.held.cursor)),
+                        ),
+                        prepare=True,
+                    )
+                )
+        for move, cursor in zip(moves, moved, strict=True):
+            if cursor.rowcount != 1:
+                raise Fenced(f"{role} lane {move.held.lane}: lost before the batch could be written")
 
     async def renew(self, held: Sequence[tuple[int, int, int]]) -> set[int]:
         """Extend the leases of (lane, epoch, out_batch_seq); return the lanes that are still held."""

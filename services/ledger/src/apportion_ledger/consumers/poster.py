@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from itertools import islice
 from typing import Final
 
 from apportion_common.db.unit_of_work import Database, Transaction
@@ -14,6 +16,7 @@ from apportion_common.lanes.model import (
     LaneMessage,
     LaneOutcome,
     LanePosition,
+    LaneWork,
     StreamInput,
     StreamOutput,
 )
@@ -86,14 +89,19 @@ class Poster:
     async def forget(self, lane: int) -> None:
         """Do nothing: nothing is held for a lane."""
 
-    async def process(self, tx: Transaction, position: LanePosition, messages: Sequence[Message]) -> LaneOutcome:
-        """Write the lines of the batches, in order; publish one receipt a batch."""
+    async def process(self, tx: Transaction, work: Sequence[LaneWork[Rated]]) -> list[LaneOutcome]:
+        """Write the lines of the lanes' batches, in order; publish one receipt a batch."""
         terms = await self._terms.current(tx)
-        with _traces(position, messages) as traces:
-            outcomes = await self._charges.post(tx, [message.value.batch for message in messages], terms)
-            for message in messages:
-                await self._close_periods(tx, message.value)
-            return _outcome(position, messages, outcomes, terms, traces)
+        with ExitStack() as spans:
+            traces = [spans.enter_context(_traces(position, messages)) for position, messages in work]
+            rated = [message.value for _, messages in work for message in messages]
+            posted = iter(await self._charges.post(tx, [batch.batch for batch in rated], terms))
+            for batch in rated:
+                await self._close_periods(tx, batch)
+            return [
+                _outcome(position, messages, list(islice(posted, len(messages))), terms, of_lane)
+                for (position, messages), of_lane in zip(work, traces, strict=True)
+            ]
 
     async def process_failed(
         self, tx: Transaction, position: LanePosition, message: Message, error: Exception

@@ -16,7 +16,7 @@ from apportion.ledger.v1.lane_pb2 import PostedBatch
 from apportion.pricing.v1.lane_pb2 import RatedBatch
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.errors import FailedPrecondition
-from apportion_common.lanes.model import WHOLE, LaneMessage, LaneOutcome, LanePosition
+from apportion_common.lanes.model import WHOLE, LaneMessage, LaneOutcome, LanePosition, LaneWork
 from apportion_common.lanes.records import CHARGE_RECORD, batch_seq_of
 from apportion_common.lanes.traces import BatchTraces
 from google.protobuf.message import DecodeError
@@ -71,10 +71,13 @@ class _Receipts(Generic[B]):
     async def forget(self, lane: int) -> None:
         """Do nothing: nothing is held in memory between batches."""
 
-    async def process(
+    async def process(self, tx: Transaction, work: Sequence[LaneWork[B | Unreadable]]) -> list[LaneOutcome]:
+        """Note the lanes' receipts, in order."""
+        return [await self._process_lane(tx, position, messages) for position, messages in work]
+
+    async def _process_lane(
         self, tx: Transaction, position: LanePosition, messages: Sequence[LaneMessage[B | Unreadable]]
     ) -> LaneOutcome:
-        """Note the receipts, in order."""
         batches: list[B] = []
         for message in messages:
             if isinstance(message.value, Unreadable):

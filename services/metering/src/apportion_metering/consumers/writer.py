@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import cast
 
 from apportion.common.v1.lane_pb2 import TraceRange
@@ -16,7 +18,7 @@ from apportion_common.db.unit_of_work import Transaction
 from apportion_common.faults import classify
 from apportion_common.ids import EVENT_NAMESPACE, uuid5_bytes
 from apportion_common.lanes.bisect import bisect
-from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition, WholeBatches
+from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition, LaneWork, WholeBatches
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
 from apportion_common.topology import PROCESSING_FAILED, UNDECODABLE
@@ -31,7 +33,7 @@ from apportion_metering.domain.dedupe import DEAD_LETTERED
 from apportion_metering.domain.entries import TakenEvent
 from apportion_metering.limits import MESSAGE_ENTRIES_MAX
 from apportion_metering.store.dead_letters import DeadLetterStore
-from apportion_metering.store.events import EventStore, KeyTaken, NewKey
+from apportion_metering.store.events import EventStore, KeyTaken, NewKey, NewRows
 from apportion_metering.store.journal import JournalEntry, JournalStore
 
 log = get_logger(__name__)
@@ -73,24 +75,34 @@ class Writer(WholeBatches[Intake | Undecodable]):
     async def forget(self, lane: int) -> None:
         """Do nothing: what is known of an id is in the database alone."""
 
-    async def process(self, tx: Transaction, position: LanePosition, messages: Sequence[Message]) -> LaneOutcome:
-        """Store the messages' new events, in one accepted batch. Raises to undo all of it."""
-        cursor = BatchCursor.after(position)
-        with _spans(cursor, messages) as traces:
-            decisions: list[Decision] = []
-            runs: list[Run] = []
-            for message in messages:
-                if isinstance(message.value, Undecodable):
-                    # Rare: what came before it is applied first, so that the order of outcomes stays.
-                    if runs:
-                        decisions.append(await self._apply(tx, cursor, runs))
-                    runs = []
-                    decisions.append(await self._quarantine_message(tx, cursor, message, message.value.why))
-                else:
-                    runs.append(Run(message.stream_seq, message.value, 0, message.weight))
-            if runs:
-                decisions.append(await self._apply(tx, cursor, runs))
-            return await self._finish(tx, position, messages, merge_decisions(decisions), traces)
+    async def process(self, tx: Transaction, work: Sequence[LaneWork[Intake | Undecodable]]) -> list[LaneOutcome]:
+        """Store the new events of the lanes' messages, in one accepted batch a lane. Raises to undo all of it."""
+        cursors = [BatchCursor.after(position) for position, _ in work]
+        with ExitStack() as spans:
+            traces = [
+                spans.enter_context(_spans(cursor, messages))
+                for cursor, (_, messages) in zip(cursors, work, strict=True)
+            ]
+            decisions: list[list[Decision]] = [[] for _ in work]
+            pending: list[tuple[BatchCursor, list[Run]]] = []
+            for cursor, (_, messages), decided in zip(cursors, work, decisions, strict=True):
+                runs: list[Run] = []
+                for message in messages:
+                    if isinstance(message.value, Undecodable):
+                        # Rare: what came before it is applied first, so that the order of outcomes stays.
+                        if runs:
+                            decided += await self._apply(tx, [(cursor, runs)])
+                        runs = []
+                        decided.append(await self._quarantine_message(tx, cursor, message, message.value.why))
+                    else:
+                        runs.append(Run(message.stream_seq, message.value, 0, message.weight))
+                pending.append((cursor, runs))
+            with_runs = [(cursor, runs) for cursor, runs in pending if runs]
+            applied = iter(await self._apply(tx, with_runs) if with_runs else ())
+            for decided, (_, runs) in zip(decisions, pending, strict=True):
+                if runs:
+                    decided.append(next(applied))
+            return await self._finish(tx, work, [merge_decisions(decided) for decided in decisions], traces)
 
     async def process_failed(
         self, tx: Transaction, position: LanePosition, message: Message, error: Exception
@@ -101,38 +113,52 @@ class Writer(WholeBatches[Intake | Undecodable]):
         with _spans(cursor, [message]) as traces:
             if isinstance(value, Undecodable):
                 decision = await self._quarantine_message(tx, cursor, message, value.why)
-                return await self._finish(tx, position, [message], decision, traces)
-            intake = value
+            else:
+                decision = await self._bisect(tx, cursor, message.stream_seq, value)
+            (outcome,) = await self._finish(tx, [(position, [message])], [decision], [traces])
+            return outcome
 
-            async def attempt(entries: Sequence[int]) -> Decision:
-                run = Run(message.stream_seq, intake, entries[0], entries[-1] + 1)
-                return await self._apply(tx, cursor, [run])
+    async def _bisect(self, tx: Transaction, cursor: BatchCursor, stream_seq: int, message: Intake) -> Decision:
+        """Store what can be stored of a message that fails."""
 
-            async def quarantine(index: int, error: Exception) -> Decision:
-                return await self._quarantine_entry(tx, cursor, message.stream_seq, intake, index, error)
+        async def attempt(entries: Sequence[int]) -> Decision:
+            (decision,) = await self._apply(tx, [(cursor, [Run(stream_seq, message, entries[0], entries[-1] + 1)])])
+            return decision
 
-            entries = range(message.weight)
-            decision = await bisect(tx, entries, attempt=attempt, quarantine=quarantine, merge=merge_decisions)
-            return await self._finish(tx, position, [message], decision, traces)
+        async def quarantine(index: int, error: Exception) -> Decision:
+            return await self._quarantine_entry(tx, cursor, stream_seq, message, index, error)
 
-    async def _apply(self, tx: Transaction, cursor: BatchCursor, runs: Sequence[Run]) -> Decision:
-        """Decide on runs of entries and write what comes of them."""
-        reading = read_runs(runs)
-        names = list(reading.names)
-        requeued = await self._dead_letters.claim(tx, reading.requeues) if reading.requeues else {}
+        entries = range(len(message.items))
+        return await bisect(tx, entries, attempt=attempt, quarantine=quarantine, merge=merge_decisions)
+
+    async def _apply(self, tx: Transaction, work: Sequence[tuple[BatchCursor, Sequence[Run]]]) -> list[Decision]:
+        """Decide on runs of entries of lanes and write what comes of them; return one decision a lane."""
+        readings = [read_runs(runs) for _, runs in work]
+        names = [name for reading in readings for name in reading.names]
+        requeues = {key: attempt for reading in readings for key, attempt in reading.requeues.items()}
+        requeued = await self._dead_letters.claim(tx, requeues) if requeues else {}
         known = await self._events.known(tx, names) if names else {}
-        decision = decide_runs(cursor, reading, known, requeued)
-        if decision.events or decision.keys:
+
+        def decide() -> list[Decision]:
+            # An id is one organisation's, and an organisation is on one lane: lanes claim nothing from each other.
+            return [
+                decide_runs(cursor, reading, known, requeued)
+                for (cursor, _), reading in zip(work, readings, strict=True)
+            ]
+
+        decisions = decide()
+        if any(decision.events or decision.keys for decision in decisions):
             try:
-                await self._events.add(tx, cursor.lane, cursor.batch_seq, decision.events, decision.keys)
+                await self._events.add(tx, _new_rows(work, decisions))
             except KeyTaken:
                 # Not while an organisation keeps its lane; probed again, the other's key is seen.
                 known = await self._events.known(tx, names)
-                decision = decide_runs(cursor, reading, known, requeued)
-                await self._events.add(tx, cursor.lane, cursor.batch_seq, decision.events, decision.keys)
-        await self._write_rest(tx, cursor, decision)
-        cursor.next_entry_seq = decision.next_entry_seq
-        return decision
+                decisions = decide()
+                await self._events.add(tx, _new_rows(work, decisions))
+        for (cursor, _), decision in zip(work, decisions, strict=True):
+            await self._write_rest(tx, cursor, decision)
+            cursor.next_entry_seq = decision.next_entry_seq
+        return decisions
 
     async def _write_rest(self, tx: Transaction, cursor: BatchCursor, decision: Decision) -> None:
         """Write what few batches have."""
@@ -176,7 +202,7 @@ class Writer(WholeBatches[Intake | Undecodable]):
             decision.dead_letters.append(raw)
         try:
             async with tx.savepoint():
-                await self._events.add(tx, cursor.lane, cursor.batch_seq, [], decision.keys)
+                await self._events.add(tx, [NewRows(cursor.lane, cursor.batch_seq, (), decision.keys)])
                 await self._write_rest(tx, cursor, decision)
         except Exception as again:
             if classify(again) == "infrastructure":
@@ -197,29 +223,34 @@ class Writer(WholeBatches[Intake | Undecodable]):
     async def _finish(
         self,
         tx: Transaction,
-        position: LanePosition,
-        messages: Sequence[Message],
-        decision: Decision,
-        traces: BatchTraces,
-    ) -> LaneOutcome:
-        """Note the batch in the journal; return what to publish, and whom to answer after the commit."""
-        lane, batch_seq = position.lane, position.batch_seq + 1
-        batch = accepted_to_message(lane, batch_seq, position.next_entry_seq, decision.accepted, packed=self._packed)
-        batch.traces.extend(traces.ranges(decision.sources))
-        event_count = len(decision.events) + len(decision.restored)
-        first, last = position.next_entry_seq, decision.next_entry_seq - 1
-        await self._journal.add(tx, JournalEntry(lane, batch_seq, first, last, event_count))
+        work: Sequence[LaneWork[Intake | Undecodable]],
+        decisions: Sequence[Decision],
+        traces: Sequence[BatchTraces],
+    ) -> list[LaneOutcome]:
+        """Note the batches in the journal; return what to publish, and whom to answer after the commit."""
+        entries = []
+        outcomes = []
+        for (position, messages), decision, of_lane in zip(work, decisions, traces, strict=True):
+            lane, batch_seq, first = position.lane, position.batch_seq + 1, position.next_entry_seq
+            batch = accepted_to_message(lane, batch_seq, first, decision.accepted, packed=self._packed)
+            batch.traces.extend(of_lane.ranges(decision.sources))
+            event_count = len(decision.events) + len(decision.restored)
+            entries.append(JournalEntry(lane, batch_seq, first, decision.next_entry_seq - 1, event_count))
+            outcomes.append(
+                LaneOutcome(
+                    outputs=[LaneOutput(batch_seq, batch.SerializeToString())],
+                    batch_seq=batch_seq,
+                    next_entry_seq=decision.next_entry_seq,
+                    after_commit=partial(self._tell, messages, decision),
+                )
+            )
+        await self._journal.add(tx, entries)
+        return outcomes
 
-        async def after_commit() -> None:
-            _count(decision)
-            await self._answer(messages, decision.outcomes)
-
-        return LaneOutcome(
-            outputs=[LaneOutput(batch_seq, batch.SerializeToString())],
-            batch_seq=batch_seq,
-            next_entry_seq=decision.next_entry_seq,
-            after_commit=after_commit,
-        )
+    async def _tell(self, messages: Sequence[Message], decision: Decision) -> None:
+        """Count what was committed, and answer those that wait for it."""
+        _count(decision)
+        await self._answer(messages, decision.outcomes)
 
     async def _answer(self, messages: Sequence[Message], outcomes: list[int]) -> None:
         """Answer the calls that wait for the commit."""
@@ -231,6 +262,13 @@ class Writer(WholeBatches[Intake | Undecodable]):
                 report = lane_pb2.CommitReport()
                 report.outcomes.extend(cast(list[lane_pb2.EntryOutcome], own))
                 await self._replies.send(message.value.reply_to, report.SerializeToString())
+
+
+def _new_rows(work: Sequence[tuple[BatchCursor, object]], decisions: Sequence[Decision]) -> list[NewRows]:
+    return [
+        NewRows(cursor.lane, cursor.batch_seq, decision.events, decision.keys)
+        for (cursor, _), decision in zip(work, decisions, strict=True)
+    ]
 
 
 def _count(decision: Decision) -> None:

@@ -113,6 +113,15 @@ class NewKey(NamedTuple):
     event_id: bytes
 
 
+class NewRows(NamedTuple):
+    """What a batch of a lane adds."""
+
+    lane: int
+    batch_seq: int
+    events: Sequence[NewEvent]
+    keys: Sequence[NewKey]
+
+
 class _Packed:
     """An array parameter in PostgreSQL's binary form."""
 
@@ -170,25 +179,23 @@ class EventStore:
             await cursor.execute(_PROBE, _probe_arrays(names), prepare=False)
             return {names[n - 1]: digest for n, digest in await cursor.fetchall()}
 
-    async def add(
-        self, tx: Transaction, lane: int, batch_seq: int, events: Sequence[NewEvent], keys: Sequence[NewKey]
-    ) -> None:
-        """Store events with their keys, and claim further keys. Raises KeyTaken, and then has done nothing."""
+    async def add(self, tx: Transaction, batches: Sequence[NewRows]) -> None:
+        """Store the batches' events with their keys, and claim further keys. Raises KeyTaken, having done nothing."""
         connection = await tx.raw()
-        batch = pack_int2(lane) + pack_int8(batch_seq)
         # Never released: that would be a round trip more, and the transaction's end does it.
         await connection.execute("SAVEPOINT new_keys")
         try:
-            await _KEYS.write(connection, _key_rows(events, keys, batch))
+            await _KEYS.write(connection, [row for batch in batches for row in _key_rows(batch)])
         except psycopg.errors.UniqueViolation as error:
             await connection.execute("ROLLBACK TO SAVEPOINT new_keys")
             raise KeyTaken from error
-        if events:
-            await _EVENTS.write(connection, self._event_rows(events, batch))
+        rows = [row for batch in batches for row in self._event_rows(batch.events, _place(batch.lane, batch.batch_seq))]
+        if rows:
+            await _EVENTS.write(connection, rows)
 
     async def add_without_keys(self, tx: Transaction, lane: int, batch_seq: int, events: Sequence[NewEvent]) -> None:
         """Store events whose keys are claimed already."""
-        await _EVENTS.write(await tx.raw(), self._event_rows(events, pack_int2(lane) + pack_int8(batch_seq)))
+        await _EVENTS.write(await tx.raw(), self._event_rows(events, _place(lane, batch_seq)))
 
     async def move(self, tx: Transaction, batch_seq: int, moved: Sequence[tuple[bytes, int]]) -> None:
         """Move keys (name, entry_seq) to a batch."""
@@ -252,8 +259,14 @@ def _pack_group(group: EventGroup) -> bytes:
     )
 
 
-def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], batch: bytes) -> list[bytes]:
-    """Return one packed row per id, in the order of _KEYS."""
+def _place(lane: int, batch_seq: int) -> bytes:
+    """Pack a lane and a batch."""
+    return pack_int2(lane) + pack_int8(batch_seq)
+
+
+def _key_rows(of: NewRows) -> list[bytes]:
+    """Return one packed row per id of a batch, in the order of _KEYS."""
+    batch = _place(of.lane, of.batch_seq)
     head = _KEYS.row_head + UUID_HEAD
     hash_head = _LENGTH(CONTENT_HASH_BYTES)
     rows = [
@@ -270,9 +283,9 @@ def _key_rows(events: Sequence[NewEvent], keys: Sequence[NewKey], batch: bytes) 
             _SEQ(8, entry_seq),
             batch,
         )
-        for event, event_id, _, entry_seq in events
+        for event, event_id, _, entry_seq in of.events
     ]
-    for name, content_hash, event_id in keys:
+    for name, content_hash, event_id in of.keys:
         request = _LENGTH(len(name) - ORG_ID_BYTES) + name[ORG_ID_BYTES:]
         rows.append(
             b"".join((head, name[:ORG_ID_BYTES], request, hash_head, content_hash, UUID_HEAD, event_id, NULL, batch))

@@ -13,9 +13,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from apportion_metering.domain.progress import LaneState
 
 _ADD: Final = (
-    "INSERT INTO lane_journal (lane, pos, seq_from, seq_to, event_count, event_total) VALUES"
-    " (%(lane)s, %(batch_seq)s, %(seq_from)s, %(seq_to)s, %(event_count)s, %(event_count)s + coalesce("
-    "(SELECT event_total FROM lane_journal WHERE lane = %(lane)s AND pos = %(batch_seq)s - 1), 0))"
+    "INSERT INTO lane_journal (lane, pos, seq_from, seq_to, event_count, event_total)"
+    " SELECT n.lane, n.pos, n.seq_from, n.seq_to, n.event_count, n.event_count + coalesce(before.event_total, 0)"
+    " FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::int[])"
+    " AS n(lane, pos, seq_from, seq_to, event_count)"
+    " LEFT JOIN LATERAL (SELECT event_total FROM lane_journal AS j WHERE j.lane = n.lane AND j.pos = n.pos - 1"
+    " LIMIT 1) AS before ON true"
 )
 # Two roles note receipts of the same batches, each several at once: both lock in the order of the batches.
 _LOCKED: Final = (
@@ -84,9 +87,11 @@ class PostedReceipt(NamedTuple):
 class JournalStore:
     """lane_journal, and reading of lane, dead_letter and outbox."""
 
-    async def add(self, tx: Transaction, entry: JournalEntry) -> None:
-        """Note a batch; event_total goes on from the lane's batch before it."""
-        await (await tx.raw()).execute(_ADD, entry._asdict())
+    async def add(self, tx: Transaction, entries: Sequence[JournalEntry]) -> None:
+        """Note batches of different lanes; event_total goes on from the lane's batch before it."""
+        connection = await tx.raw()
+        columns = [list(column) for column in zip(*entries, strict=True)]
+        await connection.execute(_ADD, columns)
 
     async def rated(self, tx: Transaction, lane: int, receipts: Sequence[RatedReceipt]) -> None:
         """Note pricing's answers."""

@@ -19,6 +19,9 @@ from apportion_pricing.domain.entries import Usage
 from apportion_pricing.domain.segments import needs_of, rejection_of, segment_at
 from apportion_pricing.store.charges import ChargeConstants, ChargeStore
 
+LaneUsages = tuple[LaneMemory, Sequence[Usage]]
+"""A lane's memory, and the events that it is to rate."""
+
 
 class SegmentResolver:
     """Resolves segments by the catalog and by what orgs says."""
@@ -34,27 +37,36 @@ class SegmentResolver:
         catalog_revision = await held_revision(tx)
         return catalog_revision, (await self._accounts.confirm(())).revision
 
-    async def resolve(self, tx: Transaction, memory: LaneMemory, usages: Sequence[Usage]) -> list[LaneSegment]:
-        """Return each event's segment, under the newest catalog (locked from here on) and a confirmed revision of orgs.
+    async def resolve(self, tx: Transaction, work: Sequence[LaneUsages]) -> list[list[LaneSegment]]:
+        """Return the segment of each event of each lane, under the newest catalog (locked from here on) and a confirmed
+        revision of orgs.
 
         Orgs is asked before the catalog is locked, so that a slow answer holds up no configuration write.
         """
         catalog = await self._catalog.latest(tx.connection)
         for _ in range(limits.REVISION_CHANGES_MAX):
-            memory.start(catalog.revision, memory.orgs_revision)
-            found, missed = memory.match(usages)
-            accounts = await self._accounts.confirm(_needs(catalog, missed))
-            if accounts.revision != memory.orgs_revision:
-                memory.start(catalog.revision, accounts.revision)
-                found, missed = [None] * len(usages), usages
-                await self._accounts.fill(accounts, _needs(catalog, missed))
+            matches = []
+            for memory, usages in work:
+                memory.start(catalog.revision, memory.orgs_revision)
+                matches.append(memory.match(usages))
+            needs = [need for _, missed in matches for need in _needs(catalog, missed)]
+            accounts = await self._accounts.confirm(needs)
+            for number, (memory, usages) in enumerate(work):
+                if accounts.revision != memory.orgs_revision:
+                    memory.start(catalog.revision, accounts.revision)
+                    matches[number] = [None] * len(usages), usages
+                    await self._accounts.fill(accounts, _needs(catalog, usages))
             revision = await held_revision(tx)
             if revision == catalog.revision:
-                metrics.SEGMENTS.labels("miss").inc(len(missed))
-                metrics.SEGMENTS.labels("hit").inc(len(usages) - len(missed))
+                missed_count = sum(len(missed) for _, missed in matches)
+                metrics.SEGMENTS.labels("miss").inc(missed_count)
+                metrics.SEGMENTS.labels("hit").inc(sum(len(usages) for _, usages in work) - missed_count)
                 return [
-                    segment if segment is not None else self._known_or_new(memory, catalog, accounts, usage)
-                    for segment, usage in zip(found, usages, strict=True)
+                    [
+                        segment if segment is not None else self._known_or_new(memory, catalog, accounts, usage)
+                        for segment, usage in zip(found, usages, strict=True)
+                    ]
+                    for (memory, usages), (found, _) in zip(work, matches, strict=True)
                 ]
             catalog = await self._catalog.at(revision, tx.connection)
         raise Unavailable("CATALOG_CHANGING", "The catalog or orgs changed too often while a batch was rated.")

@@ -9,13 +9,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import ExitStack
 from operator import index as quantity_of
 from typing import Final
 
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.lanes import LaneRunner, StreamInput, StreamOutput
 from apportion_common.lanes.bisect import bisect
-from apportion_common.lanes.model import LaneMessage, LaneOutcome, LaneOutput, LanePosition, WholeBatches
+from apportion_common.lanes.model import (
+    LaneMessage,
+    LaneOutcome,
+    LaneOutput,
+    LanePosition,
+    LaneWork,
+    WholeBatches,
+)
 from apportion_common.lanes.runner import register_fail_points
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
@@ -43,6 +51,10 @@ OUTPUT: Final = StreamOutput(PRICING_OUT.name, RATED_SUBJECT)
 log = get_logger(__name__)
 
 register_fail_points(RATER_ROLE)
+
+
+LaneBatches = tuple[int, Sequence[Accepted]]
+"""A lane, and batches of it that follow one another."""
 
 
 class Rater(WholeBatches[Accepted]):
@@ -82,14 +94,16 @@ class Rater(WholeBatches[Accepted]):
         """Drop a lane's memory: positions in it may be ahead of the database."""
         self._lanes.pop(lane, None)
 
-    async def process(
-        self, tx: Transaction, position: LanePosition, messages: Sequence[LaneMessage[Accepted]]
-    ) -> LaneOutcome:
-        """Rate whole batches in order. Raises Unavailable when orgs cannot be asked: the lane waits."""
-        batches = [message.value for message in messages]
-        with self._traced(position, batches) as traces:
-            rated = await self._rate(tx, position.lane, batches)
-            return self._outcome(position, batches, rated, traces)
+    async def process(self, tx: Transaction, work: Sequence[LaneWork[Accepted]]) -> list[LaneOutcome]:
+        """Rate the lanes' batches in order. Raises Unavailable when orgs cannot be asked: the lanes wait."""
+        with ExitStack() as spans:
+            lanes = [(position, [message.value for message in messages]) for position, messages in work]
+            traces = [spans.enter_context(self._traced(position, batches)) for position, batches in lanes]
+            rated = await self._rate(tx, [(position.lane, batches) for position, batches in lanes])
+            return [
+                self._outcome(position, batches, of_lane, lane_traces)
+                for (position, batches), of_lane, lane_traces in zip(lanes, rated, traces, strict=True)
+            ]
 
     async def process_failed(
         self, tx: Transaction, position: LanePosition, message: LaneMessage[Accepted], error: Exception
@@ -101,7 +115,8 @@ class Rater(WholeBatches[Accepted]):
             # From what is stored: a part that failed may have left the lane's memory ahead of it.
             self._lanes.pop(lane, None)
             start = numbers[0] if numbers else 0
-            return (await self._rate(tx, lane, [batch], start, start + len(numbers)))[0]
+            ((rated,),) = await self._rate(tx, [(lane, [batch])], start, start + len(numbers))
+            return rated
 
         async def quarantine(number: int, error: Exception) -> Rated:
             self._lanes.pop(lane, None)
@@ -133,26 +148,34 @@ class Rater(WholeBatches[Accepted]):
         return rated
 
     async def _rate(
-        self, tx: Transaction, lane: int, batches: Sequence[Accepted], start: int = 0, end: int | None = None
-    ) -> list[Rated]:
-        """Rate the batches (or a part of the entries of each) and write what they came to."""
-        memory = self._lanes.setdefault(lane, LaneMemory(lane))
+        self, tx: Transaction, lanes: Sequence[LaneBatches], start: int = 0, end: int | None = None
+    ) -> list[list[Rated]]:
+        """Rate the lanes' batches (or a part of the entries of each) and write what they came to."""
         try:
-            if memory.closed is None:
-                memory.closed = set(await self._closes.closed(tx, lane))
-            parts = [batch.entries[start:end] for batch in batches]
-            usages = [entry for part in parts for entry in part if not isinstance(entry, Close)]
-            segments = await self._segments.resolve(tx, memory, usages)
-            await self._read_positions(tx, segments)
-            work = Work()
-            of_event = iter(segments)
-            rated = [
-                rate_entries(memory, batch, start, part, of_event, self._charges, work)
-                for batch, part in zip(batches, parts, strict=True)
-            ]
-            await self._write(tx, memory, work)
+            parts = [[batch.entries[start:end] for batch in batches] for _, batches in lanes]
+            wanted = []
+            for (lane, _), of_lane in zip(lanes, parts, strict=True):
+                memory = self._lanes.setdefault(lane, LaneMemory(lane))
+                if memory.closed is None:
+                    memory.closed = set(await self._closes.closed(tx, lane))
+                usages = [entry for part in of_lane for entry in part if not isinstance(entry, Close)]
+                wanted.append((memory, usages))
+            segments = await self._segments.resolve(tx, wanted)
+            await self._read_positions(tx, [segment for of_lane in segments for segment in of_lane])
+            work = [Work() for _ in lanes]
+            rated = []
+            for number, (_, batches) in enumerate(lanes):
+                memory, of_event = wanted[number][0], iter(segments[number])
+                rated.append(
+                    [
+                        rate_entries(memory, batch, start, part, of_event, self._charges, work[number])
+                        for batch, part in zip(batches, parts[number], strict=True)
+                    ]
+                )
+            await self._write(tx, [(memory, of_lane) for (memory, _), of_lane in zip(wanted, work, strict=True)])
         except BaseException:
-            self._lanes.pop(lane, None)
+            for lane, _ in lanes:
+                self._lanes.pop(lane, None)
             raise
         return rated
 
@@ -167,18 +190,20 @@ class Rater(WholeBatches[Accepted]):
             for position, model in unread.items():
                 position.state = model.restore(stored.get(position.key, 0))
 
-    async def _write(self, tx: Transaction, memory: LaneMemory, work: Work) -> None:
+    async def _write(self, tx: Transaction, work: Sequence[tuple[LaneMemory, Work]]) -> None:
         """Write what was decided. Positions are locked in the order of their keys."""
-        if work.touched:
-            await self._positions.save(
-                tx, sorted((position.key, quantity_of(position.state)) for position in work.touched)
-            )
-        if work.rows:
-            await self._charges.write(tx, work.rows)
-        if work.rejected:
-            await self._rejections.write(tx, memory.lane, memory.catalog_revision, memory.orgs_revision, work.rejected)
-        if work.closed:
-            await self._closes.write(tx, memory.lane, work.closed)
+        touched = [position for _, of_lane in work for position in of_lane.touched]
+        if touched:
+            await self._positions.save(tx, sorted((position.key, quantity_of(position.state)) for position in touched))
+        rows = [row for _, of_lane in work for row in of_lane.rows]
+        if rows:
+            await self._charges.write(tx, rows)
+        for memory, of_lane in work:
+            if of_lane.rejected:
+                revisions = memory.catalog_revision, memory.orgs_revision
+                await self._rejections.write(tx, memory.lane, *revisions, of_lane.rejected)
+            if of_lane.closed:
+                await self._closes.write(tx, memory.lane, of_lane.closed)
 
     @staticmethod
     def _traced(position: LanePosition, batches: Sequence[Accepted]) -> BatchTraces:
