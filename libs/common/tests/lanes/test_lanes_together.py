@@ -13,6 +13,7 @@ from apportion_common.lanes.turns import Turns, serve
 from nats.aio.client import Client
 
 LANES = 12
+PATIENCE_S = 0.01
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ async def test_lanes_taken_away_while_they_are_committed_together_are_written_on
 
 
 async def test_a_turn_is_never_lost_whatever_instant_a_lane_gives_up_waiting_at() -> None:
-    turns: Turns[int] = Turns(at_once=1)
+    turns: Turns[int] = Turns(1, PATIENCE_S)
     for instant in range(20):
         assert await turns.take(0)
         waiting = asyncio.create_task(turns.take(1))
@@ -101,7 +102,7 @@ async def test_a_turn_is_never_lost_whatever_instant_a_lane_gives_up_waiting_at(
 
 
 async def test_a_lane_that_is_taken_along_waits_until_it_is_served() -> None:
-    turns: Turns[int] = Turns(at_once=1)
+    turns: Turns[int] = Turns(1, PATIENCE_S)
     assert await turns.take(0)
     other = asyncio.create_task(turns.take(1))
     await asyncio.sleep(0)
@@ -115,3 +116,29 @@ async def test_a_lane_that_is_taken_along_waits_until_it_is_served() -> None:
     serve(along)
     assert not await other
     turns.give_back()
+
+
+async def test_a_lane_begins_beside_a_transaction_that_is_held_up() -> None:
+    turns: Turns[int] = Turns(2, PATIENCE_S)
+    assert await turns.take(0)
+    async with asyncio.timeout(5):
+        assert await turns.take(1)
+    third = asyncio.create_task(turns.take(2))
+    await asyncio.sleep(5 * PATIENCE_S)
+    assert not third.done()
+    turns.give_back()
+    assert await third
+    turns.give_back()
+    turns.give_back()
+
+
+async def test_a_lane_that_is_taken_along_begins_nothing_however_long_that_takes() -> None:
+    turns: Turns[int] = Turns(2, PATIENCE_S)
+    assert await turns.take(0)
+    other = asyncio.create_task(turns.take(1))
+    await asyncio.sleep(0)
+    along = [turns.take_along(1)]
+    await asyncio.sleep(5 * PATIENCE_S)
+    assert not other.done()
+    serve(along)
+    assert not await other

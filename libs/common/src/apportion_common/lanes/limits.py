@@ -5,6 +5,9 @@ from __future__ import annotations
 COMMITS_AT_ONCE: int = 6
 """Transactions of one runner under way at once; more only queue for the same disk."""
 
+TURN_PATIENCE_S: float = 0.1
+"""How long a lane waits for the transaction under way before it begins another one beside it."""
+
 LANES_TOGETHER: int = 8
 """Lanes that one transaction serves; more would make a failing one cost too many others their turn."""
 

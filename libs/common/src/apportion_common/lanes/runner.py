@@ -81,7 +81,7 @@ class LaneRunner(Generic[T]):
         self._reconnects = client.stats["reconnects"]
         self._look_at = 0.0
         self._store = LaneStore(database, role, worker_id, lease_s)
-        self._turns: Turns[OwnedLane[T]] = Turns(limits.COMMITS_AT_ONCE)
+        self._turns: Turns[OwnedLane[T]] = Turns(limits.COMMITS_AT_ONCE, limits.TURN_PATIENCE_S)
         self._owned: dict[int, OwnedLane[T]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)

@@ -17,18 +17,29 @@ L = TypeVar("L", bound=Hashable)
 class Turns(Generic[L]):
     """Turns of one role's lanes: a lane takes one, may take waiting lanes along, and gives it back."""
 
-    def __init__(self, at_once: int) -> None:
+    def __init__(self, at_once: int, patience_s: float) -> None:
+        """Give `at_once` turns at most; more than one only to lanes that have waited for `patience_s`.
+
+        So lanes gather while a transaction is under way, and none waits long behind one that is held up.
+        """
         self._free = at_once
+        self._at_once = at_once
+        self._patience_s = patience_s
         self._waiting: dict[L, asyncio.Future[bool]] = {}
 
     async def take(self, lane: L) -> bool:
         """Wait for a turn: True when it is this lane's, False when another lane's turn has served it."""
-        if self._free:
+        if self._free == self._at_once:
             self._free -= 1
             return True
         served: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiting[lane] = served
         try:
+            await asyncio.wait({served}, timeout=self._patience_s)
+            if lane in self._waiting and self._free:
+                del self._waiting[lane]
+                self._free -= 1
+                return True
             return await served
         except asyncio.CancelledError:
             self._waiting.pop(lane, None)
