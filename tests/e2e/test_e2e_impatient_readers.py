@@ -33,8 +33,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from harness import FLIGHTS, System, org_of, rows_of, until
 from psycopg import sql
 
-from conftest import MakeSystem
-
 SOAK_S: Final = float(os.environ.get("APPORTION_SOAK_S", "600"))
 SEED: Final = 20_130_101
 READERS: Final = 5
@@ -204,7 +202,7 @@ def complaints(system: System) -> str:
 @pytest.mark.soak
 @pytest.mark.timeout(SOAK_S + 240)
 async def test_readers_that_give_up_cost_no_writer_a_write(
-    new_system: MakeSystem, record_property: Callable[[str, object], None]
+    new_system, record_property: Callable[[str, object], None]
 ) -> None:
     system = await new_system(lease_s=LEASE_S)
     await system.apply(FLIGHTS, PREFIX)
