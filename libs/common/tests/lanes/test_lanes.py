@@ -319,8 +319,9 @@ async def test_the_lanes_go_on_after_the_database_ended_every_session(lanes: Dat
         await toys.until(done)
 
 
-async def test_a_worker_that_is_paused_within_a_copy_keeps_neither_its_lane_nor_the_others(
-    lanes: Database, nats_connection: Client
+@pytest.mark.parametrize("place", ["within a copy", "behind a pipeline"])
+async def test_a_worker_that_is_paused_where_no_time_limit_counts_keeps_neither_its_lane_nor_the_others(
+    lanes: Database, nats_connection: Client, place: str
 ) -> None:
     async with toys.running(toys.runner(lanes, nats_connection, toys.ToyProcessor())):
         pass
@@ -330,10 +331,15 @@ async def test_a_worker_that_is_paused_within_a_copy_keeps_neither_its_lane_nor_
     async with lanes.read() as connection:
         service = (await connection.execute(text("SELECT current_setting('application_name')"))).scalar_one()
     paused = await psycopg.AsyncConnection.connect(url, application_name=f"{service}/paused")
+    await paused.execute("SET idle_in_transaction_session_timeout = 100")
     await paused.execute("SELECT 1 FROM lane WHERE role = 'toy' AND lane = 0 FOR NO KEY UPDATE")
-    # No row is ever sent: PostgreSQL waits for its client within the statement, which no time limit ends.
-    copying = paused.cursor().copy("COPY applied FROM STDIN")
-    await copying.__aenter__()
+    if place == "within a copy":
+        # No row is ever sent: PostgreSQL waits for its client within the statement, which no time limit ends.
+        await paused.cursor().copy("COPY applied FROM STDIN").__aenter__()
+    else:
+        # The driver sends a message behind the last statement's end, at which the server forgets the time limit.
+        async with paused.pipeline():
+            await paused.execute("SELECT 1")
     try:
         async with toys.running(toys.runner(lanes, nats_connection, toys.ToyProcessor(), worker="other")):
 

@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 from psycopg import generators, sql
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
-from psycopg.types.numeric import Int8
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -63,7 +62,8 @@ _CREATE = text(
     " ON CONFLICT DO NOTHING"
 )
 # A process that is paused in mid-COPY holds its rows without end: neither idle_in_transaction_session_timeout nor
-# statement_timeout ends a session that waits for the rest of what its client sends.
+# statement_timeout ends a session that waits for the rest of what its client sends, and behind a pipeline the server
+# has forgotten the first of them.
 _LOOK = text(
     """
     WITH seen AS (
@@ -74,7 +74,8 @@ _LOOK = text(
           FROM pg_stat_activity
          WHERE datname = current_database() AND usename = current_user AND pid <> pg_backend_pid()
            AND split_part(application_name, '/', 1) = split_part(current_setting('application_name'), '/', 1)
-           AND state = 'active' AND wait_event_type = 'Client' AND wait_event = 'ClientRead'
+           AND state IN ('active', 'idle in transaction', 'idle in transaction (aborted)')
+           AND wait_event_type = 'Client' AND wait_event = 'ClientRead'
            AND state_change < clock_timestamp() - make_interval(secs => :lease_s)
     ), others AS (
         SELECT count(*) AS live
@@ -112,14 +113,18 @@ _FENCE: Final = (
     " ON l.lane = k.lane AND l.epoch = k.epoch AND l.stream_seq = k.cursor"
     " WHERE l.role = {role} ORDER BY l.lane FOR NO KEY UPDATE OF l"
 )
-# Prepared; numbers are bigint always, as another type would be another statement.
-_ADVANCE: Final = (
-    "UPDATE lane SET stream_seq = %s, pos = %s, next_seq = %s, out_pos = %s,"
-    " lease_until = clock_timestamp() + make_interval(secs => %s)"
-    " WHERE role = %s AND lane = %s AND epoch = %s AND stream_seq = %s"
-)
+# Two statements and no pipeline: psycopg ends a pipeline with a message behind its last statement, at which the server
+# forgets idle_in_transaction_session_timeout, and an owner that is paused there would keep its rows.
 _OUTBOX: Final = (
-    "INSERT INTO lane_outbox (role, lane, pos, part, part_count, subject, payload) VALUES (%s, %s, %s, %s, %s, %s, %b)"
+    "INSERT INTO lane_outbox (role, lane, pos, part, part_count, subject, payload)"
+    " SELECT %s, o.* FROM unnest(%s::int[], %s::bigint[], %s::smallint[], %s::smallint[], %s::text[], %b::bytea[]) AS o"
+)
+_ADVANCE: Final = (
+    "UPDATE lane AS l SET stream_seq = m.stream_seq, pos = m.pos, next_seq = m.next_seq, out_pos = m.out_pos,"
+    " lease_until = clock_timestamp() + make_interval(secs => %s)"
+    " FROM unnest(%s::int[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[])"
+    " AS m (lane, epoch, cursor, stream_seq, pos, next_seq, out_pos)"
+    " WHERE l.role = %s AND l.lane = m.lane AND l.epoch = m.epoch AND l.stream_seq = m.cursor"
 )
 # A row that somebody holds is passed over: a batch under way renews the lease itself when it moves the row, and a
 # renewal that waited would keep the rows that it has from all other batches. Passed over or not, the lane is this
@@ -170,7 +175,7 @@ class LaneStore:
     async def look(self, held: Sequence[int]) -> tuple[list[int], int, int]:
         """Show a sign of life; return lanes that may be taken, live workers, stopped lanes.
 
-        Ends sessions of this service whose client fell silent within a statement, for longer than a lease.
+        Ends sessions of this service whose client fell silent within a transaction, for longer than a lease.
         """
         parameters = {
             "role": self._role,
@@ -230,31 +235,24 @@ class LaneStore:
                 raise Fenced(f"{self._role} lane {lane}: the row's numbers are not this owner's")
 
     async def advance(self, tx: Transaction, moves: Sequence[LaneMove]) -> None:
-        """Write the outputs of lanes' batches and move their rows, in one round trip. Raises Fenced."""
+        """Write the outputs of lanes' batches and move their rows. Raises Fenced."""
         driver = await tx.raw()
-        role = self._role
-        moved = []
-        async with driver.pipeline():
-            for move in moves:
-                lane = Int8(move.held.lane)
-                for output in move.outputs:
-                    batch, part, part_count = Int8(output.batch_seq), Int8(output.part), Int8(output.part_count)
-                    parameters = (role, lane, batch, part, part_count, move.subject, output.payload)
-                    await driver.execute(_OUTBOX, parameters, prepare=True)
-                numbers = (move.stream_seq, move.batch_seq, move.next_entry_seq, move.out_batch_seq)
-                moved.append(
-                    await driver.execute(
-                        _ADVANCE,
-                        (
-                            *map(Int8, numbers),
-                            *(self._lease_s, role, lane, Int8(move.held.epoch), Int8(move.held.cursor)),
-                        ),
-                        prepare=True,
-                    )
-                )
-        for move, cursor in zip(moves, moved, strict=True):
-            if cursor.rowcount != 1:
-                raise Fenced(f"{role} lane {move.held.lane}: lost before the batch could be written")
+        outputs = [
+            (move.held.lane, output.batch_seq, output.part, output.part_count, move.subject, output.payload)
+            for move in moves
+            for output in move.outputs
+        ]
+        if outputs:
+            columns = [list(column) for column in zip(*outputs, strict=True)]
+            await driver.execute(_OUTBOX, (self._role, *columns), prepare=True)
+        rows = [
+            (*move.held[:3], move.stream_seq, move.batch_seq, move.next_entry_seq, move.out_batch_seq) for move in moves
+        ]
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        moved = await driver.execute(_ADVANCE, (self._lease_s, *columns, self._role), prepare=True)
+        if moved.rowcount != len(moves):
+            lanes = ", ".join(str(move.held.lane) for move in moves)
+            raise Fenced(f"{self._role} lanes {lanes}: one was lost before the batch could be written")
 
     async def renew(self, held: Sequence[tuple[int, int, int]]) -> set[int]:
         """Extend the leases of (lane, epoch, out_batch_seq); return the lanes that are still held."""
