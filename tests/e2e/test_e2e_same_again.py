@@ -10,7 +10,7 @@ from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
 from apportion_client.services import CALL_TIMEOUT_S
-from harness import COMMITTED, FIRST_EVENTS, FLIGHTS, System, org_of, rows_of
+from harness import COMMITTED, DRAIN_TIMEOUT_S, FIRST_EVENTS, FLIGHTS, System, org_of, rows_of, until
 
 PREFIX = "again-"
 
@@ -21,6 +21,11 @@ async def sent(system: System) -> AsyncIterator[System]:
     await system.apply(FLIGHTS, PREFIX)
     await system.ingest(rows_of(FLIGHTS, FIRST_EVENTS), prefix=PREFIX)
     await system.wait_drained()
+
+    async def paid_out() -> bool:
+        return not await system.query("ledger", "SELECT 1 FROM settlement WHERE state = 'pending' LIMIT 1")
+
+    await until(paid_out, DRAIN_TIMEOUT_S, "every payout is made")
     yield system
 
 
