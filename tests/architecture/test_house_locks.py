@@ -19,7 +19,6 @@ ORDERED = re.compile(r"\bORDER\s+BY\b|\bSKIP\s+LOCKED\b")
 
 SINGLE_ROWS = {
     "apportion_common/db/head.py:_LOCK",
-    "apportion_common/lanes/store.py:_FENCE",
     "apportion_identity/store/invitations.py:lock_invitation",
     "apportion_identity/store/join_requests.py:lock_join_request",
     "apportion_identity/store/members.py:lock_role",

@@ -87,17 +87,17 @@ async def test_a_turn_is_never_lost_whatever_instant_a_lane_gives_up_waiting_at(
         for _ in range(instant % 4):
             await asyncio.sleep(0)
         if instant % 2:
-            turns.give_back()
+            turns.end()
             waiting.cancel()
         else:
             waiting.cancel()
-            turns.give_back()
+            turns.end()
         await asyncio.gather(waiting, return_exceptions=True)
         if not waiting.cancelled() and waiting.exception() is None:
-            turns.give_back()
+            turns.end()
         async with asyncio.timeout(5):
             assert await next_one
-        turns.give_back()
+        turns.end()
         assert list(turns.waiting()) == []
 
 
@@ -109,13 +109,13 @@ async def test_a_lane_that_is_taken_along_waits_until_it_is_served() -> None:
     assert list(turns.waiting()) == [1]
     along = [turns.take_along(1)]
     assert list(turns.waiting()) == []
-    turns.give_back()
+    turns.end()
     assert await turns.take(2)
     await asyncio.sleep(0)
     assert not other.done()
     serve(along)
     assert not await other
-    turns.give_back()
+    turns.end()
 
 
 async def test_a_lane_begins_beside_a_transaction_that_is_held_up() -> None:
@@ -126,10 +126,10 @@ async def test_a_lane_begins_beside_a_transaction_that_is_held_up() -> None:
     third = asyncio.create_task(turns.take(2))
     await asyncio.sleep(5 * PATIENCE_S)
     assert not third.done()
-    turns.give_back()
+    turns.end()
     assert await third
-    turns.give_back()
-    turns.give_back()
+    turns.end()
+    turns.end()
 
 
 async def test_a_lane_that_is_taken_along_begins_nothing_however_long_that_takes() -> None:

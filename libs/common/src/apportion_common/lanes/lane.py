@@ -169,7 +169,7 @@ class OwnedLane(Generic[T]):
                 await self._commit_alone(work[0][1])
         finally:
             serve(along)
-            self._turns.give_back()
+            self._turns.end()
 
     def _gather(self, along: list[asyncio.Future[bool]]) -> list[Work[T]]:
         """Return what this lane and those that it takes along have buffered; these wait until they are served."""

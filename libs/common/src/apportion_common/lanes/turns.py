@@ -15,10 +15,10 @@ L = TypeVar("L", bound=Hashable)
 
 
 class Turns(Generic[L]):
-    """Turns of one role's lanes: a lane takes one, may take waiting lanes along, and gives it back."""
+    """Turns of one role's lanes: a lane takes one, may take waiting lanes along, and ends it."""
 
     def __init__(self, at_once: int, patience_s: float) -> None:
-        """Give `at_once` turns at most; more than one only to lanes that have waited for `patience_s`.
+        """Allow `at_once` turns; a second one begins only for a lane that has waited for `patience_s`.
 
         So lanes gather while a transaction is under way, and none waits long behind one that is held up.
         """
@@ -44,10 +44,10 @@ class Turns(Generic[L]):
         except asyncio.CancelledError:
             self._waiting.pop(lane, None)
             if served.done() and not served.cancelled() and served.result():
-                self.give_back()
+                self.end()
             raise
 
-    def give_back(self) -> None:
+    def end(self) -> None:
         """End a turn: the lane that has waited longest is next."""
         for lane, served in tuple(self._waiting.items()):
             del self._waiting[lane]
