@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -22,8 +23,10 @@ from apportion_common.topology import (
 )
 from apportion_dev.testing.locks import until_it_waits
 from apportion_dev.testing.plugin import MakeServiceDatabase
+from apportion_metering.consumers.receipts import PostedReceipts, RatedReceipts
 from apportion_metering.domain.dead_letters import DeadLetterFilter
 from apportion_metering.domain.dedupe import ACCEPTED, DEAD_LETTERED, DUPLICATE, MISMATCH
+from apportion_metering.store.dead_letters import DeadLetterStore
 from apportion_metering.store.events import KeyTaken
 from apportion_metering.store.journal import JournalEntry, JournalStore, PostedReceipt, RatedReceipt
 from metering_harness import NOW_US, ORG, OTHER_ORG, LaneHarness, discard, intake_event, intake_message, requeue
@@ -431,3 +434,25 @@ async def test_receipts_are_noted_in_the_order_of_their_batches(service_database
     await noting
     (row,) = await LaneHarness(database).rows(f"SELECT count(*) AS noted FROM lane_journal WHERE {role}_at IS NOT NULL")
     assert row.noted == 2
+
+
+@pytest.mark.parametrize("kind", ["rated", "posted"])
+def test_the_parts_of_a_receipt_are_the_same_whole_however_often_they_are_joined(kind: str) -> None:
+    # A lane collects what it has buffered again when its transaction fails.
+    parts: list[RatedBatch] | list[PostedBatch]
+    processor: Any
+    if kind == "rated":
+        processor = RatedReceipts(DeadLetterStore(), JournalStore())
+        parts = [RatedBatch(packed_batch_seq=7, part=n, part_count=2, records=bytes(62)) for n in range(2)]
+        for part in parts:
+            part.rejections.add(entry_seq=part.part)
+    else:
+        processor = PostedReceipts(DeadLetterStore(), JournalStore())
+        parts = [PostedBatch(packed_batch_seq=7, part=n, part_count=2) for n in range(2)]
+        for part in parts:
+            part.conflicts.add(entry_seq=part.part)
+    first = processor.join(parts)
+    assert processor.join(parts) == first
+    found = first.rejections if kind == "rated" else first.conflicts
+    assert [item.entry_seq for item in found] == [0, 1]
+    assert kind != "rated" or len(first.records) == 2 * 62

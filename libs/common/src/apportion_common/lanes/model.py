@@ -101,7 +101,10 @@ class LaneProcessor(Protocol[T]):
         ...
 
     def join(self, values: Sequence[T]) -> T:
-        """Return the parts of one batch, in their order, as one value. Never raises, as `decode` does not."""
+        """Return the parts of one batch, in their order, as one value. Never raises, as `decode` does not.
+
+        The parts stay as they are: a lane joins what it has buffered again when its transaction fails.
+        """
         ...
 
     async def forget(self, lane: int) -> None:

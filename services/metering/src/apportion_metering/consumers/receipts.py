@@ -125,11 +125,10 @@ class RatedReceipts(_Receipts[RatedBatch]):
     _type = RatedBatch
 
     def _joined(self, parts: Sequence[RatedBatch]) -> RatedBatch:
-        records = b"".join([part.records for part in parts])
-        whole = parts[0]
-        for part in parts[1:]:
+        whole = RatedBatch()
+        for part in parts:
             whole.MergeFrom(part)
-        whole.records = records
+        whole.records = b"".join([part.records for part in parts])
         return whole
 
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[RatedBatch]) -> None:
@@ -159,9 +158,9 @@ class PostedReceipts(_Receipts[PostedBatch]):
     _type = PostedBatch
 
     def _joined(self, parts: Sequence[PostedBatch]) -> PostedBatch:
-        whole = parts[0]
-        for part in parts[1:]:
-            whole.conflicts.extend(part.conflicts)
+        whole = PostedBatch()
+        for part in parts:
+            whole.MergeFrom(part)
         return whole
 
     async def _note(self, tx: Transaction, lane: int, batches: Sequence[PostedBatch]) -> None:
