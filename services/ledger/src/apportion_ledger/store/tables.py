@@ -176,6 +176,8 @@ ledger_line: Final = Table(
     Column("pos", BigInteger),
     Column("seq", BigInteger),
     Column("period", Text, nullable=False),
+    # The open period that bills a line whose own was closed when it came; null: its own bills it.
+    Column("billed_period", Text),
     Column("event_time", TIMESTAMPTZ, nullable=False),
     Column("content_hash", LargeBinary, nullable=False),
     Column("posted_at", TIMESTAMPTZ, primary_key=True, server_default=NOW),
@@ -194,6 +196,9 @@ ledger_line: Final = Table(
     # What currencies and periods are made of is checked before; a regular expression a row would cost more than a key.
     CheckConstraint("octet_length(currency) = 3", name="currency"),
     CheckConstraint("octet_length(period) = 7", name="period"),
+    CheckConstraint(
+        "billed_period IS NULL OR (octet_length(billed_period) = 7 AND billed_period > period)", name="billed_period"
+    ),
     CheckConstraint("octet_length(content_hash) = 32", name="content_hash"),
     Index("ix_ledger_line_org_id_event_time", "org_id", "event_time"),
     Index("ix_ledger_line_billing_account_id_event_time", "billing_account_id", "event_time"),

@@ -26,7 +26,7 @@ from apportion.common.v1 import lane_pb2 as apportion_dot_common_dot_v1_dot_lane
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n apportion/metering/v1/lane.proto\x12\x15\x61pportion.metering.v1\x1a\x1e\x61pportion/common/v1/lane.proto\x1a\x1b\x62uf/validate/validate.proto\"\xd3\x02\n\x0bIntakeEvent\x12\x17\n\x06org_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x1e\n\nrequest_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x16\n\x03sku\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x08quantity\x18\x05 \x01(\x0c\x42\t\xbaH\x06z\x04\x10\x01\x18\r\x12\x15\n\revent_time_us\x18\x06 \x01(\x12\x12\x42\n\x08metadata\x18\x07 \x03(\x0b\x32\x30.apportion.metering.v1.IntakeEvent.MetadataEntry\x12\x1d\n\x0c\x63ontent_hash\x18\x08 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12\x0e\n\x06source\x18\t \x01(\r\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x07Requeue\x12\x1f\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\"\xb7\x01\n\x0bIntakeEntry\x12\x33\n\x05\x65vent\x18\x01 \x01(\x0b\x32\".apportion.metering.v1.IntakeEventH\x00\x12\x31\n\x07requeue\x18\x02 \x01(\x0b\x32\x1e.apportion.metering.v1.RequeueH\x00\x12\x38\n\x0cperiod_close\x18\x03 \x01(\x0b\x32 .apportion.common.v1.PeriodCloseH\x00\x42\x06\n\x04kind\"k\n\x0bIntakeGroup\x12\x17\n\x06org_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x16\n\x03sku\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x0e\n\x06source\x18\x04 \x01(\r\"\x9e\x03\n\rIntakeMessage\x12>\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\".apportion.metering.v1.IntakeEntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x16\n\x0ereceived_at_us\x18\x02 \x01(\x12\x12\x1a\n\x08producer\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1a\n\x08reply_to\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1c\n\x0btraceparent\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x37\x12=\n\x06groups\x18\x06 \x03(\x0b\x32\".apportion.metering.v1.IntakeGroupB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x1a\n\x07records\x18\x07 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\xb8\x8e\x03\x12\x1e\n\x0brequest_ids\x18\x08 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\xe8\x07\x12?\n\x08unpacked\x18\t \x03(\x0b\x32\".apportion.metering.v1.IntakeEntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12#\n\x10unpacked_indexes\x18\n \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"P\n\x0c\x43ommitReport\x12@\n\x08outcomes\x18\x01 \x03(\x0e\x32#.apportion.metering.v1.EntryOutcomeB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"\xac\x01\n\rAcceptedUsage\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x17\n\x06org_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x16\n\x03sku\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x08quantity\x18\x05 \x01(\x0c\x42\t\xbaH\x06z\x04\x10\x01\x18\r\x12\x15\n\revent_time_us\x18\x06 \x01(\x12\"\x9b\x01\n\rAcceptedEntry\x12\x11\n\tentry_seq\x18\x01 \x01(\x03\x12\x35\n\x05usage\x18\x02 \x01(\x0b\x32$.apportion.metering.v1.AcceptedUsageH\x00\x12\x38\n\x0cperiod_close\x18\x03 \x01(\x0b\x32 .apportion.common.v1.PeriodCloseH\x00\x42\x06\n\x04kind\"Z\n\nUsageGroup\x12\x17\n\x06org_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x16\n\x03sku\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\xbb\x02\n\rAcceptedBatch\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\x11\n\tbatch_seq\x18\x02 \x01(\x03\x12@\n\x07\x65ntries\x18\x03 \x03(\x0b\x32$.apportion.metering.v1.AcceptedEntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12:\n\x06traces\x18\x04 \x03(\x0b\x32\x1f.apportion.common.v1.TraceRangeB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12<\n\x06groups\x18\x05 \x03(\x0b\x32!.apportion.metering.v1.UsageGroupB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x1a\n\x07records\x18\x06 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\xd0\x89\x02\x12\x17\n\x0f\x66irst_entry_seq\x18\x07 \x01(\x03\x12\x18\n\x10packed_batch_seq\x18\x08 \x01(\x03*\xab\x01\n\x0c\x45ntryOutcome\x12\x1d\n\x19\x45NTRY_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45NTRY_OUTCOME_ACCEPTED\x10\x01\x12\x1b\n\x17\x45NTRY_OUTCOME_DUPLICATE\x10\x02\x12\"\n\x1e\x45NTRY_OUTCOME_PAYLOAD_MISMATCH\x10\x03\x12\x1f\n\x1b\x45NTRY_OUTCOME_DEAD_LETTERED\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n apportion/metering/v1/lane.proto\x12\x15\x61pportion.metering.v1\x1a\x1e\x61pportion/common/v1/lane.proto\x1a\x1b\x62uf/validate/validate.proto\"\xd3\x02\n\x0bIntakeEvent\x12\x17\n\x06org_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x1e\n\nrequest_id\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x16\n\x03sku\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x08quantity\x18\x05 \x01(\x0c\x42\t\xbaH\x06z\x04\x10\x01\x18\r\x12\x15\n\revent_time_us\x18\x06 \x01(\x12\x12\x42\n\x08metadata\x18\x07 \x03(\x0b\x32\x30.apportion.metering.v1.IntakeEvent.MetadataEntry\x12\x1d\n\x0c\x63ontent_hash\x18\x08 \x01(\x0c\x42\x07\xbaH\x04z\x02h \x12\x0e\n\x06source\x18\t \x01(\r\x1a/\n\rMetadataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"Y\n\x07Requeue\x12\x1f\n\x0e\x64\x65\x61\x64_letter_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x0f\n\x07\x61ttempt\x18\x02 \x01(\r\x12\x1c\n\x0binto_period\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x07\"\xb7\x01\n\x0bIntakeEntry\x12\x33\n\x05\x65vent\x18\x01 \x01(\x0b\x32\".apportion.metering.v1.IntakeEventH\x00\x12\x31\n\x07requeue\x18\x02 \x01(\x0b\x32\x1e.apportion.metering.v1.RequeueH\x00\x12\x38\n\x0cperiod_close\x18\x03 \x01(\x0b\x32 .apportion.common.v1.PeriodCloseH\x00\x42\x06\n\x04kind\"k\n\x0bIntakeGroup\x12\x17\n\x06org_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x16\n\x03sku\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x0e\n\x06source\x18\x04 \x01(\r\"\x9e\x03\n\rIntakeMessage\x12>\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\".apportion.metering.v1.IntakeEntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x16\n\x0ereceived_at_us\x18\x02 \x01(\x12\x12\x1a\n\x08producer\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1a\n\x08reply_to\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1c\n\x0btraceparent\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18\x37\x12=\n\x06groups\x18\x06 \x03(\x0b\x32\".apportion.metering.v1.IntakeGroupB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x1a\n\x07records\x18\x07 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\xb8\x8e\x03\x12\x1e\n\x0brequest_ids\x18\x08 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\x80\xe8\x07\x12?\n\x08unpacked\x18\t \x03(\x0b\x32\".apportion.metering.v1.IntakeEntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12#\n\x10unpacked_indexes\x18\n \x03(\rB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"P\n\x0c\x43ommitReport\x12@\n\x08outcomes\x18\x01 \x03(\x0e\x32#.apportion.metering.v1.EntryOutcomeB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\"\xca\x01\n\rAcceptedUsage\x12\x19\n\x08\x65vent_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x17\n\x06org_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x03 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x16\n\x03sku\x18\x04 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x1b\n\x08quantity\x18\x05 \x01(\x0c\x42\t\xbaH\x06z\x04\x10\x01\x18\r\x12\x15\n\revent_time_us\x18\x06 \x01(\x12\x12\x1c\n\x0binto_period\x18\x07 \x01(\tB\x07\xbaH\x04r\x02\x18\x07\"\x9b\x01\n\rAcceptedEntry\x12\x11\n\tentry_seq\x18\x01 \x01(\x03\x12\x35\n\x05usage\x18\x02 \x01(\x0b\x32$.apportion.metering.v1.AcceptedUsageH\x00\x12\x38\n\x0cperiod_close\x18\x03 \x01(\x0b\x32 .apportion.common.v1.PeriodCloseH\x00\x42\x06\n\x04kind\"Z\n\nUsageGroup\x12\x17\n\x06org_id\x18\x01 \x01(\x0c\x42\x07\xbaH\x04z\x02h\x10\x12\x1b\n\nproject_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x16\n\x03sku\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\"\xbb\x02\n\rAcceptedBatch\x12\x0c\n\x04lane\x18\x01 \x01(\r\x12\x11\n\tbatch_seq\x18\x02 \x01(\x03\x12@\n\x07\x65ntries\x18\x03 \x03(\x0b\x32$.apportion.metering.v1.AcceptedEntryB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12:\n\x06traces\x18\x04 \x03(\x0b\x32\x1f.apportion.common.v1.TraceRangeB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12<\n\x06groups\x18\x05 \x03(\x0b\x32!.apportion.metering.v1.UsageGroupB\t\xbaH\x06\x92\x01\x03\x10\xe8\x07\x12\x1a\n\x07records\x18\x06 \x01(\x0c\x42\t\xbaH\x06z\x04\x18\xd0\x89\x02\x12\x17\n\x0f\x66irst_entry_seq\x18\x07 \x01(\x03\x12\x18\n\x10packed_batch_seq\x18\x08 \x01(\x03*\xab\x01\n\x0c\x45ntryOutcome\x12\x1d\n\x19\x45NTRY_OUTCOME_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45NTRY_OUTCOME_ACCEPTED\x10\x01\x12\x1b\n\x17\x45NTRY_OUTCOME_DUPLICATE\x10\x02\x12\"\n\x1e\x45NTRY_OUTCOME_PAYLOAD_MISMATCH\x10\x03\x12\x1f\n\x1b\x45NTRY_OUTCOME_DEAD_LETTERED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,6 +49,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INTAKEEVENT'].fields_by_name['content_hash']._serialized_options = b'\272H\004z\002h '
   _globals['_REQUEUE'].fields_by_name['dead_letter_id']._loaded_options = None
   _globals['_REQUEUE'].fields_by_name['dead_letter_id']._serialized_options = b'\272H\004z\002h\020'
+  _globals['_REQUEUE'].fields_by_name['into_period']._loaded_options = None
+  _globals['_REQUEUE'].fields_by_name['into_period']._serialized_options = b'\272H\004r\002\030\007'
   _globals['_INTAKEGROUP'].fields_by_name['org_id']._loaded_options = None
   _globals['_INTAKEGROUP'].fields_by_name['org_id']._serialized_options = b'\272H\004z\002h\020'
   _globals['_INTAKEGROUP'].fields_by_name['project_id']._loaded_options = None
@@ -85,6 +87,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCEPTEDUSAGE'].fields_by_name['sku']._serialized_options = b'\272H\006r\004\020\001\030@'
   _globals['_ACCEPTEDUSAGE'].fields_by_name['quantity']._loaded_options = None
   _globals['_ACCEPTEDUSAGE'].fields_by_name['quantity']._serialized_options = b'\272H\006z\004\020\001\030\r'
+  _globals['_ACCEPTEDUSAGE'].fields_by_name['into_period']._loaded_options = None
+  _globals['_ACCEPTEDUSAGE'].fields_by_name['into_period']._serialized_options = b'\272H\004r\002\030\007'
   _globals['_USAGEGROUP'].fields_by_name['org_id']._loaded_options = None
   _globals['_USAGEGROUP'].fields_by_name['org_id']._serialized_options = b'\272H\004z\002h\020'
   _globals['_USAGEGROUP'].fields_by_name['project_id']._loaded_options = None
@@ -99,28 +103,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCEPTEDBATCH'].fields_by_name['groups']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_ACCEPTEDBATCH'].fields_by_name['records']._loaded_options = None
   _globals['_ACCEPTEDBATCH'].fields_by_name['records']._serialized_options = b'\272H\006z\004\030\320\211\002'
-  _globals['_ENTRYOUTCOME']._serialized_start=2061
-  _globals['_ENTRYOUTCOME']._serialized_end=2232
+  _globals['_ENTRYOUTCOME']._serialized_start=2121
+  _globals['_ENTRYOUTCOME']._serialized_end=2292
   _globals['_INTAKEEVENT']._serialized_start=121
   _globals['_INTAKEEVENT']._serialized_end=460
   _globals['_INTAKEEVENT_METADATAENTRY']._serialized_start=413
   _globals['_INTAKEEVENT_METADATAENTRY']._serialized_end=460
   _globals['_REQUEUE']._serialized_start=462
-  _globals['_REQUEUE']._serialized_end=521
-  _globals['_INTAKEENTRY']._serialized_start=524
-  _globals['_INTAKEENTRY']._serialized_end=707
-  _globals['_INTAKEGROUP']._serialized_start=709
-  _globals['_INTAKEGROUP']._serialized_end=816
-  _globals['_INTAKEMESSAGE']._serialized_start=819
-  _globals['_INTAKEMESSAGE']._serialized_end=1233
-  _globals['_COMMITREPORT']._serialized_start=1235
-  _globals['_COMMITREPORT']._serialized_end=1315
-  _globals['_ACCEPTEDUSAGE']._serialized_start=1318
-  _globals['_ACCEPTEDUSAGE']._serialized_end=1490
-  _globals['_ACCEPTEDENTRY']._serialized_start=1493
-  _globals['_ACCEPTEDENTRY']._serialized_end=1648
-  _globals['_USAGEGROUP']._serialized_start=1650
-  _globals['_USAGEGROUP']._serialized_end=1740
-  _globals['_ACCEPTEDBATCH']._serialized_start=1743
-  _globals['_ACCEPTEDBATCH']._serialized_end=2058
+  _globals['_REQUEUE']._serialized_end=551
+  _globals['_INTAKEENTRY']._serialized_start=554
+  _globals['_INTAKEENTRY']._serialized_end=737
+  _globals['_INTAKEGROUP']._serialized_start=739
+  _globals['_INTAKEGROUP']._serialized_end=846
+  _globals['_INTAKEMESSAGE']._serialized_start=849
+  _globals['_INTAKEMESSAGE']._serialized_end=1263
+  _globals['_COMMITREPORT']._serialized_start=1265
+  _globals['_COMMITREPORT']._serialized_end=1345
+  _globals['_ACCEPTEDUSAGE']._serialized_start=1348
+  _globals['_ACCEPTEDUSAGE']._serialized_end=1550
+  _globals['_ACCEPTEDENTRY']._serialized_start=1553
+  _globals['_ACCEPTEDENTRY']._serialized_end=1708
+  _globals['_USAGEGROUP']._serialized_start=1710
+  _globals['_USAGEGROUP']._serialized_end=1800
+  _globals['_ACCEPTEDBATCH']._serialized_start=1803
+  _globals['_ACCEPTEDBATCH']._serialized_end=2118
 # @@protoc_insertion_point(module_scope)

@@ -52,12 +52,14 @@ class IntakeEvent(_message.Message):
     def __init__(self, org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., request_id: _Optional[str] = ..., sku: _Optional[str] = ..., quantity: _Optional[bytes] = ..., event_time_us: _Optional[int] = ..., metadata: _Optional[_Mapping[str, str]] = ..., content_hash: _Optional[bytes] = ..., source: _Optional[int] = ...) -> None: ...
 
 class Requeue(_message.Message):
-    __slots__ = ("dead_letter_id", "attempt")
+    __slots__ = ("dead_letter_id", "attempt", "into_period")
     DEAD_LETTER_ID_FIELD_NUMBER: _ClassVar[int]
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    INTO_PERIOD_FIELD_NUMBER: _ClassVar[int]
     dead_letter_id: bytes
     attempt: int
-    def __init__(self, dead_letter_id: _Optional[bytes] = ..., attempt: _Optional[int] = ...) -> None: ...
+    into_period: str
+    def __init__(self, dead_letter_id: _Optional[bytes] = ..., attempt: _Optional[int] = ..., into_period: _Optional[str] = ...) -> None: ...
 
 class IntakeEntry(_message.Message):
     __slots__ = ("event", "requeue", "period_close")
@@ -112,20 +114,22 @@ class CommitReport(_message.Message):
     def __init__(self, outcomes: _Optional[_Iterable[_Union[EntryOutcome, str]]] = ...) -> None: ...
 
 class AcceptedUsage(_message.Message):
-    __slots__ = ("event_id", "org_id", "project_id", "sku", "quantity", "event_time_us")
+    __slots__ = ("event_id", "org_id", "project_id", "sku", "quantity", "event_time_us", "into_period")
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     SKU_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
     EVENT_TIME_US_FIELD_NUMBER: _ClassVar[int]
+    INTO_PERIOD_FIELD_NUMBER: _ClassVar[int]
     event_id: bytes
     org_id: bytes
     project_id: bytes
     sku: str
     quantity: bytes
     event_time_us: int
-    def __init__(self, event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., quantity: _Optional[bytes] = ..., event_time_us: _Optional[int] = ...) -> None: ...
+    into_period: str
+    def __init__(self, event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., quantity: _Optional[bytes] = ..., event_time_us: _Optional[int] = ..., into_period: _Optional[str] = ...) -> None: ...
 
 class AcceptedEntry(_message.Message):
     __slots__ = ("entry_seq", "usage", "period_close")

@@ -9,7 +9,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class RatedCharge(_message.Message):
-    __slots__ = ("charge_id", "event_id", "org_id", "project_id", "billing_account_id", "mapping_id", "sku", "sku_type", "quantity", "currency", "amount", "event_time_us", "period", "entry_seq", "kind", "cause_id", "index")
+    __slots__ = ("charge_id", "event_id", "org_id", "project_id", "billing_account_id", "mapping_id", "sku", "sku_type", "quantity", "currency", "amount", "event_time_us", "period", "entry_seq", "kind", "cause_id", "index", "billed_period")
     CHARGE_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
@@ -27,6 +27,7 @@ class RatedCharge(_message.Message):
     KIND_FIELD_NUMBER: _ClassVar[int]
     CAUSE_ID_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
+    BILLED_PERIOD_FIELD_NUMBER: _ClassVar[int]
     charge_id: bytes
     event_id: bytes
     org_id: bytes
@@ -44,10 +45,11 @@ class RatedCharge(_message.Message):
     kind: _lane_pb2.ChargeKind
     cause_id: bytes
     index: int
-    def __init__(self, charge_id: _Optional[bytes] = ..., event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., billing_account_id: _Optional[bytes] = ..., mapping_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., sku_type: _Optional[str] = ..., quantity: _Optional[bytes] = ..., currency: _Optional[str] = ..., amount: _Optional[bytes] = ..., event_time_us: _Optional[int] = ..., period: _Optional[str] = ..., entry_seq: _Optional[int] = ..., kind: _Optional[_Union[_lane_pb2.ChargeKind, str]] = ..., cause_id: _Optional[bytes] = ..., index: _Optional[int] = ...) -> None: ...
+    billed_period: str
+    def __init__(self, charge_id: _Optional[bytes] = ..., event_id: _Optional[bytes] = ..., org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., billing_account_id: _Optional[bytes] = ..., mapping_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., sku_type: _Optional[str] = ..., quantity: _Optional[bytes] = ..., currency: _Optional[str] = ..., amount: _Optional[bytes] = ..., event_time_us: _Optional[int] = ..., period: _Optional[str] = ..., entry_seq: _Optional[int] = ..., kind: _Optional[_Union[_lane_pb2.ChargeKind, str]] = ..., cause_id: _Optional[bytes] = ..., index: _Optional[int] = ..., billed_period: _Optional[str] = ...) -> None: ...
 
 class ChargeGroup(_message.Message):
-    __slots__ = ("kind", "org_id", "project_id", "billing_account_id", "mapping_id", "sku", "sku_type", "currency", "period", "caused_by_events")
+    __slots__ = ("kind", "org_id", "project_id", "billing_account_id", "mapping_id", "sku", "sku_type", "currency", "period", "caused_by_events", "billed_period")
     KIND_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -58,6 +60,7 @@ class ChargeGroup(_message.Message):
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     CAUSED_BY_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    BILLED_PERIOD_FIELD_NUMBER: _ClassVar[int]
     kind: _lane_pb2.ChargeKind
     org_id: bytes
     project_id: bytes
@@ -68,7 +71,8 @@ class ChargeGroup(_message.Message):
     currency: str
     period: str
     caused_by_events: bool
-    def __init__(self, kind: _Optional[_Union[_lane_pb2.ChargeKind, str]] = ..., org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., billing_account_id: _Optional[bytes] = ..., mapping_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., sku_type: _Optional[str] = ..., currency: _Optional[str] = ..., period: _Optional[str] = ..., caused_by_events: _Optional[bool] = ...) -> None: ...
+    billed_period: str
+    def __init__(self, kind: _Optional[_Union[_lane_pb2.ChargeKind, str]] = ..., org_id: _Optional[bytes] = ..., project_id: _Optional[bytes] = ..., billing_account_id: _Optional[bytes] = ..., mapping_id: _Optional[bytes] = ..., sku: _Optional[str] = ..., sku_type: _Optional[str] = ..., currency: _Optional[str] = ..., period: _Optional[str] = ..., caused_by_events: _Optional[bool] = ..., billed_period: _Optional[str] = ...) -> None: ...
 
 class Rejection(_message.Message):
     __slots__ = ("event_id", "org_id", "entry_seq", "reason", "detail")
