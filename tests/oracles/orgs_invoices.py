@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 
 ACCOUNTS = ("north", "south")
 ORGS = ("a", "b", "c")
-MONTHS = range(1, 13)
 OWNER = "owner"
 CENT = 10**7
 """One minor unit, scaled by 9 places."""
@@ -160,26 +159,31 @@ class Season(NamedTuple):
     drawing: list[tuple[str, int]]
 
 
-_MONTHS = st.sampled_from(MONTHS)
-_DAYS = st.tuples(_MONTHS, st.sampled_from([1, 14, 15, 28]))
 _TERMS = st.sampled_from(
     [Terms("absorb"), Terms("chargeback"), Terms("split", 50), Terms("split", 33), Terms("split", 100)]
 )
 _GROSS = st.integers(-(10**12), 10**13) | st.integers(-99, 999).map(lambda halves: halves * CENT // 2)
-_STEPS = st.lists(
-    st.one_of(
-        st.builds(Map, st.sampled_from(ORGS), st.sampled_from(ACCOUNTS), _TERMS, _DAYS),
-        st.builds(Use, st.sampled_from(ORGS), _DAYS, _GROSS, st.just(False)),
-        st.builds(Use, st.sampled_from(ORGS), _DAYS, _GROSS, st.booleans()),
+
+
+def years(last_month: int, seasons_max: int, steps_max: int) -> st.SearchStrategy[list[Season]]:
+    """Years in which something happens up to a month, in so many seasons of so many steps at most."""
+    months = range(1, last_month + 1)
+    month = st.sampled_from(months)
+    at = st.tuples(month, st.sampled_from([1, 14, 15, 28]))
+    step: st.SearchStrategy[Step] = st.one_of(
+        st.builds(Map, st.sampled_from(ORGS), st.sampled_from(ACCOUNTS), _TERMS, at),
+        st.builds(Use, st.sampled_from(ORGS), at, _GROSS, st.just(False)),
+        st.builds(Use, st.sampled_from(ORGS), at, _GROSS, st.booleans()),
         st.builds(Reverse, st.integers(0, 30)),
-        st.builds(Close, _MONTHS, st.none() | st.sampled_from(ORGS)),
-        st.builds(Draw, st.sampled_from(ACCOUNTS), _MONTHS, st.booleans()),
-        st.builds(Draw, st.sampled_from(ACCOUNTS), _MONTHS, st.just(True)),
-    ),
-    max_size=20,
-)
-_ORDER = st.permutations([(account, month) for account in ACCOUNTS for month in MONTHS])
-YEARS = st.lists(st.builds(Season, _STEPS, st.sets(_MONTHS), _ORDER), min_size=1, max_size=4)
+        st.builds(Close, month, st.none() | st.sampled_from(ORGS)),
+        st.builds(Draw, st.sampled_from(ACCOUNTS), month, st.booleans()),
+        st.builds(Draw, st.sampled_from(ACCOUNTS), month, st.just(True)),
+    )
+    drawing = st.permutations([(account, month) for account in ACCOUNTS for month in months])
+    season = st.builds(Season, st.lists(step, max_size=steps_max), st.sets(month), drawing)
+    return st.lists(season, min_size=1, max_size=seasons_max)
+
+
 FIRST: list[Step] = [
     Map(org, account, terms, (1, 1))
     for org, account, terms in zip(
@@ -191,8 +195,9 @@ FIRST: list[Step] = [
 
 @dataclass
 class Model:
-    """The year as it stands."""
+    """The year as it stands; `months` are those in which something happens."""
 
+    months: Sequence[int]
     mappings: list[Mapped] = field(default_factory=list)
     lines: list[Line] = field(default_factory=list)
     closed: set[tuple[int, str | None]] = field(default_factory=set)
@@ -213,7 +218,7 @@ class Model:
             return None
         line = Line(len(self.lines), "adjustment" if use.adjusting else "usage", mapped, use.at, use.gross)
         if not use.adjusting and self.is_closed(use.at[0], use.org):
-            line.billed = next((m for m in MONTHS if m > use.at[0] and not self.is_closed(m, use.org)), None)
+            line.billed = next((m for m in self.months if m > use.at[0] and not self.is_closed(m, use.org)), None)
             if line.billed is None:
                 return None
         return line
@@ -255,13 +260,13 @@ class Model:
 
 async def run(year: list[Season], driver: Driver) -> Model:
     """Take a year's steps, and bill what is left in the end, in the last season's order; asserts what has to hold."""
-    model = Model()
+    model = Model(sorted({month for _, month in year[0].drawing}))
     await _take(model, FIRST, driver)
     for season in year:
         await _take(model, season.steps, driver)
         await _take(model, [Close(month, None) for month in sorted(season.closing)], driver)
         await _take(model, [Draw(account, month, True) for account, month in season.drawing], driver)
-    await _take(model, [Close(month, None) for month in MONTHS], driver)
+    await _take(model, [Close(month, None) for month in model.months], driver)
     for _ in range(DRAWINGS_MAX):
         if all(line.on is not None for line in model.lines):
             break
