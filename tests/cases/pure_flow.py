@@ -17,7 +17,6 @@ from typing import Any
 from uuid import UUID
 
 from apportion_common.ids import EVENT_NAMESPACE, charge_id, event_id, uuid5_bytes
-from apportion_common.periods import parse_period
 from apportion_ledger.domain import charges as ledger
 from apportion_ledger.domain.charges import Charge, ChargeBatch, ChargeGroup, Origin
 from apportion_ledger.domain.posting import BalanceKey, balance_keys, pay, post
@@ -235,19 +234,21 @@ def _totals(currency: str, lines: Sequence[Line]) -> CurrencyTotals:
 
 def invoices(world: World, lines: Sequence[Line], period: str) -> dict[str, AccountAllocation]:
     """Return per billing account the allocation of its invoice for the period."""
-    charges: defaultdict[bytes, defaultdict[tuple[bytes, str, str], list[Charge]]]
+    charges: defaultdict[bytes, defaultdict[tuple[bytes, str, str, bytes], list[Charge]]]
     charges = defaultdict(lambda: defaultdict(list))
     for line in lines:
         group = line.charge.group
         if group.period == period:
-            charges[group.account_id][group.org_id, group.sku, group.currency].append(line.charge)
+            charges[group.account_id][group.org_id, group.sku, group.currency, group.mapping_id].append(line.charge)
     result = {}
     for name, account in world.accounts.items():
         sums = [
-            LineSum(org, None, sku, "usage", currency, None, False, len(some), 0, sum(each.gross for each in some), 0)
-            for (org, sku, currency), some in charges[id_of(name)].items()
+            LineSum(
+                *(org, None, sku, "usage", currency, None, False, mapping, period, ""),
+                *(len(some), 0, sum(each.gross for each in some), 0),
+            )
+            for (org, sku, currency, mapping), some in charges[id_of(name)].items()
         ]
-        until_us = parse_period(period).end_us
-        content = draw_invoice(id_of(account.owner), id_of(name), account.currency, until_us, world.mappings, sums)
+        content = draw_invoice(id_of(account.owner), id_of(name), account.currency, world.mappings, sums)
         result[name] = content.allocation
     return result

@@ -15,8 +15,9 @@ from apportion_common.caller import Caller, acting_as
 from apportion_common.db.unit_of_work import Database
 from apportion_common.errors import ApportionError
 from apportion_common.instants import us_of_datetime
+from apportion_common.periods import period_of
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
-from apportion_orgs.domain.invoices import Watermark
+from apportion_orgs.domain.invoices import HeldLines, Watermark
 from apportion_orgs.domain.invoicing import LineSum
 from apportion_orgs.rpc.servicer import OrgsServicer
 from apportion_orgs.wiring import make_parts
@@ -53,7 +54,6 @@ class FakeLine:
     """A ledger line (or several of one key) that appeared at a transaction and belongs to an instant."""
 
     account: str
-    at_us: int
     xid: int
     sums: LineSum
 
@@ -65,11 +65,17 @@ class FakeLedger:
     lines: list[FakeLine] = field(default_factory=list)
     closed: set[str] = field(default_factory=set)
     closed_orgs: dict[str, set[str]] = field(default_factory=dict)
+    mappings: dict[tuple[str, str], list[tuple[int, bytes]]] = field(default_factory=dict)
+    """Of an org to an account, by their names: from which instant on, and the row's id."""
     watermark: int = 100
     calls: int = 0
 
     def post(self, account: str, org: str, at: str, gross: int, **more: Any) -> None:
-        """Post lines of an org (by their names) with an amount scaled by 9 places."""
+        """Post lines of an org (by their names) with an amount scaled by 9 places.
+
+        They are under the mapping to the account that is in force then, unless one is named, and billed in the period
+        of their event unless `billed_period` names a later one.
+        """
         self.watermark += 1
         values = {"sku": "OBJ-KM", "kind": "usage", "currency": "AUD", "quantity": 10**9, **more}
         sums = LineSum(
@@ -80,12 +86,20 @@ class FakeLedger:
             currency=values["currency"],
             partner_id=values.get("partner_id"),
             partner_from_account=values.get("partner_from_account", False),
+            mapping_id=values.get("mapping_id") or self.mapping_of(org, account, us(at)),
+            period=period_of(us(at)).key,
+            billed_period=values.get("billed_period", ""),
             line_count=values.get("line_count", 1),
             quantity=values["quantity"],
             gross=gross,
             partner_amount=values.get("partner_amount", 0),
         )
-        self.lines.append(FakeLine(account_id(account), us(at), self.watermark - 1, sums))
+        self.lines.append(FakeLine(account_id(account), self.watermark - 1, sums))
+
+    def mapping_of(self, org: str, account: str, at_us: int) -> bytes:
+        """Return the org's last mapping to the account up to an instant."""
+        rows = sorted(self.mappings.get((org, account), [(0, b"")]))
+        return max((row for row in rows if row[0] <= at_us), default=rows[0])[1]
 
     async def fix_watermark(self, period: str) -> Watermark:
         self.calls += 1
@@ -93,26 +107,23 @@ class FakeLedger:
         return Watermark(self.watermark, period in self.closed, closed)
 
     async def summarize_lines(
-        self, account_id: UUID, watermark: int, until_us: int, previous_watermark: int, previous_until_us: int
+        self, account_id: UUID, watermark: int, period: str, held: Sequence[HeldLines]
     ) -> Sequence[LineSum]:
         sums: dict[Any, LineSum] = {}
         for line in self.lines:
-            if line.account != str(account_id) or line.xid >= watermark or line.at_us >= until_us:
+            billed = line.sums.billing_period
+            if line.account != str(account_id) or line.xid >= watermark or billed > period:
                 continue
-            if line.xid < previous_watermark and line.at_us < previous_until_us:
+            if any(billed <= one.through_period and line.xid < one.watermark for one in held):
                 continue
-            key = (line.sums.key, line.sums.currency)
-            held = sums.get(key)
-            sums[key] = (
-                line.sums
-                if held is None
-                else replace(
-                    held,
-                    line_count=held.line_count + line.sums.line_count,
-                    quantity=held.quantity + line.sums.quantity,
-                    gross=held.gross + line.sums.gross,
-                    partner_amount=held.partner_amount + line.sums.partner_amount,
-                )
+            key = replace(line.sums, line_count=0, quantity=0, gross=0, partner_amount=0)
+            before = sums.get(key, key)
+            sums[key] = replace(
+                before,
+                line_count=before.line_count + line.sums.line_count,
+                quantity=before.quantity + line.sums.quantity,
+                gross=before.gross + line.sums.gross,
+                partner_amount=before.partner_amount + line.sums.partner_amount,
             )
         return list(sums.values())
 
@@ -159,6 +170,8 @@ class OrgsHarness:
         self, org: str, account: str, at: str, allocation: str = "absorb", percent: str | None = None
     ) -> pb.MapOrgResponse:
         answer: pb.MapOrgResponse = await self.call("MapOrg", mapping(org, account, at, allocation, percent))
+        rows = self.ledger.mappings.setdefault((org, account), [])
+        rows.append((us(at), UUID(answer.mapping.mapping_id).bytes))
         return answer
 
     async def resolve(self, *items: tuple[str, str], as_of: int = 0) -> pb.ResolveBillingAccountsResponse:

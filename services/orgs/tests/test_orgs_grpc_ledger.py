@@ -13,7 +13,9 @@ from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer, add_LedgerServiceServicer_to_server
 from apportion_common.errors import ApportionError, FailedPrecondition, Unavailable
 from apportion_common.grpc.status import abort
+from apportion_orgs.adapters import grpc_ledger
 from apportion_orgs.adapters.grpc_ledger import GrpcLedger
+from apportion_orgs.domain.invoices import HeldLines
 from google.type.decimal_pb2 import Decimal
 from orgs_harness import account_id, org_id
 
@@ -36,8 +38,11 @@ class Ledger(LedgerServiceServicer):
                 gross=Decimal(value="-0.000000001"),
                 partner_amount=Decimal(value="0"),
                 mapping_id=org_id("m"),
+                period="2013-01",
+                billed_period="2013-02",
             )
         ]
+        self.pages = 1
         self.rejections: list[ApportionError] = []
         self.requests: list[Any] = []
 
@@ -49,9 +54,12 @@ class Ledger(LedgerServiceServicer):
 
     async def SummarizeLines(  # noqa: N802
         self, request: pb.SummarizeLinesRequest, context: Any
-    ) -> pb.SummarizeLinesResponse:
+    ) -> AsyncIterator[pb.SummarizeLinesResponse]:
         self.requests.append(request)
-        return pb.SummarizeLinesResponse(sums=self.sums)
+        for number in range(self.pages):
+            if number and self.rejections:
+                await abort(context, self.rejections.pop(0))
+            yield pb.SummarizeLinesResponse(sums=self.sums)
 
 
 @pytest.fixture
@@ -74,14 +82,34 @@ async def test_a_watermark_and_sums_come_through_exactly(client: GrpcLedger, led
     watermark = await client.fix_watermark("2013-01")
     assert (watermark.watermark, watermark.period_closed) == (7, True)
     assert watermark.closed_org_ids == {UUID(org_id("a")).bytes}
-    (found,) = await client.summarize_lines(ACCOUNT, 7, 1_000_000, 5, 500_000)
+    (found,) = await client.summarize_lines(ACCOUNT, 7, "2013-02", [HeldLines("2013-01", 5)])
     assert (found.org_id, found.project_id, found.partner_id) == (UUID(org_id("a")).bytes, None, None)
     assert (found.kind, found.line_count, found.quantity, found.gross) == ("reversal", 3, -1_500_000_000, -1)
+    assert (found.mapping_id, found.period, found.billing_period) == (UUID(org_id("m")).bytes, "2013-01", "2013-02")
     request = ledger.requests[-1]
-    assert (request.watermark, request.until.seconds, request.previous_watermark) == (7, 1, 5)
-    assert request.previous_until.nanos == 500_000_000
-    await client.summarize_lines(ACCOUNT, 7, 1_000_000, 0, 0)
-    assert not ledger.requests[-1].HasField("previous_until")
+    assert (request.watermark, request.period) == (7, "2013-02")
+    assert [(held.through_period, held.watermark) for held in request.held] == [("2013-01", 5)]
+    assert await client.summarize_lines(ACCOUNT, 7, "2013-02", []) == [found]
+    assert not ledger.requests[-1].held
+
+
+async def test_sums_that_break_off_are_read_again_from_their_beginning(client: GrpcLedger, ledger: Ledger) -> None:
+    ledger.pages = 3
+    ledger.rejections = [Unavailable("DATABASE_UNAVAILABLE", "Later.")]
+    assert len(await client.summarize_lines(ACCOUNT, 7, "2013-02", [])) == 3
+    assert len(ledger.requests) == 2
+
+
+async def test_an_invoice_of_more_sums_than_one_may_have_is_not_drawn(
+    client: GrpcLedger, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.pages = 3
+    monkeypatch.setattr(grpc_ledger, "INVOICE_LINES_MAX", 2)
+    with pytest.raises(FailedPrecondition) as rejected:
+        await client.summarize_lines(ACCOUNT, 7, "2013-02", [])
+    assert rejected.value.reason == "INVOICE_TOO_LARGE"
+    monkeypatch.setattr(grpc_ledger, "INVOICE_LINES_MAX", 3)
+    assert len(await client.summarize_lines(ACCOUNT, 7, "2013-02", [])) == 3
 
 
 async def test_a_call_to_a_busy_ledger_is_retried(client: GrpcLedger, ledger: Ledger) -> None:
@@ -103,5 +131,5 @@ async def test_an_answer_that_the_contract_does_not_allow_is_not_used(client: Gr
         await client.fix_watermark("2013-01")
     ledger.sums[0].kind = pb.LINE_KIND_UNSPECIFIED
     with pytest.raises(Unavailable) as no_kind:
-        await client.summarize_lines(ACCOUNT, 7, 1, 0, 0)
+        await client.summarize_lines(ACCOUNT, 7, "2013-02", [])
     assert no_watermark.value.reason == no_kind.value.reason == "LEDGER_ANSWER_UNUSABLE"

@@ -13,8 +13,7 @@ import pytest
 from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.decimals import AMOUNT, QUANTITY, parse_scaled
-from apportion_common.errors import FailedPrecondition
-from apportion_orgs.app import invoice_drawings
+from apportion_common.errors import FailedPrecondition, Unavailable
 from apportion_orgs.domain.invoices import Watermark
 from apportion_orgs.limits import INVOICE_ROUNDS_MAX
 from apportion_orgs.wiring import make_parts
@@ -162,6 +161,7 @@ async def test_a_draft_drawn_again_at_the_same_watermark_has_the_same_content(ha
 
 async def test_a_repeated_request_returns_the_first_draft_without_calling_the_ledger(harness: OrgsHarness) -> None:
     await group(harness, "a")
+    harness.ledger.post("group", "a", "2013-01-04T00:00:00Z", UNIT)
     request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD, request_id="once")
     first = await harness.call("GenerateInvoice", request)
     calls = harness.ledger.calls
@@ -216,31 +216,137 @@ async def test_the_next_invoice_takes_only_what_came_later(harness: OrgsHarness)
     harness.ledger.post("group", "a", "2013-01-07T00:00:00Z", -3 * UNIT, kind="reversal")
     third = await harness.finalize(await harness.generate("group", "2013-02"))
     assert decimal(third.total) == 2
+    assert [(line.period, decimal(line.amount)) for line in third.lines] == [(PERIOD, -3), ("2013-02", 5)]
     back = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
     assert (await harness.rejected("GenerateInvoice", back)).reason == "PERIOD_INVOICED"
     totals = harness.rows("SELECT sum(ledger_total) FROM invoice WHERE state = 'final'")
     assert totals == [(Decimal(sum(line.sums.gross for line in harness.ledger.lines)).scaleb(-9),)]
 
 
-async def test_drafts_of_an_account_are_finalised_in_their_order_and_share_no_line(harness: OrgsHarness) -> None:
+async def test_a_period_is_not_drawn_while_an_earlier_one_has_lines_on_no_final_invoice(harness: OrgsHarness) -> None:
     await group(harness, "a")
     harness.ledger.closed |= {PERIOD, "2013-02"}
-    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     harness.ledger.post("group", "a", "2013-02-05T00:00:00Z", 5 * UNIT)
-    january, february = await harness.generate("group"), await harness.generate("group", "2013-02")
-    assert [decimal(i.total) for i in (january, february)] == [1, 5]
-    rejected = await harness.rejected("FinalizeInvoice", pb.FinalizeInvoiceRequest(invoice_id=february.invoice_id))
-    assert rejected.reason == "EARLIER_DRAFT"
+    february = await harness.generate("group", "2013-02")
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    finalizing = pb.FinalizeInvoiceRequest(invoice_id=february.invoice_id)
+    drawing = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period="2013-02")
+    for _ in range(2):
+        # A draft of the earlier period changes nothing about it.
+        for rejected in [
+            await harness.rejected("FinalizeInvoice", finalizing),
+            await harness.rejected("GenerateInvoice", drawing),
+        ]:
+            assert (rejected.reason, rejected.metadata["earlier_period"]) == ("EARLIER_PERIOD_OPEN_LINES", PERIOD)
+        january = await harness.generate("group")
     finals = [await harness.finalize(january), await harness.finalize(february)]
     assert [decimal(i.total) for i in finals] == [1, 5]
+
+
+async def test_a_period_that_had_no_line_when_a_later_one_was_drawn_gets_an_invoice_of_its_own(
+    harness: OrgsHarness,
+) -> None:
+    await group(harness, "a")
+    harness.ledger.closed |= {PERIOD, "2013-02", "2013-03"}
+    harness.ledger.post("group", "a", "2013-02-05T00:00:00Z", 5 * UNIT)
+    await harness.finalize(await harness.generate("group", "2013-02"))
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    harness.ledger.post("group", "a", "2013-02-06T00:00:00Z", 2 * UNIT, kind="adjustment")
+    harness.ledger.post("group", "a", "2013-03-06T00:00:00Z", 30 * UNIT)
+    march = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period="2013-03")
+    assert (await harness.rejected("GenerateInvoice", march)).reason == "EARLIER_PERIOD_OPEN_LINES"
+    january = await harness.finalize(await harness.generate("group"))
+    assert [(line.period, decimal(line.amount)) for line in january.lines] == [(PERIOD, 1)]
+    final = await harness.finalize(await harness.generate("group", "2013-03"))
+    assert [(line.period, decimal(line.amount)) for line in final.lines] == [("2013-02", 2), ("2013-03", 30)]
+
+
+async def test_no_invoice_is_drawn_or_final_without_a_line(harness: OrgsHarness) -> None:
+    await group(harness, "a")
+    harness.ledger.closed |= {PERIOD, "2013-02"}
+    request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
+    assert (await harness.rejected("GenerateInvoice", request)).reason == "NOTHING_TO_INVOICE"
+    assert harness.rows("SELECT count(*) FROM invoice") == [(0,)]
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
+    await harness.finalize(await harness.generate("group"))
+    harness.ledger.post("group", "a", "2013-01-06T00:00:00Z", 3 * UNIT, kind="adjustment")
+    taken = await harness.generate("group")
+    harness.ledger.post("group", "a", "2013-02-05T00:00:00Z", UNIT)
+    february = await harness.generate("group", "2013-02")
+    await harness.finalize(taken)
+    assert decimal((await harness.finalize(february)).total) == 1
+    harness.ledger.post("group", "a", "2013-02-06T00:00:00Z", 3 * UNIT, kind="adjustment")
+    emptied = await harness.generate("group", "2013-02")
+    harness.ledger.lines.pop()
+    finalizing = pb.FinalizeInvoiceRequest(invoice_id=emptied.invoice_id)
+    assert (await harness.rejected("FinalizeInvoice", finalizing)).reason == "NOTHING_TO_INVOICE"
+
+
+async def test_each_line_is_paid_by_the_allocation_of_its_own_time_and_shown_under_its_period(
+    harness: OrgsHarness,
+) -> None:
+    await harness.root("owner")
+    await harness.account("group", "owner")
+    await harness.root("a")
+    await harness.map_org("a", "group", "2014-01-01T00:00:00Z", "split", "50")
+    await harness.map_org("a", "group", "2014-02-01T00:00:00Z")
+    harness.ledger.closed |= {"2014-01", "2014-02"}
+    harness.ledger.post("group", "a", "2014-01-10T00:00:00Z", 100 * UNIT)
+    harness.ledger.post("group", "a", "2014-02-10T00:00:00Z", 10 * UNIT)
+    request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period="2014-02")
+    assert (await harness.rejected("GenerateInvoice", request)).reason == "EARLIER_PERIOD_OPEN_LINES"
+    january = await harness.finalize(await harness.generate("group", "2014-01"))
+    assert [(d.org_id, decimal(d.total)) for d in january.documents] == [(org_id("owner"), 50), (org_id("a"), 50)]
+    harness.ledger.post("group", "a", "2014-01-20T00:00:00Z", 8 * UNIT, billed_period="2014-02")
+    harness.ledger.post("group", "a", "2014-01-10T00:00:00Z", -2 * UNIT, kind="reversal")
+    february = await harness.finalize(await harness.generate("group", "2014-02"))
+    assert [
+        (part.period, part.late, pb.Allocation.Name(part.allocation), decimal(part.owner_pays), decimal(part.org_pays))
+        for part in february.parts
+    ] == [
+        ("2014-01", False, "ALLOCATION_SPLIT", -1, -1),
+        ("2014-01", True, "ALLOCATION_SPLIT", 4, 4),
+        ("2014-02", False, "ALLOCATION_ABSORB", 10, 0),
+    ]
+    assert [(line.period, line.late, decimal(line.amount)) for line in february.lines] == [
+        ("2014-01", False, -2),
+        ("2014-01", True, 8),
+        ("2014-02", False, 10),
+    ]
+    assert [(d.org_id, decimal(d.total)) for d in february.documents] == [(org_id("owner"), 13), (org_id("a"), 3)]
+
+
+async def test_a_document_with_a_negative_total_is_a_credit_note_and_never_payable(harness: OrgsHarness) -> None:
+    await harness.root("owner")
+    await harness.account("group", "owner")
+    for name, allocation, percent in (("a", "split", "25"), ("b", "chargeback", None)):
+        await harness.root(name)
+        await harness.map_org(name, "group", "2013-01-01T00:00:00Z", allocation, percent)
+    harness.ledger.closed.add(PERIOD)
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", -100 * UNIT, kind="adjustment")
+    harness.ledger.post("group", "b", "2013-01-05T00:00:00Z", 60 * UNIT)
+    final = await harness.finalize(await harness.generate("group"))
+    assert [(d.org_id, decimal(d.total), d.payable, d.credit_note, d.copy) for d in final.documents] == [
+        (org_id("owner"), 35, True, False, False),
+        (org_id("a"), -75, False, True, False),
+        (org_id("b"), 60, False, False, True),
+    ]
+    assert decimal(final.total) == sum(decimal(d.total) for d in final.documents if not d.copy) == -40
 
 
 async def test_numbers_have_no_gaps_whatever_is_finalised_at_once(harness: OrgsHarness) -> None:
     await group(harness, "a")
     await harness.account("second", "owner")
+    await harness.root("b")
+    await harness.map_org("b", "second", "2013-01-01T00:00:00Z")
     periods = [f"2013-{month:02d}" for month in range(1, 7)]
     harness.ledger.closed |= set(periods)
-    drafts = [await harness.generate(account, period) for period in periods for account in ("group", "second")]
+    drafts = []
+    for period in reversed(periods):
+        # From the last to the first, so that each is drawn before the earlier one has a line.
+        for account, org in (("group", "a"), ("second", "b")):
+            harness.ledger.post(account, org, f"{period}-02T00:00:00Z", UNIT)
+            drafts.append(await harness.generate(account, period))
 
     async def finalise_until_done(draft: pb.Invoice) -> None:
         while True:
@@ -248,7 +354,7 @@ async def test_numbers_have_no_gaps_whatever_is_finalised_at_once(harness: OrgsH
                 await harness.finalize(draft)
                 return
             except FailedPrecondition as rejected:
-                if rejected.reason != "EARLIER_DRAFT":
+                if rejected.reason != "EARLIER_PERIOD_OPEN_LINES":
                     raise
                 await asyncio.sleep(0.02)
 
@@ -263,6 +369,7 @@ async def test_numbers_have_no_gaps_whatever_is_finalised_at_once(harness: OrgsH
 async def test_a_number_is_given_back_when_finalising_fails(harness: OrgsHarness) -> None:
     await group(harness, "a")
     harness.ledger.closed.add(PERIOD)
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     draft = await harness.generate("group")
     async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("ALTER TABLE rounding_entry RENAME TO rounding_entry_gone")
@@ -301,6 +408,7 @@ async def test_the_database_lets_no_number_go_to_an_invoice_that_does_not_add_up
 async def test_a_final_invoice_may_still_be_paid_or_voided(harness: OrgsHarness) -> None:
     await group(harness, "a")
     harness.ledger.closed.add(PERIOD)
+    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     await harness.finalize(await harness.generate("group"))
     async with harness.service_database.owner_engine.begin() as connection:
         await connection.exec_driver_sql("UPDATE invoice SET state = 'paid'")
@@ -315,39 +423,27 @@ async def test_a_line_in_another_currency_stops_the_invoice(harness: OrgsHarness
     assert (await harness.rejected("GenerateInvoice", unknown)).reason == "BILLING_ACCOUNT_NOT_FOUND"
 
 
-async def test_an_invoice_of_more_lines_than_one_may_have_is_not_drafted(
-    harness: OrgsHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await group(harness, "a")
-    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
-    harness.ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT, sku="VAL-BAG")
-    request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
-    monkeypatch.setattr(invoice_drawings, "INVOICE_LINES_MAX", 1)
-    assert (await harness.rejected("GenerateInvoice", request)).reason == "INVOICE_TOO_LARGE"
-    assert harness.rows("SELECT count(*) FROM invoice") == [(0,)]
-    monkeypatch.setattr(invoice_drawings, "INVOICE_LINES_MAX", 2)
-    assert len((await harness.generate("group")).lines) == 2
-
-
 async def test_an_invoice_whose_account_changes_at_every_drawing_is_to_be_requested_again(harness: OrgsHarness) -> None:
     class Overtaken(FakeLedger):
         async def fix_watermark(self, period: str) -> Watermark:
             if self.calls < INVOICE_ROUNDS_MAX:
-                name = f"late{self.calls}"
-                await harness.root(name)
-                await harness.map_org(name, "group", "2013-01-01T00:00:00Z")
+                # Another service draws an invoice of the account meanwhile.
+                harness.ledger.post("group", "a", "2013-01-06T00:00:00Z", UNIT, kind="adjustment")
+                await harness.finalize(await harness.generate("group"))
             return await super().fix_watermark(period)
 
     await group(harness, "a")
-    ledger = Overtaken()
-    harness.rpcs = make_parts(harness.database, ledger).servicer
+    harness.ledger.closed.add(PERIOD)
+    ledger = Overtaken(mappings=harness.ledger.mappings, watermark=1_000)
+    rpcs = make_parts(harness.database, ledger).servicer
     ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
-    rejected = await harness.rejected("GenerateInvoice", request)
-    assert (rejected.reason, rejected.retry_after_s) == ("INVOICE_BUSY", 1)
+    with pytest.raises(Unavailable) as rejected:
+        await harness.call("GenerateInvoice", request, rpcs=rpcs)
+    assert (rejected.value.reason, rejected.value.retry_after_s) == ("INVOICE_BUSY", 1)
     assert ledger.calls == INVOICE_ROUNDS_MAX
-    assert harness.rows("SELECT count(*) FROM invoice") == [(0,)]
-    assert decimal((await harness.call("GenerateInvoice", request)).invoice.total) == 1
+    assert harness.rows("SELECT count(*) FROM invoice WHERE state = 'draft'") == [(0,)]
+    assert decimal((await harness.call("GenerateInvoice", request, rpcs=rpcs)).invoice.total) == 1
 
 
 async def test_a_final_invoice_is_announced_and_audited_and_listed(harness: OrgsHarness) -> None:

@@ -76,6 +76,31 @@ def invoices_of(services: Services, period: str, account_id: str = "") -> AsyncI
     return items_of(services.orgs.ListInvoices, request, "invoices")
 
 
+async def whole_invoice(services: Services, invoice_id: str) -> orgs.Invoice:
+    """Return an invoice with all that is on it, however much that is."""
+    request = orgs.GetInvoiceRequest(invoice_id=invoice_id)
+    invoice: orgs.Invoice = (await services.orgs.GetInvoice(request, timeout=CALL_TIMEOUT_S)).invoice
+    if len(invoice.parts) < invoice.part_count:
+        parts = await every(
+            services.orgs.ListInvoiceParts, orgs.ListInvoicePartsRequest(invoice_id=invoice_id), "parts"
+        )
+        del invoice.parts[:]
+        invoice.parts.extend(parts)
+    if len(invoice.documents) < invoice.document_count:
+        documents = await every(
+            services.orgs.ListInvoiceDocuments, orgs.ListInvoiceDocumentsRequest(invoice_id=invoice_id), "documents"
+        )
+        del invoice.documents[:]
+        invoice.documents.extend(documents)
+    if len(invoice.lines) < invoice.line_count:
+        lines = await every(
+            services.orgs.ListInvoiceLines, orgs.ListInvoiceLinesRequest(invoice_id=invoice_id), "lines"
+        )
+        del invoice.lines[:]
+        invoice.lines.extend(lines)
+    return invoice
+
+
 async def mapped_accounts(services: Services) -> list[str]:
     """Return the ids of the billing accounts that an organisation is or was billed on, in the order of their first
     mapping.

@@ -32,8 +32,12 @@ COARSE_KEYS_MAX: Final = 50_000
 DIFFERENCES_MAX: Final = 1_000
 """Differing lines that one comparison names."""
 
-SUMMARY_KEYS_MAX: Final = 100_000
-"""Sums that one SummarizeLines answers."""
+SUMMARY_KEYS_MAX: Final = 300_000
+"""Sums that one SummarizeLines answers; some 150 MB of memory while they are sent."""
+SUMMARY_PAGE_SUMS: Final = 2_000
+"""Sums in one message of a stream, some 600 KiB."""
+SUMMARY_TIMEOUT_MS: Final = 40_000
+"""Longest statement that sums an account's lines; ten million take about 15 s."""
 CHECK_EXAMPLES_MAX: Final = 20
 """Ids that CheckLedger names for each broken invariant."""
 REPORT_TIMEOUT_MS: Final = 300_000

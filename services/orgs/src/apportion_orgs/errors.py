@@ -132,25 +132,31 @@ def period_open(period: str) -> FailedPrecondition:
     return FailedPrecondition("PERIOD_OPEN", f"The period {period} is open for orgs of the account; close it first.")
 
 
-def period_invoiced(period: str) -> FailedPrecondition:
-    """Return the error for a period before one that is invoiced, with every line of this one."""
+def period_invoiced(period: str, last: str) -> FailedPrecondition:
+    """Return the error for a period that is invoiced, as is a later one, which its later lines go on."""
     return FailedPrecondition(
         "PERIOD_INVOICED",
-        f"The account is invoiced up to {period}; lines that came later go on the invoice of that period or the next.",
+        f"The period {period} is invoiced, and the account up to {last}; lines that came later go on the invoice of"
+        " that period or the next.",
         field="period",
-        invoiced_period=period,
+        invoiced_period=last,
     )
 
 
 def nothing_to_invoice(period: str) -> FailedPrecondition:
-    """Return the error for a period that is invoiced and of which no line has come since."""
-    return FailedPrecondition("NOTHING_TO_INVOICE", f"No line has come since the period {period} was invoiced.")
-
-
-def earlier_draft(period: str) -> FailedPrecondition:
-    """Return the error for a draft before which an earlier period's is finalised: it takes its lines."""
+    """Return the error for a period with no line, or of which no line has come since it was invoiced."""
     return FailedPrecondition(
-        "EARLIER_DRAFT", f"The draft of {period} is finalised first: it comes before in the account.", period=period
+        "NOTHING_TO_INVOICE", f"The account has no line for an invoice of {period} that is on none yet."
+    )
+
+
+def earlier_period_open_lines(period: str, earlier: str) -> FailedPrecondition:
+    """Return the error for a period before which an earlier one with lines has to be invoiced."""
+    return FailedPrecondition(
+        "EARLIER_PERIOD_OPEN_LINES",
+        f"The account has lines of {earlier} that are on no final invoice: finalise that of {earlier} before {period}.",
+        field="period",
+        earlier_period=earlier,
     )
 
 
@@ -160,9 +166,9 @@ def currency_mismatch(currency: str) -> FailedPrecondition:
 
 
 def mapping_missing() -> FailedPrecondition:
-    """Return the error for lines of an org that is not on the account before the invoice's end."""
+    """Return the error for lines under a mapping that does not put their org on the account."""
     return FailedPrecondition(
-        "MAPPING_MISSING", "The ledger has lines of an org that was never on the account, or not yet."
+        "MAPPING_MISSING", "The ledger has lines under a mapping that does not put their org on the account."
     )
 
 

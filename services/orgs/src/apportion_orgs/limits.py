@@ -15,11 +15,15 @@ HIERARCHY_CHECK_TIMEOUT_S: Final = 60
 ROOT_LOCK_ROUNDS_MAX: Final = 5
 """How often a tree may be moved away under a writer before it gives up."""
 
-INVOICE_LINES_MAX: Final = 50_000
-"""Lines of one invoice, after subtotals: an answer with that many is about 9 MiB, and a server sends 16 at most."""
+INVOICE_LINES_MAX: Final = 300_000
+"""Sums of the ledger that one invoice is drawn from; some 300 MB of memory while it is drawn."""
+INVOICE_CHUNK_LINES: Final = 10_000
+"""Lines written or deleted by one statement."""
+INVOICE_SHOWN_MAX: Final = 5_000
+"""Parts, documents and lines each that an answer has beside an invoice, about 2.5 MiB together; pages list more."""
 INVOICE_ROUNDS_MAX: Final = 5
 """How often an invoice is drawn again because the account's other invoices changed meanwhile."""
 INVOICE_PAUSE_S: Final = 60
 """Longest pause between two statements of a transaction that writes an invoice."""
 FIX_WATERMARK_TIMEOUT_S: Final = 15
-SUMMARIZE_LINES_TIMEOUT_S: Final = 25
+SUMMARIZE_LINES_TIMEOUT_S: Final = 45

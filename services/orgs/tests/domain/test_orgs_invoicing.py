@@ -11,7 +11,7 @@ from apportion_common.periods import parse_period, period_of
 from apportion_orgs.domain.allocation import Allocation
 from apportion_orgs.domain.apportionment import apportion, apportion_to
 from apportion_orgs.domain.invoicing import LineSum, draw_invoice
-from apportion_orgs.domain.mappings import MappingRow, check_allocation, last_rows_before, orgs_mapped_within
+from apportion_orgs.domain.mappings import MappingRow, check_allocation, orgs_mapped_within
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,8 +28,10 @@ def row(
     return MappingRow(bytes([revision]) * 16, org, account, allocation, percent, at_us, revision)
 
 
-def line(org: bytes, gross: int, sku: str = "OBJ-KM") -> LineSum:
-    return LineSum(org, None, sku, "usage", "AUD", None, False, 1, 10**9, gross, 0)
+def line(org: bytes, gross: int, sku: str = "OBJ-KM", mapping: int = 0, period: str = "2013-01") -> LineSum:
+    """A sum under the mapping of that revision; by default the org's in ROWS."""
+    mapping_id = bytes([mapping or {A: 2, B: 1}[org]]) * 16
+    return LineSum(org, None, sku, "usage", "AUD", None, False, mapping_id, period, "", 1, 10**9, gross, 0)
 
 
 ROWS = [row(B, GROUP, 0, 1), row(A, GROUP, 0, 2, Allocation.CHARGEBACK)]
@@ -39,7 +41,7 @@ LINES = st.lists(st.builds(line, st.sampled_from([A, B]), GROSS, st.sampled_from
 
 @given(LINES)
 def test_shown_lines_add_up_to_parts_and_parts_to_the_total(lines: list[LineSum]) -> None:
-    content = draw_invoice(OWNER, GROUP, "AUD", FEBRUARY.start_us, ROWS, lines)
+    content = draw_invoice(OWNER, GROUP, "AUD", ROWS, lines)
     allocation = content.allocation
     assert sum(part.part for part in allocation.parts) == allocation.invoice_total
     assert allocation.ledger_total == sum(one.gross for one in lines)
@@ -54,10 +56,8 @@ def test_shown_lines_add_up_to_parts_and_parts_to_the_total(lines: list[LineSum]
 def test_the_order_in_which_the_ledger_answers_does_not_matter(lines: list[LineSum], chance: st.DataObject) -> None:
     shuffled = list(lines)
     chance.shuffle(shuffled)  # type: ignore[attr-defined]
-    until_us = FEBRUARY.start_us
-    assert draw_invoice(OWNER, GROUP, "AUD", until_us, ROWS, shuffled) == draw_invoice(
-        OWNER, GROUP, "AUD", until_us, ROWS, lines
-    )
+    drawn = draw_invoice(OWNER, GROUP, "AUD", ROWS, lines)
+    assert draw_invoice(OWNER, GROUP, "AUD", ROWS, shuffled) == drawn
 
 
 @given(st.lists(st.integers(-(10**13), 10**13), max_size=10), st.integers(-1, 1))
@@ -73,7 +73,7 @@ def test_amounts_are_apportioned_to_a_total_near_their_sum(amounts: list[int], e
 
 def test_orgs_stand_in_declared_order_and_sums_of_one_key_are_one_line() -> None:
     lines = [line(A, 5 * CENT), line(B, 7 * CENT), replace(line(A, 3 * CENT), line_count=4)]
-    content = draw_invoice(OWNER, GROUP, "AUD", FEBRUARY.start_us, ROWS, lines)
+    content = draw_invoice(OWNER, GROUP, "AUD", ROWS, lines)
     assert [part.usage.org_id for part in content.allocation.parts] == [B, A]
     assert [(one.sums.org_id, one.sums.line_count, one.amount) for one in content.lines] == [
         (B, 1, 7 * CENT),
@@ -82,16 +82,43 @@ def test_orgs_stand_in_declared_order_and_sums_of_one_key_are_one_line() -> None
     assert content.allocation.copies == ((A, 8 * CENT),)
 
 
-def test_an_org_is_billed_by_its_last_row_before_the_periods_end() -> None:
+def test_a_line_is_billed_by_the_mapping_that_it_names_and_a_part_for_each_period_and_terms() -> None:
     rows = [
-        row(A, GROUP, 0, 1),
-        row(A, GROUP, JANUARY.start_us, 2, Allocation.SPLIT),
-        row(A, OTHER, JANUARY.start_us + 1, 3),
+        row(B, GROUP, 0, 1),
+        row(A, GROUP, 0, 2),
+        row(A, GROUP, JANUARY.start_us, 3, Allocation.SPLIT),
+        row(A, GROUP, FEBRUARY.start_us, 4, Allocation.CHARGEBACK),
+        row(A, GROUP, FEBRUARY.start_us + 1, 5, Allocation.CHARGEBACK),
     ]
-    rows.append(row(A, GROUP, FEBRUARY.start_us, 4, Allocation.CHARGEBACK))
-    assert last_rows_before(rows, GROUP, FEBRUARY.start_us) == {A: rows[1]}
-    content = draw_invoice(OWNER, GROUP, "AUD", FEBRUARY.start_us, rows, [line(A, 10 * CENT)])
-    assert content.allocation.payers == ((OWNER, 5 * CENT), (A, 5 * CENT))
+    lines = [
+        line(A, 10 * CENT, mapping=3),
+        replace(line(A, 4 * CENT, mapping=3), billed_period="2013-02"),
+        line(A, 1 * CENT, mapping=4, period="2013-02"),
+        line(A, 2 * CENT, mapping=5, period="2013-02"),
+        line(B, 7 * CENT, mapping=1, period="2013-02"),
+    ]
+    content = draw_invoice(OWNER, GROUP, "AUD", rows, lines)
+    assert [(key.place, key.period, key.late, key.allocation) for key in content.keys] == [
+        (0, "2013-02", False, Allocation.ABSORB),
+        (1, "2013-01", False, Allocation.SPLIT),
+        (1, "2013-01", True, Allocation.SPLIT),
+        (1, "2013-02", False, Allocation.CHARGEBACK),
+    ]
+    assert [(one.part, one.sums.line_count, one.amount) for one in content.lines] == [
+        (0, 1, 7 * CENT),
+        (1, 1, 10 * CENT),
+        (2, 1, 4 * CENT),
+        (3, 2, 3 * CENT),
+    ]
+    assert content.allocation.payers == ((OWNER, 17 * CENT), (A, 7 * CENT))
+    assert content.allocation.copies == ((A, 3 * CENT),)
+
+
+def test_copies_of_several_parts_are_one() -> None:
+    lines = [line(A, 5 * CENT), line(A, -2 * CENT, period="2013-02")]
+    content = draw_invoice(OWNER, GROUP, "AUD", ROWS, lines)
+    assert len(content.allocation.parts) == 2
+    assert content.allocation.copies == ((A, 3 * CENT),)
 
 
 @pytest.mark.parametrize(
@@ -99,14 +126,15 @@ def test_an_org_is_billed_by_its_last_row_before_the_periods_end() -> None:
     [
         ([replace(line(A, 1), currency="JPY")], ROWS, "CURRENCY_MISMATCH"),
         ([line(A, 1)], [], "MAPPING_MISSING"),
-        ([line(A, 1)], [row(A, GROUP, FEBRUARY.start_us, 1)], "MAPPING_MISSING"),
+        ([line(A, 1)], [row(A, OTHER, 0, 2), row(A, GROUP, 0, 3)], "MAPPING_MISSING"),
+        ([line(A, 1, mapping=1)], ROWS, "MAPPING_MISSING"),
         ([line(A, 10**27 - 1), line(A, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
         ([line(A, 10**27 - 1), line(B, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
     ],
 )
 def test_what_cannot_be_billed_is_rejected(lines: list[LineSum], rows: list[MappingRow], reason: str) -> None:
     with pytest.raises(ApportionError) as rejected:
-        draw_invoice(OWNER, GROUP, "AUD", FEBRUARY.start_us, rows, lines)
+        draw_invoice(OWNER, GROUP, "AUD", rows, lines)
     assert rejected.value.reason == reason
 
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Annotated
 
+import grpc
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_client import naming
-from apportion_client.failures import retry_until_available
-from apportion_client.pages import invoices_of, lines_of, mapped_accounts
+from apportion_client.failures import reason_of, retry_until_available
+from apportion_client.pages import invoices_of, lines_of, mapped_accounts, whole_invoice
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 from google.type import decimal_pb2
@@ -54,8 +55,15 @@ async def _invoices(services: Services, period: str, account: str, finalize: boo
     found = []
     with progress("invoice", len(wanted), "invoices") as bar:
         for account_id in wanted:
-            found.append(await _draw_up(services, account_id, period, finalize))
+            try:
+                found.append(await _draw_up(services, account_id, period, finalize))
+            except grpc.aio.AioRpcError as error:
+                # Of all accounts, some have no line of the period.
+                if account or reason_of(error) != "NOTHING_TO_INVOICE":
+                    raise
             bar.advance(1)
+    if not found:
+        fail(f"No billing account has a line of {period}.")
     labels = Labels(services)
     await labels.learn(
         [part.org_id for one in found for part in one.parts] + [doc.org_id for one in found for doc in one.documents],
@@ -81,21 +89,19 @@ async def _draw_up(services: Services, account_id: str, period: str, finalize: b
     """Return a fresh draft, finalised if asked; or the final invoice that stands."""
     async for invoice in invoices_of(services, period, account_id):
         if invoice.state in _FINAL:
-            whole = await services.orgs.GetInvoice(
-                orgs.GetInvoiceRequest(invoice_id=invoice.invoice_id), timeout=CALL_TIMEOUT_S
-            )
-            return whole.invoice
+            return await whole_invoice(services, invoice.invoice_id)
     request = orgs.GenerateInvoiceRequest(billing_account_id=account_id, period=period, request_id=f"invoice:{uuid7()}")
     draft = await retry_until_available(
         lambda: services.orgs.GenerateInvoice(request, timeout=CALL_TIMEOUT_S), errors.print
     )
-    if not finalize:
-        return draft.invoice
-    final = orgs.FinalizeInvoiceRequest(invoice_id=draft.invoice.invoice_id, request_id=f"finalize:{uuid7()}")
-    done = await retry_until_available(
-        lambda: services.orgs.FinalizeInvoice(final, timeout=CALL_TIMEOUT_S), errors.print
-    )
-    return done.invoice
+    drawn = draft.invoice
+    if finalize:
+        final = orgs.FinalizeInvoiceRequest(invoice_id=drawn.invoice_id, request_id=f"finalize:{uuid7()}")
+        done = await retry_until_available(
+            lambda: services.orgs.FinalizeInvoice(final, timeout=CALL_TIMEOUT_S), errors.print
+        )
+        drawn = done.invoice
+    return await whole_invoice(services, drawn.invoice_id)
 
 
 def _show_summary(period: str, found: list[orgs.Invoice], labels: Labels) -> None:
@@ -119,16 +125,26 @@ def _show_summary(period: str, found: list[orgs.Invoice], labels: Labels) -> Non
             figure(one.ledger_total, one.currency),
             money_figure(one.total),
             figure(one.rounding_difference, one.currency),
-            _documents(one, labels, payable=True),
-            _documents(one, labels, payable=False) or "-",
+            _documents(one, labels, copies=False),
+            _documents(one, labels, copies=True) or "-",
         )
         for one in found
     ]
     show_table(f"Invoices of {period}", columns, rows)
 
 
-def _documents(one: orgs.Invoice, labels: Labels, *, payable: bool) -> str:
-    return ", ".join(f"{labels[doc.org_id]} {money(doc.total)}" for doc in one.documents if doc.payable == payable)
+def _documents(one: orgs.Invoice, labels: Labels, *, copies: bool) -> str:
+    return ", ".join(f"{labels[doc.org_id]} {money(doc.total)}" for doc in one.documents if doc.copy == copies)
+
+
+def _kind(document: orgs.InvoiceDocument) -> str:
+    if document.copy:
+        return "copy, not payable"
+    return "credit note" if document.credit_note else "payable"
+
+
+def _period(of: orgs.InvoiceLine | orgs.InvoiceOrgPart) -> str:
+    return f"{of.period} late" if of.late else of.period
 
 
 def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
@@ -140,6 +156,7 @@ def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
         f"Lines, amounts in {one.currency}",
         (
             "organisation",
+            "period",
             "sku",
             "project",
             "partner",
@@ -159,6 +176,7 @@ def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
             "",
             "",
             "",
+            "",
             figure(one.ledger_total, one.currency),
             _shares(one),
             money_figure(one.total),
@@ -167,7 +185,7 @@ def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
     console.print()
     show_table(
         f"Parts, in declared order, amounts in {one.currency}",
-        ("organisation", ">ledger", ">part", "allocation", ">owner's %", ">owner pays", ">organisation pays"),
+        ("organisation", "period", ">ledger", ">part", "allocation", ">owner's %", ">owner pays", ">organisation pays"),
         _part_rows(one, labels),
     )
     console.print()
@@ -178,7 +196,7 @@ def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
             (
                 labels[doc.org_id],
                 doc.number or "-",
-                "payable" if doc.payable else "copy, not payable",
+                _kind(doc),
                 money(doc.total),
             )
             for doc in one.documents
@@ -190,6 +208,7 @@ def _line_rows(one: orgs.Invoice, labels: Labels) -> Iterator[tuple[Cell, ...]]:
     for line in one.lines:
         yield (
             labels[line.org_id],
+            _period(line),
             line.sku or _name(orgs.LineKindName.Name(line.kind), "LINE_KIND_NAME_"),
             line.project_id[:PROJECT_CHARS],
             labels[line.partner_id] or "-",
@@ -206,6 +225,7 @@ def _part_rows(one: orgs.Invoice, labels: Labels) -> Iterator[tuple[Cell, ...]]:
     for part in one.parts:
         yield (
             labels[part.org_id],
+            _period(part),
             figure(part.ledger_total, one.currency),
             money_figure(part.part),
             _name(orgs.Allocation.Name(part.allocation), "ALLOCATION_"),

@@ -12,7 +12,7 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_client import naming
-from apportion_client.pages import dead_letters_of, invoices_of, lines_of, settlements_of
+from apportion_client.pages import dead_letters_of, invoices_of, lines_of, settlements_of, whole_invoice
 from apportion_client.services import CALL_TIMEOUT_S, Services
 
 from apportion_cli.display import Bar
@@ -155,6 +155,5 @@ async def _invoices(services: Services, names: Names, period: str) -> dict[str, 
         ]
         if standing:
             newest = max(standing, key=lambda one: one.state)
-            request = orgs.GetInvoiceRequest(invoice_id=newest.invoice_id)
-            found[code] = (await services.orgs.GetInvoice(request, timeout=CALL_TIMEOUT_S)).invoice
+            found[code] = await whole_invoice(services, newest.invoice_id)
     return found

@@ -130,6 +130,8 @@ def _account(account: str, invoice: orgs.Invoice, told: Collected) -> Figures:
     }
     for part in invoice.parts:
         org = codes.get(part.org_id, part.org_id)
+        if part.late or part.period != invoice.period:
+            org = f"{org} {part.period}{' late' if part.late else ''}"
         figures[*key, org, "ledger_total"] = number(part.ledger_total)
         figures[*key, org, "part"] = format_decimal(money_decimal(part.part))
         figures[*key, org, "allocation"] = orgs.Allocation.Name(part.allocation).removeprefix("ALLOCATION_").lower()
@@ -138,7 +140,7 @@ def _account(account: str, invoice: orgs.Invoice, told: Collected) -> Figures:
         figures[*key, org, "org_pays"] = format_decimal(money_decimal(part.org_pays))
     for document in invoice.documents:
         org = codes.get(document.org_id, document.org_id)
-        kind = PAYS if document.payable else SHOWS
+        kind = SHOWS if document.copy else PAYS
         figures[*key, org, kind] = format_decimal(money_decimal(document.total))
     return figures
 

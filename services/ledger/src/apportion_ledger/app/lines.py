@@ -32,7 +32,10 @@ class Lines:
         return split_page(found, size, lambda line: (line.entry_id,))
 
     async def summary(self, query: SummaryQuery) -> Sequence[LineSum]:
-        """Return an account's lines for an invoice, summed. Raises ResourceExhausted TOO_MANY_LINES."""
+        """Return an account's lines for an invoice, summed. Raises ResourceExhausted TOO_MANY_LINES.
+
+        All is read before the first page is sent, so that a slow receiver holds no connection.
+        """
         async with self._database.read() as connection:
             sums = await self._lines.summary(connection, query, SUMMARY_KEYS_MAX + 1)
         if len(sums) > SUMMARY_KEYS_MAX:

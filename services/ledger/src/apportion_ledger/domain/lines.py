@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+from apportion_common.periods import Period
+
 
 class LineQuery(NamedTuple):
     """Which lines to list; None selects all."""
@@ -72,14 +74,20 @@ class GrossSum(NamedTuple):
     gross: int
 
 
+class HeldLines(NamedTuple):
+    """What invoices hold of an account: its lines below a watermark that are billed in a period or an earlier one."""
+
+    through_period: str
+    watermark: int
+
+
 class SummaryQuery(NamedTuple):
-    """Lines of an account below a watermark and before an instant, without what the previous invoice took."""
+    """Lines of an account below a watermark, billed in a period or an earlier one, without those that are held."""
 
     billing_account_id: UUID
     watermark: int
-    until_us: int
-    previous_watermark: int
-    previous_until_us: int | None
+    period: Period
+    held: tuple[HeldLines, ...]
 
 
 class LineSum(NamedTuple):
@@ -93,6 +101,8 @@ class LineSum(NamedTuple):
     partner_id: UUID | None
     partner_from_account: bool
     mapping_id: UUID
+    period: str
+    billed_period: str | None
     line_count: int
     quantity: int
     gross: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from apportion.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
 from apportion_ledger.app.charges import Charges
 from apportion_ledger.app.lines import Lines
 from apportion_ledger.app.watermarks import Watermarks
+from apportion_ledger.limits import SUMMARY_PAGE_SUMS
 from apportion_ledger.rpc.messages import (
     charge_from_message,
     line_query_from_message,
@@ -56,7 +58,11 @@ class LineRpcs(LedgerServiceServicer):
             closed_org_ids=[str(org_id) for org_id in fixed.closed_org_ids],
         )
 
-    async def SummarizeLines(self, request: pb.SummarizeLinesRequest, context: Context) -> pb.SummarizeLinesResponse:
-        """Return an account's lines for an invoice, summed. RESOURCE_EXHAUSTED TOO_MANY_LINES."""
+    async def SummarizeLines(
+        self, request: pb.SummarizeLinesRequest, context: Context
+    ) -> AsyncIterator[pb.SummarizeLinesResponse]:
+        """Yield an account's lines for an invoice, summed, in pages. RESOURCE_EXHAUSTED TOO_MANY_LINES."""
         sums = await self._lines.summary(summary_query_from_message(request))
-        return pb.SummarizeLinesResponse(sums=[line_sum_to_message(line_sum) for line_sum in sums])
+        for start in range(0, len(sums), SUMMARY_PAGE_SUMS):
+            page = sums[start : start + SUMMARY_PAGE_SUMS]
+            yield pb.SummarizeLinesResponse(sums=[line_sum_to_message(line_sum) for line_sum in page])

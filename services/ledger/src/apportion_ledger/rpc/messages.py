@@ -8,7 +8,7 @@ from uuid import UUID
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion_common.decimals import AMOUNT_PLACES, PERCENT_PLACES, QUANTITY_PLACES
 from apportion_common.fields import id_of, optional_id, optional_us, text_of
-from apportion_common.periods import period_of
+from apportion_common.periods import parse_period, period_of
 from apportion_common.protos import (
     money_from_proto,
     money_to_proto,
@@ -24,7 +24,7 @@ from apportion_ledger.domain.attribution import MatchKind, PorSubject
 from apportion_ledger.domain.charges import Charge, ChargeGroup
 from apportion_ledger.domain.invariants import InvariantOutcome
 from apportion_ledger.domain.kinds import USAGE
-from apportion_ledger.domain.lines import DigestScope, GrossSum, LineQuery, LineSum, StoredLine, SummaryQuery
+from apportion_ledger.domain.lines import DigestScope, GrossSum, HeldLines, LineQuery, LineSum, StoredLine, SummaryQuery
 from apportion_ledger.domain.partners import Partner, PartnerOfRecord
 from apportion_ledger.domain.settlements import Settlement
 from apportion_ledger.domain.statements import TrialRow
@@ -106,9 +106,8 @@ def summary_query_from_message(request: pb.SummarizeLinesRequest) -> SummaryQuer
     return SummaryQuery(
         id_of(request.billing_account_id, "billing_account_id"),
         request.watermark,
-        timestamp_to_us(request.until, "until"),
-        request.previous_watermark,
-        optional_us(request, "previous_until"),
+        parse_period(request.period),
+        tuple(HeldLines(held.through_period, held.watermark) for held in request.held),
     )
 
 
@@ -181,6 +180,8 @@ def line_sum_to_message(line_sum: LineSum) -> pb.LineSum:
         gross=scaled_to_decimal_proto(line_sum.gross, AMOUNT_PLACES),
         partner_amount=scaled_to_decimal_proto(line_sum.share, AMOUNT_PLACES),
         mapping_id=str(line_sum.mapping_id),
+        period=line_sum.period,
+        billed_period=line_sum.billed_period or "",
     )
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.kinds import PRICED_KINDS
 from apportion_ledger.domain.lines import LineQuery, LineSum, StoredLine, SummaryQuery
+from apportion_ledger.limits import SUMMARY_TIMEOUT_MS
 
 _LINE_COLUMNS: Final = f"""
     l.entry_id, l.charge_id, l.event_id, l.cause_id, l.kind, l.org_id, l.project_id, l.billing_account_id, l.sku,
@@ -39,20 +40,22 @@ _OF_PARTNER: Final = """
         ))
     )
 """
-_SUMMARY: Final = text(
-    f"""
-    SELECT org_id, project_id, sku, kind, currency, partner_id, partner_from_account, mapping_id, count(*),
-        {scaled_sql("sum(quantity)")} AS quantity, {scaled_sql("sum(amount_gross)")} AS gross,
-        {scaled_sql("sum(partner_amount)")} AS share
+_BILLED: Final = 'coalesce(billed_period, period) COLLATE "C"'
+_SUM_KEY: Final = """
+    org_id, project_id, sku, kind, currency, partner_id, partner_from_account, mapping_id, period, billed_period
+"""
+_LONG: Final = text(f"SET LOCAL statement_timeout = {SUMMARY_TIMEOUT_MS}")
+# No line is billed before the period of its event, so that the account's index bounds what is read by the period's end.
+_SUMMARY: Final = f"""
+    SELECT {_SUM_KEY}, count(*), {scaled_sql("sum(quantity)")} AS quantity,
+        {scaled_sql("sum(amount_gross)")} AS gross, {scaled_sql("sum(partner_amount)")} AS share
     FROM ledger_line
     WHERE billing_account_id = :account AND event_time < :until AND posted_xid < CAST(:watermark AS xid8)
-        AND NOT (posted_xid < CAST(:previous_watermark AS xid8)
-            AND event_time < coalesce(CAST(:previous_until AS timestamptz), '-infinity'))
-    GROUP BY org_id, project_id, sku, kind, currency, partner_id, partner_from_account, mapping_id
-    ORDER BY org_id, project_id, sku COLLATE "C", kind, currency, partner_id, partner_from_account, mapping_id
-    LIMIT :limit
-    """
-)
+        AND {_BILLED} <= :period
+"""
+_SUMMARY_END: Final = f"""
+    GROUP BY {_SUM_KEY} ORDER BY {_BILLED}, {_SUM_KEY.replace("sku,", 'sku COLLATE "C",')} LIMIT :limit
+"""
 
 
 class PostedLineStore:
@@ -99,19 +102,33 @@ class PostedLineStore:
         return [_stored_line(row) for row in rows]
 
     async def summary(self, connection: AsyncConnection, query: SummaryQuery, limit: int) -> list[LineSum]:
-        """Return the account's lines for an invoice, summed; at most `limit` sums."""
-        rows = await connection.execute(
-            _SUMMARY,
-            {
-                "account": query.billing_account_id,
-                "watermark": str(query.watermark),
-                "until": datetime_of_us(query.until_us),
-                "previous_watermark": str(query.previous_watermark),
-                "previous_until": optional_datetime_of_us(query.previous_until_us),
-                "limit": limit,
-            },
-        )
-        return [LineSum._make((*row[:9], int(row.quantity), int(row.gross), int(row.share))) for row in rows]
+        """Return the account's lines for an invoice, summed, those of earlier billing periods first; at most `limit`
+        sums.
+        """
+        conditions = [_SUMMARY]
+        parameters: dict[str, object] = {
+            "account": query.billing_account_id,
+            "watermark": str(query.watermark),
+            "until": datetime_of_us(query.period.end_us),
+            "period": query.period.key,
+            "limit": limit,
+        }
+        for number, held in enumerate(query.held):
+            conditions.append(f"AND NOT ({_BILLED} <= :through_{number} AND posted_xid < CAST(:held_{number} AS xid8))")
+            parameters |= {f"through_{number}": held.through_period, f"held_{number}": str(held.watermark)}
+        await connection.execute(_LONG)
+        rows = await connection.execute(text("".join((*conditions, _SUMMARY_END))), parameters)
+        # Many sums have the same organisation, mapping and partner: one object each.
+        ids: dict[UUID, UUID] = {}
+        return [
+            LineSum._make(
+                (
+                    *(ids.setdefault(value, value) if isinstance(value, UUID) else value for value in row[:11]),
+                    *map(int, row[11:]),
+                )
+            )
+            for row in rows
+        ]
 
 
 def _stored_line(row: Any) -> StoredLine:

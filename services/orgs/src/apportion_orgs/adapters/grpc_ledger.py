@@ -13,12 +13,12 @@ from apportion_common.decimals import AMOUNT_PLACES, QUANTITY_PLACES
 from apportion_common.grpc.client import retrying
 from apportion_common.grpc.status import error_of
 from apportion_common.ids import parse_uuid_bytes
-from apportion_common.protos import to_scaled, us_to_timestamp
+from apportion_common.protos import to_scaled
 
 from apportion_orgs import errors
-from apportion_orgs.domain.invoices import Watermark
+from apportion_orgs.domain.invoices import HeldLines, Watermark
 from apportion_orgs.domain.invoicing import LineSum
-from apportion_orgs.limits import FIX_WATERMARK_TIMEOUT_S, SUMMARIZE_LINES_TIMEOUT_S
+from apportion_orgs.limits import FIX_WATERMARK_TIMEOUT_S, INVOICE_LINES_MAX, SUMMARIZE_LINES_TIMEOUT_S
 
 T = TypeVar("T")
 
@@ -49,19 +49,34 @@ class GrpcLedger:
         return Watermark(answer.watermark, answer.period_closed, closed)
 
     async def summarize_lines(
-        self, account_id: UUID, watermark: int, until_us: int, previous_watermark: int, previous_until_us: int
+        self, account_id: UUID, watermark: int, period: str, held: Sequence[HeldLines]
     ) -> Sequence[LineSum]:
-        """Return sums of the account's lines that are on no invoice before. Raises Unavailable."""
+        """Return sums of the account's lines that no invoice holds.
+
+        Raises Unavailable, FailedPrecondition INVOICE_TOO_LARGE for more than INVOICE_LINES_MAX.
+        """
         request = pb.SummarizeLinesRequest(
             billing_account_id=str(account_id),
             watermark=watermark,
-            until=us_to_timestamp(until_us),
-            previous_watermark=previous_watermark,
+            period=period,
+            held=[pb.HeldLines(through_period=lines.through_period, watermark=lines.watermark) for lines in held],
         )
-        if previous_watermark:
-            request.previous_until.CopyFrom(us_to_timestamp(previous_until_us))
-        answer: pb.SummarizeLinesResponse = await _call(self._stub.SummarizeLines, request, SUMMARIZE_LINES_TIMEOUT_S)
-        return [_line_sum(line) for line in answer.sums]
+        sums: Sequence[LineSum] = await _call(self._all_sums, request, SUMMARIZE_LINES_TIMEOUT_S)
+        return sums
+
+    async def _all_sums(self, request: pb.SummarizeLinesRequest, timeout: float) -> list[LineSum]:
+        """Return the sums of every page; a stream that breaks off is read again from its beginning."""
+        sums: list[LineSum] = []
+        ids: dict[str, bytes] = {}
+        call = self._stub.SummarizeLines(request, timeout=timeout)
+        try:
+            async for page in call:
+                sums.extend(_line_sum(line, ids) for line in page.sums)
+                if len(sums) > INVOICE_LINES_MAX:
+                    raise errors.invoice_too_large()
+        finally:
+            call.cancel()
+        return sums
 
 
 async def _call(call: Callable[..., Any], request: Any, timeout_s: float) -> Any:
@@ -72,18 +87,29 @@ async def _call(call: Callable[..., Any], request: Any, timeout_s: float) -> Any
         raise error_of(error) from error
 
 
-def _line_sum(line: pb.LineSum) -> LineSum:
+def _line_sum(line: pb.LineSum, ids: dict[str, bytes]) -> LineSum:
+    """Return a sum; ids that many of them have are read once."""
     kind = _KINDS.get(line.kind)
     if kind is None:
         raise errors.ledger_answer_unusable("a line has no known kind")
+
+    def id_of(text: str) -> bytes:
+        found = ids.get(text)
+        if found is None:
+            found = ids[text] = parse_uuid_bytes(text)
+        return found
+
     return LineSum(
-        org_id=parse_uuid_bytes(line.org_id),
-        project_id=parse_uuid_bytes(line.project_id) if line.project_id else None,
+        org_id=id_of(line.org_id),
+        project_id=id_of(line.project_id) if line.project_id else None,
         sku=line.sku,
         kind=kind,
         currency=line.currency,
-        partner_id=parse_uuid_bytes(line.partner_id) if line.partner_id else None,
+        partner_id=id_of(line.partner_id) if line.partner_id else None,
         partner_from_account=line.partner_from_account,
+        mapping_id=id_of(line.mapping_id),
+        period=line.period,
+        billed_period=line.billed_period,
         line_count=line.line_count,
         quantity=to_scaled(line.quantity, QUANTITY_PLACES, "quantity"),
         gross=to_scaled(line.gross, AMOUNT_PLACES, "gross"),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
-from apportion_orgs.domain.invoices import Watermark
+from apportion_orgs.domain.invoices import HeldLines, Watermark
 from apportion_orgs.domain.invoicing import LineSum
 
 
@@ -18,10 +18,10 @@ class LedgerClient(Protocol):
         ...
 
     async def summarize_lines(
-        self, account_id: UUID, watermark: int, until_us: int, previous_watermark: int, previous_until_us: int
+        self, account_id: UUID, watermark: int, period: str, held: Sequence[HeldLines]
     ) -> Sequence[LineSum]:
-        """Return sums of the account's lines below the watermark and before `until_us`.
+        """Return sums of the account's lines below the watermark that are billed in the period or an earlier one.
 
-        Lines below the previous watermark and before the previous instant are left out: an invoice has them.
+        What invoices hold is left out. Raises FailedPrecondition INVOICE_TOO_LARGE for more than INVOICE_LINES_MAX.
         """
         ...

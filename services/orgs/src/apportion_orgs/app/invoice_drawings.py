@@ -1,7 +1,7 @@
 """Drawing invoices from the ledger.
 
-An invoice is drawn from what the ledger has of its account, below a watermark and before the period's end, and not on
-the account's invoice before. That happens outside any transaction of ours: work that is given no drawing, or one on
+An invoice is drawn from what the ledger has of its account below a watermark, billed in its period or an earlier one,
+and not on a final invoice. That happens outside any transaction of ours: work that is given no drawing, or one on
 another basis, raises `DrawingNeeded`, and `InvoiceDrawings.run_mutation` draws and runs it again.
 """
 
@@ -18,9 +18,10 @@ from google.protobuf.message import Message
 
 from apportion_orgs import errors
 from apportion_orgs.app.edges import LedgerClient
+from apportion_orgs.domain.invoice_order import check_earlier_periods, orgs_billed_in
 from apportion_orgs.domain.invoices import DrawnInvoice, Invoice, InvoiceBasis
 from apportion_orgs.domain.invoicing import draw_invoice
-from apportion_orgs.limits import INVOICE_LINES_MAX, INVOICE_ROUNDS_MAX
+from apportion_orgs.limits import INVOICE_ROUNDS_MAX
 from apportion_orgs.store.mappings import MappingStore
 
 Answer = TypeVar("Answer", bound=Message)
@@ -58,7 +59,7 @@ class InvoiceDrawings:
         """Run a mutation, which changes nothing when it raises DrawingNeeded, until it was given what it needs.
 
         A repeated mutation is answered before the ledger is called. Raises Unavailable INVOICE_BUSY when the account's
-        other invoices or mappings changed again and again, and what the ledger and the drawing raise.
+        other invoices changed again and again, and what the ledger and the drawing raise.
         """
         drawn: DrawnInvoice | None = None
         for _ in range(INVOICE_ROUNDS_MAX):
@@ -72,13 +73,9 @@ class InvoiceDrawings:
         """Return what the ledger says for a basis, at a watermark fixed now, and the invoice that it comes to."""
         account = basis.account
         watermark = await self._ledger.fix_watermark(basis.period.key)
-        sums = await self._ledger.summarize_lines(
-            account.account_id,
-            watermark.watermark,
-            basis.period.end_us,
-            basis.previous_watermark,
-            basis.previous_until_us,
-        )
+        sums = await self._ledger.summarize_lines(account.account_id, watermark.watermark, basis.period.key, basis.held)
+        check_earlier_periods(basis, sums)
+        # Read after the lines: a mapping is there before anything is charged under it.
         async with self._database.read() as connection:
             mappings = await self._mappings.of_account(connection, account.account_id)
         # Beside the event loop: pricing waits for its answers while a large invoice is drawn.
@@ -87,10 +84,7 @@ class InvoiceDrawings:
             account.owner_org_id.bytes,
             account.account_id.bytes,
             account.currency,
-            basis.period.end_us,
-            [mapping.row() for mapping in mappings if mapping.declared_order <= basis.last_declared],
+            [mapping.row() for mapping in mappings],
             sums,
         )
-        if len(content.lines) > INVOICE_LINES_MAX:
-            raise errors.invoice_too_large()
-        return DrawnInvoice(basis, watermark, content)
+        return DrawnInvoice(basis, watermark, content, orgs_billed_in(basis, sums))

@@ -10,7 +10,7 @@ from apportion_common.db.actor import current_actor
 from apportion_common.db.idempotency import Mutation
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.ids import uuid7
-from apportion_common.periods import Period, parse_period
+from apportion_common.periods import parse_period
 from google.protobuf.message import Message
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -18,8 +18,15 @@ from apportion_orgs import errors
 from apportion_orgs.app.events import invoice_head_to_message
 from apportion_orgs.app.invoice_drawings import InvoiceDrawings, fitting
 from apportion_orgs.domain.billing_accounts import BillingAccount
-from apportion_orgs.domain.invoice_order import basis_of, check_orgs_closed, draft_to_finalize, draft_to_replace
-from apportion_orgs.domain.invoices import DrawnInvoice, Invoice, InvoiceHead
+from apportion_orgs.domain.invoice_order import basis_of, check_final, draft_to_finalize, draft_to_replace
+from apportion_orgs.domain.invoices import (
+    DrawnInvoice,
+    Invoice,
+    InvoiceDocument,
+    InvoiceHead,
+    InvoiceLine,
+    InvoicePart,
+)
 from apportion_orgs.store.billing_accounts import BillingAccountStore
 from apportion_orgs.store.invoices import InvoiceStore
 from apportion_orgs.store.mappings import MappingStore
@@ -55,15 +62,15 @@ class Invoices:
     async def generate(self, mutation: Mutation[Invoice, Answer], account_id: UUID, period_key: str) -> Answer:
         """Draft the invoice of an account and period, or draw its draft again.
 
-        Raises NotFound BILLING_ACCOUNT_NOT_FOUND, FailedPrecondition PERIOD_INVOICED, NOTHING_TO_INVOICE,
-        CURRENCY_MISMATCH, MAPPING_MISSING or INVOICE_TOO_LARGE, OutOfRange TIME_OUT_OF_RANGE, Unavailable
-        INVOICE_BUSY.
+        Raises NotFound BILLING_ACCOUNT_NOT_FOUND, FailedPrecondition EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED,
+        NOTHING_TO_INVOICE, CURRENCY_MISMATCH, MAPPING_MISSING or INVOICE_TOO_LARGE, OutOfRange TIME_OUT_OF_RANGE,
+        Unavailable INVOICE_BUSY.
         """
 
         async def work(drawn: DrawnInvoice | None, tx: Transaction) -> Invoice:
             period = parse_period(period_key)
             locked = await self._lock(tx, account_id)
-            drawn = await self._fitting(tx.connection, drawn, locked, period)
+            drawn = fitting(drawn, basis_of(locked.account, period, locked.invoices))
             draft = draft_to_replace(drawn, locked.invoices)
             invoice_id = uuid7() if draft is None else draft.invoice_id
             await self._invoices.write_draft(tx, invoice_id, drawn, is_new=draft is None)
@@ -82,18 +89,18 @@ class Invoices:
     async def finalize(self, mutation: Mutation[Invoice, Answer], invoice_id: UUID) -> Answer:
         """Draw a draft at a new watermark, number it, and make it final.
 
-        Raises NotFound INVOICE_NOT_FOUND, FailedPrecondition INVOICE_NOT_DRAFT, PERIOD_OPEN, EARLIER_DRAFT,
-        PERIOD_INVOICED, CURRENCY_MISMATCH, MAPPING_MISSING or INVOICE_TOO_LARGE, Unavailable INVOICE_BUSY.
+        Raises NotFound INVOICE_NOT_FOUND, FailedPrecondition INVOICE_NOT_DRAFT, PERIOD_OPEN,
+        EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED, NOTHING_TO_INVOICE, CURRENCY_MISMATCH, MAPPING_MISSING or
+        INVOICE_TOO_LARGE, Unavailable INVOICE_BUSY.
         """
 
         async def work(drawn: DrawnInvoice | None, tx: Transaction) -> Invoice:
-            found = await self._invoices.head(tx.connection, invoice_id)
-            if found is None:
-                raise errors.invoice_not_found()
+            found = await self._head(tx.connection, invoice_id)
             locked = await self._lock(tx, found.account_id)
             account, draft = locked.account, draft_to_finalize(invoice_id, locked.invoices)
-            drawn = await self._fitting(tx.connection, drawn, locked, parse_period(draft.period))
-            await self._check_closed(tx.connection, drawn)
+            drawn = fitting(drawn, basis_of(account, parse_period(draft.period), locked.invoices))
+            mappings = await self._mappings.of_account_orgs(tx.connection, account.account_id)
+            check_final(drawn, [mapping.row() for mapping in mappings])
             await self._invoices.write_draft(tx, invoice_id, drawn, is_new=False)
             await self._invoices.finalize(tx, invoice_id, account.account_id, current_actor(tx.service).subject)
             invoice = await self._load(tx.connection, invoice_id)
@@ -107,9 +114,42 @@ class Invoices:
         return await self._drawings.run_mutation(mutation, work)
 
     async def get(self, invoice_id: UUID) -> Invoice:
-        """Return an invoice with what is on it. Raises NotFound INVOICE_NOT_FOUND."""
+        """Return an invoice with the first of what is on it. Raises NotFound INVOICE_NOT_FOUND."""
         async with self._database.read(snapshot=True) as connection:
             return await self._load(connection, invoice_id)
+
+    async def parts(
+        self, invoice_id: UUID, after: int, limit: int
+    ) -> tuple[InvoiceHead, Sequence[tuple[int, InvoicePart]]]:
+        """Return an invoice's head, and parts of it after a position, with their positions.
+
+        Raises NotFound INVOICE_NOT_FOUND.
+        """
+        async with self._database.read(snapshot=True) as connection:
+            head = await self._head(connection, invoice_id)
+            return head, await self._invoices.parts(connection, head, after, limit)
+
+    async def documents(
+        self, invoice_id: UUID, after: int, limit: int
+    ) -> tuple[InvoiceHead, Sequence[tuple[int, InvoiceDocument]]]:
+        """Return an invoice's head, and documents of it after a position, with their positions.
+
+        Raises NotFound INVOICE_NOT_FOUND.
+        """
+        async with self._database.read(snapshot=True) as connection:
+            head = await self._head(connection, invoice_id)
+            return head, await self._invoices.documents(connection, head, after, limit)
+
+    async def lines(
+        self, invoice_id: UUID, after: int, limit: int
+    ) -> tuple[InvoiceHead, Sequence[tuple[int, InvoiceLine]]]:
+        """Return an invoice's head, and lines of it after a position, with their positions.
+
+        Raises NotFound INVOICE_NOT_FOUND.
+        """
+        async with self._database.read(snapshot=True) as connection:
+            head = await self._head(connection, invoice_id)
+            return head, await self._invoices.lines(connection, head, after, limit)
 
     async def page(self, account_id: UUID | None, period: str, after: UUID | None, limit: int) -> Sequence[InvoiceHead]:
         """Return invoices of an account, a period or both, oldest first, without what is on them."""
@@ -123,22 +163,11 @@ class Invoices:
             raise errors.billing_account_not_found()
         return LockedAccount(account, await self._invoices.of_account(tx.connection, account_id))
 
-    async def _fitting(
-        self, connection: AsyncConnection, drawn: DrawnInvoice | None, locked: LockedAccount, period: Period
-    ) -> DrawnInvoice:
-        """Return what was drawn, if the account is still as it was then. Raises DrawingNeeded."""
-        last_declared = await self._mappings.last_declared(connection, locked.account.account_id)
-        return fitting(drawn, basis_of(locked.account, period, locked.invoices, last_declared))
-
-    async def _check_closed(self, connection: AsyncConnection, drawn: DrawnInvoice) -> None:
-        """Raise FailedPrecondition PERIOD_OPEN unless every org of the account has the period closed."""
-        if drawn.watermark.period_closed:
-            return
-        mappings = await self._mappings.of_account_orgs(connection, drawn.basis.account.account_id)
-        check_orgs_closed(drawn, [mapping.row() for mapping in mappings])
+    async def _head(self, connection: AsyncConnection, invoice_id: UUID) -> InvoiceHead:
+        head = await self._invoices.head(connection, invoice_id)
+        if head is None:
+            raise errors.invoice_not_found()
+        return head
 
     async def _load(self, connection: AsyncConnection, invoice_id: UUID) -> Invoice:
-        invoice = await self._invoices.load(connection, invoice_id)
-        if invoice is None:
-            raise errors.invoice_not_found()
-        return invoice
+        return await self._invoices.load(connection, await self._head(connection, invoice_id))

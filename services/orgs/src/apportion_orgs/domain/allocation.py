@@ -27,7 +27,7 @@ class Allocation(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrgUsage:
-    """What an org has on the account in the period: the sum of its lines at 9 places, and how it is paid.
+    """What an org has on the account under one allocation: the sum of its lines at 9 places, and how it is paid.
 
     `percent` (scaled int at 4 places) is the owner's part of a split, None otherwise.
     """
@@ -50,7 +50,7 @@ class OrgPart:
 
 @dataclass(frozen=True, slots=True)
 class AccountAllocation:
-    """A period of a billing account: totals, the orgs' parts, payers in order (the owner first), copies not payable."""
+    """An invoice of an account: totals, the orgs' parts, payers in order (the owner first), copies not payable."""
 
     ledger_total: int
     invoice_total: int
@@ -78,11 +78,12 @@ def check_percent(allocation: Allocation, percent: str | None) -> int | None:
 
 
 def allocate(owner_id: bytes, currency: str, usages: Sequence[OrgUsage]) -> AccountAllocation:
-    """Return the invoice total of an account and period, and who pays what of it.
+    """Return the invoice total of an account, and who pays what of it.
 
-    `usages` has the orgs that have lines, in declared order (of their mapping rows). Of a split part the owner pays
-    round(part x percent), half away from zero, the org the rest: the payers together pay exactly the total. The owner
-    is a payer unless nothing falls to it, an org unless it pays zero.
+    `usages` has the orgs that have lines, in declared order (of their mapping rows); an org may stand there more than
+    once. Of a split part the owner pays round(part x percent), half away from zero, the org the rest: the payers
+    together pay exactly the total. The owner is a payer unless nothing falls to it, an org unless it pays zero of each
+    part.
     """
     unit = minor_unit(currency)
     ledger_total = sum(usage.ledger_total for usage in usages)
@@ -103,11 +104,15 @@ def allocate(owner_id: bytes, currency: str, usages: Sequence[OrgUsage]) -> Acco
     for share in parts:
         if share.org_pays:
             payers[share.usage.org_id] = payers.get(share.usage.org_id, 0) + share.org_pays
+    copies: dict[bytes, int] = {}
+    for share in parts:
+        if share.usage.allocation is Allocation.CHARGEBACK:
+            copies[share.usage.org_id] = copies.get(share.usage.org_id, 0) + share.part
     return AccountAllocation(
         ledger_total=ledger_total,
         invoice_total=invoice_total,
         rounding_difference=invoice_total - ledger_total,
         parts=tuple(parts),
         payers=tuple(payers.items()),
-        copies=tuple((p.usage.org_id, p.part) for p in parts if p.usage.allocation is Allocation.CHARGEBACK),
+        copies=tuple(copies.items()),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from apportion_common.periods import Period
@@ -38,9 +38,11 @@ class InvoiceHead:
 
 @dataclass(frozen=True, slots=True)
 class InvoicePart:
-    """An org's part of an invoice."""
+    """An org's part of an invoice: of a period, marked late where that was closed when its lines came."""
 
     org_id: UUID
+    period: str
+    late: bool
     ledger_total: int
     part: int
     allocation: Allocation
@@ -55,16 +57,28 @@ class InvoiceDocument:
 
     document_id: UUID
     org_id: UUID
-    payable: bool
+    is_copy: bool
     total: int
     number: str
+
+    @property
+    def is_credit_note(self) -> bool:
+        """Return whether its total is negative."""
+        return self.total < 0
+
+    @property
+    def is_payable(self) -> bool:
+        """Return whether its org has to pay it: what is negative is never payable (spec 08 choice 15)."""
+        return not self.is_copy and not self.is_credit_note
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceLine:
-    """A subtotal and what is shown for it."""
+    """A subtotal of a part, and what is shown for it."""
 
     org_id: UUID
+    period: str
+    late: bool
     sku: str
     project_id: UUID | None
     kind: str
@@ -79,12 +93,15 @@ class InvoiceLine:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """An invoice with what is on it."""
+    """An invoice with the first parts, documents and lines that are on it, and how many there are."""
 
     head: InvoiceHead
     parts: Sequence[InvoicePart]
     documents: Sequence[InvoiceDocument]
     lines: Sequence[InvoiceLine]
+    part_count: int
+    document_count: int
+    line_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +113,13 @@ class Watermark:
     closed_org_ids: frozenset[bytes]
 
 
+class HeldLines(NamedTuple):
+    """What final invoices hold of their account: its lines below a watermark that are billed in a period or before."""
+
+    through_period: str
+    watermark: int
+
+
 @dataclass(frozen=True, slots=True)
 class InvoiceBasis:
     """What an invoice of an account and period follows on: it is drawn from the ledger under this, or drawn again."""
@@ -103,10 +127,10 @@ class InvoiceBasis:
     account: BillingAccount
     period: Period
     previous_id: UUID | None
-    previous_watermark: int
-    previous_until_us: int
-    last_declared: int
-    """The account's last mapping that counts."""
+    """The account's last final invoice."""
+    held: tuple[HeldLines, ...]
+    invoiced: frozenset[str]
+    """Periods of which the account has a final invoice: what comes later of them goes on later ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,3 +140,5 @@ class DrawnInvoice:
     basis: InvoiceBasis
     watermark: Watermark
     content: InvoiceContent
+    org_ids: frozenset[bytes]
+    """The orgs with lines that are billed in the period, and not carried over from an earlier one."""

@@ -1,23 +1,28 @@
-"""What an invoice shows: parts of orgs, documents of payers, lines that add up to both (spec 05)."""
+"""What an invoice shows: parts of orgs by period, documents of payers, lines that add up to both (spec 05)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import NamedTuple
 
 from apportion_common.decimals import AMOUNT, QUANTITY, check_scaled
 from apportion_common.money import minor_unit
 
-from apportion_orgs.domain.allocation import AccountAllocation, OrgUsage, allocate
+from apportion_orgs.domain.allocation import AccountAllocation, Allocation, OrgUsage, allocate
 from apportion_orgs.domain.apportionment import apportion_to
-from apportion_orgs.domain.mappings import MappingRow, declared_order, last_rows_before
+from apportion_orgs.domain.mappings import MappingRow, declared_order
 from apportion_orgs.errors import currency_mismatch, mapping_missing
 
 
 @dataclass(frozen=True, slots=True)
 class LineSum:
-    """What the ledger has for one key of an account. Ids are 16 bytes, numbers scaled ints at 9 places."""
+    """What the ledger has for one key of an account. Ids are 16 bytes, numbers scaled ints at 9 places.
+
+    `mapping_id` is the mapping in force at the lines' event times, `period` the period of these; `billed_period` the
+    later one that bills them, where theirs was closed when they came, empty otherwise.
+    """
 
     org_id: bytes
     project_id: bytes | None
@@ -26,81 +31,105 @@ class LineSum:
     currency: str
     partner_id: bytes | None
     partner_from_account: bool
+    mapping_id: bytes
+    period: str
+    billed_period: str
     line_count: int
     quantity: int
     gross: int
     partner_amount: int
 
     @property
-    def key(self) -> tuple[bytes, str, bytes, str, bytes, bool]:
-        """Return what an invoice tells apart; the order of its lines within an org."""
-        return (
-            self.org_id,
-            self.sku,
-            self.project_id or b"",
-            self.kind,
-            self.partner_id or b"",
-            self.partner_from_account,
-        )
+    def billing_period(self) -> str:
+        """Return the period that bills the lines."""
+        return self.billed_period or self.period
+
+    @property
+    def key(self) -> tuple[str, bytes, str, bytes, bool]:
+        """Return what an invoice tells apart within a part; the order of its lines there."""
+        return self.sku, self.project_id or b"", self.kind, self.partner_id or b"", self.partner_from_account
+
+
+class PartKey(NamedTuple):
+    """What makes a part: whose lines, of which period, whether it was closed when they came, and who pays.
+
+    `place` is the org's in declared order; parts stand in the order of their keys.
+    """
+
+    place: int
+    period: str
+    late: bool
+    allocation: Allocation
+    percent: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class ShownLine:
-    """A subtotal on an invoice, and the amount in whole minor units that is shown for it."""
+    """A subtotal of a part, and the amount in whole minor units that is shown for it."""
 
+    part: int
+    """The part's place among the invoice's parts, from 0 on."""
     sums: LineSum
     amount: int
 
 
 @dataclass(frozen=True, slots=True)
 class InvoiceContent:
-    """What an invoice says: who pays what, and the lines, by org in declared order."""
+    """What an invoice says: who pays what, what each part is about, and the lines, by part."""
 
     currency: str
     allocation: AccountAllocation
+    keys: tuple[PartKey, ...]
     lines: tuple[ShownLine, ...]
 
 
 def draw_invoice(
-    owner_id: bytes,
-    account_id: bytes,
-    currency: str,
-    until_us: int,
-    rows: Sequence[MappingRow],
-    sums: Sequence[LineSum],
+    owner_id: bytes, account_id: bytes, currency: str, rows: Sequence[MappingRow], sums: Sequence[LineSum]
 ) -> InvoiceContent:
-    """Return the content of an account's invoice up to an instant, from the ledger's sums.
+    """Return the content of an account's invoice, from the ledger's sums.
 
-    `rows` are the account's mapping rows in declared order. An org's allocation is that of its last row to the account
-    before `until_us`. Of an org's part each line shows its amount by largest remainder, so shown lines add up to shown
-    totals. Raises FailedPrecondition CURRENCY_MISMATCH or MAPPING_MISSING, OutOfRange AMOUNT_OUT_OF_RANGE.
+    `rows` are the account's mapping rows in declared order. Who pays a line says the mapping that it names: the one
+    that was in force at its event time. Of a part each line shows its amount by largest remainder, so shown lines add
+    up to shown totals. Raises FailedPrecondition CURRENCY_MISMATCH or MAPPING_MISSING, OutOfRange AMOUNT_OUT_OF_RANGE.
     """
-    lines = _merged(sums)
-    if any(line.currency != currency for line in lines):
+    if any(line.currency != currency for line in sums):
         raise currency_mismatch(currency)
-    by_org = {org: list(held) for org, held in groupby(lines, key=lambda line: line.org_id)}
-    order = [org for org in declared_order(rows, account_id) if org in by_org]
-    if len(order) != len(by_org):
-        raise mapping_missing()
-    terms = last_rows_before(rows, account_id, until_us)
-    usages = [_usage(org, terms.get(org), by_org[org]) for org in order]
+    places = {org: place for place, org in enumerate(declared_order(rows, account_id))}
+    mappings = {row.mapping_id: row for row in rows if row.account_id == account_id}
+    keyed = [(_part_of(line, mappings, places), line) for line in sums]
+    keyed.sort(key=lambda pair: (_order(pair[0]), pair[1].key))
+    parts = [(key, _merged([line for _, line in held])) for key, held in groupby(keyed, key=lambda pair: pair[0])]
+    usages = [
+        OrgUsage(lines[0].org_id, check_scaled(sum(line.gross for line in lines), AMOUNT), key.allocation, key.percent)
+        for key, lines in parts
+    ]
     allocation = allocate(owner_id, currency, usages)
     check_scaled(allocation.invoice_total, AMOUNT)
     unit = minor_unit(currency)
     shown = [
-        ShownLine(line, amount)
-        for part in allocation.parts
-        for held in (by_org[part.usage.org_id],)
-        for line, amount in zip(held, apportion_to(part.part, [line.gross for line in held], unit), strict=True)
+        ShownLine(place, line, amount)
+        for place, (share, (_, lines)) in enumerate(zip(allocation.parts, parts, strict=True))
+        for line, amount in zip(lines, apportion_to(share.part, [line.gross for line in lines], unit), strict=True)
     ]
-    return InvoiceContent(currency, allocation, tuple(shown))
+    return InvoiceContent(currency, allocation, tuple(key for key, _ in parts), tuple(shown))
 
 
-def _merged(sums: Sequence[LineSum]) -> list[LineSum]:
-    """Return one sum per key, sorted by it: what differs only in the mapping row is one line of an invoice."""
+def _part_of(line: LineSum, mappings: dict[bytes, MappingRow], places: dict[bytes, int]) -> PartKey:
+    row = mappings.get(line.mapping_id)
+    if row is None or row.org_id != line.org_id:
+        raise mapping_missing()
+    return PartKey(places[line.org_id], line.period, bool(line.billed_period), row.allocation, row.percent)
+
+
+def _order(key: PartKey) -> tuple[int, str, bool, str, int]:
+    return key.place, key.period, key.late, key.allocation.value, key.percent or 0
+
+
+def _merged(lines: Sequence[LineSum]) -> list[LineSum]:
+    """Return one sum per key of a part's sorted lines: what differs only in the mapping row is one line."""
     merged: list[LineSum] = []
-    for one in sorted(sums, key=lambda s: (s.key, s.currency)):
-        if merged and (merged[-1].key, merged[-1].currency) == (one.key, one.currency):
+    for one in lines:
+        if merged and merged[-1].key == one.key:
             last = merged[-1]
             merged[-1] = replace(
                 last,
@@ -112,10 +141,3 @@ def _merged(sums: Sequence[LineSum]) -> list[LineSum]:
         else:
             merged.append(one)
     return merged
-
-
-def _usage(org_id: bytes, row: MappingRow | None, lines: Sequence[LineSum]) -> OrgUsage:
-    if row is None:
-        raise mapping_missing()
-    total = check_scaled(sum(line.gross for line in lines), AMOUNT)
-    return OrgUsage(org_id, total, row.allocation, row.percent)

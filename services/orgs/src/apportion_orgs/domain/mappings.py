@@ -75,9 +75,8 @@ def declared_order(rows: Sequence[MappingRow], account_id: bytes) -> list[bytes]
 def check_allocation(rows: Sequence[MappingRow], new: MappingRow) -> None:
     """Raise FailedPrecondition ALLOCATION_NOT_PERIOD_START unless an org may get the row `new` beside its `rows`.
 
-    Within one account an org has one allocation and percent a period, so that its part of an invoice has one rule
-    (spec 08 choice 14). A row in a period's middle may move it to another account, or repeat the terms that it has
-    there already.
+    Within one account an org has one allocation and percent a period (spec 08 choice 14). A row in a period's
+    middle may move it to another account, or repeat the terms that it has there already.
     """
     ordered = sorted((*rows, new), key=lambda row: row.effective_at_us)
     periods: dict[int, list[MappingRow]] = {}
@@ -106,12 +105,3 @@ def orgs_mapped_within(rows: Sequence[MappingRow], account_id: bytes, start_us: 
             if row.account_id == account_id and row.effective_at_us < until_us and end_us > start_us:
                 mapped.add(org_id)
     return mapped
-
-
-def last_rows_before(rows: Sequence[MappingRow], account_id: bytes, until_us: int) -> dict[bytes, MappingRow]:
-    """Return each org's last row to an account before an instant: its terms on an invoice up to there."""
-    last: dict[bytes, MappingRow] = {}
-    for row in sorted(rows, key=lambda row: row.effective_at_us):
-        if row.account_id == account_id and row.effective_at_us < until_us:
-            last[row.org_id] = row
-    return last

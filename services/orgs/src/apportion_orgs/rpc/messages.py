@@ -114,16 +114,20 @@ def resolved_to_message(org_id: str, found: ResolvedAccount) -> pb.ResolvedBilli
 
 
 def invoice_to_message(invoice: Invoice) -> pb.Invoice:
-    """Return an invoice with its parts, documents and lines."""
+    """Return an invoice with its first parts, documents and lines, and how many it has."""
     message = invoice_head_to_message(invoice.head)
     currency = invoice.head.currency
-    message.parts.extend(_part_to_message(part, currency) for part in invoice.parts)
-    message.documents.extend(_document_to_message(document, currency) for document in invoice.documents)
-    message.lines.extend(_line_to_message(line, currency) for line in invoice.lines)
+    message.parts.extend(part_to_message(part, currency) for part in invoice.parts)
+    message.documents.extend(document_to_message(document, currency) for document in invoice.documents)
+    message.lines.extend(invoice_line_to_message(line, currency) for line in invoice.lines)
+    message.part_count = invoice.part_count
+    message.document_count = invoice.document_count
+    message.line_count = invoice.line_count
     return message
 
 
-def _part_to_message(part: InvoicePart, currency: str) -> pb.InvoiceOrgPart:
+def part_to_message(part: InvoicePart, currency: str) -> pb.InvoiceOrgPart:
+    """Return a part of an invoice in a currency."""
     message = pb.InvoiceOrgPart(
         org_id=str(part.org_id),
         ledger_total=scaled_to_decimal_proto(part.ledger_total, AMOUNT_PLACES),
@@ -131,23 +135,29 @@ def _part_to_message(part: InvoicePart, currency: str) -> pb.InvoiceOrgPart:
         allocation=ALLOCATIONS[part.allocation],
         owner_pays=money_to_proto(currency, part.owner_pays),
         org_pays=money_to_proto(currency, part.org_pays),
+        period=part.period,
+        late=part.late,
     )
     if part.percent is not None:
         message.percent.CopyFrom(scaled_to_decimal_proto(part.percent, PERCENT_PLACES))
     return message
 
 
-def _document_to_message(document: InvoiceDocument, currency: str) -> pb.InvoiceDocument:
+def document_to_message(document: InvoiceDocument, currency: str) -> pb.InvoiceDocument:
+    """Return a document of an invoice in a currency."""
     return pb.InvoiceDocument(
         document_id=str(document.document_id),
         org_id=str(document.org_id),
-        payable=document.payable,
+        payable=document.is_payable,
         total=money_to_proto(currency, document.total),
         number=document.number,
+        credit_note=document.is_credit_note,
+        copy=document.is_copy,
     )
 
 
-def _line_to_message(line: InvoiceLine, currency: str) -> pb.InvoiceLine:
+def invoice_line_to_message(line: InvoiceLine, currency: str) -> pb.InvoiceLine:
+    """Return a line of an invoice in a currency."""
     return pb.InvoiceLine(
         org_id=str(line.org_id),
         sku=line.sku,
@@ -160,6 +170,8 @@ def _line_to_message(line: InvoiceLine, currency: str) -> pb.InvoiceLine:
         partner_from_account=line.partner_from_account,
         line_count=line.line_count,
         amount=money_to_proto(currency, line.amount),
+        period=line.period,
+        late=line.late,
     )
 
 

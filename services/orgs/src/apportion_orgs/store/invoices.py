@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -21,7 +22,7 @@ from apportion_common.db.scaled import amount_of_scaled, scaled_of_amount, scale
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.decimals import AMOUNT_PLACES, PERCENT_PLACES
 from apportion_common.instants import datetime_of_us, us_of_datetime
-from sqlalchemy import Row, Select, delete, insert, select, text, update
+from sqlalchemy import Row, Select, Table, delete, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_orgs.domain.allocation import Allocation
@@ -35,13 +36,14 @@ from apportion_orgs.domain.invoices import (
     InvoicePart,
 )
 from apportion_orgs.domain.invoicing import InvoiceContent
+from apportion_orgs.limits import INVOICE_CHUNK_LINES, INVOICE_SHOWN_MAX
 from apportion_orgs.store.tables import invoice, invoice_document, invoice_line, invoice_part
 
 _PARTS: Final = BinaryCopy(
     "invoice_part",
     (
         *("invoice_id", "position", "org_id", "ledger_total", "part", "allocation", "percent"),
-        *("owner_pays", "org_pays"),
+        *("owner_pays", "org_pays", "period", "late"),
     ),
 )
 _DOCUMENTS: Final = BinaryCopy(
@@ -51,7 +53,7 @@ _LINES: Final = BinaryCopy(
     "invoice_line",
     (
         *("invoice_id", "position", "org_id", "sku", "project_id", "kind", "quantity", "gross", "partner_id"),
-        *("partner_amount", "partner_from_account", "line_count", "amount"),
+        *("partner_amount", "partner_from_account", "line_count", "amount", "part_position"),
     ),
 )
 _NEXT_NUMBER: Final = text(
@@ -72,6 +74,13 @@ _BOOK_ROUNDING: Final = text(
 )
 
 
+_COUNTS: Final = text(
+    "SELECT (SELECT count(*) FROM invoice_part WHERE invoice_id = :invoice),"
+    " (SELECT count(*) FROM invoice_document WHERE invoice_id = :invoice),"
+    " (SELECT count(*) FROM invoice_line WHERE invoice_id = :invoice)"
+)
+
+
 class InvoiceStore:
     """Invoices in the database."""
 
@@ -80,21 +89,41 @@ class InvoiceStore:
         row = (await connection.execute(_heads().where(invoice.c.invoice_id == invoice_id))).first()
         return None if row is None else _head(row)
 
-    async def load(self, connection: AsyncConnection, invoice_id: UUID) -> Invoice | None:
-        """Return the invoice with what is on it."""
-        head = await self.head(connection, invoice_id)
-        if head is None:
-            return None
-        parts, documents, lines = [
-            (await connection.execute(select(table).where(table.c.invoice_id == invoice_id).order_by(table.c.position)))
-            for table in (invoice_part, invoice_document, invoice_line)
-        ]
+    async def load(self, connection: AsyncConnection, head: InvoiceHead) -> Invoice:
+        """Return the invoice with the first of what is on it, INVOICE_SHOWN_MAX of each, and how many there are."""
+        counts = await connection.execute(_COUNTS, {"invoice": head.invoice_id})
         return Invoice(
             head,
-            [_part(row) for row in parts],
-            [_document(row) for row in documents],
-            [_line(row) for row in lines],
+            [part for _, part in await self.parts(connection, head, 0, INVOICE_SHOWN_MAX)],
+            [document for _, document in await self.documents(connection, head, 0, INVOICE_SHOWN_MAX)],
+            [line for _, line in await self.lines(connection, head, 0, INVOICE_SHOWN_MAX)],
+            *counts.one(),
         )
+
+    async def parts(
+        self, connection: AsyncConnection, head: InvoiceHead, after: int, limit: int
+    ) -> list[tuple[int, InvoicePart]]:
+        """Return parts after a position, with their positions."""
+        rows = await connection.execute(_page(select(invoice_part), invoice_part, head, after, limit))
+        return [(row.position, _part(row, head)) for row in rows]
+
+    async def documents(
+        self, connection: AsyncConnection, head: InvoiceHead, after: int, limit: int
+    ) -> list[tuple[int, InvoiceDocument]]:
+        """Return documents after a position, with their positions."""
+        rows = await connection.execute(_page(select(invoice_document), invoice_document, head, after, limit))
+        return [(row.position, _document(row)) for row in rows]
+
+    async def lines(
+        self, connection: AsyncConnection, head: InvoiceHead, after: int, limit: int
+    ) -> list[tuple[int, InvoiceLine]]:
+        """Return lines after a position, with their positions."""
+        of_part = (invoice_part.c.invoice_id == invoice_line.c.invoice_id) & (
+            invoice_part.c.position == invoice_line.c.part_position
+        )
+        statement = select(invoice_line, invoice_part.c.period, invoice_part.c.late).outerjoin(invoice_part, of_part)
+        rows = await connection.execute(_page(statement, invoice_line, head, after, limit))
+        return [(row.position, _line(row, head)) for row in rows]
 
     async def page(
         self, connection: AsyncConnection, account_id: UUID | None, period: str, after: UUID | None, limit: int
@@ -141,7 +170,7 @@ class InvoiceStore:
         else:
             await tx.execute(update(invoice).where(invoice.c.invoice_id == invoice_id).values(**values))
             for table in (invoice_line, invoice_document, invoice_part):
-                await tx.execute(delete(table).where(table.c.invoice_id == invoice_id))
+                await _clear(tx, table, invoice_id)
         await _copy_content(tx, invoice_id, content)
 
     async def finalize(self, tx: Transaction, invoice_id: UUID, account_id: UUID, finalized_by: str) -> None:
@@ -157,10 +186,19 @@ class InvoiceStore:
         await tx.execute(_BOOK_ROUNDING, {"invoice": invoice_id})
 
 
+async def _clear(tx: Transaction, table: Table, invoice_id: UUID) -> None:
+    """Delete what a draft has in a table, in chunks: a statement's time is bounded."""
+    of_invoice = table.c.invoice_id == invoice_id
+    last = (await tx.execute(select(func.coalesce(func.max(table.c.position), 0)).where(of_invoice))).scalar_one()
+    for start in range(0, last, INVOICE_CHUNK_LINES):
+        within = table.c.position.between(start + 1, start + INVOICE_CHUNK_LINES)
+        await tx.execute(delete(table).where(of_invoice, within))
+
+
 async def _copy_content(tx: Transaction, invoice_id: UUID, content: InvoiceContent) -> None:
     """Write parts, documents and lines; their ids follow from the invoice and what they are."""
     raw_id, allocation = pack_uuid(invoice_id.bytes), content.allocation
-    parts = [
+    parts = (
         _PARTS.row_head
         + raw_id
         + pack_int4(position)
@@ -171,11 +209,13 @@ async def _copy_content(tx: Transaction, invoice_id: UUID, content: InvoiceConte
         + (NULL if part.usage.percent is None else pack_numeric(part.usage.percent, PERCENT_PLACES))
         + _pack_amount(part.owner_pays)
         + _pack_amount(part.org_pays)
-        for position, part in enumerate(allocation.parts, start=1)
-    ]
+        + pack_text(key.period)
+        + pack_bool(key.late)
+        for position, (part, key) in enumerate(zip(allocation.parts, content.keys, strict=True), start=1)
+    )
     issued = [(org, True, total) for org, total in allocation.payers]
     issued += [(org, False, total) for org, total in allocation.copies]
-    documents = [
+    documents = (
         _DOCUMENTS.row_head
         + raw_id
         + pack_int4(position)
@@ -184,8 +224,8 @@ async def _copy_content(tx: Transaction, invoice_id: UUID, content: InvoiceConte
         + pack_bool(payable)
         + _pack_amount(total)
         for position, (org, payable, total) in enumerate(issued, start=1)
-    ]
-    lines = [
+    )
+    lines = (
         _LINES.row_head
         + raw_id
         + pack_int4(position)
@@ -200,12 +240,20 @@ async def _copy_content(tx: Transaction, invoice_id: UUID, content: InvoiceConte
         + pack_bool(line.sums.partner_from_account)
         + pack_int8(line.sums.line_count)
         + _pack_amount(line.amount)
+        + pack_int4(line.part + 1)
         for position, line in enumerate(content.lines, start=1)
-    ]
+    )
     connection = await tx.raw()
     for copy, rows in ((_PARTS, parts), (_DOCUMENTS, documents), (_LINES, lines)):
-        if rows:
-            await copy.write(connection, rows)
+        while chunk := list(islice(rows, INVOICE_CHUNK_LINES)):
+            await copy.write(connection, chunk)
+
+
+def _page(
+    statement: Select[*tuple[Any, ...]], table: Table, head: InvoiceHead, after: int, limit: int
+) -> Select[*tuple[Any, ...]]:
+    of_invoice = statement.where(table.c.invoice_id == head.invoice_id, table.c.position > after)
+    return of_invoice.order_by(table.c.position).limit(limit)
 
 
 def _pack_amount(scaled: int) -> bytes:
@@ -249,9 +297,11 @@ def _head(row: Row[*tuple[Any, ...]]) -> InvoiceHead:
     )
 
 
-def _part(row: Row[*tuple[Any, ...]]) -> InvoicePart:
+def _part(row: Row[*tuple[Any, ...]], head: InvoiceHead) -> InvoicePart:
     return InvoicePart(
         row.org_id,
+        row.period or head.period,
+        row.late,
         scaled_of_amount(row.ledger_total),
         scaled_of_amount(row.part),
         Allocation(row.allocation),
@@ -262,12 +312,14 @@ def _part(row: Row[*tuple[Any, ...]]) -> InvoicePart:
 
 
 def _document(row: Row[*tuple[Any, ...]]) -> InvoiceDocument:
-    return InvoiceDocument(row.document_id, row.org_id, row.payable, scaled_of_amount(row.total), row.number or "")
+    return InvoiceDocument(row.document_id, row.org_id, not row.payable, scaled_of_amount(row.total), row.number or "")
 
 
-def _line(row: Row[*tuple[Any, ...]]) -> InvoiceLine:
+def _line(row: Row[*tuple[Any, ...]], head: InvoiceHead) -> InvoiceLine:
     return InvoiceLine(
         row.org_id,
+        row.period or head.period,
+        bool(row.late),
         row.sku,
         row.project_id,
         row.kind,

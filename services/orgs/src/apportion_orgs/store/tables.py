@@ -243,7 +243,11 @@ invoice_part: Final = Table(
     Column("percent", PERCENT),
     _amount("owner_pays"),
     _amount("org_pays"),
-    UniqueConstraint("invoice_id", "org_id"),
+    # The period of the usage. Null: the invoice's, of those drawn before parts had one.
+    Column("period", Text),
+    # Usage that came when its period was closed and is billed in a later one.
+    Column("late", Boolean, nullable=False, server_default=text("false")),
+    CheckConstraint("octet_length(period) = 7", name="period"),
     CheckConstraint("part = owner_pays + org_pays", name="payers"),
     CheckConstraint(_finite("ledger_total", "part"), name="finite"),
     CheckConstraint(_one_of("allocation", ALLOCATIONS), name="allocation"),
@@ -258,6 +262,7 @@ invoice_document: Final = Table(
     Column("position", Integer, primary_key=True, autoincrement=False),
     Column("document_id", Uuid, nullable=False),
     _org(),
+    # A payer's, which is a credit note where its total is negative; the others are copies.
     Column("payable", Boolean, nullable=False),
     _amount("total"),
     Column("number", Text),
@@ -283,6 +288,8 @@ invoice_line: Final = Table(
     Column("partner_from_account", Boolean, nullable=False),
     Column("line_count", BigInteger, nullable=False),
     _amount("amount"),
+    # Of the part that it belongs to. Null: its org's only one, of invoices drawn before parts had periods.
+    Column("part_position", Integer),
     CheckConstraint(_one_of("kind", LINE_KINDS), name="kind"),
     CheckConstraint(_finite("quantity", "gross", "partner_amount", "amount"), name="finite"),
     CheckConstraint("partner_id IS NOT NULL OR (partner_amount = 0 AND NOT partner_from_account)", name="partner"),

@@ -583,21 +583,27 @@ class FixWatermarkResponse(_message.Message):
     def __init__(self, watermark: _Optional[int] = ..., period_closed: _Optional[bool] = ..., closed_org_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SummarizeLinesRequest(_message.Message):
-    __slots__ = ("billing_account_id", "watermark", "until", "previous_watermark", "previous_until")
+    __slots__ = ("billing_account_id", "watermark", "period", "held")
     BILLING_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     WATERMARK_FIELD_NUMBER: _ClassVar[int]
-    UNTIL_FIELD_NUMBER: _ClassVar[int]
-    PREVIOUS_WATERMARK_FIELD_NUMBER: _ClassVar[int]
-    PREVIOUS_UNTIL_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    HELD_FIELD_NUMBER: _ClassVar[int]
     billing_account_id: str
     watermark: int
-    until: _timestamp_pb2.Timestamp
-    previous_watermark: int
-    previous_until: _timestamp_pb2.Timestamp
-    def __init__(self, billing_account_id: _Optional[str] = ..., watermark: _Optional[int] = ..., until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., previous_watermark: _Optional[int] = ..., previous_until: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    period: str
+    held: _containers.RepeatedCompositeFieldContainer[HeldLines]
+    def __init__(self, billing_account_id: _Optional[str] = ..., watermark: _Optional[int] = ..., period: _Optional[str] = ..., held: _Optional[_Iterable[_Union[HeldLines, _Mapping]]] = ...) -> None: ...
+
+class HeldLines(_message.Message):
+    __slots__ = ("through_period", "watermark")
+    THROUGH_PERIOD_FIELD_NUMBER: _ClassVar[int]
+    WATERMARK_FIELD_NUMBER: _ClassVar[int]
+    through_period: str
+    watermark: int
+    def __init__(self, through_period: _Optional[str] = ..., watermark: _Optional[int] = ...) -> None: ...
 
 class LineSum(_message.Message):
-    __slots__ = ("org_id", "project_id", "sku", "kind", "currency", "partner_id", "partner_from_account", "line_count", "quantity", "gross", "partner_amount", "mapping_id")
+    __slots__ = ("org_id", "project_id", "sku", "kind", "currency", "partner_id", "partner_from_account", "line_count", "quantity", "gross", "partner_amount", "mapping_id", "period", "billed_period")
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
     SKU_FIELD_NUMBER: _ClassVar[int]
@@ -610,6 +616,8 @@ class LineSum(_message.Message):
     GROSS_FIELD_NUMBER: _ClassVar[int]
     PARTNER_AMOUNT_FIELD_NUMBER: _ClassVar[int]
     MAPPING_ID_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    BILLED_PERIOD_FIELD_NUMBER: _ClassVar[int]
     org_id: str
     project_id: str
     sku: str
@@ -622,7 +630,9 @@ class LineSum(_message.Message):
     gross: _decimal_pb2.Decimal
     partner_amount: _decimal_pb2.Decimal
     mapping_id: str
-    def __init__(self, org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., sku: _Optional[str] = ..., kind: _Optional[_Union[LineKind, str]] = ..., currency: _Optional[str] = ..., partner_id: _Optional[str] = ..., partner_from_account: _Optional[bool] = ..., line_count: _Optional[int] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., gross: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_amount: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., mapping_id: _Optional[str] = ...) -> None: ...
+    period: str
+    billed_period: str
+    def __init__(self, org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., sku: _Optional[str] = ..., kind: _Optional[_Union[LineKind, str]] = ..., currency: _Optional[str] = ..., partner_id: _Optional[str] = ..., partner_from_account: _Optional[bool] = ..., line_count: _Optional[int] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., gross: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_amount: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., mapping_id: _Optional[str] = ..., period: _Optional[str] = ..., billed_period: _Optional[str] = ...) -> None: ...
 
 class SummarizeLinesResponse(_message.Message):
     __slots__ = ("sums",)

@@ -116,7 +116,7 @@ class LedgerServiceStub:
                 request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkRequest.SerializeToString,
                 response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkResponse.FromString,
                 _registered_method=True)
-        self.SummarizeLines = channel.unary_unary(
+        self.SummarizeLines = channel.unary_stream(
                 '/apportion.ledger.v1.LedgerService/SummarizeLines',
                 request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SummarizeLinesRequest.SerializeToString,
                 response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SummarizeLinesResponse.FromString,
@@ -282,8 +282,9 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def SummarizeLines(self, request, context):
-        """SummarizeLines sums a billing account's lines by organisation, SKU, project and partner: those below
-        the watermark with an event time before the end, without those that an earlier invoice took.
+        """SummarizeLines streams the sums of a billing account's lines by what an invoice tells apart: the lines below
+        the watermark that are billed in the period or an earlier one, without those that an invoice holds. Sums of
+        earlier billing periods come first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -422,7 +423,7 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkRequest.FromString,
                     response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.FixWatermarkResponse.SerializeToString,
             ),
-            'SummarizeLines': grpc.unary_unary_rpc_method_handler(
+            'SummarizeLines': grpc.unary_stream_rpc_method_handler(
                     servicer.SummarizeLines,
                     request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SummarizeLinesRequest.FromString,
                     response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SummarizeLinesResponse.SerializeToString,
@@ -918,7 +919,7 @@ class LedgerService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/apportion.ledger.v1.LedgerService/SummarizeLines',

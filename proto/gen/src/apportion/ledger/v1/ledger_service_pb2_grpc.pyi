@@ -80,9 +80,10 @@ class LedgerServiceStub:
     """FixWatermark fixes a point below which no line can appear any more, and tells which lanes have the
     period closed up to it.
     """
-    SummarizeLines: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.SummarizeLinesRequest, ledger_service_pb2.SummarizeLinesResponse]
-    """SummarizeLines sums a billing account's lines by organisation, SKU, project and partner: those below
-    the watermark with an event time before the end, without those that an earlier invoice took.
+    SummarizeLines: grpc.UnaryStreamMultiCallable[ledger_service_pb2.SummarizeLinesRequest, ledger_service_pb2.SummarizeLinesResponse]
+    """SummarizeLines streams the sums of a billing account's lines by what an invoice tells apart: the lines below
+    the watermark that are billed in the period or an earlier one, without those that an invoice holds. Sums of
+    earlier billing periods come first.
     """
     AppendCharges: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.AppendChargesRequest, ledger_service_pb2.AppendChargesResponse]
     """AppendCharges writes charges that come outside the lanes, in bulk: the same charge again is a no-op,
@@ -151,9 +152,10 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """FixWatermark fixes a point below which no line can appear any more, and tells which lanes have the
     period closed up to it.
     """
-    SummarizeLines: aio.UnaryUnaryMultiCallable[ledger_service_pb2.SummarizeLinesRequest, ledger_service_pb2.SummarizeLinesResponse]  # type: ignore[assignment]
-    """SummarizeLines sums a billing account's lines by organisation, SKU, project and partner: those below
-    the watermark with an event time before the end, without those that an earlier invoice took.
+    SummarizeLines: aio.UnaryStreamMultiCallable[ledger_service_pb2.SummarizeLinesRequest, ledger_service_pb2.SummarizeLinesResponse]  # type: ignore[assignment]
+    """SummarizeLines streams the sums of a billing account's lines by what an invoice tells apart: the lines below
+    the watermark that are billed in the period or an earlier one, without those that an invoice holds. Sums of
+    earlier billing periods come first.
     """
     AppendCharges: aio.UnaryUnaryMultiCallable[ledger_service_pb2.AppendChargesRequest, ledger_service_pb2.AppendChargesResponse]  # type: ignore[assignment]
     """AppendCharges writes charges that come outside the lanes, in bulk: the same charge again is a no-op,
@@ -304,9 +306,10 @@ class LedgerServiceServicer:
         self,
         request: ledger_service_pb2.SummarizeLinesRequest,
         context: _ServicerContext,
-    ) -> typing.Union[ledger_service_pb2.SummarizeLinesResponse, abc.Awaitable[ledger_service_pb2.SummarizeLinesResponse]]:
-        """SummarizeLines sums a billing account's lines by organisation, SKU, project and partner: those below
-        the watermark with an event time before the end, without those that an earlier invoice took.
+    ) -> typing.Union[abc.Iterator[ledger_service_pb2.SummarizeLinesResponse], abc.AsyncIterator[ledger_service_pb2.SummarizeLinesResponse]]:
+        """SummarizeLines streams the sums of a billing account's lines by what an invoice tells apart: the lines below
+        the watermark that are billed in the period or an earlier one, without those that an invoice holds. Sums of
+        earlier billing periods come first.
         """
 
     def AppendCharges(

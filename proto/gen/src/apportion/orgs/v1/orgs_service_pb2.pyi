@@ -374,7 +374,7 @@ class ResolveBillingAccountsResponse(_message.Message):
     def __init__(self, revision: _Optional[int] = ..., results: _Optional[_Iterable[_Union[ResolvedBillingAccount, _Mapping]]] = ...) -> None: ...
 
 class InvoiceOrgPart(_message.Message):
-    __slots__ = ("org_id", "ledger_total", "part", "allocation", "percent", "owner_pays", "org_pays")
+    __slots__ = ("org_id", "ledger_total", "part", "allocation", "percent", "owner_pays", "org_pays", "period", "late")
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
     LEDGER_TOTAL_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
@@ -382,6 +382,8 @@ class InvoiceOrgPart(_message.Message):
     PERCENT_FIELD_NUMBER: _ClassVar[int]
     OWNER_PAYS_FIELD_NUMBER: _ClassVar[int]
     ORG_PAYS_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
     org_id: str
     ledger_total: _decimal_pb2.Decimal
     part: _money_pb2.Money
@@ -389,24 +391,30 @@ class InvoiceOrgPart(_message.Message):
     percent: _decimal_pb2.Decimal
     owner_pays: _money_pb2.Money
     org_pays: _money_pb2.Money
-    def __init__(self, org_id: _Optional[str] = ..., ledger_total: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., part: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., allocation: _Optional[_Union[Allocation, str]] = ..., percent: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., owner_pays: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., org_pays: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
+    period: str
+    late: bool
+    def __init__(self, org_id: _Optional[str] = ..., ledger_total: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., part: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., allocation: _Optional[_Union[Allocation, str]] = ..., percent: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., owner_pays: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., org_pays: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., period: _Optional[str] = ..., late: _Optional[bool] = ...) -> None: ...
 
 class InvoiceDocument(_message.Message):
-    __slots__ = ("document_id", "org_id", "payable", "total", "number")
+    __slots__ = ("document_id", "org_id", "payable", "total", "number", "credit_note", "copy")
     DOCUMENT_ID_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
     PAYABLE_FIELD_NUMBER: _ClassVar[int]
     TOTAL_FIELD_NUMBER: _ClassVar[int]
     NUMBER_FIELD_NUMBER: _ClassVar[int]
+    CREDIT_NOTE_FIELD_NUMBER: _ClassVar[int]
+    COPY_FIELD_NUMBER: _ClassVar[int]
     document_id: str
     org_id: str
     payable: bool
     total: _money_pb2.Money
     number: str
-    def __init__(self, document_id: _Optional[str] = ..., org_id: _Optional[str] = ..., payable: _Optional[bool] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., number: _Optional[str] = ...) -> None: ...
+    credit_note: bool
+    copy: bool
+    def __init__(self, document_id: _Optional[str] = ..., org_id: _Optional[str] = ..., payable: _Optional[bool] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., number: _Optional[str] = ..., credit_note: _Optional[bool] = ..., copy: _Optional[bool] = ...) -> None: ...
 
 class InvoiceLine(_message.Message):
-    __slots__ = ("org_id", "sku", "project_id", "kind", "quantity", "gross", "partner_id", "partner_amount", "partner_from_account", "line_count", "amount")
+    __slots__ = ("org_id", "sku", "project_id", "kind", "quantity", "gross", "partner_id", "partner_amount", "partner_from_account", "line_count", "amount", "period", "late")
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
     SKU_FIELD_NUMBER: _ClassVar[int]
     PROJECT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -418,6 +426,8 @@ class InvoiceLine(_message.Message):
     PARTNER_FROM_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     LINE_COUNT_FIELD_NUMBER: _ClassVar[int]
     AMOUNT_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
     org_id: str
     sku: str
     project_id: str
@@ -429,10 +439,12 @@ class InvoiceLine(_message.Message):
     partner_from_account: bool
     line_count: int
     amount: _money_pb2.Money
-    def __init__(self, org_id: _Optional[str] = ..., sku: _Optional[str] = ..., project_id: _Optional[str] = ..., kind: _Optional[_Union[LineKindName, str]] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., gross: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_id: _Optional[str] = ..., partner_amount: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_from_account: _Optional[bool] = ..., line_count: _Optional[int] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ...) -> None: ...
+    period: str
+    late: bool
+    def __init__(self, org_id: _Optional[str] = ..., sku: _Optional[str] = ..., project_id: _Optional[str] = ..., kind: _Optional[_Union[LineKindName, str]] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., gross: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_id: _Optional[str] = ..., partner_amount: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_from_account: _Optional[bool] = ..., line_count: _Optional[int] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., period: _Optional[str] = ..., late: _Optional[bool] = ...) -> None: ...
 
 class Invoice(_message.Message):
-    __slots__ = ("invoice_id", "billing_account_id", "period", "state", "number", "currency", "ledger_total", "total", "rounding_difference", "watermark", "parts", "documents", "lines", "created_at", "finalized_at")
+    __slots__ = ("invoice_id", "billing_account_id", "period", "state", "number", "currency", "ledger_total", "total", "rounding_difference", "watermark", "parts", "documents", "lines", "created_at", "finalized_at", "part_count", "document_count", "line_count")
     INVOICE_ID_FIELD_NUMBER: _ClassVar[int]
     BILLING_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     PERIOD_FIELD_NUMBER: _ClassVar[int]
@@ -448,6 +460,9 @@ class Invoice(_message.Message):
     LINES_FIELD_NUMBER: _ClassVar[int]
     CREATED_AT_FIELD_NUMBER: _ClassVar[int]
     FINALIZED_AT_FIELD_NUMBER: _ClassVar[int]
+    PART_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DOCUMENT_COUNT_FIELD_NUMBER: _ClassVar[int]
+    LINE_COUNT_FIELD_NUMBER: _ClassVar[int]
     invoice_id: str
     billing_account_id: str
     period: str
@@ -463,7 +478,10 @@ class Invoice(_message.Message):
     lines: _containers.RepeatedCompositeFieldContainer[InvoiceLine]
     created_at: _timestamp_pb2.Timestamp
     finalized_at: _timestamp_pb2.Timestamp
-    def __init__(self, invoice_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., period: _Optional[str] = ..., state: _Optional[_Union[InvoiceState, str]] = ..., number: _Optional[str] = ..., currency: _Optional[str] = ..., ledger_total: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., rounding_difference: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., watermark: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[InvoiceOrgPart, _Mapping]]] = ..., documents: _Optional[_Iterable[_Union[InvoiceDocument, _Mapping]]] = ..., lines: _Optional[_Iterable[_Union[InvoiceLine, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finalized_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    part_count: int
+    document_count: int
+    line_count: int
+    def __init__(self, invoice_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., period: _Optional[str] = ..., state: _Optional[_Union[InvoiceState, str]] = ..., number: _Optional[str] = ..., currency: _Optional[str] = ..., ledger_total: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., total: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., rounding_difference: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., watermark: _Optional[int] = ..., parts: _Optional[_Iterable[_Union[InvoiceOrgPart, _Mapping]]] = ..., documents: _Optional[_Iterable[_Union[InvoiceDocument, _Mapping]]] = ..., lines: _Optional[_Iterable[_Union[InvoiceLine, _Mapping]]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., finalized_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., part_count: _Optional[int] = ..., document_count: _Optional[int] = ..., line_count: _Optional[int] = ...) -> None: ...
 
 class GenerateInvoiceRequest(_message.Message):
     __slots__ = ("billing_account_id", "period", "request_id")
@@ -526,6 +544,60 @@ class ListInvoicesResponse(_message.Message):
     invoices: _containers.RepeatedCompositeFieldContainer[Invoice]
     next_page_token: str
     def __init__(self, invoices: _Optional[_Iterable[_Union[Invoice, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListInvoicePartsRequest(_message.Message):
+    __slots__ = ("invoice_id", "page_size", "page_token")
+    INVOICE_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    invoice_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, invoice_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListInvoicePartsResponse(_message.Message):
+    __slots__ = ("parts", "next_page_token")
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parts: _containers.RepeatedCompositeFieldContainer[InvoiceOrgPart]
+    next_page_token: str
+    def __init__(self, parts: _Optional[_Iterable[_Union[InvoiceOrgPart, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListInvoiceDocumentsRequest(_message.Message):
+    __slots__ = ("invoice_id", "page_size", "page_token")
+    INVOICE_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    invoice_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, invoice_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListInvoiceDocumentsResponse(_message.Message):
+    __slots__ = ("documents", "next_page_token")
+    DOCUMENTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    documents: _containers.RepeatedCompositeFieldContainer[InvoiceDocument]
+    next_page_token: str
+    def __init__(self, documents: _Optional[_Iterable[_Union[InvoiceDocument, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class ListInvoiceLinesRequest(_message.Message):
+    __slots__ = ("invoice_id", "page_size", "page_token")
+    INVOICE_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    invoice_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, invoice_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListInvoiceLinesResponse(_message.Message):
+    __slots__ = ("lines", "next_page_token")
+    LINES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    lines: _containers.RepeatedCompositeFieldContainer[InvoiceLine]
+    next_page_token: str
+    def __init__(self, lines: _Optional[_Iterable[_Union[InvoiceLine, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class ListAuditRequest(_message.Message):
     __slots__ = ("query",)

@@ -116,6 +116,21 @@ class OrgsServiceStub:
                 request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicesRequest.SerializeToString,
                 response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicesResponse.FromString,
                 _registered_method=True)
+        self.ListInvoiceParts = channel.unary_unary(
+                '/apportion.orgs.v1.OrgsService/ListInvoiceParts',
+                request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicePartsRequest.SerializeToString,
+                response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicePartsResponse.FromString,
+                _registered_method=True)
+        self.ListInvoiceDocuments = channel.unary_unary(
+                '/apportion.orgs.v1.OrgsService/ListInvoiceDocuments',
+                request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceDocumentsRequest.SerializeToString,
+                response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceDocumentsResponse.FromString,
+                _registered_method=True)
+        self.ListInvoiceLines = channel.unary_unary(
+                '/apportion.orgs.v1.OrgsService/ListInvoiceLines',
+                request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceLinesRequest.SerializeToString,
+                response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceLinesResponse.FromString,
+                _registered_method=True)
         self.ListAudit = channel.unary_unary(
                 '/apportion.orgs.v1.OrgsService/ListAudit',
                 request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListAuditRequest.SerializeToString,
@@ -274,8 +289,9 @@ class OrgsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GenerateInvoice(self, request, context):
-        """GenerateInvoice drafts the invoice of a billing account and period; the same watermark gives the same
-        content. A draft that exists is drawn up afresh.
+        """GenerateInvoice drafts the invoice of a billing account and period: the lines that are billed in the period, and
+        what came of earlier periods after their invoices, each under the period of its event; the same watermark gives
+        the same content. Errors: FAILED_PRECONDITION EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED, NOTHING_TO_INVOICE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -283,14 +299,14 @@ class OrgsServiceServicer:
 
     def FinalizeInvoice(self, request, context):
         """FinalizeInvoice numbers a draft and makes it immutable. Errors: FAILED_PRECONDITION PERIOD_OPEN,
-        INVOICE_NOT_DRAFT.
+        INVOICE_NOT_DRAFT, and those of GenerateInvoice.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetInvoice(self, request, context):
-        """GetInvoice reads an invoice with its documents and lines.
+        """GetInvoice reads an invoice with its first parts, documents and lines.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -298,6 +314,27 @@ class OrgsServiceServicer:
 
     def ListInvoices(self, request, context):
         """ListInvoices lists invoices of an account or a period, without their lines.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvoiceParts(self, request, context):
+        """ListInvoiceParts lists the parts of an invoice, in order. Errors: NOT_FOUND INVOICE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvoiceDocuments(self, request, context):
+        """ListInvoiceDocuments lists the documents of an invoice, the owner's first. Errors: NOT_FOUND INVOICE_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInvoiceLines(self, request, context):
+        """ListInvoiceLines lists the lines of an invoice, in the order of its parts. Errors: NOT_FOUND INVOICE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -469,6 +506,21 @@ def add_OrgsServiceServicer_to_server(servicer, server):
                     servicer.ListInvoices,
                     request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicesRequest.FromString,
                     response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicesResponse.SerializeToString,
+            ),
+            'ListInvoiceParts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvoiceParts,
+                    request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicePartsRequest.FromString,
+                    response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicePartsResponse.SerializeToString,
+            ),
+            'ListInvoiceDocuments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvoiceDocuments,
+                    request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceDocumentsRequest.FromString,
+                    response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceDocumentsResponse.SerializeToString,
+            ),
+            'ListInvoiceLines': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInvoiceLines,
+                    request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceLinesRequest.FromString,
+                    response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceLinesResponse.SerializeToString,
             ),
             'ListAudit': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAudit,
@@ -965,6 +1017,87 @@ class OrgsService:
             '/apportion.orgs.v1.OrgsService/ListInvoices',
             apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicesRequest.SerializeToString,
             apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvoiceParts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.orgs.v1.OrgsService/ListInvoiceParts',
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicePartsRequest.SerializeToString,
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoicePartsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvoiceDocuments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.orgs.v1.OrgsService/ListInvoiceDocuments',
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceDocumentsRequest.SerializeToString,
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceDocumentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInvoiceLines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.orgs.v1.OrgsService/ListInvoiceLines',
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceLinesRequest.SerializeToString,
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListInvoiceLinesResponse.FromString,
             options,
             channel_credentials,
             insecure,

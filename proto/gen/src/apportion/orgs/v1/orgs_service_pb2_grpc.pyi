@@ -73,17 +73,24 @@ class OrgsServiceStub:
     until when that answer holds under the revision named. An empty request asks for the revision only.
     """
     GenerateInvoice: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.GenerateInvoiceRequest, orgs_service_pb2.GenerateInvoiceResponse]
-    """GenerateInvoice drafts the invoice of a billing account and period; the same watermark gives the same
-    content. A draft that exists is drawn up afresh.
+    """GenerateInvoice drafts the invoice of a billing account and period: the lines that are billed in the period, and
+    what came of earlier periods after their invoices, each under the period of its event; the same watermark gives
+    the same content. Errors: FAILED_PRECONDITION EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED, NOTHING_TO_INVOICE.
     """
     FinalizeInvoice: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.FinalizeInvoiceRequest, orgs_service_pb2.FinalizeInvoiceResponse]
     """FinalizeInvoice numbers a draft and makes it immutable. Errors: FAILED_PRECONDITION PERIOD_OPEN,
-    INVOICE_NOT_DRAFT.
+    INVOICE_NOT_DRAFT, and those of GenerateInvoice.
     """
     GetInvoice: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.GetInvoiceRequest, orgs_service_pb2.GetInvoiceResponse]
-    """GetInvoice reads an invoice with its documents and lines."""
+    """GetInvoice reads an invoice with its first parts, documents and lines."""
     ListInvoices: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoicesRequest, orgs_service_pb2.ListInvoicesResponse]
     """ListInvoices lists invoices of an account or a period, without their lines."""
+    ListInvoiceParts: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoicePartsRequest, orgs_service_pb2.ListInvoicePartsResponse]
+    """ListInvoiceParts lists the parts of an invoice, in order. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
+    ListInvoiceDocuments: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoiceDocumentsRequest, orgs_service_pb2.ListInvoiceDocumentsResponse]
+    """ListInvoiceDocuments lists the documents of an invoice, the owner's first. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
+    ListInvoiceLines: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoiceLinesRequest, orgs_service_pb2.ListInvoiceLinesResponse]
+    """ListInvoiceLines lists the lines of an invoice, in the order of its parts. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
     ListAudit: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListAuditRequest, orgs_service_pb2.ListAuditResponse]
     """ListAudit lists this service's audit entries, newest first."""
     MoveOrg: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.MoveOrgRequest, orgs_service_pb2.MoveOrgResponse]
@@ -152,17 +159,24 @@ class OrgsServiceAsyncStub(OrgsServiceStub):
     until when that answer holds under the revision named. An empty request asks for the revision only.
     """
     GenerateInvoice: aio.UnaryUnaryMultiCallable[orgs_service_pb2.GenerateInvoiceRequest, orgs_service_pb2.GenerateInvoiceResponse]  # type: ignore[assignment]
-    """GenerateInvoice drafts the invoice of a billing account and period; the same watermark gives the same
-    content. A draft that exists is drawn up afresh.
+    """GenerateInvoice drafts the invoice of a billing account and period: the lines that are billed in the period, and
+    what came of earlier periods after their invoices, each under the period of its event; the same watermark gives
+    the same content. Errors: FAILED_PRECONDITION EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED, NOTHING_TO_INVOICE.
     """
     FinalizeInvoice: aio.UnaryUnaryMultiCallable[orgs_service_pb2.FinalizeInvoiceRequest, orgs_service_pb2.FinalizeInvoiceResponse]  # type: ignore[assignment]
     """FinalizeInvoice numbers a draft and makes it immutable. Errors: FAILED_PRECONDITION PERIOD_OPEN,
-    INVOICE_NOT_DRAFT.
+    INVOICE_NOT_DRAFT, and those of GenerateInvoice.
     """
     GetInvoice: aio.UnaryUnaryMultiCallable[orgs_service_pb2.GetInvoiceRequest, orgs_service_pb2.GetInvoiceResponse]  # type: ignore[assignment]
-    """GetInvoice reads an invoice with its documents and lines."""
+    """GetInvoice reads an invoice with its first parts, documents and lines."""
     ListInvoices: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoicesRequest, orgs_service_pb2.ListInvoicesResponse]  # type: ignore[assignment]
     """ListInvoices lists invoices of an account or a period, without their lines."""
+    ListInvoiceParts: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoicePartsRequest, orgs_service_pb2.ListInvoicePartsResponse]  # type: ignore[assignment]
+    """ListInvoiceParts lists the parts of an invoice, in order. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
+    ListInvoiceDocuments: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoiceDocumentsRequest, orgs_service_pb2.ListInvoiceDocumentsResponse]  # type: ignore[assignment]
+    """ListInvoiceDocuments lists the documents of an invoice, the owner's first. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
+    ListInvoiceLines: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoiceLinesRequest, orgs_service_pb2.ListInvoiceLinesResponse]  # type: ignore[assignment]
+    """ListInvoiceLines lists the lines of an invoice, in the order of its parts. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
     ListAudit: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListAuditRequest, orgs_service_pb2.ListAuditResponse]  # type: ignore[assignment]
     """ListAudit lists this service's audit entries, newest first."""
     MoveOrg: aio.UnaryUnaryMultiCallable[orgs_service_pb2.MoveOrgRequest, orgs_service_pb2.MoveOrgResponse]  # type: ignore[assignment]
@@ -293,8 +307,9 @@ class OrgsServiceServicer:
         request: orgs_service_pb2.GenerateInvoiceRequest,
         context: _ServicerContext,
     ) -> typing.Union[orgs_service_pb2.GenerateInvoiceResponse, abc.Awaitable[orgs_service_pb2.GenerateInvoiceResponse]]:
-        """GenerateInvoice drafts the invoice of a billing account and period; the same watermark gives the same
-        content. A draft that exists is drawn up afresh.
+        """GenerateInvoice drafts the invoice of a billing account and period: the lines that are billed in the period, and
+        what came of earlier periods after their invoices, each under the period of its event; the same watermark gives
+        the same content. Errors: FAILED_PRECONDITION EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED, NOTHING_TO_INVOICE.
         """
 
     def FinalizeInvoice(
@@ -303,7 +318,7 @@ class OrgsServiceServicer:
         context: _ServicerContext,
     ) -> typing.Union[orgs_service_pb2.FinalizeInvoiceResponse, abc.Awaitable[orgs_service_pb2.FinalizeInvoiceResponse]]:
         """FinalizeInvoice numbers a draft and makes it immutable. Errors: FAILED_PRECONDITION PERIOD_OPEN,
-        INVOICE_NOT_DRAFT.
+        INVOICE_NOT_DRAFT, and those of GenerateInvoice.
         """
 
     def GetInvoice(
@@ -311,7 +326,7 @@ class OrgsServiceServicer:
         request: orgs_service_pb2.GetInvoiceRequest,
         context: _ServicerContext,
     ) -> typing.Union[orgs_service_pb2.GetInvoiceResponse, abc.Awaitable[orgs_service_pb2.GetInvoiceResponse]]:
-        """GetInvoice reads an invoice with its documents and lines."""
+        """GetInvoice reads an invoice with its first parts, documents and lines."""
 
     def ListInvoices(
         self,
@@ -319,6 +334,27 @@ class OrgsServiceServicer:
         context: _ServicerContext,
     ) -> typing.Union[orgs_service_pb2.ListInvoicesResponse, abc.Awaitable[orgs_service_pb2.ListInvoicesResponse]]:
         """ListInvoices lists invoices of an account or a period, without their lines."""
+
+    def ListInvoiceParts(
+        self,
+        request: orgs_service_pb2.ListInvoicePartsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orgs_service_pb2.ListInvoicePartsResponse, abc.Awaitable[orgs_service_pb2.ListInvoicePartsResponse]]:
+        """ListInvoiceParts lists the parts of an invoice, in order. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
+
+    def ListInvoiceDocuments(
+        self,
+        request: orgs_service_pb2.ListInvoiceDocumentsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orgs_service_pb2.ListInvoiceDocumentsResponse, abc.Awaitable[orgs_service_pb2.ListInvoiceDocumentsResponse]]:
+        """ListInvoiceDocuments lists the documents of an invoice, the owner's first. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
+
+    def ListInvoiceLines(
+        self,
+        request: orgs_service_pb2.ListInvoiceLinesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orgs_service_pb2.ListInvoiceLinesResponse, abc.Awaitable[orgs_service_pb2.ListInvoiceLinesResponse]]:
+        """ListInvoiceLines lists the lines of an invoice, in the order of its parts. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
 
     def ListAudit(
         self,
