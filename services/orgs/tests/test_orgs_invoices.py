@@ -340,7 +340,7 @@ async def test_an_invoice_whose_account_changes_at_every_drawing_is_to_be_reques
 
     await group(harness, "a")
     ledger = Overtaken()
-    harness.rpcs = make_parts(harness.database, ledger).servicer
+    harness.rpcs = make_parts(harness.database, ledger, harness.metering).servicer
     ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
     rejected = await harness.rejected("GenerateInvoice", request)

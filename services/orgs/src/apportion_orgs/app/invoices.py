@@ -23,6 +23,7 @@ from apportion_orgs.domain.invoices import DrawnInvoice, Invoice, InvoiceHead
 from apportion_orgs.store.billing_accounts import BillingAccountStore
 from apportion_orgs.store.invoices import InvoiceStore
 from apportion_orgs.store.mappings import MappingStore
+from apportion_orgs.store.period_reopenings import PeriodReopeningStore
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -44,6 +45,7 @@ class Invoices:
         mappings: MappingStore,
         invoices: InvoiceStore,
         drawings: InvoiceDrawings,
+        reopenings: PeriodReopeningStore,
     ) -> None:
         """Work on these stores, with what is drawn from the ledger."""
         self._database = database
@@ -51,6 +53,7 @@ class Invoices:
         self._mappings = mappings
         self._invoices = invoices
         self._drawings = drawings
+        self._reopenings = reopenings
 
     async def generate(self, mutation: Mutation[Invoice, Answer], account_id: UUID, period_key: str) -> Answer:
         """Draft the invoice of an account and period, or draw its draft again.
@@ -131,11 +134,15 @@ class Invoices:
         return fitting(drawn, basis_of(locked.account, period, locked.invoices, last_declared))
 
     async def _check_closed(self, connection: AsyncConnection, drawn: DrawnInvoice) -> None:
-        """Raise FailedPrecondition PERIOD_OPEN unless every org of the account has the period closed."""
-        if drawn.watermark.period_closed:
+        """Raise FailedPrecondition PERIOD_OPEN unless every org of the account has the period closed.
+
+        The account is locked, and whoever reopens the period locks it too: what is not registered by now is refused.
+        """
+        reopenings = await self._reopenings.last(connection, drawn.basis.period.key)
+        if drawn.watermark.period_closed and not reopenings and not drawn.watermark.reopened:
             return
         mappings = await self._mappings.of_account_orgs(connection, drawn.basis.account.account_id)
-        check_orgs_closed(drawn, [mapping.row() for mapping in mappings])
+        check_orgs_closed(drawn, [mapping.row() for mapping in mappings], reopenings)
 
     async def _load(self, connection: AsyncConnection, invoice_id: UUID) -> Invoice:
         invoice = await self._invoices.load(connection, invoice_id)

@@ -5,7 +5,7 @@ Where these take an account's invoices, they take those that are not void.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from apportion_common.periods import Period
@@ -13,7 +13,14 @@ from apportion_common.periods import Period
 from apportion_orgs.domain.billing_accounts import BillingAccount
 from apportion_orgs.domain.invoices import DRAFT, DrawnInvoice, InvoiceBasis, InvoiceHead
 from apportion_orgs.domain.mappings import MappingRow, orgs_mapped_within
-from apportion_orgs.errors import earlier_draft, invoice_not_draft, nothing_to_invoice, period_invoiced, period_open
+from apportion_orgs.errors import (
+    earlier_draft,
+    invoice_not_draft,
+    nothing_to_invoice,
+    period_invoiced,
+    period_open,
+    period_reopening,
+)
 
 
 def preceding_invoice(period: Period, invoices: Sequence[InvoiceHead]) -> InvoiceHead | None:
@@ -70,14 +77,17 @@ def draft_to_finalize(invoice_id: UUID, invoices: Sequence[InvoiceHead]) -> Invo
     return draft
 
 
-def check_orgs_closed(drawn: DrawnInvoice, rows: Sequence[MappingRow]) -> None:
-    """Raise FailedPrecondition PERIOD_OPEN unless every org of the account has closed the period by itself.
+def check_orgs_closed(drawn: DrawnInvoice, rows: Sequence[MappingRow], reopenings: Mapping[bytes, int]) -> None:
+    """Raise FailedPrecondition PERIOD_OPEN unless every org of the account has the period closed.
 
-    These are the orgs that are billed, and those that are on the account at some instant of the period; `rows` has
-    every mapping row of the orgs that are ever on it.
+    `reopenings` are the numbers of the last reopenings that were asked for, by org: one that the ledger does not have
+    yet may open the period at any instant. The orgs are those that are billed, and those that are on the account
+    at some instant of the period; `rows` has every mapping row of the orgs that are ever on it.
     """
     period, account = drawn.basis.period, drawn.basis.account
     orgs = orgs_mapped_within(rows, account.account_id.bytes, period.start_us, period.end_us)
     orgs |= {part.usage.org_id for part in drawn.content.allocation.parts}
-    if not orgs or not orgs <= drawn.watermark.closed_org_ids:
+    if any(not drawn.watermark.has_seen(org, reopenings[org]) for org in orgs if org in reopenings):
+        raise period_reopening(period.key)
+    if not all(map(drawn.watermark.is_closed, orgs)) or not (orgs or drawn.watermark.period_closed):
         raise period_open(period.key)
