@@ -25,7 +25,7 @@ show apportion ingest "$month/events.csv.gz"
 show apportion status --wait 120
 show apportion lines --org EV --limit 5
 show apportion sweep 2013-W01 2013-W02 2013-W03 2013-W04 2013-W05
-show apportion close 2013-01
+show apportion close 2013-01 --all
 show apportion invoice 2013-01 --finalize
 show apportion invoice 2013-01 --account southwest
 show apportion statement northwind harbour summit

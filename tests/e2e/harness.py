@@ -310,7 +310,7 @@ class System:
         for week in content.get("sweep_weeks") or content["expected"]["sweeps"]:
             request = ledger.RunSweepRequest(week=week, request_id=f"sweep:{week}")
             await self.services.ledger.RunSweep(request, timeout=CALL_TIMEOUT_S)
-        close = metering.ClosePeriodRequest(period=period, request_id=f"close:{period}")
+        close = metering.ClosePeriodRequest(period=period, all_orgs=True, request_id=f"close:{period}")
         await self.services.metering.ClosePeriod(close, timeout=CALL_TIMEOUT_S)
         await self.wait_closed(period)
         for code in content["expected"]["accounts"]:

@@ -232,7 +232,7 @@ async def test_another_organisations_token_takes_and_shows_nothing(ready: System
 async def test_a_user_may_not_call_what_is_the_operators(ready: System) -> None:
     admin = ready.token(org_id=org_of("UA", PREFIX))
     calls = (
-        ("metering", "ClosePeriod", metering.ClosePeriodRequest(period="2013-01", request_id="mine")),
+        ("metering", "ClosePeriod", metering.ClosePeriodRequest(period="2013-01", all_orgs=True, request_id="mine")),
         ("metering", "ListDeadLetters", metering.ListDeadLettersRequest()),
         ("pricing", "CreateSku", pricing.CreateSkuRequest(request_id="mine")),
         ("ledger", "RunSweep", ledger.RunSweepRequest(week="2013-W01", request_id="mine")),

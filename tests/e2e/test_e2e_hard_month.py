@@ -67,7 +67,7 @@ async def test_every_figure_of_the_hard_month_is_right_by_the_commands(apportion
     assert "0 rejected" in await apportion("ingest", EVENTS)
     assert "drained" in await apportion("status", "--wait", "60")
     await apportion("sweep", *WEEKS)
-    await apportion("close", "2013-01")
+    await apportion("close", "2013-01", "--all")
     assert "largest remainder" not in await apportion("invoice", "2013-01", "--finalize")
     said = await apportion("verify", SCENARIO, EVENTS)
     assert "figures are right." in said

@@ -13,7 +13,19 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from typer.testing import CliRunner
 
-COMMANDS = ("apply", "ingest", "status", "sweep", "close", "invoice", "statement", "lines", "digest", "verify")
+COMMANDS = (
+    "apply",
+    "ingest",
+    "status",
+    "sweep",
+    "close",
+    "reopen",
+    "invoice",
+    "statement",
+    "lines",
+    "digest",
+    "verify",
+)
 OTHERS = ("call", "token", "stack", "dead-letters")
 HEADER = "request_id,org,project,sku,quantity,event_time\n"
 

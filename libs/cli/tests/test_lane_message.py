@@ -62,6 +62,18 @@ def test_a_payload_is_taken_as_psql_prints_it() -> None:
     }
 
 
+def test_a_late_charge_and_a_reopening_are_printed_with_what_they_say_of_periods() -> None:
+    group = ChargeGroup(org_id=ID, period="2013-01", billed_period="2013-02", caused_by_events=True)
+    record = struct.pack(">HI16s16sqqq", 0, 0, ID, ID, 1, 1, 0)
+    batch = RatedBatch(lane=3, batch_seq=7, groups=[group], records=record)
+    batch.period_closes.add(period="2013-01", org_id=ID, reopening=2)
+    result = CliRunner().invoke(app, ["lane-message", "rated"], input=batch.SerializeToString())
+    assert result.exit_code == 0, result.output
+    printed = json.loads(result.stdout)
+    assert (printed["charges"][0]["period"], printed["charges"][0]["billed_period"]) == ("2013-01", "2013-02")
+    assert printed["period_closes"] == [{"period": "2013-01", "org_id": UUID_TEXT, "reopening": 2}]
+
+
 def test_what_is_no_such_message_is_refused_with_a_sentence() -> None:
     for broken in (b"\xff\xff", b"\\xzz", AcceptedBatch(records=b"123").SerializeToString()):
         result = CliRunner().invoke(app, ["lane-message", "accepted"], input=broken)

@@ -151,6 +151,7 @@ class LedgerHarness:
         org: UUID | None = None,
         account: UUID | None = None,
         project: UUID | None = None,
+        billed_period: str = "",
     ) -> pricing_lane_pb2.RatedCharge:
         """A charge as pricing sends it."""
         self.count += 1
@@ -170,6 +171,7 @@ class LedgerHarness:
             amount=pack_int(scaled(amount)),
             event_time_us=us(at),
             period=at[:7],
+            billed_period=billed_period,
             entry_seq=self.count,
         )
 

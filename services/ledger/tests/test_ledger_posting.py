@@ -150,8 +150,8 @@ async def test_receipts_carry_periods_closed_and_traces_on(ledger: LedgerHarness
     assert list(receipt.period_closes) == [close, single]
     (onward,) = receipt.traces
     assert (onward.first, onward.count) == (0, 1)
-    rows = ledger.as_owner("SELECT lane, org_id, pos FROM period_close ORDER BY org_id NULLS FIRST")
-    assert rows == [(3, None, 1), (3, ledger.org, 1)]
+    rows = ledger.as_owner("SELECT lane, org_id, pos, ordinal FROM period_close ORDER BY pos, ordinal")
+    assert rows == [(3, None, 1, 0), (3, ledger.org, 1, 1), (3, None, 2, 0)]
 
 
 async def test_an_empty_batch_has_a_receipt(ledger: LedgerHarness) -> None:

@@ -34,7 +34,8 @@ def values(charge: Charge) -> tuple[object, ...]:
     """What a charge says, whatever group it is in."""
     group = charge.group
     shared = (group.kind, group.org_id, group.project_id, group.account_id, group.mapping_id, group.sku)
-    return (*shared, group.sku_type, group.currency, group.period, *charge._replace(group=None))  # type: ignore[arg-type]
+    billed = group.billed_period
+    return (*shared, group.sku_type, group.currency, group.period, billed, *charge._replace(group=None))  # type: ignore[arg-type]
 
 
 def read(*messages: RatedBatch) -> list[tuple[object, ...]]:
@@ -47,7 +48,7 @@ def test_the_layout_of_charge_records_never_changes() -> None:
         RatedBatch(lane=3, batch_seq=7, first_entry_seq=100, groups=[GROUP], records=GOLDEN).SerializeToString()
     ).batch.charges
     assert values(charge) == (
-        *("usage", ORG, b"", ACCOUNT, MAPPING, "ACT-SMS", "action", "AUD", "2013-01"),
+        *("usage", ORG, b"", ACCOUNT, MAPPING, "ACT-SMS", "action", "AUD", "2013-01", ""),
         *(b"\xaa" * 16, EVENT, EVENT, None, 5, -10, 9, 102),
     )
     assert len(GOLDEN) == CHARGE_RECORD.size
@@ -91,6 +92,21 @@ def test_charges_that_fit_into_no_record_stand_where_they_belong() -> None:
     assert [charge.entry_seq for charge in charges] == [1, 2, 3, 4, 5]
     assert [charge.gross for charge in charges] == [0, -(10**26), 2, 3, -4 * 10**26]
     assert read(expand_rated(batch)) == read(batch)
+
+
+def test_late_charges_are_read_with_the_period_that_bills_them_from_groups_and_messages() -> None:
+    late = ChargeGroup()
+    late.CopyFrom(GROUP)
+    late.billed_period = "2013-04"
+    batch = RatedBatch(batch_seq=1, groups=[GROUP, late], first_entry_seq=1)
+    batch.records = b"".join(CHARGE_RECORD.pack(n, n, bytes([n]) * 16, EVENT, 1, 2, 3) for n in (0, 1))
+    charges = decode_rated(batch.SerializeToString()).batch.charges
+    assert [charge.group.billed_period for charge in charges] == ["", "2013-04"]
+    assert [charge.billed_period for charge in expand_rated(batch).charges] == ["", "2013-04"]
+    assert read(expand_rated(batch)) == read(batch)
+    # The field's bytes: number 11 of a group, number 18 of a charge.
+    assert late.SerializeToString() == GROUP.SerializeToString() + b"\x5a\x072013-04"
+    assert RatedCharge(billed_period="2013-04").SerializeToString() == b"\x92\x01\x072013-04"
 
 
 def test_a_message_of_before_records_is_read_as_usage_that_its_event_caused() -> None:

@@ -32,7 +32,7 @@ from apportion_dev.testing.clocks import FixedClock
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
 from apportion_metering.app.dead_letters import DeadLetters
-from apportion_metering.app.periods import Periods
+from apportion_metering.app.periods import Closing, Periods
 from apportion_metering.app.usage_events import IngestResult
 from apportion_metering.domain.content import content_hash
 from apportion_metering.domain.dead_letters import DeadLetterFilter
@@ -93,13 +93,16 @@ def usage_event(
     return event
 
 
-async def requeue(dead_letters: DeadLetters, wanted: DeadLetterFilter | None = None) -> int:
-    """Requeue dead letters under a request id of their own; return how many."""
+async def requeue(dead_letters: DeadLetters, wanted: DeadLetterFilter | None = None, *, into_period: str = "") -> int:
+    """Requeue dead letters, all unless some are wanted, under a request id of their own; return how many."""
     call = mutation(
         pb.RequeueDeadLettersRequest(request_id=str(uuid4())),
         lambda count: pb.RequeueDeadLettersResponse(requeued_count=count),
     )
-    return (await dead_letters.requeue(call, wanted or DeadLetterFilter(), "op")).requeued_count
+    answer = await dead_letters.requeue(
+        call, wanted or DeadLetterFilter(), "op", into_period=into_period, everything=wanted is None
+    )
+    return answer.requeued_count
 
 
 async def discard(dead_letters: DeadLetters, wanted: DeadLetterFilter, reason: str) -> int:
@@ -111,10 +114,20 @@ async def discard(dead_letters: DeadLetters, wanted: DeadLetterFilter, reason: s
     return (await dead_letters.discard(call, wanted, reason)).discarded_count
 
 
-async def close_period(periods: Periods, period: str, org_ids: Sequence[UUID]) -> None:
-    """Close a period under a request id of its own."""
-    call = mutation(pb.ClosePeriodRequest(request_id=str(uuid4())), lambda _: pb.ClosePeriodResponse())
-    await periods.close(call, period, org_ids, "op")
+async def close_period(periods: Periods, period: str, org_ids: Sequence[UUID], *, force: bool = False) -> list[UUID]:
+    """Close a period, for all where none are named, under a request id of its own; return who never had usage."""
+    call = mutation(
+        pb.ClosePeriodRequest(request_id=str(uuid4())),
+        lambda orgs: pb.ClosePeriodResponse(org_ids_without_usage=map(str, orgs)),
+    )
+    closing = Closing(period, org_ids, all_orgs=not org_ids, force=force, reason="a test" if force else "")
+    return [UUID(org_id) for org_id in (await periods.close(call, closing, "op")).org_ids_without_usage]
+
+
+async def reopen_period(periods: Periods, period: str, *reopenings: tuple[UUID, int]) -> None:
+    """Reopen a period under a request id of its own."""
+    call = mutation(pb.ReopenPeriodRequest(request_id=str(uuid4())), lambda _: pb.ReopenPeriodResponse())
+    await periods.reopen(call, period, reopenings, "a test", "orgs")
 
 
 async def rows_of(database: Database, query: str, parameters: dict[str, Any]) -> list[Any]:
@@ -135,7 +148,7 @@ class LaneHarness:
     def __post_init__(self) -> None:
         clock = FixedClock(datetime.fromtimestamp(NOW_US // 10**6, UTC))
         parts = make_parts(self.database, Client(), clock, monitor_url=None, worker_id="none", lease_s=LEASE_S)
-        self.events, self.dead_letters = parts.events, parts.dead_letters
+        self.events, self.dead_letters, self.periods = parts.events, parts.dead_letters, parts.periods
         self.writer, self.rated, self.posted = parts.writer, parts.rated, parts.posted
         self.position = self.position or LanePosition(self.lane, 0, 1)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 from apportion.common.v1.lane_pb2 import PeriodClose
-from apportion.metering.v1.lane_pb2 import IntakeMessage
+from apportion.metering.v1.lane_pb2 import AcceptedUsage, IntakeMessage, Requeue
 from apportion_client.lane_messages import expand_accepted, expand_intake
 from apportion_common.decimals import QUANTITY_MAX
 from apportion_common.ids import event_id
 from apportion_common.lanes.limits import OUTPUT_PART_BYTES_MAX
 from apportion_common.lanes.records import UNREADABLE_BATCH_SEQ
 from apportion_metering.adapters.intake_messages import usage_message
-from apportion_metering.consumers.decision import AcceptedEvent, accepted_to_message
+from apportion_metering.consumers.decision import AcceptedEvent, LateEvent, accepted_to_message
 from apportion_metering.consumers.intake import Intake, Undecodable, decode_intake, event_from_message, event_to_message
 from apportion_metering.domain.content import content_hash
 from apportion_metering.domain.entries import EventGroup, TakenEvent
@@ -179,6 +179,17 @@ def test_a_message_of_before_records_is_read_as_it_was() -> None:
     assert isinstance(read, Intake)
     assert read.items[0] == taken(checked("r-1", labels={"k": "v"}))
     assert read.items[1] == message.entries[1]
+
+
+def test_a_late_event_travels_as_a_message_that_names_the_period_that_bills_it() -> None:
+    late, plain = taken(checked("late")), taken(checked("plain"))
+    accepted = [(event_id(ORG, "plain"), plain), LateEvent(event_id(ORG, "late"), late, "2013-02")]
+    batch = expand_accepted(accepted_to_message(3, 7, 100, accepted))
+    assert [(entry.entry_seq, entry.usage.into_period) for entry in batch.entries] == [(100, ""), (101, "2013-02")]
+    # The fields' bytes: number 7 of usage, number 3 of a requeue and of a close.
+    assert AcceptedUsage(into_period="2013-02").SerializeToString() == b"\x3a\x072013-02"
+    assert Requeue(attempt=1, into_period="2013-02").SerializeToString() == b"\x10\x01\x1a\x072013-02"
+    assert PeriodClose(period="2013-02", reopening=2).SerializeToString() == b"\x0a\x072013-02\x18\x02"
 
 
 def test_the_largest_accepted_batch_fits_into_one_message() -> None:

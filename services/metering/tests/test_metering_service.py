@@ -241,7 +241,7 @@ async def test_dead_letters_are_paged_requeued_and_discarded_and_it_is_audited(s
 
 async def test_closing_a_period_twice_under_one_request_id_closes_it_once(service, stub):
     operator = service.token("operator")
-    request = pb.ClosePeriodRequest(period="2012-11", request_id=str(uuid4()))
+    request = pb.ClosePeriodRequest(period="2012-11", all_orgs=True, request_id=str(uuid4()))
     for _ in range(2):
         await stub.ClosePeriod(request, metadata=operator)
     audit = await stub.ListAudit(pb.ListAuditRequest(query=AuditQuery(resource="period/2012-11")), metadata=operator)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ import pytest
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.caller import Caller, acting_as
 from apportion_common.db.unit_of_work import Database
-from apportion_common.errors import ApportionError
+from apportion_common.errors import ApportionError, Unavailable
 from apportion_common.instants import us_of_datetime
 from apportion_common.periods import period_of
 from apportion_dev.testing.databases import ServiceDatabase, fetch_all
@@ -67,6 +68,7 @@ class FakeLedger:
     closed_orgs: dict[str, set[str]] = field(default_factory=dict)
     mappings: dict[tuple[str, str], list[tuple[int, bytes]]] = field(default_factory=dict)
     """Of an org to an account, by their names: from which instant on, and the row's id."""
+    reopened: dict[str, dict[bytes, tuple[int, bool]]] = field(default_factory=dict)
     watermark: int = 100
     calls: int = 0
 
@@ -104,7 +106,7 @@ class FakeLedger:
     async def fix_watermark(self, period: str) -> Watermark:
         self.calls += 1
         closed = frozenset(UUID(org_id(name)).bytes for name in self.closed_orgs.get(period, ()))
-        return Watermark(self.watermark, period in self.closed, closed)
+        return Watermark(self.watermark, period in self.closed, closed, dict(self.reopened.get(period, {})))
 
     async def summarize_lines(
         self, account_id: UUID, watermark: int, period: str, held: Sequence[HeldLines]
@@ -128,6 +130,26 @@ class FakeLedger:
         return list(sums.values())
 
 
+@dataclass
+class FakeMetering:
+    """Metering, from which a ledger has a reopening after a while, if it answers."""
+
+    ledger: FakeLedger
+    down: bool = False
+    delay_s: float = 0
+    calls: list[tuple[str, str]] = field(default_factory=list)
+
+    async def reopen_period(self, period: str, reopenings: Sequence[tuple[UUID, int]], reason: str) -> None:
+        if self.down:
+            raise Unavailable("METERING_UNAVAILABLE", "Metering is down in this test.")
+        self.calls.append((period, reason))
+        await asyncio.sleep(self.delay_s)
+        seen = self.ledger.reopened.setdefault(period, {})
+        for org, number in reopenings:
+            if number > seen.get(org.bytes, (0, True))[0]:
+                seen[org.bytes] = number, False
+
+
 class OrgsHarness:
     """Calls RPCs as a service and operator; every call has a request id of its own unless the test names one."""
 
@@ -135,7 +157,8 @@ class OrgsHarness:
         self.service_database = service_database
         self.database: Database = service_database.database()
         self.ledger = FakeLedger()
-        self.rpcs: OrgsServicer = make_parts(self.database, self.ledger).servicer
+        self.metering = FakeMetering(self.ledger)
+        self.rpcs: OrgsServicer = make_parts(self.database, self.ledger, self.metering).servicer
         self._count = itertools.count(1)
 
     async def call(self, method: str, request: Any, *, rpcs: OrgsServicer | None = None) -> Any:

@@ -435,7 +435,7 @@ async def test_an_invoice_whose_account_changes_at_every_drawing_is_to_be_reques
     await group(harness, "a")
     harness.ledger.closed.add(PERIOD)
     ledger = Overtaken(mappings=harness.ledger.mappings, watermark=1_000)
-    rpcs = make_parts(harness.database, ledger).servicer
+    rpcs = make_parts(harness.database, ledger, harness.metering).servicer
     ledger.post("group", "a", "2013-01-05T00:00:00Z", UNIT)
     request = pb.GenerateInvoiceRequest(billing_account_id=account_id("group"), period=PERIOD)
     with pytest.raises(Unavailable) as rejected:

@@ -119,14 +119,16 @@ class Event:
     at_us: int
     request_id: str = ""
     project: str = ""
+    into_period: str = ""
 
 
 @dataclass(frozen=True)
 class Close:
-    """A period's close as a test says it."""
+    """A period's close or reopening as a test says it."""
 
     period: str
     org: str = ""
+    reopening: int = 0
 
 
 class PricingHarness:
@@ -204,7 +206,11 @@ class PricingHarness:
         """Set the engine's mode."""
         await self.rpc.SetEngineMode(
             pb.SetEngineModeRequest(
-                org_id=text_of(org) if org else "", mode=mode, override_reason=reason, request_id=request_id()
+                org_id=text_of(org) if org else "",
+                all_orgs=not org,
+                mode=mode,
+                override_reason=reason,
+                request_id=request_id(),
             ),
             None,
         )
@@ -229,7 +235,8 @@ class PricingHarness:
     def _entry(self, entry_seq: int, entry: Event | Close) -> AcceptedEntry:
         if isinstance(entry, Close):
             org_id = id_of(entry.org) if entry.org else b""
-            return AcceptedEntry(entry_seq=entry_seq, period_close=PeriodClose(period=entry.period, org_id=org_id))
+            close = PeriodClose(period=entry.period, org_id=org_id, reopening=entry.reopening)
+            return AcceptedEntry(entry_seq=entry_seq, period_close=close)
         name = entry.request_id or f"event-{next(self._event_numbers)}"
         return AcceptedEntry(
             entry_seq=entry_seq,
@@ -240,6 +247,7 @@ class PricingHarness:
                 sku=entry.sku,
                 quantity=pack_int(entry.quantity),
                 event_time_us=entry.at_us,
+                into_period=entry.into_period,
             ),
         )
 

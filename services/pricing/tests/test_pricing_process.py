@@ -196,7 +196,9 @@ async def set_terms(stub: Any, operator: Sequence[tuple[str, str]]) -> None:
         timeout=CALL_S,
     )
     await stub.SetEngineMode(
-        pb.SetEngineModeRequest(mode=pb.ENGINE_MODE_LIVE, override_reason="a test", request_id=request_id()),
+        pb.SetEngineModeRequest(
+            all_orgs=True, mode=pb.ENGINE_MODE_LIVE, override_reason="a test", request_id=request_id()
+        ),
         metadata=operator,
         timeout=CALL_S,
     )

@@ -12,7 +12,7 @@ from apportion_cli.commands.apply import apply
 from apportion_cli.commands.audit import audit
 from apportion_cli.commands.call import call
 from apportion_cli.commands.claim import app as claim
-from apportion_cli.commands.close import close
+from apportion_cli.commands.close import close, reopen
 from apportion_cli.commands.conflict import app as conflict
 from apportion_cli.commands.dead_letters import app as dead_letters
 from apportion_cli.commands.digest import digest
@@ -42,7 +42,7 @@ app = typer.Typer(
 
 for entry in entry_points(group=COMMANDS):
     app.add_typer(entry.load(), name=entry.name)
-for command in (apply, ingest, status, sweep, close, invoice, statement, lines, digest, verify, audit, call):
+for command in (apply, ingest, status, sweep, close, reopen, invoice, statement, lines, digest, verify, audit, call):
     app.command()(command)
 app.command(name="lane-message")(lane_message)
 app.add_typer(dead_letters, name="dead-letters")

@@ -150,7 +150,10 @@ def _catalog(full: dict[str, Any]) -> Iterator[Step]:
         )
         yield Step("pricing", "SetPlanSku", request, f"price of {change['sku']} in {change['plan']}")
     request = pricing.SetEngineModeRequest(
-        mode=pricing.ENGINE_MODE_LIVE, override_reason=LIVE_REASON, request_id=request_id("live")
+        all_orgs=True,
+        mode=pricing.ENGINE_MODE_LIVE,
+        override_reason=LIVE_REASON,
+        request_id=request_id("live"),
     )
     yield Step("pricing", "SetEngineMode", request, "rating live, by audited override")
 
@@ -286,6 +289,7 @@ def _periods(full: dict[str, Any], prefix: str) -> Iterator[Step]:
         request = metering.ClosePeriodRequest(
             period=period,
             org_ids=[str(naming.org_id(org, prefix)) for org in full["orgs"]] if prefix else [],
+            all_orgs=not prefix,
             request_id=request_id(period),
         )
         yield Step("metering", "ClosePeriod", request, f"close {period}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -82,7 +82,37 @@ async def is_closed(
     answer = await retry_until_available(
         lambda: services.ledger.FixWatermark(request, timeout=CALL_TIMEOUT_S), lambda _: None, outage_s_max
     )
-    return answer.period_closed or (bool(org_ids) and set(org_ids) <= set(answer.closed_org_ids))
+    reopened = {org.org_id: org.closed for org in answer.reopened}
+    closed = set(answer.closed_org_ids)
+    return all(reopened.get(org_id, answer.period_closed or org_id in closed) for org_id in org_ids) and (
+        bool(org_ids) or (answer.period_closed and all(reopened.values()))
+    )
+
+
+async def is_reopened(services: Services, period: str, numbers: Mapping[str, int]) -> bool:
+    """Return whether a month's reopenings, by organisation with their numbers, have reached the ledger.
+
+    Raises OutageTooLongError.
+    """
+    request = ledger.FixWatermarkRequest(period=period)
+    answer = await retry_until_available(
+        lambda: services.ledger.FixWatermark(request, timeout=CALL_TIMEOUT_S), lambda _: None
+    )
+    seen = {org.org_id: org.reopening for org in answer.reopened}
+    return all(seen.get(org_id, 0) >= number for org_id, number in numbers.items())
+
+
+async def wait_until_reopened(services: Services, period: str, numbers: Mapping[str, int], timeout_s: float) -> bool:
+    """Wait until a month's reopenings have reached the ledger; return whether they have within the time.
+
+    Raises OutageTooLongError.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not await is_reopened(services, period, numbers):
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(POLL_S)
+    return True
 
 
 async def wait_until_closed(

@@ -126,6 +126,7 @@ def _charge(part: RatedBatch, fields: _Fields) -> RatedCharge:
         sku_type=group.sku_type,
         currency=group.currency,
         period=group.period,
+        billed_period=group.billed_period,
         entry_seq=part.first_entry_seq + fields.unsigned(4),
         charge_id=fields.take(16),
         cause_id=fields.take(16),

@@ -31,7 +31,14 @@ def content_of(changed: dict[str, Any]) -> bytes:
     """The content of the line with some other values."""
     of = {**LINE, **changed}
     frame = content_frame(
-        of["kind"], of["org_id"], of["project_id"], of["sku"], of["currency"], of["account_id"], of["request_id"]
+        of["kind"],
+        of["org_id"],
+        of["project_id"],
+        of["sku"],
+        of["currency"],
+        of["account_id"],
+        of["request_id"],
+        of.get("billed_period", ""),
     )
     partner = partner_content(of["partner_id"], of["pct"])
     numbers = of["partner_amount"], of["net"], of["event_time_us"]
@@ -55,6 +62,13 @@ def test_texts_that_touch_do_not_mix() -> None:
 
 def test_the_content_of_a_line_never_changes_its_form() -> None:
     assert line_hash(content_of({})).hex() == "d4ebb4019e92b01614a8bcb6fdda76a65a9342f3af4258f31f568aff5478e3dc"
+
+
+def test_a_late_line_says_what_bills_it_and_others_say_nothing_of_it() -> None:
+    late = content_of({"billed_period": "2013-02"})
+    assert late.replace(b"billed:2013-02|", b"") == content_of({})
+    assert len({content_of({}), late, content_of({"billed_period": "2013-03"})}) == 3
+    assert line_hash(late).hex() == "d874c2fc778bb4032f9285ca9d4a4c898d4019f27c9efdc0305bf9e0425e3507"
 
 
 def test_the_coarse_digest_covers_sums_and_not_lines() -> None:

@@ -61,6 +61,46 @@ def commit_unknown() -> Unavailable:
     )
 
 
+def into_period_too_early(own: str) -> InvalidArgument:
+    """Return the error of a requeue into a period before that of one of the events, `own`."""
+    return InvalidArgument(
+        "INTO_PERIOD_TOO_EARLY", f"An event of {own} is among them, and no period before its own bills it.", period=own
+    )
+
+
+def into_period_too_late(latest: str) -> InvalidArgument:
+    """Return the error of a requeue into a period after the next."""
+    return InvalidArgument(
+        "INTO_PERIOD_TOO_LATE",
+        f"Late usage is billed in {latest} at the latest: who waits longer waits for good.",
+        period=latest,
+    )
+
+
+def reason_missing() -> InvalidArgument:
+    """Return the error of a close that is forced without a reason."""
+    return InvalidArgument("REASON_MISSING", "A close is forced for a reason, which is audited.")
+
+
+def period_not_over(period: str) -> FailedPrecondition:
+    """Return the error of closing a period that still has usage to come."""
+    return FailedPrecondition(
+        "PERIOD_NOT_OVER",
+        f"The period {period} is not over by the database's clock: what is used until then would be refused."
+        " Name another, or force it with a reason.",
+    )
+
+
+def usage_under_way(lanes: int) -> FailedPrecondition:
+    """Return the error of closing a period while lanes have usage that was taken and is not posted."""
+    return FailedPrecondition(
+        "USAGE_UNDER_WAY",
+        f"{lanes} lanes have usage that was taken before the call and is not posted yet. GetPipelineStatus tells when"
+        " it is; or force the close with a reason.",
+        lanes=str(lanes),
+    )
+
+
 def _since(since: datetime | None) -> dict[str, str]:
     """Return when the outage began, for programs."""
     return {} if since is None else {UNAVAILABLE_SINCE: since.isoformat(timespec="seconds").replace("+00:00", "Z")}

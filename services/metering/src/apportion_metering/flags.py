@@ -18,6 +18,7 @@ FLAGS: Final = FlagTable(
                 "RequeueDeadLetters",
                 "DiscardDeadLetters",
                 "ClosePeriod",
+                "ReopenPeriod",
                 "StartReplay",
                 "GetReplay",
                 "CancelReplay",

@@ -41,6 +41,11 @@ COMMIT_WAIT_S: Final = 10
 COMMIT_MARGIN_MS: Final = 250
 """Kept back from the caller's deadline, so that COMMIT_UNKNOWN still reaches the caller."""
 
+CLOSE_WAIT_S: Final = 10
+"""How long ClosePeriod waits for usage that was taken before it and is not posted yet."""
+CLOSE_POLL_MS: Final = 100
+"""How often it looks meanwhile."""
+
 DURABILITY_FRESH_S: Final = 60
 """How long a look at the NATS server's settings counts."""
 DURABILITY_CHECK_S: Final = 20

@@ -31,13 +31,14 @@ from apportion_metering.consumers.replies import NatsReplies
 from apportion_metering.consumers.writer import Writer
 from apportion_metering.flags import FLAGS
 from apportion_metering.jobs.add_partitions import PartitionJob
-from apportion_metering.limits import COMMIT_WAIT_S
+from apportion_metering.limits import CLOSE_WAIT_S, COMMIT_WAIT_S
 from apportion_metering.rpc.servicer import MeteringServicer
 from apportion_metering.store import tables
 from apportion_metering.store.dead_letters import DeadLetterStore
 from apportion_metering.store.events import EventStore
 from apportion_metering.store.journal import JournalStore
 from apportion_metering.store.partitions import PartitionStore
+from apportion_metering.store.period_changes import PeriodChangeStore
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["MeteringService"].full_name
 
@@ -84,8 +85,10 @@ def make_parts(
     intake = NatsIntake(client, guard, clock, packed=packed)
     replies = NatsReplies(client)
     usage_events = UsageEvents(database, events, journal, intake, replies, clock)
-    dead_letter_cases = DeadLetters(database, dead_letters, clock)
-    periods, lanes = Periods(database, clock), Lanes(database, journal, intake)
+    changes = PeriodChangeStore()
+    dead_letter_cases = DeadLetters(database, dead_letters, changes, clock)
+    periods = Periods(database, changes, journal, intake, clock, wait_s=CLOSE_WAIT_S)
+    lanes = Lanes(database, journal, intake)
     writer = Writer(events, dead_letters, journal, replies, packed=packed)
     rated, posted = RatedReceipts(dead_letters, journal), PostedReceipts(dead_letters, journal)
     return Parts(

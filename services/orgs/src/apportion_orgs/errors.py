@@ -143,6 +143,25 @@ def period_invoiced(period: str, last: str) -> FailedPrecondition:
     )
 
 
+def period_reopening(period: str) -> FailedPrecondition:
+    """Return the error for a period whose reopening the ledger does not have yet."""
+    return FailedPrecondition(
+        "PERIOD_OPEN",
+        f"The period {period} was reopened for orgs of the account, which has not reached the ledger yet. Where it"
+        " never does, reopen it again; then close it.",
+    )
+
+
+def period_final(period: str, number: str) -> FailedPrecondition:
+    """Return the error of reopening a period of which an invoice, by its number, is final."""
+    return FailedPrecondition(
+        "PERIOD_FINAL",
+        f"The invoice {number} of {period} is final. Usage that comes late is requeued into an open period.",
+        period=period,
+        number=number,
+    )
+
+
 def nothing_to_invoice(period: str) -> FailedPrecondition:
     """Return the error for a period with no line, or of which no line has come since it was invoiced."""
     return FailedPrecondition(

@@ -37,6 +37,7 @@ FLAGS: Final = FlagTable(
                 "CreateProject",
                 "GenerateInvoice",
                 "FinalizeInvoice",
+                "ReopenPeriod",
                 "GetInvoice",
                 "ListInvoices",
                 "ListInvoiceParts",

@@ -27,3 +27,4 @@ INVOICE_PAUSE_S: Final = 60
 """Longest pause between two statements of a transaction that writes an invoice."""
 FIX_WATERMARK_TIMEOUT_S: Final = 15
 SUMMARIZE_LINES_TIMEOUT_S: Final = 45
+REOPEN_PERIOD_TIMEOUT_S: Final = 10

@@ -7,7 +7,7 @@ from pydantic import Field
 
 
 class Settings(ServiceSettings):
-    """What orgs needs: the settings that all services share; LEDGER_ADDRESS must be among them."""
+    """What orgs needs: the settings that all services share; LEDGER_ADDRESS and METERING_ADDRESS must be among them."""
 
     database_url: str = Field(
         validation_alias="ORGS_DATABASE_URL",

@@ -121,7 +121,7 @@ def test_only_a_draft_is_finalised() -> None:
 
 def test_an_invoice_without_lines_does_not_become_final() -> None:
     with pytest.raises(FailedPrecondition) as rejected:
-        check_final(drawn("2013-01", closed=frozenset({A})), [MAPPED])
+        check_final(drawn("2013-01", closed=frozenset({A})), [MAPPED], {})
     assert rejected.value.reason == "NOTHING_TO_INVOICE"
 
 
@@ -147,7 +147,7 @@ def test_every_org_that_is_billed_or_mapped_has_to_have_closed(
     invoice = drawn("2013-01", *billed, closed=frozenset(closed))
     if is_open:
         with pytest.raises(FailedPrecondition) as rejected:
-            check_final(invoice, mapped)
+            check_final(invoice, mapped, {})
         assert rejected.value.reason == "PERIOD_OPEN"
     else:
-        check_final(invoice, mapped)
+        check_final(invoice, mapped, {})

@@ -148,7 +148,7 @@ class ByTheRules:
             self.heads[self.heads.index(replaced)] = head
         if final:
             assert draft_to_finalize(head.invoice_id, self.heads) == head
-            check_final(drawn, self.rows)
+            check_final(drawn, self.rows, {})
             self.heads[self.heads.index(head)] = _final(head)
         return _drawn(drawn)
 

@@ -23,6 +23,8 @@ app = typer.Typer(help="Usage that was taken and not charged, and why.", no_args
 ReasonOption = Annotated[str, typer.Option("--reason", help="Such as UNKNOWN_SKU.")]
 IdOption = Annotated[list[str] | None, typer.Option("--id", help="Id of a dead letter; may be repeated.")]
 
+AllOption = Annotated[bool, typer.Option("--all", help="Every open dead letter of everybody.")]
+
 
 class State(StrEnum):
     """Where a dead letter stands."""
@@ -56,10 +58,25 @@ def list_(
 
 
 @app.command()
-def requeue(reason: ReasonOption = "", org: OrgOption = "", ids: IdOption = None, prefix: PrefixOption = "") -> None:
+def requeue(
+    reason: ReasonOption = "",
+    org: OrgOption = "",
+    ids: IdOption = None,
+    everything: AllOption = False,
+    into_period: Annotated[
+        str,
+        typer.Option(
+            help="Month that bills usage whose own is closed, such as 2013-02; PERIOD_CLOSED: the present one."
+        ),
+    ] = "",
+    prefix: PrefixOption = "",
+) -> None:
     """Assign the open dead letters that match a new place in their lane, when their cause is mended."""
     request = metering.RequeueDeadLettersRequest(
-        filter=_filter(reason, org, ids, prefix), request_id=f"requeue:{uuid7()}"
+        filter=_filter(reason, org, ids, prefix),
+        all=everything,
+        into_period=into_period,
+        request_id=f"requeue:{uuid7()}",
     )
 
     async def main(services: Services) -> None:
@@ -77,11 +94,12 @@ def discard(
     reason: ReasonOption = "",
     org: OrgOption = "",
     ids: IdOption = None,
+    everything: AllOption = False,
     prefix: PrefixOption = "",
 ) -> None:
     """Close the open dead letters that match, for good."""
     request = metering.DiscardDeadLettersRequest(
-        filter=_filter(reason, org, ids, prefix), reason=because, request_id=f"discard:{uuid7()}"
+        filter=_filter(reason, org, ids, prefix), reason=because, all=everything, request_id=f"discard:{uuid7()}"
     )
 
     async def main(services: Services) -> None:

@@ -24,6 +24,7 @@ from apportion_common.lanes.runner import LaneRunner, register_fail_points
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
 from apportion_common.metrics import counter
+from apportion_common.period_closes import PeriodChange
 from apportion_common.topology import (
     LEDGER_OUT,
     POSTED_SUBJECT,
@@ -135,8 +136,10 @@ class Poster:
     async def _close_periods(self, tx: Transaction, rated: Rated) -> None:
         lane = rated.batch.origin.lane
         if rated.period_closes and lane is not None:
-            closes = [(close.period, close.org_id) for close in rated.period_closes]
-            await self._closes.record(tx, lane, rated.batch_seq, closes)
+            changes = [
+                PeriodChange(close.period, close.org_id or None, close.reopening) for close in rated.period_closes
+            ]
+            await self._closes.record(tx, lane, rated.batch_seq, changes)
 
 
 def poster_runner(

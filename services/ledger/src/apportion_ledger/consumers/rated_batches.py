@@ -98,4 +98,5 @@ def _group(group: lane_pb2.ChargeGroup | lane_pb2.RatedCharge) -> ChargeGroup:
         group.sku_type,
         group.currency,
         group.period,
+        group.billed_period,
     )

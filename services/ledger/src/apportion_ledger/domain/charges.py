@@ -28,6 +28,8 @@ class ChargeGroup:
     sku_type: str
     currency: str
     period: str
+    billed_period: str = ""
+    """The later period that bills it, where its own was closed when it came; empty where its own does."""
 
 
 class Charge(NamedTuple):

@@ -27,17 +27,26 @@ class ContentFrame(NamedTuple):
 
 
 def content_frame(
-    kind: str, org_id: bytes, project_id: bytes, sku: str, currency: str, account_id: bytes, request_id: str = ""
+    kind: str,
+    org_id: bytes,
+    project_id: bytes,
+    sku: str,
+    currency: str,
+    account_id: bytes,
+    request_id: str = "",
+    billed_period: str = "",
 ) -> ContentFrame:
     """Return the frame of these values; ids are 16 bytes, or empty for none (project, account)."""
     raw, request = sku.encode(), request_id.encode()
+    # Only where there is one, so that what was written before late usage could be billed has the content that it had.
+    billed = b"billed:%b|" % billed_period.encode() if billed_period else b""
     return ContentFrame(
         b"C1|%b|%b" % (kind.encode(), org_id),
-        b"%b%b|%b|%d|%b|" % (account_id, project_id, raw, len(raw), currency.encode()),
+        b"%b%b|%b|%d|%b|%b" % (account_id, project_id, raw, len(raw), currency.encode(), billed),
         b"L1|%d:%b|%b|%d:%b|" % (len(kind), kind.encode(), org_id, len(project_id), project_id),
         b"|%d:%b|%d:%b|" % (len(request), request, len(sku), raw),
         b"|%b|" % currency.encode(),
-        b"|%d:%b|" % (len(account_id), account_id),
+        b"|%d:%b|%b" % (len(account_id), account_id, billed),
     )
 
 
@@ -60,7 +69,8 @@ def line_content(
 
     It is `L1|kind|org|project|cause|request id|SKU|quantity|currency|gross|account|partner|rate|share|net|time`, where
     each text and each id that may be missing has its length before it. The cause is the line's event where there is
-    one; `partner` is `partner_content`. Numbers are scaled ints (9 places), the time is in microseconds since 1970.
+    one; `partner` is `partner_content`. A late line has `billed:<period>|` before its partner. Numbers are scaled ints
+    (9 places), the time is in microseconds since 1970.
     """
     _, _, line_head, line_middle, line_currency, line_account = frame
     return b"%b%b%b%d%b%d%b%b%d|%d|%d" % (
@@ -73,8 +83,8 @@ def charge_content(frame: ContentFrame, cause_id: bytes, quantity: int, gross: i
     """Return the canonical content of a charge, before its split.
 
     It tells the same charge from another one under its id: `C1|kind|org cause account project|SKU|length of the
-    SKU|currency|quantity|gross|time`. Takes the same values as `line_content`. Ids have 16 bytes (the project none or
-    16), so only texts carry a length.
+    SKU|currency|quantity|gross|time`, a late one with `billed:<period>|` before its quantity. Takes the same values as
+    `line_content`. Ids have 16 bytes (the project none or 16), so only texts carry a length.
     """
     charge_head, charge_middle = frame[:2]
     return b"%b%b%b%d|%d|%d" % (charge_head, cause_id, charge_middle, quantity, gross, event_time_us)

@@ -47,6 +47,9 @@ class StoredLine:
     share: int
     net: int
     event_time_us: int
+    period: str
+    billed_period: str
+    """The later period that bills it; empty where its own does."""
     posted_at_us: int
     real_time_paid: int
     lane: int

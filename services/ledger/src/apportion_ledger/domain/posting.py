@@ -33,6 +33,7 @@ KIND_NOT_POSTED: Final = "The ledger makes lines of this kind itself."
 """Of a charge that comes with a kind which no price makes."""
 CURRENCY_MALFORMED: Final = "The currency is no code of three capital letters (ISO 4217)."
 PERIOD_MALFORMED: Final = "The period is no month such as 2013-01."
+BILLED_PERIOD_MALFORMED: Final = "The billed period is no month after the charge's own."
 
 BalanceKey = tuple[bytes, str]
 """Partner and currency."""
@@ -112,6 +113,8 @@ def fault_of(group: ChargeGroup) -> str:
         return CURRENCY_MALFORMED
     if _PERIOD.fullmatch(group.period) is None:
         return PERIOD_MALFORMED
+    if group.billed_period and (_PERIOD.fullmatch(group.billed_period) is None or group.billed_period <= group.period):
+        return BILLED_PERIOD_MALFORMED
     return ""
 
 
@@ -123,7 +126,13 @@ class _GroupFrame:
     def __init__(self, group: ChargeGroup, terms: CommissionTerms) -> None:
         self.fault = fault_of(group)
         self.content = content_frame(
-            group.kind, group.org_id, group.project_id, group.sku, group.currency, group.account_id
+            group.kind,
+            group.org_id,
+            group.project_id,
+            group.sku,
+            group.currency,
+            group.account_id,
+            billed_period=group.billed_period,
         )
         self.instants, self.outcomes = terms.attribution.timeline(
             group.org_id, group.account_id, group.sku, group.sku_type
@@ -268,6 +277,7 @@ def _compared(charge: Charge) -> dict[str, object]:
         "sku": group.sku,
         "quantity": charge.quantity,
         "currency": group.currency,
+        "billed_period": group.billed_period,
         "gross": charge.gross,
         "event_time_us": charge.event_time_us,
     }

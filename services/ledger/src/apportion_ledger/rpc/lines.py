@@ -56,6 +56,10 @@ class LineRpcs(LedgerServiceServicer):
             watermark=fixed.watermark,
             period_closed=fixed.period_closed,
             closed_org_ids=[str(org_id) for org_id in fixed.closed_org_ids],
+            reopened=[
+                pb.ReopenedOrg(org_id=str(org.org_id), reopening=org.reopening, closed=org.closed)
+                for org in fixed.reopened
+            ],
         )
 
     async def SummarizeLines(

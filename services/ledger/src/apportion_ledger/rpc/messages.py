@@ -162,6 +162,9 @@ def line_to_message(line: StoredLine) -> pb.LedgerLine:
         batch_seq=line.batch_seq,
         entry_seq=line.entry_seq,
         partner_from_account=line.partner_from_account,
+        period=line.period,
+        billed_period=line.billed_period,
+        late=bool(line.billed_period),
     )
 
 

@@ -43,6 +43,7 @@ _LINES: Final = BinaryCopy(
     (
         # What the lines of a group have in common, those of a batch, those of a partner and rate …
         "kind", "org_id", "project_id", "billing_account_id", "mapping_id", "sku", "sku_type", "currency", "period",
+        "billed_period",
         "catalog_revision", "orgs_revision", "ledger_revision", "lane", "pos",
         "partner_id", "partner_from_account", "partner_pct",
         # … and what each has of its own.
@@ -118,7 +119,8 @@ class LineStore:
         async with raw.cursor() as cursor:
             await cursor.execute(
                 f"SELECT charge_id, event_id, cause_id, kind, org_id, project_id, billing_account_id, mapping_id, sku, "
-                f"sku_type, {scaled_sql('quantity')}, currency, {scaled_sql('amount_gross')}, event_time, period, seq "
+                f"sku_type, {scaled_sql('quantity')}, currency, {scaled_sql('amount_gross')}, event_time, period, "
+                "billed_period, seq "
                 "FROM ledger_line WHERE entry_id = ANY(%s)",
                 ([UUID(bytes=derived_entry_id(charge_id)) for charge_id in charge_ids],),
             )
@@ -128,10 +130,19 @@ class LineStore:
 def _stored_charge(row: Sequence[Any]) -> Charge:
     """Return the charge of a row of `stored_charges`."""
     (charge_id, event_id, cause_id, kind, org_id, project_id, account_id, mapping_id, sku, sku_type, quantity, currency,
-     gross, event_time, period, entry_seq) = row  # fmt: skip
+     gross, event_time, period, billed_period, entry_seq) = row  # fmt: skip
     project = project_id.bytes if project_id else b""
     group = ChargeGroup(
-        kind, org_id.bytes, project, account_id.bytes, mapping_id.bytes, sku, sku_type, currency, period
+        kind,
+        org_id.bytes,
+        project,
+        account_id.bytes,
+        mapping_id.bytes,
+        sku,
+        sku_type,
+        currency,
+        period,
+        billed_period or "",
     )
     event = event_id.bytes if event_id else b""
     cause = cause_id.bytes if cause_id else event
@@ -187,6 +198,7 @@ def _pack_group(group: ChargeGroup) -> bytes:
         _LINES.row_head, pack_text(group.kind), pack_uuid(group.org_id), pack_uuid(group.project_id),
         pack_uuid(group.account_id), pack_uuid(group.mapping_id), pack_text(group.sku), pack_text(group.sku_type),
         pack_text(group.currency), pack_text(group.period),
+        pack_text(group.billed_period) if group.billed_period else NULL,
     ))  # fmt: skip
 
 

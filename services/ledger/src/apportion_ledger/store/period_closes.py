@@ -1,48 +1,53 @@
-"""Where the lanes have periods closed."""
+"""Where the lanes have periods closed and opened again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
+from apportion_common.period_closes import PeriodChange, PeriodCloses
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 _ADD: Final = text(
     """
-    INSERT INTO period_close (period, lane, org_id, pos)
-    SELECT c.period, :lane, c.org_id, :pos
-    FROM unnest(CAST(:periods AS text[]), CAST(:orgs AS uuid[])) AS c (period, org_id)
-    ON CONFLICT DO NOTHING
+    INSERT INTO period_close (period, lane, org_id, pos, ordinal, reopening)
+    SELECT c.period, :lane, c.org_id, :pos, c.ordinal - 1, c.reopening
+    FROM unnest(CAST(:periods AS text[]), CAST(:orgs AS uuid[]), CAST(:reopenings AS int[]))
+        WITH ORDINALITY AS c (period, org_id, reopening, ordinal)
     """
 )
-_CLOSED: Final = text(
+_CHANGES: Final = text(
     """
-    SELECT lane, org_id FROM period_close
-    WHERE period = :period AND posted_xid < CAST(:watermark AS xid8) ORDER BY org_id
+    SELECT lane, org_id, reopening FROM period_close
+    WHERE period = :period AND posted_xid < CAST(:watermark AS xid8) ORDER BY lane, pos, ordinal
     """
 )
 
 
 class PeriodCloseStore:
-    """Closed periods per lane."""
+    """Closed and reopened periods per lane."""
 
-    async def add(self, tx: Transaction, lane: int, batch_seq: int, closes: Sequence[tuple[str, bytes]]) -> None:
-        """Add the closes (period, organisation or empty for all) of a lane's batch; an existing one stays."""
+    async def add(self, tx: Transaction, lane: int, batch_seq: int, changes: Sequence[PeriodChange]) -> None:
+        """Add what a lane's batch says of periods, in its order."""
         await tx.execute(
             _ADD,
             {
                 "lane": lane,
                 "pos": batch_seq,
-                "periods": [period for period, _ in closes],
-                "orgs": [UUID(bytes=org_id) if org_id else None for _, org_id in closes],
+                "periods": [change.period for change in changes],
+                "orgs": [UUID(bytes=change.org_id) if change.org_id else None for change in changes],
+                "reopenings": [change.reopening for change in changes],
             },
         )
 
-    async def closed(self, connection: AsyncConnection, period: str, watermark: int) -> tuple[int, list[UUID]]:
-        """Return how many lanes have the period closed for everyone, and who has it closed singly, below it."""
-        rows = (await connection.execute(_CLOSED, {"period": period, "watermark": str(watermark)})).all()
-        lanes = {row.lane for row in rows if row.org_id is None}
-        return len(lanes), [row.org_id for row in rows if row.org_id is not None]
+    async def closes(self, connection: AsyncConnection, period: str, watermark: int) -> Mapping[int, PeriodCloses]:
+        """Return what each lane says of a period below a watermark; a lane that says nothing is left out."""
+        lanes: defaultdict[int, PeriodCloses] = defaultdict(PeriodCloses)
+        for row in await connection.execute(_CHANGES, {"period": period, "watermark": str(watermark)}):
+            org_id = row.org_id.bytes if row.org_id is not None else None
+            lanes[row.lane].apply(PeriodChange(period, org_id, row.reopening))
+        return lanes

@@ -22,7 +22,8 @@ _LINE_COLUMNS: Final = f"""
     l.entry_id, l.charge_id, l.event_id, l.cause_id, l.kind, l.org_id, l.project_id, l.billing_account_id, l.sku,
     {scaled_sql("l.quantity")} AS quantity, l.currency, {scaled_sql("l.amount_gross")} AS gross, l.partner_id,
     l.partner_from_account, {scaled_sql("l.partner_pct", PERCENT_PLACES)} AS pct,
-    {scaled_sql("l.partner_amount")} AS share, {scaled_sql("l.net")} AS net, l.event_time, l.posted_at,
+    {scaled_sql("l.partner_amount")} AS share, {scaled_sql("l.net")} AS net, l.event_time, l.period, l.billed_period,
+    l.posted_at,
     {scaled_sql("coalesce(s.amount, 0)")} AS real_time_paid,
     coalesce(l.lane, 0) AS lane, coalesce(l.pos, 0) AS pos, coalesce(l.seq, 0) AS seq
 """
@@ -151,6 +152,8 @@ def _stored_line(row: Any) -> StoredLine:
         share=int(row.share),
         net=int(row.net),
         event_time_us=us_of_datetime(row.event_time),
+        period=row.period,
+        billed_period=row.billed_period or "",
         posted_at_us=us_of_datetime(row.posted_at),
         real_time_paid=int(row.real_time_paid),
         lane=row.lane,

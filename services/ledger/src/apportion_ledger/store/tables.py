@@ -337,10 +337,15 @@ period_close: Final = Table(
     Column("lane", SmallInteger, nullable=False),
     Column("org_id", Uuid),
     Column("pos", BigInteger, nullable=False),
+    # Place among the changes of its batch.
+    Column("ordinal", Integer, nullable=False, server_default=text("0")),
+    # 0 of a close; of a reopening its number among those of the organisation's period.
+    Column("reopening", Integer, nullable=False, server_default=text("0")),
     Column("closed_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
     Column("posted_xid", Xid8(), nullable=False, server_default=text("pg_current_xact_id()")),
-    UniqueConstraint("period", "lane", "org_id", postgresql_nulls_not_distinct=True),
     CheckConstraint("period ~ '^[0-9]{4}-[0-9]{2}$'", name="period"),
+    CheckConstraint("reopening = 0 OR (reopening > 0 AND org_id IS NOT NULL)", name="reopening"),
+    Index("ix_period_close_period", "period", "lane", "pos", "ordinal"),
 )
 """From where on a lane has a period closed, for one organisation or (null) for all."""
 

@@ -1,4 +1,4 @@
-"""The messages of METERING_IN: a call's usage, requeues of dead letters, closes of periods."""
+"""The messages of METERING_IN: a call's usage, requeues of dead letters, closes and reopenings of periods."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from apportion.metering.v1.lane_pb2 import IntakeEvent, IntakeMessage
 from apportion_common.lanes.records import INT64_MAX, INT64_MIN, INTAKE_RECORD
+from apportion_common.period_closes import PeriodChange
 from apportion_common.protos import pack_int
 
 from apportion_metering.domain.intake import CheckedEvent
@@ -50,23 +51,25 @@ def usage_message(
     return message.SerializeToString()
 
 
-def requeue_message(envelope: Envelope, requeues: Sequence[tuple[bytes, int]]) -> bytes:
-    """Return the message of requeues (dead letter id, attempt) on one lane."""
+def requeue_message(envelope: Envelope, requeues: Sequence[tuple[bytes, int, str]]) -> bytes:
+    """Return the message of requeues (dead letter id, attempt, period that bills it or none) on one lane."""
     message = _message(envelope)
-    for dead_letter_id, attempt in requeues:
+    for dead_letter_id, attempt, into_period in requeues:
         requeue = message.entries.add().requeue
         requeue.dead_letter_id = dead_letter_id
         requeue.attempt = attempt
+        requeue.into_period = into_period
     return message.SerializeToString()
 
 
-def period_close_message(envelope: Envelope, period: str, org_ids: Sequence[bytes]) -> bytes:
-    """Return the message that closes a period ("2013-01") for organisations of one lane; an empty id means all."""
+def period_message(envelope: Envelope, changes: Sequence[PeriodChange]) -> bytes:
+    """Return the message that closes or reopens periods on one lane."""
     message = _message(envelope)
-    for org_id in org_ids:
+    for change in changes:
         close = message.entries.add().period_close
-        close.period = period
-        close.org_id = org_id
+        close.period = change.period
+        close.org_id = change.org_id or b""
+        close.reopening = change.reopening
     return message.SerializeToString()
 
 

@@ -7,16 +7,18 @@ from itertools import groupby
 from typing import TypeVar
 from uuid import UUID
 
+from apportion.metering.v1.lane_pb2 import IntakeEvent
 from apportion_common.clock import Clock
 from apportion_common.db.actor import current_traceparent
 from apportion_common.db.idempotency import Mutation, run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.pages import read_token, split_page, time_cursor
+from apportion_common.selections import require_selection
 from apportion_common.topology import INTAKE_SUBJECT, lane_subject
 from google.protobuf.message import Message
 
 from apportion_metering.adapters.intake_messages import requeue_message
-from apportion_metering.domain.dead_letters import DeadLetter, DeadLetterFilter
+from apportion_metering.domain.dead_letters import DeadLetter, DeadLetterFilter, IntoPeriods, present_and_next
 from apportion_metering.domain.messages import Envelope
 from apportion_metering.limits import (
     AUDITED_IDS_MAX,
@@ -25,7 +27,8 @@ from apportion_metering.limits import (
     MESSAGE_ENTRIES_MAX,
     REQUEUE_DEAD_LETTERS_MAX,
 )
-from apportion_metering.store.dead_letters import DeadLetterStore
+from apportion_metering.store.dead_letters import DeadLetterStore, RequeuedDeadLetter
+from apportion_metering.store.period_changes import PeriodChangeStore
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -33,9 +36,10 @@ Answer = TypeVar("Answer", bound=Message)
 class DeadLetters:
     """The use cases behind ListDeadLetters, RequeueDeadLetters and DiscardDeadLetters."""
 
-    def __init__(self, database: Database, store: DeadLetterStore, clock: Clock) -> None:
+    def __init__(self, database: Database, store: DeadLetterStore, periods: PeriodChangeStore, clock: Clock) -> None:
         self._database = database
         self._store = store
+        self._periods = periods
         self._clock = clock
 
     async def page(self, wanted: DeadLetterFilter, page_size: int, page_token: str) -> tuple[Sequence[DeadLetter], str]:
@@ -49,30 +53,51 @@ class DeadLetters:
             found = await self._store.page(connection, wanted, after, size + 1)
         return split_page(found, size, lambda last: (last.created_at, last.dead_letter_id))
 
-    async def requeue(self, mutation: Mutation[int, Answer], wanted: DeadLetterFilter, producer: str) -> Answer:
+    async def requeue(
+        self,
+        mutation: Mutation[int, Answer],
+        wanted: DeadLetterFilter,
+        producer: str,
+        *,
+        into_period: str = "",
+        everything: bool = False,
+    ) -> Answer:
         """Send open dead letters that match back into their lanes, at most REQUEUE_DEAD_LETTERS_MAX; say how many.
 
         The control messages leave through the outbox of the same transaction. One whose id's first content stands
-        (PAYLOAD_MISMATCH), or that cannot be read (UNDECODABLE), stays open.
+        (PAYLOAD_MISMATCH), or that cannot be read (UNDECODABLE), stays open. `IntoPeriods` says which period bills an
+        event whose own is closed. Raises InvalidArgument SELECTION_EMPTY, SELECTION_AMBIGUOUS, INTO_PERIOD_TOO_EARLY or
+        INTO_PERIOD_TOO_LATE.
         """
+        require_selection("dead letters", named=wanted.names_some, everything=everything)
 
         async def work(tx: Transaction) -> int:
+            now_us = await self._periods.now_us(tx)
+            closes = await self._periods.closes(tx, present_and_next(now_us))
+            into = IntoPeriods(into_period, now_us, closes)
             requeued = await self._store.requeue(tx, wanted, REQUEUE_DEAD_LETTERS_MAX)
             envelope = Envelope(self._clock.now_us(), producer, current_traceparent())
             for lane, group in groupby(requeued, key=lambda item: item.lane):
-                requeues = [(item.dead_letter_id, item.attempt) for item in group]
+                requeues = [(item.dead_letter_id, item.attempt, _into(into, item)) for item in group]
                 for first in range(0, len(requeues), MESSAGE_ENTRIES_MAX):
                     message = requeue_message(envelope, requeues[first : first + MESSAGE_ENTRIES_MAX])
                     await tx.enqueue(lane_subject(INTAKE_SUBJECT, lane), message)
             if requeued:
                 ids = [UUID(bytes=item.dead_letter_id) for item in requeued]
-                await tx.audit("dead_letter.requeue", "dead_letter", org_id=wanted.org_id, after=_audited(wanted, ids))
+                after = {**_audited(wanted, ids), "into_period": into_period}
+                await tx.audit("dead_letter.requeue", "dead_letter", org_id=wanted.org_id, after=after)
             return len(requeued)
 
         return await run_mutation(self._database, mutation, work)
 
-    async def discard(self, mutation: Mutation[int, Answer], wanted: DeadLetterFilter, reason: str) -> Answer:
-        """Close open dead letters that match, for good, at most REQUEUE_DEAD_LETTERS_MAX; say how many."""
+    async def discard(
+        self, mutation: Mutation[int, Answer], wanted: DeadLetterFilter, reason: str, *, everything: bool = False
+    ) -> Answer:
+        """Close open dead letters that match, for good, at most REQUEUE_DEAD_LETTERS_MAX; say how many.
+
+        Raises InvalidArgument SELECTION_EMPTY or SELECTION_AMBIGUOUS.
+        """
+        require_selection("dead letters", named=wanted.names_some, everything=everything)
 
         async def work(tx: Transaction) -> int:
             ids = await self._store.discard(tx, wanted, reason, REQUEUE_DEAD_LETTERS_MAX)
@@ -82,6 +107,12 @@ class DeadLetters:
             return len(ids)
 
         return await run_mutation(self._database, mutation, work)
+
+
+def _into(into: IntoPeriods, item: RequeuedDeadLetter) -> str:
+    if item.org_id is None:
+        return ""
+    return into.of(item.reason, item.org_id, IntakeEvent.FromString(item.payload).event_time_us)
 
 
 def _audited(wanted: DeadLetterFilter, ids: Sequence[UUID]) -> dict[str, object]:

@@ -7,7 +7,7 @@ from apportion_common.ids import EVENT_NAMESPACE, uuid5_bytes
 from apportion_common.topology import EVENT_IN_FUTURE
 
 from apportion_metering.consumers.dead_letters import IN_FUTURE_DETAIL
-from apportion_metering.consumers.decision import Decision
+from apportion_metering.consumers.decision import Decision, LateEvent
 from apportion_metering.consumers.intake import event_from_message
 from apportion_metering.domain.dedupe import ACCEPTED, DEAD_LETTERED, DUPLICATE, decide_requeue, latest_event_time_us
 from apportion_metering.store.dead_letters import ClaimedDeadLetter
@@ -40,5 +40,6 @@ def add_requeue(
     if not dead_letter.stored:
         decision.restored.append(NewEvent(event, event_id, received_at_us, entry_seq))
     decision.moved.append((event.name, entry_seq))
-    decision.accepted.append((event_id, event))
+    late = LateEvent(event_id, event, requeue.into_period)
+    decision.accepted.append(late if requeue.into_period else (event_id, event))
     return ACCEPTED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from apportion.common.v1.lane_pb2 import PeriodClose
 from apportion.metering.v1 import lane_pb2
@@ -18,6 +19,18 @@ from apportion_metering.store.events import NewEvent, NewKey
 
 AcceptedEvent = tuple[bytes, TakenEvent]
 """An event's id and the event: what pricing is told under the next entry number."""
+
+
+class LateEvent(NamedTuple):
+    """A requeued event, and the period that bills it if its own is closed."""
+
+    event_id: bytes
+    event: TakenEvent
+    into_period: str
+
+
+AcceptedItem = AcceptedEvent | LateEvent | PeriodClose
+"""What is published of an entry."""
 
 
 @dataclass(slots=True)
@@ -50,7 +63,7 @@ class Decision:
     """Requeues (dead letter id, attempt) that the lane has claimed."""
     reopened: list[tuple[bytes, int, str, str]] = field(default_factory=list)
     """Requeues (dead letter id, attempt, reason, detail) that failed again."""
-    accepted: list[AcceptedEvent | PeriodClose] = field(default_factory=list)
+    accepted: list[AcceptedItem] = field(default_factory=list)
     """What is published, in the order of its entry numbers, which have no gaps."""
     sources: list[str] = field(default_factory=list)
     """The traceparent of each entry that is published."""
@@ -84,7 +97,7 @@ def accepted_to_message(
     lane: int,
     batch_seq: int,
     first_entry_seq: int,
-    accepted: Sequence[AcceptedEvent | PeriodClose],
+    accepted: Sequence[AcceptedItem],
     *,
     packed: bool = True,
 ) -> lane_pb2.AcceptedBatch:
@@ -97,11 +110,13 @@ def accepted_to_message(
         if isinstance(entry, PeriodClose):
             batch.entries.add(entry_seq=entry_seq).period_close.CopyFrom(entry)
             continue
-        event_id, (_, group, quantity, event_time_us, _, _) = entry
+        if isinstance(entry, LateEvent):
+            _add_usage(batch, entry_seq, entry.event_id, entry.event, entry.into_period)
+            continue
+        event_id, event = entry
+        _, group, quantity, event_time_us, _, _ = event
         if not packed or not INT64_MIN <= quantity <= INT64_MAX:
-            usage = batch.entries.add(entry_seq=entry_seq).usage
-            usage.event_id, usage.org_id, usage.project_id = event_id, group.org_id, group.project_id
-            usage.sku, usage.quantity, usage.event_time_us = group.sku, pack_int(quantity), event_time_us
+            _add_usage(batch, entry_seq, event_id, event)
             continue
         index = groups.get(group)
         if index is None:
@@ -114,3 +129,21 @@ def accepted_to_message(
         for group in groups:
             batch.groups.add(org_id=group.org_id, project_id=group.project_id, sku=group.sku)
     return batch
+
+
+def _add_usage(
+    batch: lane_pb2.AcceptedBatch, entry_seq: int, event_id: bytes, event: TakenEvent, into_period: str = ""
+) -> None:
+    """Add an event that no record holds."""
+    group = event.group
+    batch.entries.add(entry_seq=entry_seq).usage.MergeFrom(
+        lane_pb2.AcceptedUsage(
+            event_id=event_id,
+            org_id=group.org_id,
+            project_id=group.project_id,
+            sku=group.sku,
+            quantity=pack_int(event.quantity),
+            event_time_us=event.event_time_us,
+            into_period=into_period,
+        )
+    )

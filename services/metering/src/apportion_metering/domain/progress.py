@@ -75,6 +75,30 @@ def progress_of(request_id: str, known: KnownEvent | None, lanes: Mapping[int, L
     return EventProgress(request_id, state, "", known)
 
 
+class LaneTargets:
+    """Which lanes have still to post what their subjects held at an instant, however much comes after it."""
+
+    def __init__(self, last_seqs: Mapping[int, int]) -> None:
+        """`last_seqs` are the lanes' last sequences on the stream at that instant; 0 for a lane without messages."""
+        self._last_seqs = dict(last_seqs)
+        self._batches: dict[int, int] = {}
+
+    def behind(self, lanes: Sequence[LaneState]) -> int:
+        """Return how many lanes have not posted it by now, these being their states."""
+        known = {lane.lane: lane for lane in lanes}
+        behind = 0
+        for number, last_seq in self._last_seqs.items():
+            lane = known.get(number)
+            if lane is None:
+                # Nobody has worked it ever; without messages there is nothing to do.
+                behind += last_seq > 0
+                continue
+            if lane.stream_seq >= last_seq:
+                self._batches.setdefault(number, lane.batch_seq)
+            behind += number not in self._batches or lane.posted_batch_seq < self._batches[number]
+        return behind
+
+
 def is_drained(lanes: Sequence[LaneState], last_seqs: Mapping[int, int]) -> bool:
     """Return whether every lane has committed, and got answered, all that the stream holds (lane → last sequence)."""
     if not last_seqs.keys() <= {lane.lane for lane in lanes}:

@@ -32,16 +32,28 @@ class DeadLetterRpcs(MeteringServiceServicer):
     async def RequeueDeadLetters(
         self, request: pb.RequeueDeadLettersRequest, context: Context
     ) -> pb.RequeueDeadLettersResponse:
-        """Send dead letters back into their lanes."""
-        wanted = filter_from_message(request.filter)
-        return await self.dead_letters.requeue(mutation(request, _requeued), wanted, current_caller().subject)
+        """Send dead letters back into their lanes.
+
+        INVALID_ARGUMENT SELECTION_EMPTY, SELECTION_AMBIGUOUS, INTO_PERIOD_TOO_EARLY, INTO_PERIOD_TOO_LATE.
+        """
+        return await self.dead_letters.requeue(
+            mutation(request, _requeued),
+            filter_from_message(request.filter),
+            current_caller().subject,
+            into_period=request.into_period,
+            everything=request.all,
+        )
 
     async def DiscardDeadLetters(
         self, request: pb.DiscardDeadLettersRequest, context: Context
     ) -> pb.DiscardDeadLettersResponse:
-        """Close dead letters for good."""
-        wanted = filter_from_message(request.filter)
-        return await self.dead_letters.discard(mutation(request, _discarded), wanted, request.reason)
+        """Close dead letters for good. INVALID_ARGUMENT SELECTION_EMPTY, SELECTION_AMBIGUOUS."""
+        return await self.dead_letters.discard(
+            mutation(request, _discarded),
+            filter_from_message(request.filter),
+            request.reason,
+            everything=request.all,
+        )
 
 
 def _requeued(count: int) -> pb.RequeueDeadLettersResponse:

@@ -100,6 +100,10 @@ class RequeuedDeadLetter(NamedTuple):
     dead_letter_id: bytes
     lane: int
     attempt: int
+    org_id: bytes | None
+    reason: str
+    payload: bytes
+    """Its IntakeEvent, where it names an organisation."""
 
 
 class EventRejection(NamedTuple):
@@ -192,7 +196,17 @@ class DeadLetterStore:
         )
         rows = await tx.execute(_REQUEUE, {"ids": [row.dead_letter_id for row in found]})
         attempts = {row.dead_letter_id: row.requeue_attempt for row in rows}
-        return [RequeuedDeadLetter(row.dead_letter_id.bytes, row.lane, attempts[row.dead_letter_id]) for row in found]
+        return [
+            RequeuedDeadLetter(
+                row.dead_letter_id.bytes,
+                row.lane,
+                attempts[row.dead_letter_id],
+                row.org_id.bytes if row.org_id is not None else None,
+                row.reason,
+                bytes(row.payload),
+            )
+            for row in found
+        ]
 
     async def discard(self, tx: Transaction, wanted: DeadLetterFilter, reason: str, limit: int) -> list[UUID]:
         """Close at most `limit` open dead letters that match, for good; return their ids."""
@@ -239,7 +253,15 @@ async def _lock_open(
     conditions = [*conditions, columns.state == OPEN]
     first = select(columns.dead_letter_id).where(*conditions).order_by(*order).limit(limit)
     locked = (
-        select(columns.dead_letter_id, columns.lane, columns.seq, columns.created_at)
+        select(
+            columns.dead_letter_id,
+            columns.lane,
+            columns.seq,
+            columns.created_at,
+            columns.org_id,
+            columns.reason,
+            columns.payload,
+        )
         .where(*conditions, columns.dead_letter_id.in_(first))
         .order_by(columns.dead_letter_id)
         .with_for_update()

@@ -11,6 +11,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -130,6 +131,20 @@ dead_letter: Final = Table(
     Index("ix_dead_letter_open", "reason", postgresql_where=text("state = 'open'")),
 )
 """What was taken and not charged. payload is a serialised IntakeEvent, or the raw bytes of what could not be read."""
+
+period_change: Final = Table(
+    "period_change",
+    metadata,
+    Column("change_id", BigInteger, Identity(always=True), primary_key=True),
+    Column("period", Text, nullable=False),
+    Column("org_id", Uuid),
+    Column("reopening", Integer, nullable=False),
+    Column("changed_at", TIMESTAMPTZ, nullable=False, server_default=text("clock_timestamp()")),
+    CheckConstraint("period ~ '^[0-9]{4}-(0[1-9]|1[0-2])$'", name="period"),
+    CheckConstraint("reopening = 0 OR (reopening > 0 AND org_id IS NOT NULL)", name="reopening"),
+    Index("ix_period_change_period", "period", "change_id"),
+)
+"""Closes (reopening 0) and reopenings of periods, of one organisation or all, as they were put into the lanes."""
 
 metering_shadow: Final = Table(
     "metering_shadow",

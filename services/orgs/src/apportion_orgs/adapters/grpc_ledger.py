@@ -46,7 +46,8 @@ class GrpcLedger:
         if answer.watermark <= 0:
             raise errors.ledger_answer_unusable("its watermark is not above zero")
         closed = frozenset(parse_uuid_bytes(org_id) for org_id in answer.closed_org_ids)
-        return Watermark(answer.watermark, answer.period_closed, closed)
+        reopened = {parse_uuid_bytes(org.org_id): (org.reopening, org.closed) for org in answer.reopened}
+        return Watermark(answer.watermark, answer.period_closed, closed, reopened)
 
     async def summarize_lines(
         self, account_id: UUID, watermark: int, period: str, held: Sequence[HeldLines]

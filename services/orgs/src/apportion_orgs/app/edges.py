@@ -10,6 +10,14 @@ from apportion_orgs.domain.invoices import HeldLines, Watermark
 from apportion_orgs.domain.invoicing import LineSum
 
 
+class MeteringClient(Protocol):
+    """Metering, which closes and reopens periods in the lanes. Raises Unavailable when it does not answer."""
+
+    async def reopen_period(self, period: str, reopenings: Sequence[tuple[UUID, int]], reason: str) -> None:
+        """Open a period again for organisations, each with the number of its reopening; the same again does nothing."""
+        ...
+
+
 class LedgerClient(Protocol):
     """The ledger, as invoices need it. Raises Unavailable when it does not answer."""
 

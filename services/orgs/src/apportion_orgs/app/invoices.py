@@ -30,6 +30,7 @@ from apportion_orgs.domain.invoices import (
 from apportion_orgs.store.billing_accounts import BillingAccountStore
 from apportion_orgs.store.invoices import InvoiceStore
 from apportion_orgs.store.mappings import MappingStore
+from apportion_orgs.store.period_reopenings import PeriodReopeningStore
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -51,6 +52,7 @@ class Invoices:
         mappings: MappingStore,
         invoices: InvoiceStore,
         drawings: InvoiceDrawings,
+        reopenings: PeriodReopeningStore,
     ) -> None:
         """Work on these stores, with what is drawn from the ledger."""
         self._database = database
@@ -58,6 +60,7 @@ class Invoices:
         self._mappings = mappings
         self._invoices = invoices
         self._drawings = drawings
+        self._reopenings = reopenings
 
     async def generate(self, mutation: Mutation[Invoice, Answer], account_id: UUID, period_key: str) -> Answer:
         """Draft the invoice of an account and period, or draw its draft again.
@@ -90,8 +93,8 @@ class Invoices:
         """Draw a draft at a new watermark, number it, and make it final.
 
         Raises NotFound INVOICE_NOT_FOUND, FailedPrecondition INVOICE_NOT_DRAFT, PERIOD_OPEN,
-        EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED, NOTHING_TO_INVOICE, CURRENCY_MISMATCH, MAPPING_MISSING or
-        INVOICE_TOO_LARGE, Unavailable INVOICE_BUSY.
+        PERIOD_REOPENING, EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED, NOTHING_TO_INVOICE, CURRENCY_MISMATCH,
+        MAPPING_MISSING or INVOICE_TOO_LARGE, Unavailable INVOICE_BUSY.
         """
 
         async def work(drawn: DrawnInvoice | None, tx: Transaction) -> Invoice:
@@ -100,7 +103,10 @@ class Invoices:
             account, draft = locked.account, draft_to_finalize(invoice_id, locked.invoices)
             drawn = fitting(drawn, basis_of(account, parse_period(draft.period), locked.invoices))
             mappings = await self._mappings.of_account_orgs(tx.connection, account.account_id)
-            check_final(drawn, [mapping.row() for mapping in mappings])
+            # The account is locked, and whoever reopens the period locks it too: what is not registered by now is
+            # refused.
+            reopenings = await self._reopenings.last(tx.connection, draft.period)
+            check_final(drawn, [mapping.row() for mapping in mappings], reopenings)
             await self._invoices.write_draft(tx, invoice_id, drawn, is_new=False)
             await self._invoices.finalize(tx, invoice_id, account.account_id, current_actor(tx.service).subject)
             invoice = await self._load(tx.connection, invoice_id)

@@ -12,7 +12,7 @@ Where these take an account's invoices, they take those that are not void.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from apportion_common.periods import Period
@@ -27,6 +27,7 @@ from apportion_orgs.errors import (
     nothing_to_invoice,
     period_invoiced,
     period_open,
+    period_reopening,
 )
 
 
@@ -85,18 +86,20 @@ def draft_to_finalize(invoice_id: UUID, invoices: Sequence[InvoiceHead]) -> Invo
     return draft
 
 
-def check_final(drawn: DrawnInvoice, rows: Sequence[MappingRow]) -> None:
+def check_final(drawn: DrawnInvoice, rows: Sequence[MappingRow], reopenings: Mapping[bytes, int]) -> None:
     """Raise FailedPrecondition unless a drawing may become final.
 
     NOTHING_TO_INVOICE when there is no line left for it; PERIOD_OPEN unless every org of the account has closed the
-    period: those with lines that are billed in it, and those that are on the account at some instant of it. `rows` has
-    every mapping row of the orgs that are ever on it.
+    period: those with lines that are billed in it, and those that are on the account at some instant of it.
+    PERIOD_REOPENING for a reopening that was asked for and that the ledger does not have yet: it may open the period
+    at any instant. `reopenings` are the numbers of the last ones, by org; `rows` has every mapping row of the orgs that
+    are ever on the account.
     """
     period, account = drawn.basis.period, drawn.basis.account
     if not drawn.content.lines:
         raise nothing_to_invoice(period.key)
-    if drawn.watermark.period_closed:
-        return
     orgs = orgs_mapped_within(rows, account.account_id.bytes, period.start_us, period.end_us) | drawn.org_ids
-    if not orgs or not orgs <= drawn.watermark.closed_org_ids:
+    if any(not drawn.watermark.has_seen(org, reopenings[org]) for org in orgs if org in reopenings):
+        raise period_reopening(period.key)
+    if not all(map(drawn.watermark.is_closed, orgs)) or not (orgs or drawn.watermark.period_closed):
         raise period_open(period.key)

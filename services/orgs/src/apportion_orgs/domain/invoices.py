@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -111,6 +111,17 @@ class Watermark:
     watermark: int
     period_closed: bool
     closed_org_ids: frozenset[bytes]
+    reopened: Mapping[bytes, tuple[int, bool]] = field(default_factory=dict)
+    """By organisation, the number of its last reopening of the period, and whether it closed again."""
+
+    def is_closed(self, org_id: bytes) -> bool:
+        """Return whether the period is closed for an organisation."""
+        _, closed = self.reopened.get(org_id, (0, self.period_closed or org_id in self.closed_org_ids))
+        return closed
+
+    def has_seen(self, org_id: bytes, reopening: int) -> bool:
+        """Return whether the ledger had an organisation's reopening of the period."""
+        return self.reopened.get(org_id, (0, False))[0] >= reopening
 
 
 class HeldLines(NamedTuple):

@@ -9,15 +9,19 @@ from apportion_orgs.app.hierarchies import Hierarchies
 from apportion_orgs.app.invoices import Invoices
 from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.app.organizations import Organizations
+from apportion_orgs.app.period_reopenings import PeriodReopenings
 from apportion_orgs.rpc.audit import AuditRpcs
 from apportion_orgs.rpc.billing_accounts import BillingAccountRpcs
 from apportion_orgs.rpc.hierarchies import HierarchyRpcs
 from apportion_orgs.rpc.invoices import InvoiceRpcs
 from apportion_orgs.rpc.mappings import MappingRpcs
 from apportion_orgs.rpc.organizations import OrganizationRpcs
+from apportion_orgs.rpc.periods import PeriodRpcs
 
 
-class OrgsServicer(OrganizationRpcs, HierarchyRpcs, BillingAccountRpcs, MappingRpcs, InvoiceRpcs, AuditRpcs):
+class OrgsServicer(
+    OrganizationRpcs, HierarchyRpcs, BillingAccountRpcs, MappingRpcs, InvoiceRpcs, PeriodRpcs, AuditRpcs
+):
     """The RPCs of orgs that are built."""
 
     def __init__(
@@ -28,6 +32,7 @@ class OrgsServicer(OrganizationRpcs, HierarchyRpcs, BillingAccountRpcs, MappingR
         billing_accounts: BillingAccounts,
         mappings: Mappings,
         invoices: Invoices,
+        periods: PeriodReopenings,
         audit: AuditTrail,
     ) -> None:
         """Answer by these use cases."""
@@ -36,4 +41,5 @@ class OrgsServicer(OrganizationRpcs, HierarchyRpcs, BillingAccountRpcs, MappingR
         self.billing_accounts = billing_accounts
         self.mappings = mappings
         self.invoices = invoices
+        self.periods = periods
         self.audit = audit

@@ -305,6 +305,20 @@ invoice_number: Final = Table(
 )
 """The last number given per account; who finalises locks the row, so numbers have no gaps."""
 
+period_reopening: Final = Table(
+    "period_reopening",
+    metadata,
+    Column("period", Text, primary_key=True),
+    Column("org_id", Uuid, ForeignKey("organization.org_id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("reason", Text, nullable=False),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
+    CheckConstraint("period ~ '^[0-9]{4}-(0[1-9]|1[0-2])$'", name="period"),
+    CheckConstraint("number > 0", name="number"),
+)
+"""Reopenings of periods that were asked for. Immutable."""
+
 rounding_entry: Final = Table(
     "rounding_entry",
     metadata,

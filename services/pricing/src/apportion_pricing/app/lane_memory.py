@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
+
+from apportion_common.period_closes import PeriodChange, PeriodCloses
 
 from apportion_pricing import limits
 from apportion_pricing.domain.engine_mode import EngineMode
 from apportion_pricing.domain.entries import Usage
 from apportion_pricing.domain.segments import Segment, rejection_of
+from apportion_pricing.store.charges import ChargeConstants
 from apportion_pricing.store.positions import PositionKey
 
 
 class Position:
-    """How far an organisation's period is for a SKU; `state` is its charge model's, and None until it is read."""
+    """How far an organisation's period is for a SKU; `state` is its charge model's, and None until it is read.
 
-    __slots__ = ("key", "state")
+    `charged` and `shadowed` are the sums of the amounts of its live charges and of the others, scaled by 9 places. Of a
+    position from before they were kept they are unknown (`is_summed` False) until a correction needs them.
+    """
+
+    __slots__ = ("charged", "is_summed", "key", "shadowed", "state")
 
     def __init__(self, key: PositionKey) -> None:
         self.key = key
         self.state: Any = None
+        self.charged = 0
+        self.shadowed = 0
+        self.is_summed = False
 
 
 class LaneSegment:
@@ -31,6 +42,8 @@ class LaneSegment:
     __slots__ = (
         "_segment",
         "account",
+        "billed_period",
+        "common",
         "constants",
         "end_us",
         "increment",
@@ -45,9 +58,19 @@ class LaneSegment:
     )
 
     def __init__(
-        self, segment: Segment, position: Position, mode: EngineMode, constants: bytes, *, closed: bool
+        self,
+        segment: Segment,
+        position: Position,
+        mode: EngineMode,
+        common: ChargeConstants | None,
+        constants: bytes,
+        *,
+        closed: bool,
     ) -> None:
+        """`constants` is `common` packed; there is none where no event can be charged, whether closed or not."""
         self._segment = segment
+        self.billed_period = ""
+        self.common = common
         self.start_us = segment.start_us
         self.end_us = segment.end_us
         self.period = segment.period
@@ -62,9 +85,17 @@ class LaneSegment:
         self.stored = mode is not EngineMode.OFF
         self.constants = constants
 
-    def close(self) -> None:
-        """Reject from here on, unless events are rejected already."""
-        self.rejection = rejection_of(self._segment, closed=True)
+    def set_closed(self, closed: bool) -> None:
+        """Reject from here on because the period is closed, or no more; other reasons stay."""
+        self.rejection = rejection_of(self._segment, closed)
+
+    def billed_in(self, period: str, pack: Callable[[ChargeConstants], bytes]) -> LaneSegment:
+        """Return this segment as it charges late events, which `period` bills; its own period is closed."""
+        assert self.common is not None
+        common = replace(self.common, billed_period=period)
+        late = LaneSegment(self._segment, self.position, common.mode, common, pack(common), closed=False)
+        late.billed_period = period
+        return late
 
 
 class LaneMemory:
@@ -75,7 +106,8 @@ class LaneMemory:
         self.catalog_revision = -1
         self.orgs_revision = -1
         self.positions: dict[PositionKey, Position] = {}
-        self.closed: set[tuple[str, bytes | None]] | None = None
+        self.closes: PeriodCloses | None = None
+        self.late: dict[tuple[LaneSegment, str], LaneSegment] = {}
         self.latest: dict[tuple[bytes, str], LaneSegment] = {}
         self.segments: dict[tuple[bytes, str], list[LaneSegment]] = {}
         self.segment_count = 0
@@ -89,6 +121,7 @@ class LaneMemory:
         if too_many or (self.catalog_revision, self.orgs_revision) != (catalog_revision, orgs_revision):
             self.latest = {}
             self.segments = {}
+            self.late = {}
             self.segment_count = 0
             self.catalog_revision = catalog_revision
             self.orgs_revision = orgs_revision
@@ -127,16 +160,25 @@ class LaneMemory:
             position = self.positions[key] = Position(key)
         return position
 
-    def close(self, period: str, org_id: bytes | None) -> None:
-        """Close a period, of one organisation or all."""
-        assert self.closed is not None
-        self.closed.add((period, org_id))
-        for (of_org, _), segments in self.segments.items():
-            if org_id is None or org_id == of_org:
-                for segment in segments:
-                    if segment.period == period:
-                        segment.close()
+    def change(self, change: PeriodChange) -> bool:
+        """Close a period, or open it again; return whether that changes anything."""
+        assert self.closes is not None
+        changed = self.closes.apply(change)
+        if changed:
+            for (of_org, _), segments in self.segments.items():
+                if change.org_id is None or change.org_id == of_org:
+                    for segment in segments:
+                        if segment.period == change.period:
+                            segment.set_closed(self.closes.is_closed(change.period, of_org))
+        return changed
 
     def is_closed(self, period: str, org_id: bytes) -> bool:
         """Return whether an organisation's period is closed."""
-        return self.closed is not None and ((period, None) in self.closed or (period, org_id) in self.closed)
+        return self.closes is not None and self.closes.is_closed(period, org_id)
+
+    def late_segment(self, segment: LaneSegment, period: str, pack: Callable[[ChargeConstants], bytes]) -> LaneSegment:
+        """Return a closed segment as it charges late events that `period` bills."""
+        late = self.late.get((segment, period))
+        if late is None:
+            late = self.late[segment, period] = segment.billed_in(period, pack)
+        return late

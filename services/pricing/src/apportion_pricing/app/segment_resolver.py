@@ -83,26 +83,25 @@ class SegmentResolver:
         """Resolve a segment, and remember it."""
         resolved = segment_at(catalog, accounts, org_id, sku, at_us)
         mode, key = catalog.mode_of(org_id), (org_id, sku, resolved.period)
-        position, constants = Position(key), b""
+        position, common, constants = Position(key), None, b""
         if rejection_of(resolved, closed=False) is None:
             assert resolved.account is not None
             assert resolved.terms is not None
             position = memory.position(key)
-            constants = self._charges.constants(
-                ChargeConstants(
-                    org_id=org_id,
-                    account=resolved.account,
-                    terms=resolved.terms,
-                    sku=sku,
-                    period=resolved.period,
-                    mode=mode,
-                    catalog_revision=memory.catalog_revision,
-                    orgs_revision=memory.orgs_revision,
-                    lane=memory.lane,
-                )
+            common = ChargeConstants(
+                org_id=org_id,
+                account=resolved.account,
+                terms=resolved.terms,
+                sku=sku,
+                period=resolved.period,
+                mode=mode,
+                catalog_revision=memory.catalog_revision,
+                orgs_revision=memory.orgs_revision,
+                lane=memory.lane,
             )
+            constants = self._charges.constants(common)
         closed = memory.is_closed(resolved.period, org_id)
-        segment = LaneSegment(resolved, position, mode, constants, closed=closed)
+        segment = LaneSegment(resolved, position, mode, common, constants, closed=closed)
         memory.add(org_id, sku, segment)
         return segment
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from operator import itemgetter
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from typing import NamedTuple
 from apportion.common.v1.lane_pb2 import TraceRange
 from apportion.metering.v1.lane_pb2 import AcceptedBatch, AcceptedEntry
 from apportion_common.lanes.records import UNREADABLE_BATCH_SEQ, USAGE_RECORD, batch_seq_of
+from apportion_common.period_closes import PeriodChange
 from google.protobuf.message import DecodeError
 
 from apportion_pricing.domain.entries import Close, Usage
@@ -22,6 +23,8 @@ class Accepted(NamedTuple):
     batch_seq: int
     entries: Sequence[Usage | Close]
     traces: Sequence[TraceRange]
+    into_periods: Mapping[int, str] = {}
+    """By entry_seq, the period that bills an event whose own is closed; hardly any event has one."""
 
 
 def decode_accepted(data: bytes) -> Accepted:
@@ -33,14 +36,15 @@ def decode_accepted(data: bytes) -> Accepted:
             entries = _with_records(batch, entries)
     except (DecodeError, struct.error, IndexError):
         return Accepted(UNREADABLE_BATCH_SEQ, (), ())
-    return Accepted(batch_seq_of(batch), entries, batch.traces)
+    into_periods = {entry.entry_seq: entry.usage.into_period for entry in batch.entries if entry.usage.into_period}
+    return Accepted(batch_seq_of(batch), entries, batch.traces, into_periods)
 
 
 def _entry(entry: AcceptedEntry) -> Usage | Close:
     """Return an entry that came as a message."""
     if not entry.HasField("usage"):
         close = entry.period_close
-        return Close(entry.entry_seq, close.period, close.org_id or None)
+        return Close(entry.entry_seq, PeriodChange(close.period, close.org_id or None, close.reopening))
     usage = entry.usage
     quantity = int.from_bytes(usage.quantity, "big", signed=True)
     return (

@@ -16,8 +16,10 @@ from apportion_common.lanes.traces import expand
 from apportion_pricing.app.lane_memory import LaneMemory, LaneSegment, Position
 from apportion_pricing.consumers.batches import Accepted
 from apportion_pricing.consumers.rated_batches import Rated
+from apportion_pricing.domain.corrections import corrected_amount
 from apportion_pricing.domain.entries import Close, Usage
-from apportion_pricing.domain.rejections import Rejection
+from apportion_pricing.domain.rejections import Rejection, RejectionReason
+from apportion_pricing.domain.segments import into_closed
 from apportion_pricing.store.charges import USAGE, ChargeStore
 from apportion_pricing.store.period_closes import ClosedPeriod
 from apportion_pricing.store.rejections import RejectedEvent
@@ -54,14 +56,20 @@ def rate_entries(
     add_charge, add_row, touch, row = rated.charges.append, work.rows.append, work.touched.add, charges.row
     for number, entry in enumerate(entries, start):
         if isinstance(entry, Close):
-            memory.close(entry.period, entry.org_id)
-            work.closed.append(ClosedPeriod(entry.period, entry.org_id, batch_seq, entry.entry_seq))
-            rated.period_closes.append(PeriodClose(period=entry.period, org_id=entry.org_id or b""))
+            change = entry.change
+            if memory.change(change):
+                work.closed.append(ClosedPeriod(change, batch_seq, entry.entry_seq))
+            rated.period_closes.append(
+                PeriodClose(period=change.period, org_id=change.org_id or b"", reopening=change.reopening)
+            )
             continue
         segment = next(segments)
         if segment.rejection is not None:
-            _reject(entry, segment.rejection, rated, work)
-            continue
+            late = _late_segment(memory, segment, batch.into_periods.get(entry[0], ""), charges)
+            if isinstance(late, Rejection):
+                _reject(entry, late, rated, work)
+                continue
+            segment = late
         entry_seq, event_id, _, project_id, _, quantity, event_time_us = entry
         position = segment.position
         before = position.state
@@ -69,10 +77,23 @@ def rate_entries(
         if isinstance(outcome, Rejection):
             _reject(entry, outcome, rated, work)
             continue
-        position.state, amount = outcome
+        after, amount = outcome
+        if quantity < 0 and segment.stored:
+            corrected = corrected_amount(
+                position.charged if segment.live else position.shadowed, quantity_of(after), amount
+            )
+            if isinstance(corrected, Rejection):
+                _reject(entry, corrected, rated, work)
+                continue
+            amount = corrected
+        position.state = after
         touch(position)
         if not segment.stored:
             continue
+        if segment.live:
+            position.charged += amount
+        else:
+            position.shadowed += amount
         charge = charge_id(event_id, USAGE)
         add_row(
             row(
@@ -95,6 +116,21 @@ def rate_entries(
             sources.append(came_from[number])
     rated.stored = len(work.rows) - stored_before
     return rated
+
+
+def _late_segment(
+    memory: LaneMemory, segment: LaneSegment, into_period: str, charges: ChargeStore
+) -> LaneSegment | Rejection:
+    """Return by what an event of a rejecting segment is charged when `into_period` (or none) bills it, or why it is
+    rejected all the same.
+    """
+    rejection = segment.rejection
+    assert rejection is not None
+    if rejection.reason is not RejectionReason.PERIOD_CLOSED or into_period <= segment.period:
+        return rejection
+    if memory.is_closed(into_period, segment.position.key[0]):
+        return into_closed(segment.period, into_period)
+    return memory.late_segment(segment, into_period, charges.constants)
 
 
 def rejected_event(usage: Usage, batch_seq: int, reason: str, detail: str) -> RejectedEvent:

@@ -172,6 +172,7 @@ def _group_to_message(key: GroupKey) -> ChargeGroup:
         sku_type=terms.sku_type,
         currency=terms.currency,
         period=segment.period,
+        billed_period=segment.billed_period,
         caused_by_events=True,
     )
 
@@ -193,6 +194,7 @@ def _charge_to_message(charge: Charge) -> RatedCharge:
         amount=pack_int(amount),
         event_time_us=at_us,
         period=group.period,
+        billed_period=group.billed_period,
         entry_seq=entry_seq,
         kind=group.kind,
         cause_id=event_id,

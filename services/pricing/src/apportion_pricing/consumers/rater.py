@@ -27,22 +27,23 @@ from apportion_common.lanes.model import (
 from apportion_common.lanes.runner import register_fail_points
 from apportion_common.lanes.traces import BatchTraces
 from apportion_common.logs import get_logger
+from apportion_common.period_closes import PeriodCloses
 from apportion_common.topology import ACCEPTED_SUBJECT, METERING_OUT, PRICING_OUT, RATED_SUBJECT, RATER_ROLE
 from nats.aio.client import Client
 
 from apportion_pricing import limits
 from apportion_pricing.app import metrics
-from apportion_pricing.app.lane_memory import LaneMemory, LaneSegment
+from apportion_pricing.app.lane_memory import LaneMemory, LaneSegment, Position
 from apportion_pricing.app.segment_resolver import SegmentResolver
 from apportion_pricing.consumers.batches import Accepted, decode_accepted
 from apportion_pricing.consumers.charging import Work, rate_entries, rejected_event, rejection_to_message
 from apportion_pricing.consumers.rated_batches import Rated, rated_to_outputs
 from apportion_pricing.domain.engine_mode import EngineMode
-from apportion_pricing.domain.entries import Close
+from apportion_pricing.domain.entries import Close, Usage
 from apportion_pricing.domain.rejections import RejectionReason
 from apportion_pricing.store.charges import ChargeStore
 from apportion_pricing.store.period_closes import PeriodCloseStore
-from apportion_pricing.store.positions import PositionStore
+from apportion_pricing.store.positions import UNUSED, PositionKey, PositionStore, StoredPosition
 from apportion_pricing.store.rejections import RejectionStore
 
 SOURCE: Final = StreamInput(METERING_OUT.name, ACCEPTED_SUBJECT)
@@ -156,12 +157,14 @@ class Rater(WholeBatches[Accepted]):
             wanted = []
             for (lane, _), of_lane in zip(lanes, parts, strict=True):
                 memory = self._lanes.setdefault(lane, LaneMemory(lane))
-                if memory.closed is None:
-                    memory.closed = set(await self._closes.closed(tx, lane))
+                if memory.closes is None:
+                    memory.closes = PeriodCloses(await self._closes.changes(tx, lane))
                 usages = [entry for part in of_lane for entry in part if not isinstance(entry, Close)]
                 wanted.append((memory, usages))
             segments = await self._segments.resolve(tx, wanted)
             await self._read_positions(tx, [segment for of_lane in segments for segment in of_lane])
+            for (memory, usages), found in zip(wanted, segments, strict=True):
+                await self._sum_corrected(tx, memory.lane, usages, found)
             work = [Work() for _ in lanes]
             rated = []
             for number, (_, batches) in enumerate(lanes):
@@ -183,18 +186,34 @@ class Rater(WholeBatches[Accepted]):
         unread = {
             segment.position: segment.terms.model
             for segment in segments
-            if segment.rejection is None and segment.position.state is None
+            if segment.common is not None and segment.position.state is None
         }
         if unread:
             stored = await self._positions.load(tx, [position.key for position in unread])
             for position, model in unread.items():
-                position.state = model.restore(stored.get(position.key, 0))
+                found = stored.get(position.key, UNUSED)
+                position.state = model.restore(found.quantity)
+                position.is_summed = found.charged is not None
+                position.charged, position.shadowed = found.charged or 0, found.shadowed or 0
+
+    async def _sum_corrected(
+        self, tx: Transaction, lane: int, usages: Sequence[Usage], segments: Sequence[LaneSegment]
+    ) -> None:
+        """Sum up the charges of positions that are corrected and whose sums are from before they were kept."""
+        unknown = {
+            segment.position
+            for usage, segment in zip(usages, segments, strict=True)
+            if usage[5] < 0 and segment.common is not None and not segment.position.is_summed
+        }
+        for position in sorted(unknown, key=lambda position: position.key):
+            position.charged, position.shadowed = await self._charges.sums(tx, lane, position.key)
+            position.is_summed = True
 
     async def _write(self, tx: Transaction, work: Sequence[tuple[LaneMemory, Work]]) -> None:
         """Write what was decided. Positions are locked in the order of their keys."""
         touched = [position for _, of_lane in work for position in of_lane.touched]
         if touched:
-            await self._positions.save(tx, sorted((position.key, quantity_of(position.state)) for position in touched))
+            await self._positions.save(tx, sorted(map(_stored_position, touched)))
         rows = [row for _, of_lane in work for row in of_lane.rows]
         if rows:
             await self._charges.write(tx, rows)
@@ -250,6 +269,11 @@ def rater_lanes(
         lease_s=lease_s,
         paused=paused,
     )
+
+
+def _stored_position(position: Position) -> tuple[PositionKey, StoredPosition]:
+    charged, shadowed = (position.charged, position.shadowed) if position.is_summed else (None, None)
+    return position.key, StoredPosition(quantity_of(position.state), charged, shadowed)
 
 
 def _merged(parts: Sequence[Rated]) -> Rated:

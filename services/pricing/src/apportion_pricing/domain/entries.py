@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from apportion_common.period_closes import PeriodChange
+
 Usage = tuple[int, bytes, bytes, bytes, str, int, int]
 """entry_seq, event id, organisation, project (or no bytes), SKU, quantity scaled by 9 places, event time in
 microseconds."""
 
 
 class Close(NamedTuple):
-    """A control entry: from its place on, events of the period are rejected, of one organisation or of all (None)."""
+    """A control entry: from its place on a period is closed, or open again."""
 
     entry_seq: int
-    period: str
-    org_id: bytes | None
+    change: PeriodChange

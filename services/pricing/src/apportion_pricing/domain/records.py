@@ -49,6 +49,8 @@ class ChargeRecord:
     amount: int
     event_time_us: int
     period: str
+    billed_period: str
+    """The later period that bills it; empty where its own does."""
     lane: int
     batch_seq: int
     entry_seq: int

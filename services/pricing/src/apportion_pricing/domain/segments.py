@@ -90,6 +90,14 @@ After these come the charge model's own reasons, which depend on the quantity.
 """
 
 
+def into_closed(period: str, into_period: str) -> Rejection:
+    """Return why a late event is rejected: its period is closed, and so is the one that was to bill it."""
+    return Rejection(
+        RejectionReason.PERIOD_CLOSED,
+        f"The period {period} is closed, and so is {into_period}, which was to bill the event.",
+    )
+
+
 def rejection_of(segment: Segment, closed: bool) -> Rejection | None:
     """Return why events of the segment are rejected, its period being closed or not; None when they are charged."""
     for rule in REJECTIONS:

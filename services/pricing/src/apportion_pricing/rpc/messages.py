@@ -226,6 +226,7 @@ def charge_to_message(charge: ChargeRecord) -> pb.Charge:
         amount=money_to_proto(charge.currency, charge.amount),
         event_time=us_to_timestamp(charge.event_time_us),
         period=charge.period,
+        billed_period=charge.billed_period,
         mode=_MODE_OF.get(charge.mode, pb.ENGINE_MODE_UNSPECIFIED),
         lane=charge.lane,
         batch_seq=charge.batch_seq,

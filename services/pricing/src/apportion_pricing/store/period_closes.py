@@ -1,4 +1,4 @@
-"""Closes of periods in lanes."""
+"""Closes and reopenings of periods in lanes."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ from typing import NamedTuple
 from uuid import UUID
 
 from apportion_common.db.unit_of_work import Transaction
-from sqlalchemy import select
-from sqlalchemy.dialects.postgresql import insert
+from apportion_common.period_closes import PeriodChange
+from sqlalchemy import insert, select
 
 from apportion_pricing.store import tables
 
 
 class ClosedPeriod(NamedTuple):
-    """A period's close in a lane, for one organisation or all of the lane (None)."""
+    """A period's close or reopening at its place in a lane."""
 
-    period: str
-    org_id: bytes | None
+    change: PeriodChange
     batch_seq: int
     entry_seq: int
 
@@ -25,22 +24,28 @@ class ClosedPeriod(NamedTuple):
 class PeriodCloseStore:
     """The table period_close."""
 
-    async def closed(self, tx: Transaction, lane: int) -> Iterable[tuple[str, bytes | None]]:
-        """Return the periods closed in a lane, each with its organisation or None for all."""
-        table = tables.period_close
-        rows = await tx.execute(select(table.c.period, table.c.org_id).where(table.c.lane == lane))
-        return [(row.period, row.org_id.bytes if row.org_id is not None else None) for row in rows]
+    async def changes(self, tx: Transaction, lane: int) -> Iterable[PeriodChange]:
+        """Return the closes and reopenings of a lane in their order."""
+        columns = tables.period_close.c
+        rows = await tx.execute(
+            select(columns.period, columns.org_id, columns.reopening).where(columns.lane == lane).order_by(columns.seq)
+        )
+        return [
+            PeriodChange(row.period, row.org_id.bytes if row.org_id is not None else None, row.reopening)
+            for row in rows
+        ]
 
     async def write(self, tx: Transaction, lane: int, closed: Sequence[ClosedPeriod]) -> None:
-        """Store period closes; one that is there already stays as it was."""
+        """Store closes and reopenings, each at its place."""
         rows = [
             {
-                "period": item.period,
+                "period": item.change.period,
                 "lane": lane,
-                "org_id": UUID(bytes=item.org_id) if item.org_id is not None else None,
+                "org_id": UUID(bytes=item.change.org_id) if item.change.org_id is not None else None,
+                "reopening": item.change.reopening,
                 "pos": item.batch_seq,
                 "seq": item.entry_seq,
             }
             for item in closed
         ]
-        await tx.execute(insert(tables.period_close).on_conflict_do_nothing(), rows)
+        await tx.execute(insert(tables.period_close), rows)

@@ -266,8 +266,13 @@ usage_position = Table(
     Column("period", Text, primary_key=True),
     Column("group_key", Text, primary_key=True, server_default=text("''")),
     Column("quantity", QUANTITY, nullable=False),
+    # Sums of the amounts of its live charges and of the others, of any size; null where they were never worked out.
+    Column("charged", Numeric),
+    Column("shadow_charged", Numeric),
     CheckConstraint(_PERIOD, name="period"),
     _not_negative("quantity"),
+    _a_number("charged"),
+    _a_number("shadow_charged"),
     postgresql_with={"fillfactor": 50},
 )
 
@@ -293,6 +298,8 @@ charge = Table(
     Column("amount", AMOUNT, nullable=False),
     _at("event_time"),
     Column("period", Text, nullable=False),
+    # The open period that bills a charge whose own was closed when it came; null: its own bills it.
+    Column("billed_period", Text),
     # Revisions of the rows that the effective values came from.
     Column("included_revision", BigInteger, nullable=False),
     Column("price_revision", BigInteger, nullable=False),
@@ -311,6 +318,9 @@ charge = Table(
     _not_negative("quantity_before"),
     _a_number("amount"),
     CheckConstraint("event_id IS NOT NULL OR cause_id IS NOT NULL", name="cause"),
+    CheckConstraint(
+        "billed_period IS NULL OR (octet_length(billed_period) = 7 AND billed_period > period)", name="billed_period"
+    ),
     # The order of rating. A key of the random ids would cost half as much again as the rest of the row.
     PrimaryKeyConstraint("lane", "seq", "kind", "ordinal"),
 )
@@ -332,7 +342,7 @@ charge_refusal = Table(
     _now("refused_at"),
     CheckConstraint(
         "reason IN ('UNKNOWN_ORG', 'UNKNOWN_SKU', 'NO_ENTITLEMENT', 'PERIOD_CLOSED', 'CORRECTION_BELOW_ZERO',"
-        " 'PROCESSING_FAILED')",
+        " 'CORRECTION_EXCEEDS_CHARGED', 'PROCESSING_FAILED')",
         name="reason",
     ),
 )
@@ -344,11 +354,14 @@ period_close = Table(
     Column("lane", Integer, nullable=False),
     # Null: every organisation of the lane.
     Column("org_id", Uuid),
+    # 0 of a close; of a reopening its number among those of the organisation's period.
+    Column("reopening", Integer, nullable=False, server_default=_ZERO),
     Column("pos", BigInteger, nullable=False),
     Column("seq", BigInteger, nullable=False),
     _now("closed_at"),
-    UniqueConstraint("period", "lane", "org_id", postgresql_nulls_not_distinct=True),
+    UniqueConstraint("lane", "seq"),
     CheckConstraint(_PERIOD, name="period"),
+    CheckConstraint("reopening = 0 OR (reopening > 0 AND org_id IS NOT NULL)", name="reopening"),
 )
 
 budget = Table(

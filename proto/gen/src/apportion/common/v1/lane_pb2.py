@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61pportion/common/v1/lane.proto\x12\x13\x61pportion.common.v1\x1a\x1b\x62uf/validate/validate.proto\"H\n\nTraceRange\x12\x1c\n\x0btraceparent\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x37\x12\r\n\x05\x66irst\x18\x02 \x01(\r\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"Y\n\x0bPeriodClose\x12\x31\n\x06period\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[0-9]{4}-(0[1-9]|1[0-2])$\x12\x17\n\x06org_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10*\xbd\x01\n\nChargeKind\x12\x1b\n\x17\x43HARGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43HARGE_KIND_USAGE\x10\x01\x12\x16\n\x12\x43HARGE_KIND_RERATE\x10\x02\x12\x14\n\x10\x43HARGE_KIND_BASE\x10\x03\x12\x17\n\x13\x43HARGE_KIND_MINIMUM\x10\x04\x12\x1a\n\x16\x43HARGE_KIND_ADJUSTMENT\x10\x05\x12\x18\n\x14\x43HARGE_KIND_REVERSAL\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x61pportion/common/v1/lane.proto\x12\x13\x61pportion.common.v1\x1a\x1b\x62uf/validate/validate.proto\"H\n\nTraceRange\x12\x1c\n\x0btraceparent\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x37\x12\r\n\x05\x66irst\x18\x02 \x01(\r\x12\r\n\x05\x63ount\x18\x03 \x01(\r\"l\n\x0bPeriodClose\x12\x31\n\x06period\x18\x01 \x01(\tB!\xbaH\x1er\x1c\x32\x1a^[0-9]{4}-(0[1-9]|1[0-2])$\x12\x17\n\x06org_id\x18\x02 \x01(\x0c\x42\x07\xbaH\x04z\x02\x18\x10\x12\x11\n\treopening\x18\x03 \x01(\r*\xbd\x01\n\nChargeKind\x12\x1b\n\x17\x43HARGE_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43HARGE_KIND_USAGE\x10\x01\x12\x16\n\x12\x43HARGE_KIND_RERATE\x10\x02\x12\x14\n\x10\x43HARGE_KIND_BASE\x10\x03\x12\x17\n\x13\x43HARGE_KIND_MINIMUM\x10\x04\x12\x1a\n\x16\x43HARGE_KIND_ADJUSTMENT\x10\x05\x12\x18\n\x14\x43HARGE_KIND_REVERSAL\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,10 +38,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PERIODCLOSE'].fields_by_name['period']._serialized_options = b'\272H\036r\0342\032^[0-9]{4}-(0[1-9]|1[0-2])$'
   _globals['_PERIODCLOSE'].fields_by_name['org_id']._loaded_options = None
   _globals['_PERIODCLOSE'].fields_by_name['org_id']._serialized_options = b'\272H\004z\002\030\020'
-  _globals['_CHARGEKIND']._serialized_start=250
-  _globals['_CHARGEKIND']._serialized_end=439
+  _globals['_CHARGEKIND']._serialized_start=269
+  _globals['_CHARGEKIND']._serialized_end=458
   _globals['_TRACERANGE']._serialized_start=84
   _globals['_TRACERANGE']._serialized_end=156
   _globals['_PERIODCLOSE']._serialized_start=158
-  _globals['_PERIODCLOSE']._serialized_end=247
+  _globals['_PERIODCLOSE']._serialized_end=266
 # @@protoc_insertion_point(module_scope)

@@ -34,9 +34,11 @@ class TraceRange(_message.Message):
     def __init__(self, traceparent: _Optional[str] = ..., first: _Optional[int] = ..., count: _Optional[int] = ...) -> None: ...
 
 class PeriodClose(_message.Message):
-    __slots__ = ("period", "org_id")
+    __slots__ = ("period", "org_id", "reopening")
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    REOPENING_FIELD_NUMBER: _ClassVar[int]
     period: str
     org_id: bytes
-    def __init__(self, period: _Optional[str] = ..., org_id: _Optional[bytes] = ...) -> None: ...
+    reopening: int
+    def __init__(self, period: _Optional[str] = ..., org_id: _Optional[bytes] = ..., reopening: _Optional[int] = ...) -> None: ...

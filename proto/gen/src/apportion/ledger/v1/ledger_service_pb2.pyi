@@ -263,7 +263,7 @@ class ListLinesRequest(_message.Message):
     def __init__(self, filter: _Optional[_Union[LineFilter, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class LedgerLine(_message.Message):
-    __slots__ = ("entry_id", "charge_id", "event_id", "kind", "org_id", "project_id", "billing_account_id", "sku", "quantity", "amount_gross", "partner_id", "partner_pct", "partner_amount", "net", "event_time", "posted_at", "real_time_paid", "lane", "batch_seq", "entry_seq", "partner_from_account")
+    __slots__ = ("entry_id", "charge_id", "event_id", "kind", "org_id", "project_id", "billing_account_id", "sku", "quantity", "amount_gross", "partner_id", "partner_pct", "partner_amount", "net", "event_time", "posted_at", "real_time_paid", "lane", "batch_seq", "entry_seq", "partner_from_account", "period", "billed_period", "late")
     ENTRY_ID_FIELD_NUMBER: _ClassVar[int]
     CHARGE_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
@@ -285,6 +285,9 @@ class LedgerLine(_message.Message):
     BATCH_SEQ_FIELD_NUMBER: _ClassVar[int]
     ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     PARTNER_FROM_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    BILLED_PERIOD_FIELD_NUMBER: _ClassVar[int]
+    LATE_FIELD_NUMBER: _ClassVar[int]
     entry_id: str
     charge_id: str
     event_id: str
@@ -306,7 +309,10 @@ class LedgerLine(_message.Message):
     batch_seq: int
     entry_seq: int
     partner_from_account: bool
-    def __init__(self, entry_id: _Optional[str] = ..., charge_id: _Optional[str] = ..., event_id: _Optional[str] = ..., kind: _Optional[_Union[LineKind, str]] = ..., org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., sku: _Optional[str] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., amount_gross: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., partner_id: _Optional[str] = ..., partner_pct: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., net: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., posted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., real_time_paid: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entry_seq: _Optional[int] = ..., partner_from_account: _Optional[bool] = ...) -> None: ...
+    period: str
+    billed_period: str
+    late: bool
+    def __init__(self, entry_id: _Optional[str] = ..., charge_id: _Optional[str] = ..., event_id: _Optional[str] = ..., kind: _Optional[_Union[LineKind, str]] = ..., org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., sku: _Optional[str] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., amount_gross: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., partner_id: _Optional[str] = ..., partner_pct: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., partner_amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., net: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., posted_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., real_time_paid: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entry_seq: _Optional[int] = ..., partner_from_account: _Optional[bool] = ..., period: _Optional[str] = ..., billed_period: _Optional[str] = ..., late: _Optional[bool] = ...) -> None: ...
 
 class ListLinesResponse(_message.Message):
     __slots__ = ("lines", "next_page_token")
@@ -573,14 +579,26 @@ class FixWatermarkRequest(_message.Message):
     def __init__(self, period: _Optional[str] = ...) -> None: ...
 
 class FixWatermarkResponse(_message.Message):
-    __slots__ = ("watermark", "period_closed", "closed_org_ids")
+    __slots__ = ("watermark", "period_closed", "closed_org_ids", "reopened")
     WATERMARK_FIELD_NUMBER: _ClassVar[int]
     PERIOD_CLOSED_FIELD_NUMBER: _ClassVar[int]
     CLOSED_ORG_IDS_FIELD_NUMBER: _ClassVar[int]
+    REOPENED_FIELD_NUMBER: _ClassVar[int]
     watermark: int
     period_closed: bool
     closed_org_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, watermark: _Optional[int] = ..., period_closed: _Optional[bool] = ..., closed_org_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    reopened: _containers.RepeatedCompositeFieldContainer[ReopenedOrg]
+    def __init__(self, watermark: _Optional[int] = ..., period_closed: _Optional[bool] = ..., closed_org_ids: _Optional[_Iterable[str]] = ..., reopened: _Optional[_Iterable[_Union[ReopenedOrg, _Mapping]]] = ...) -> None: ...
+
+class ReopenedOrg(_message.Message):
+    __slots__ = ("org_id", "reopening", "closed")
+    ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    REOPENING_FIELD_NUMBER: _ClassVar[int]
+    CLOSED_FIELD_NUMBER: _ClassVar[int]
+    org_id: str
+    reopening: int
+    closed: bool
+    def __init__(self, org_id: _Optional[str] = ..., reopening: _Optional[int] = ..., closed: _Optional[bool] = ...) -> None: ...
 
 class SummarizeLinesRequest(_message.Message):
     __slots__ = ("billing_account_id", "watermark", "period", "held")

@@ -271,12 +271,16 @@ class ListDeadLettersResponse(_message.Message):
     def __init__(self, dead_letters: _Optional[_Iterable[_Union[DeadLetter, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class RequeueDeadLettersRequest(_message.Message):
-    __slots__ = ("filter", "request_id")
+    __slots__ = ("filter", "request_id", "into_period", "all")
     FILTER_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    INTO_PERIOD_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
     filter: DeadLetterFilter
     request_id: str
-    def __init__(self, filter: _Optional[_Union[DeadLetterFilter, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    into_period: str
+    all: bool
+    def __init__(self, filter: _Optional[_Union[DeadLetterFilter, _Mapping]] = ..., request_id: _Optional[str] = ..., into_period: _Optional[str] = ..., all: _Optional[bool] = ...) -> None: ...
 
 class RequeueDeadLettersResponse(_message.Message):
     __slots__ = ("requeued_count",)
@@ -285,14 +289,16 @@ class RequeueDeadLettersResponse(_message.Message):
     def __init__(self, requeued_count: _Optional[int] = ...) -> None: ...
 
 class DiscardDeadLettersRequest(_message.Message):
-    __slots__ = ("filter", "reason", "request_id")
+    __slots__ = ("filter", "reason", "request_id", "all")
     FILTER_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ALL_FIELD_NUMBER: _ClassVar[int]
     filter: DeadLetterFilter
     reason: str
     request_id: str
-    def __init__(self, filter: _Optional[_Union[DeadLetterFilter, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    all: bool
+    def __init__(self, filter: _Optional[_Union[DeadLetterFilter, _Mapping]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ..., all: _Optional[bool] = ...) -> None: ...
 
 class DiscardDeadLettersResponse(_message.Message):
     __slots__ = ("discarded_count",)
@@ -301,16 +307,48 @@ class DiscardDeadLettersResponse(_message.Message):
     def __init__(self, discarded_count: _Optional[int] = ...) -> None: ...
 
 class ClosePeriodRequest(_message.Message):
-    __slots__ = ("period", "org_ids", "request_id")
+    __slots__ = ("period", "org_ids", "request_id", "all_orgs", "force", "reason")
     PERIOD_FIELD_NUMBER: _ClassVar[int]
     ORG_IDS_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ALL_ORGS_FIELD_NUMBER: _ClassVar[int]
+    FORCE_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
     period: str
     org_ids: _containers.RepeatedScalarFieldContainer[str]
     request_id: str
-    def __init__(self, period: _Optional[str] = ..., org_ids: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    all_orgs: bool
+    force: bool
+    reason: str
+    def __init__(self, period: _Optional[str] = ..., org_ids: _Optional[_Iterable[str]] = ..., request_id: _Optional[str] = ..., all_orgs: _Optional[bool] = ..., force: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ClosePeriodResponse(_message.Message):
+    __slots__ = ("org_ids_without_usage",)
+    ORG_IDS_WITHOUT_USAGE_FIELD_NUMBER: _ClassVar[int]
+    org_ids_without_usage: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, org_ids_without_usage: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ReopenPeriodRequest(_message.Message):
+    __slots__ = ("period", "reopenings", "reason", "request_id")
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    REOPENINGS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    period: str
+    reopenings: _containers.RepeatedCompositeFieldContainer[Reopening]
+    reason: str
+    request_id: str
+    def __init__(self, period: _Optional[str] = ..., reopenings: _Optional[_Iterable[_Union[Reopening, _Mapping]]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class Reopening(_message.Message):
+    __slots__ = ("org_id", "number")
+    ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    org_id: str
+    number: int
+    def __init__(self, org_id: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class ReopenPeriodResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 

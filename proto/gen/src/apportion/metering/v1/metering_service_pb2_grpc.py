@@ -65,6 +65,11 @@ class MeteringServiceStub:
                 request_serializer=apportion_dot_metering_dot_v1_dot_metering__service__pb2.ClosePeriodRequest.SerializeToString,
                 response_deserializer=apportion_dot_metering_dot_v1_dot_metering__service__pb2.ClosePeriodResponse.FromString,
                 _registered_method=True)
+        self.ReopenPeriod = channel.unary_unary(
+                '/apportion.metering.v1.MeteringService/ReopenPeriod',
+                request_serializer=apportion_dot_metering_dot_v1_dot_metering__service__pb2.ReopenPeriodRequest.SerializeToString,
+                response_deserializer=apportion_dot_metering_dot_v1_dot_metering__service__pb2.ReopenPeriodResponse.FromString,
+                _registered_method=True)
         self.GetPipelineStatus = channel.unary_unary(
                 '/apportion.metering.v1.MeteringService/GetPipelineStatus',
                 request_serializer=apportion_dot_metering_dot_v1_dot_metering__service__pb2.GetPipelineStatusRequest.SerializeToString,
@@ -148,7 +153,9 @@ class MeteringServiceServicer:
 
     def RequeueDeadLetters(self, request, context):
         """RequeueDeadLetters gives the open dead letters that match a new place in their lane. Requeueing
-        twice charges once. A requeue that is refused again opens the dead letter again.
+        twice charges once. A requeue that is refused again opens the dead letter again. Those that no
+        requeue can mend, PAYLOAD_MISMATCH and UNDECODABLE, stay open.
+        Errors: INVALID_ARGUMENT SELECTION_EMPTY, INTO_PERIOD_TOO_EARLY, INTO_PERIOD_TOO_LATE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -156,6 +163,7 @@ class MeteringServiceServicer:
 
     def DiscardDeadLetters(self, request, context):
         """DiscardDeadLetters closes the open dead letters that match, for good, with a reason.
+        Errors: INVALID_ARGUMENT SELECTION_EMPTY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -164,6 +172,17 @@ class MeteringServiceServicer:
     def ClosePeriod(self, request, context):
         """ClosePeriod puts a period's close into the lanes: later events of the period are refused with
         PERIOD_CLOSED. GetPipelineStatus tells when it has reached the ledger. Closing twice is a no-op.
+        Errors: INVALID_ARGUMENT SELECTION_EMPTY, REASON_MISSING; OUT_OF_RANGE TIME_OUT_OF_RANGE; unless
+        forced, FAILED_PRECONDITION PERIOD_NOT_OVER, USAGE_UNDER_WAY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReopenPeriod(self, request, context):
+        """ReopenPeriod puts a period's reopening into the lanes: its usage is taken again, and billed in it.
+        The orgs service calls it, which knows that no invoice of the period is final: operators call
+        ReopenPeriod there. The same reopening again, or one before it, is a no-op.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -265,6 +284,11 @@ def add_MeteringServiceServicer_to_server(servicer, server):
                     servicer.ClosePeriod,
                     request_deserializer=apportion_dot_metering_dot_v1_dot_metering__service__pb2.ClosePeriodRequest.FromString,
                     response_serializer=apportion_dot_metering_dot_v1_dot_metering__service__pb2.ClosePeriodResponse.SerializeToString,
+            ),
+            'ReopenPeriod': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReopenPeriod,
+                    request_deserializer=apportion_dot_metering_dot_v1_dot_metering__service__pb2.ReopenPeriodRequest.FromString,
+                    response_serializer=apportion_dot_metering_dot_v1_dot_metering__service__pb2.ReopenPeriodResponse.SerializeToString,
             ),
             'GetPipelineStatus': grpc.unary_unary_rpc_method_handler(
                     servicer.GetPipelineStatus,
@@ -475,6 +499,33 @@ class MeteringService:
             '/apportion.metering.v1.MeteringService/ClosePeriod',
             apportion_dot_metering_dot_v1_dot_metering__service__pb2.ClosePeriodRequest.SerializeToString,
             apportion_dot_metering_dot_v1_dot_metering__service__pb2.ClosePeriodResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReopenPeriod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.metering.v1.MeteringService/ReopenPeriod',
+            apportion_dot_metering_dot_v1_dot_metering__service__pb2.ReopenPeriodRequest.SerializeToString,
+            apportion_dot_metering_dot_v1_dot_metering__service__pb2.ReopenPeriodResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,13 +53,24 @@ class MeteringServiceStub:
     """ListDeadLetters lists events that were accepted or claimed and not charged, oldest first."""
     RequeueDeadLetters: grpc.UnaryUnaryMultiCallable[metering_service_pb2.RequeueDeadLettersRequest, metering_service_pb2.RequeueDeadLettersResponse]
     """RequeueDeadLetters gives the open dead letters that match a new place in their lane. Requeueing
-    twice charges once. A requeue that is refused again opens the dead letter again.
+    twice charges once. A requeue that is refused again opens the dead letter again. Those that no
+    requeue can mend, PAYLOAD_MISMATCH and UNDECODABLE, stay open.
+    Errors: INVALID_ARGUMENT SELECTION_EMPTY, INTO_PERIOD_TOO_EARLY, INTO_PERIOD_TOO_LATE.
     """
     DiscardDeadLetters: grpc.UnaryUnaryMultiCallable[metering_service_pb2.DiscardDeadLettersRequest, metering_service_pb2.DiscardDeadLettersResponse]
-    """DiscardDeadLetters closes the open dead letters that match, for good, with a reason."""
+    """DiscardDeadLetters closes the open dead letters that match, for good, with a reason.
+    Errors: INVALID_ARGUMENT SELECTION_EMPTY.
+    """
     ClosePeriod: grpc.UnaryUnaryMultiCallable[metering_service_pb2.ClosePeriodRequest, metering_service_pb2.ClosePeriodResponse]
     """ClosePeriod puts a period's close into the lanes: later events of the period are refused with
     PERIOD_CLOSED. GetPipelineStatus tells when it has reached the ledger. Closing twice is a no-op.
+    Errors: INVALID_ARGUMENT SELECTION_EMPTY, REASON_MISSING; OUT_OF_RANGE TIME_OUT_OF_RANGE; unless
+    forced, FAILED_PRECONDITION PERIOD_NOT_OVER, USAGE_UNDER_WAY.
+    """
+    ReopenPeriod: grpc.UnaryUnaryMultiCallable[metering_service_pb2.ReopenPeriodRequest, metering_service_pb2.ReopenPeriodResponse]
+    """ReopenPeriod puts a period's reopening into the lanes: its usage is taken again, and billed in it.
+    The orgs service calls it, which knows that no invoice of the period is final: operators call
+    ReopenPeriod there. The same reopening again, or one before it, is a no-op.
     """
     GetPipelineStatus: grpc.UnaryUnaryMultiCallable[metering_service_pb2.GetPipelineStatusRequest, metering_service_pb2.GetPipelineStatusResponse]
     """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged. It
@@ -105,13 +116,24 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     """ListDeadLetters lists events that were accepted or claimed and not charged, oldest first."""
     RequeueDeadLetters: aio.UnaryUnaryMultiCallable[metering_service_pb2.RequeueDeadLettersRequest, metering_service_pb2.RequeueDeadLettersResponse]  # type: ignore[assignment]
     """RequeueDeadLetters gives the open dead letters that match a new place in their lane. Requeueing
-    twice charges once. A requeue that is refused again opens the dead letter again.
+    twice charges once. A requeue that is refused again opens the dead letter again. Those that no
+    requeue can mend, PAYLOAD_MISMATCH and UNDECODABLE, stay open.
+    Errors: INVALID_ARGUMENT SELECTION_EMPTY, INTO_PERIOD_TOO_EARLY, INTO_PERIOD_TOO_LATE.
     """
     DiscardDeadLetters: aio.UnaryUnaryMultiCallable[metering_service_pb2.DiscardDeadLettersRequest, metering_service_pb2.DiscardDeadLettersResponse]  # type: ignore[assignment]
-    """DiscardDeadLetters closes the open dead letters that match, for good, with a reason."""
+    """DiscardDeadLetters closes the open dead letters that match, for good, with a reason.
+    Errors: INVALID_ARGUMENT SELECTION_EMPTY.
+    """
     ClosePeriod: aio.UnaryUnaryMultiCallable[metering_service_pb2.ClosePeriodRequest, metering_service_pb2.ClosePeriodResponse]  # type: ignore[assignment]
     """ClosePeriod puts a period's close into the lanes: later events of the period are refused with
     PERIOD_CLOSED. GetPipelineStatus tells when it has reached the ledger. Closing twice is a no-op.
+    Errors: INVALID_ARGUMENT SELECTION_EMPTY, REASON_MISSING; OUT_OF_RANGE TIME_OUT_OF_RANGE; unless
+    forced, FAILED_PRECONDITION PERIOD_NOT_OVER, USAGE_UNDER_WAY.
+    """
+    ReopenPeriod: aio.UnaryUnaryMultiCallable[metering_service_pb2.ReopenPeriodRequest, metering_service_pb2.ReopenPeriodResponse]  # type: ignore[assignment]
+    """ReopenPeriod puts a period's reopening into the lanes: its usage is taken again, and billed in it.
+    The orgs service calls it, which knows that no invoice of the period is final: operators call
+    ReopenPeriod there. The same reopening again, or one before it, is a no-op.
     """
     GetPipelineStatus: aio.UnaryUnaryMultiCallable[metering_service_pb2.GetPipelineStatusRequest, metering_service_pb2.GetPipelineStatusResponse]  # type: ignore[assignment]
     """GetPipelineStatus tells each lane's position here and what pricing and ledger have acknowledged. It
@@ -174,7 +196,9 @@ class MeteringServiceServicer:
         context: _ServicerContext,
     ) -> typing.Union[metering_service_pb2.RequeueDeadLettersResponse, abc.Awaitable[metering_service_pb2.RequeueDeadLettersResponse]]:
         """RequeueDeadLetters gives the open dead letters that match a new place in their lane. Requeueing
-        twice charges once. A requeue that is refused again opens the dead letter again.
+        twice charges once. A requeue that is refused again opens the dead letter again. Those that no
+        requeue can mend, PAYLOAD_MISMATCH and UNDECODABLE, stay open.
+        Errors: INVALID_ARGUMENT SELECTION_EMPTY, INTO_PERIOD_TOO_EARLY, INTO_PERIOD_TOO_LATE.
         """
 
     def DiscardDeadLetters(
@@ -182,7 +206,9 @@ class MeteringServiceServicer:
         request: metering_service_pb2.DiscardDeadLettersRequest,
         context: _ServicerContext,
     ) -> typing.Union[metering_service_pb2.DiscardDeadLettersResponse, abc.Awaitable[metering_service_pb2.DiscardDeadLettersResponse]]:
-        """DiscardDeadLetters closes the open dead letters that match, for good, with a reason."""
+        """DiscardDeadLetters closes the open dead letters that match, for good, with a reason.
+        Errors: INVALID_ARGUMENT SELECTION_EMPTY.
+        """
 
     def ClosePeriod(
         self,
@@ -191,6 +217,18 @@ class MeteringServiceServicer:
     ) -> typing.Union[metering_service_pb2.ClosePeriodResponse, abc.Awaitable[metering_service_pb2.ClosePeriodResponse]]:
         """ClosePeriod puts a period's close into the lanes: later events of the period are refused with
         PERIOD_CLOSED. GetPipelineStatus tells when it has reached the ledger. Closing twice is a no-op.
+        Errors: INVALID_ARGUMENT SELECTION_EMPTY, REASON_MISSING; OUT_OF_RANGE TIME_OUT_OF_RANGE; unless
+        forced, FAILED_PRECONDITION PERIOD_NOT_OVER, USAGE_UNDER_WAY.
+        """
+
+    def ReopenPeriod(
+        self,
+        request: metering_service_pb2.ReopenPeriodRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[metering_service_pb2.ReopenPeriodResponse, abc.Awaitable[metering_service_pb2.ReopenPeriodResponse]]:
+        """ReopenPeriod puts a period's reopening into the lanes: its usage is taken again, and billed in it.
+        The orgs service calls it, which knows that no invoice of the period is final: operators call
+        ReopenPeriod there. The same reopening again, or one before it, is a no-op.
         """
 
     def GetPipelineStatus(

@@ -513,6 +513,32 @@ class FinalizeInvoiceResponse(_message.Message):
     invoice: Invoice
     def __init__(self, invoice: _Optional[_Union[Invoice, _Mapping]] = ...) -> None: ...
 
+class ReopenPeriodRequest(_message.Message):
+    __slots__ = ("period", "org_ids", "reason", "request_id")
+    PERIOD_FIELD_NUMBER: _ClassVar[int]
+    ORG_IDS_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    period: str
+    org_ids: _containers.RepeatedScalarFieldContainer[str]
+    reason: str
+    request_id: str
+    def __init__(self, period: _Optional[str] = ..., org_ids: _Optional[_Iterable[str]] = ..., reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+
+class PeriodReopening(_message.Message):
+    __slots__ = ("org_id", "number")
+    ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    org_id: str
+    number: int
+    def __init__(self, org_id: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class ReopenPeriodResponse(_message.Message):
+    __slots__ = ("reopenings",)
+    REOPENINGS_FIELD_NUMBER: _ClassVar[int]
+    reopenings: _containers.RepeatedCompositeFieldContainer[PeriodReopening]
+    def __init__(self, reopenings: _Optional[_Iterable[_Union[PeriodReopening, _Mapping]]] = ...) -> None: ...
+
 class GetInvoiceRequest(_message.Message):
     __slots__ = ("invoice_id",)
     INVOICE_ID_FIELD_NUMBER: _ClassVar[int]

@@ -106,6 +106,11 @@ class OrgsServiceStub:
                 request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.FinalizeInvoiceRequest.SerializeToString,
                 response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.FinalizeInvoiceResponse.FromString,
                 _registered_method=True)
+        self.ReopenPeriod = channel.unary_unary(
+                '/apportion.orgs.v1.OrgsService/ReopenPeriod',
+                request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ReopenPeriodRequest.SerializeToString,
+                response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ReopenPeriodResponse.FromString,
+                _registered_method=True)
         self.GetInvoice = channel.unary_unary(
                 '/apportion.orgs.v1.OrgsService/GetInvoice',
                 request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetInvoiceRequest.SerializeToString,
@@ -305,6 +310,16 @@ class OrgsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReopenPeriod(self, request, context):
+        """ReopenPeriod opens a closed period again for organisations, as long as no invoice of it is final for an
+        account that they are ever billed on. From here on none can be, until the ledger has the reopening and
+        the close that follows it. Where metering does not answer, the same call again goes on.
+        Errors: NOT_FOUND ORG_NOT_FOUND; FAILED_PRECONDITION PERIOD_FINAL; UNAVAILABLE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetInvoice(self, request, context):
         """GetInvoice reads an invoice with its first parts, documents and lines.
         """
@@ -496,6 +511,11 @@ def add_OrgsServiceServicer_to_server(servicer, server):
                     servicer.FinalizeInvoice,
                     request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.FinalizeInvoiceRequest.FromString,
                     response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.FinalizeInvoiceResponse.SerializeToString,
+            ),
+            'ReopenPeriod': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReopenPeriod,
+                    request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ReopenPeriodRequest.FromString,
+                    response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ReopenPeriodResponse.SerializeToString,
             ),
             'GetInvoice': grpc.unary_unary_rpc_method_handler(
                     servicer.GetInvoice,
@@ -963,6 +983,33 @@ class OrgsService:
             '/apportion.orgs.v1.OrgsService/FinalizeInvoice',
             apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.FinalizeInvoiceRequest.SerializeToString,
             apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.FinalizeInvoiceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReopenPeriod(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.orgs.v1.OrgsService/ReopenPeriod',
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ReopenPeriodRequest.SerializeToString,
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ReopenPeriodResponse.FromString,
             options,
             channel_credentials,
             insecure,

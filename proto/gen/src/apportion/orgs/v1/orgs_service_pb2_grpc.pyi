@@ -81,6 +81,12 @@ class OrgsServiceStub:
     """FinalizeInvoice numbers a draft and makes it immutable. Errors: FAILED_PRECONDITION PERIOD_OPEN,
     INVOICE_NOT_DRAFT, and those of GenerateInvoice.
     """
+    ReopenPeriod: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ReopenPeriodRequest, orgs_service_pb2.ReopenPeriodResponse]
+    """ReopenPeriod opens a closed period again for organisations, as long as no invoice of it is final for an
+    account that they are ever billed on. From here on none can be, until the ledger has the reopening and
+    the close that follows it. Where metering does not answer, the same call again goes on.
+    Errors: NOT_FOUND ORG_NOT_FOUND; FAILED_PRECONDITION PERIOD_FINAL; UNAVAILABLE.
+    """
     GetInvoice: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.GetInvoiceRequest, orgs_service_pb2.GetInvoiceResponse]
     """GetInvoice reads an invoice with its first parts, documents and lines."""
     ListInvoices: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoicesRequest, orgs_service_pb2.ListInvoicesResponse]
@@ -166,6 +172,12 @@ class OrgsServiceAsyncStub(OrgsServiceStub):
     FinalizeInvoice: aio.UnaryUnaryMultiCallable[orgs_service_pb2.FinalizeInvoiceRequest, orgs_service_pb2.FinalizeInvoiceResponse]  # type: ignore[assignment]
     """FinalizeInvoice numbers a draft and makes it immutable. Errors: FAILED_PRECONDITION PERIOD_OPEN,
     INVOICE_NOT_DRAFT, and those of GenerateInvoice.
+    """
+    ReopenPeriod: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ReopenPeriodRequest, orgs_service_pb2.ReopenPeriodResponse]  # type: ignore[assignment]
+    """ReopenPeriod opens a closed period again for organisations, as long as no invoice of it is final for an
+    account that they are ever billed on. From here on none can be, until the ledger has the reopening and
+    the close that follows it. Where metering does not answer, the same call again goes on.
+    Errors: NOT_FOUND ORG_NOT_FOUND; FAILED_PRECONDITION PERIOD_FINAL; UNAVAILABLE.
     """
     GetInvoice: aio.UnaryUnaryMultiCallable[orgs_service_pb2.GetInvoiceRequest, orgs_service_pb2.GetInvoiceResponse]  # type: ignore[assignment]
     """GetInvoice reads an invoice with its first parts, documents and lines."""
@@ -319,6 +331,17 @@ class OrgsServiceServicer:
     ) -> typing.Union[orgs_service_pb2.FinalizeInvoiceResponse, abc.Awaitable[orgs_service_pb2.FinalizeInvoiceResponse]]:
         """FinalizeInvoice numbers a draft and makes it immutable. Errors: FAILED_PRECONDITION PERIOD_OPEN,
         INVOICE_NOT_DRAFT, and those of GenerateInvoice.
+        """
+
+    def ReopenPeriod(
+        self,
+        request: orgs_service_pb2.ReopenPeriodRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orgs_service_pb2.ReopenPeriodResponse, abc.Awaitable[orgs_service_pb2.ReopenPeriodResponse]]:
+        """ReopenPeriod opens a closed period again for organisations, as long as no invoice of it is final for an
+        account that they are ever billed on. From here on none can be, until the ledger has the reopening and
+        the close that follows it. Where metering does not answer, the same call again goes on.
+        Errors: NOT_FOUND ORG_NOT_FOUND; FAILED_PRECONDITION PERIOD_FINAL; UNAVAILABLE.
         """
 
     def GetInvoice(

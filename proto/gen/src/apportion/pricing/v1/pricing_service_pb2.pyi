@@ -302,16 +302,18 @@ class GetEffectiveEntitlementsResponse(_message.Message):
     def __init__(self, plan_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., currency: _Optional[str] = ..., entitlements: _Optional[_Iterable[_Union[EffectiveEntitlement, _Mapping]]] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class SetEngineModeRequest(_message.Message):
-    __slots__ = ("org_id", "mode", "override_reason", "request_id")
+    __slots__ = ("org_id", "mode", "override_reason", "request_id", "all_orgs")
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
     OVERRIDE_REASON_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    ALL_ORGS_FIELD_NUMBER: _ClassVar[int]
     org_id: str
     mode: EngineMode
     override_reason: str
     request_id: str
-    def __init__(self, org_id: _Optional[str] = ..., mode: _Optional[_Union[EngineMode, str]] = ..., override_reason: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
+    all_orgs: bool
+    def __init__(self, org_id: _Optional[str] = ..., mode: _Optional[_Union[EngineMode, str]] = ..., override_reason: _Optional[str] = ..., request_id: _Optional[str] = ..., all_orgs: _Optional[bool] = ...) -> None: ...
 
 class SetEngineModeResponse(_message.Message):
     __slots__ = ("revision",)
@@ -330,7 +332,7 @@ class ListChargesRequest(_message.Message):
     def __init__(self, org_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
 
 class Charge(_message.Message):
-    __slots__ = ("charge_id", "event_id", "org_id", "project_id", "billing_account_id", "sku", "quantity", "quantity_before", "amount", "event_time", "period", "mode", "lane", "batch_seq", "entry_seq", "catalog_revision", "orgs_revision")
+    __slots__ = ("charge_id", "event_id", "org_id", "project_id", "billing_account_id", "sku", "quantity", "quantity_before", "amount", "event_time", "period", "mode", "lane", "batch_seq", "entry_seq", "catalog_revision", "orgs_revision", "billed_period")
     CHARGE_ID_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     ORG_ID_FIELD_NUMBER: _ClassVar[int]
@@ -348,6 +350,7 @@ class Charge(_message.Message):
     ENTRY_SEQ_FIELD_NUMBER: _ClassVar[int]
     CATALOG_REVISION_FIELD_NUMBER: _ClassVar[int]
     ORGS_REVISION_FIELD_NUMBER: _ClassVar[int]
+    BILLED_PERIOD_FIELD_NUMBER: _ClassVar[int]
     charge_id: str
     event_id: str
     org_id: str
@@ -365,7 +368,8 @@ class Charge(_message.Message):
     entry_seq: int
     catalog_revision: int
     orgs_revision: int
-    def __init__(self, charge_id: _Optional[str] = ..., event_id: _Optional[str] = ..., org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., sku: _Optional[str] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., quantity_before: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., period: _Optional[str] = ..., mode: _Optional[_Union[EngineMode, str]] = ..., lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entry_seq: _Optional[int] = ..., catalog_revision: _Optional[int] = ..., orgs_revision: _Optional[int] = ...) -> None: ...
+    billed_period: str
+    def __init__(self, charge_id: _Optional[str] = ..., event_id: _Optional[str] = ..., org_id: _Optional[str] = ..., project_id: _Optional[str] = ..., billing_account_id: _Optional[str] = ..., sku: _Optional[str] = ..., quantity: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., quantity_before: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., amount: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., event_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., period: _Optional[str] = ..., mode: _Optional[_Union[EngineMode, str]] = ..., lane: _Optional[int] = ..., batch_seq: _Optional[int] = ..., entry_seq: _Optional[int] = ..., catalog_revision: _Optional[int] = ..., orgs_revision: _Optional[int] = ..., billed_period: _Optional[str] = ...) -> None: ...
 
 class ListChargesResponse(_message.Message):
     __slots__ = ("charges", "next_page_token")
