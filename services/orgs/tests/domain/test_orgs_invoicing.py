@@ -12,6 +12,7 @@ from apportion_orgs.domain.allocation import Allocation
 from apportion_orgs.domain.apportionment import apportion, apportion_to
 from apportion_orgs.domain.invoicing import LineSum, draw_invoice
 from apportion_orgs.domain.mappings import MappingRow, check_allocation, last_rows_before, orgs_mapped_within
+from apportion_orgs.limits import INVOICE_AMOUNT_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -100,8 +101,9 @@ def test_an_org_is_billed_by_its_last_row_before_the_periods_end() -> None:
         ([replace(line(A, 1), currency="JPY")], ROWS, "CURRENCY_MISMATCH"),
         ([line(A, 1)], [], "MAPPING_MISSING"),
         ([line(A, 1)], [row(A, GROUP, FEBRUARY.start_us, 1)], "MAPPING_MISSING"),
-        ([line(A, 10**27 - 1), line(A, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
-        ([line(A, 10**27 - 1), line(B, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
+        ([line(A, INVOICE_AMOUNT_MAX), line(A, 10**9)], ROWS, "AMOUNT_OUT_OF_RANGE"),
+        ([line(A, INVOICE_AMOUNT_MAX), line(B, 10**9)], ROWS, "AMOUNT_OUT_OF_RANGE"),
+        ([line(A, 10**38 - 1), line(A, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
     ],
 )
 def test_what_cannot_be_billed_is_rejected(lines: list[LineSum], rows: list[MappingRow], reason: str) -> None:

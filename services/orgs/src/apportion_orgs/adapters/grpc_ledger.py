@@ -13,7 +13,7 @@ from apportion_common.decimals import AMOUNT_PLACES, QUANTITY_PLACES
 from apportion_common.grpc.client import retrying
 from apportion_common.grpc.status import error_of
 from apportion_common.ids import parse_uuid_bytes
-from apportion_common.protos import to_scaled, us_to_timestamp
+from apportion_common.protos import sum_to_scaled, us_to_timestamp
 
 from apportion_orgs import errors
 from apportion_orgs.domain.invoices import Watermark
@@ -85,7 +85,7 @@ def _line_sum(line: pb.LineSum) -> LineSum:
         partner_id=parse_uuid_bytes(line.partner_id) if line.partner_id else None,
         partner_from_account=line.partner_from_account,
         line_count=line.line_count,
-        quantity=to_scaled(line.quantity, QUANTITY_PLACES, "quantity"),
-        gross=to_scaled(line.gross, AMOUNT_PLACES, "gross"),
-        partner_amount=to_scaled(line.partner_amount, AMOUNT_PLACES, "partner_amount"),
+        quantity=sum_to_scaled(line.quantity, QUANTITY_PLACES, "quantity"),
+        gross=sum_to_scaled(line.gross, AMOUNT_PLACES, "gross"),
+        partner_amount=sum_to_scaled(line.partner_amount, AMOUNT_PLACES, "partner_amount"),
     )

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 
-from apportion_common.decimals import AMOUNT, QUANTITY, check_scaled
+from apportion_common.decimals import AMOUNT_SUM, QUANTITY_SUM, check_scaled
 from apportion_common.money import minor_unit
 
 from apportion_orgs.domain.allocation import AccountAllocation, OrgUsage, allocate
 from apportion_orgs.domain.apportionment import apportion_to
 from apportion_orgs.domain.mappings import MappingRow, declared_order, last_rows_before
-from apportion_orgs.errors import currency_mismatch, mapping_missing
+from apportion_orgs.errors import currency_mismatch, invoice_amount_out_of_range, mapping_missing
+from apportion_orgs.limits import INVOICE_AMOUNT_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,6 @@ def draw_invoice(
     terms = last_rows_before(rows, account_id, until_us)
     usages = [_usage(org, terms.get(org), by_org[org]) for org in order]
     allocation = allocate(owner_id, currency, usages)
-    check_scaled(allocation.invoice_total, AMOUNT)
     unit = minor_unit(currency)
     shown = [
         ShownLine(line, amount)
@@ -93,7 +93,9 @@ def draw_invoice(
         for held in (by_org[part.usage.org_id],)
         for line, amount in zip(held, apportion_to(part.part, [line.gross for line in held], unit), strict=True)
     ]
-    return InvoiceContent(currency, allocation, tuple(shown))
+    content = InvoiceContent(currency, allocation, tuple(shown))
+    _check_amounts(content)
+    return content
 
 
 def _merged(sums: Sequence[LineSum]) -> list[LineSum]:
@@ -105,17 +107,27 @@ def _merged(sums: Sequence[LineSum]) -> list[LineSum]:
             merged[-1] = replace(
                 last,
                 line_count=last.line_count + one.line_count,
-                quantity=check_scaled(last.quantity + one.quantity, QUANTITY),
-                gross=check_scaled(last.gross + one.gross, AMOUNT),
-                partner_amount=check_scaled(last.partner_amount + one.partner_amount, AMOUNT),
+                quantity=check_scaled(last.quantity + one.quantity, QUANTITY_SUM),
+                gross=check_scaled(last.gross + one.gross, AMOUNT_SUM),
+                partner_amount=check_scaled(last.partner_amount + one.partner_amount, AMOUNT_SUM),
             )
         else:
             merged.append(one)
     return merged
 
 
+def _check_amounts(content: InvoiceContent) -> None:
+    """Raise OutOfRange AMOUNT_OUT_OF_RANGE for an amount that no Money holds, also where others make up for it."""
+    allocation = content.allocation
+    amounts = [allocation.invoice_total, *(line.amount for line in content.lines)]
+    amounts += [amount for part in allocation.parts for amount in (part.part, part.owner_pays, part.org_pays)]
+    amounts += [total for _, total in (*allocation.payers, *allocation.copies)]
+    if any(abs(amount) > INVOICE_AMOUNT_MAX for amount in amounts):
+        raise invoice_amount_out_of_range(content.currency)
+
+
 def _usage(org_id: bytes, row: MappingRow | None, lines: Sequence[LineSum]) -> OrgUsage:
     if row is None:
         raise mapping_missing()
-    total = check_scaled(sum(line.gross for line in lines), AMOUNT)
+    total = check_scaled(sum(line.gross for line in lines), AMOUNT_SUM)
     return OrgUsage(org_id, total, row.allocation, row.percent)

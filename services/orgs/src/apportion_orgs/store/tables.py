@@ -27,6 +27,8 @@ from sqlalchemy import (
 )
 
 AMOUNT: Final = Numeric(27, 9)
+SUM: Final = Numeric(38, 9)
+"""What quantities or amounts add up to (decimals.SUM_INTEGER_DIGITS_MAX)."""
 PERCENT: Final = Numeric(7, 4)
 TIMESTAMPTZ: Final = DateTime(timezone=True)
 NOW: Final = text("clock_timestamp()")
@@ -51,6 +53,10 @@ def _finite(*columns: str) -> str:
 
 def _amount(name: str) -> Column[object]:
     return Column(name, AMOUNT, nullable=False)
+
+
+def _sum(name: str) -> Column[object]:
+    return Column(name, SUM, nullable=False)
 
 
 def _org(name: str = "org_id") -> Column[object]:
@@ -203,8 +209,8 @@ invoice: Final = Table(
     Column("sequence", BigInteger),
     Column("number", Text),
     Column("currency", Text, nullable=False),
-    _amount("ledger_total"),
-    _amount("total"),
+    _sum("ledger_total"),
+    _sum("total"),
     _amount("rounding_difference"),
     Column("horizon", BigInteger, nullable=False),
     Column("until", TIMESTAMPTZ, nullable=False),
@@ -237,12 +243,12 @@ invoice_part: Final = Table(
     Column("invoice_id", Uuid, ForeignKey("invoice.invoice_id"), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
     _org(),
-    _amount("ledger_total"),
-    _amount("part"),
+    _sum("ledger_total"),
+    _sum("part"),
     Column("allocation", Text, nullable=False),
     Column("percent", PERCENT),
-    _amount("owner_pays"),
-    _amount("org_pays"),
+    _sum("owner_pays"),
+    _sum("org_pays"),
     UniqueConstraint("invoice_id", "org_id"),
     CheckConstraint("part = owner_pays + org_pays", name="payers"),
     CheckConstraint(_finite("ledger_total", "part"), name="finite"),
@@ -259,7 +265,7 @@ invoice_document: Final = Table(
     Column("document_id", Uuid, nullable=False),
     _org(),
     Column("payable", Boolean, nullable=False),
-    _amount("total"),
+    _sum("total"),
     Column("number", Text),
     UniqueConstraint("document_id"),
     UniqueConstraint("number"),
@@ -276,13 +282,13 @@ invoice_line: Final = Table(
     Column("sku", Text, nullable=False),
     Column("project_id", Uuid),
     Column("kind", Text, nullable=False),
-    _amount("quantity"),
-    _amount("gross"),
+    _sum("quantity"),
+    _sum("gross"),
     Column("partner_id", Uuid),
-    _amount("partner_amount"),
+    _sum("partner_amount"),
     Column("partner_from_account", Boolean, nullable=False),
     Column("line_count", BigInteger, nullable=False),
-    _amount("amount"),
+    _sum("amount"),
     CheckConstraint(_one_of("kind", LINE_KINDS), name="kind"),
     CheckConstraint(_finite("quantity", "gross", "partner_amount", "amount"), name="finite"),
     CheckConstraint("partner_id IS NOT NULL OR (partner_amount = 0 AND NOT partner_from_account)", name="partner"),
