@@ -294,7 +294,7 @@ def change_numeric_online(table: str, columns: Iterable[str], checks: Mapping[st
 
     `checks` are all checks that the columns are in, by name: PostgreSQL would read the table under its strong lock to
     prove them again, so they are dropped with the change and proved beside the writers. Where the precision becomes
-    smaller the table is written anew, and a number that is too large is refused. The only operation of its revision,
+    smaller the whole table is written, and a number that is too large is refused. The only operation of its revision,
     outside a transaction; a run that was killed in between begins it again.
     """
     with op.get_context().autocommit_block():

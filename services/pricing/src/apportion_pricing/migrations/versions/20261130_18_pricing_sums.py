@@ -6,7 +6,7 @@ Lock class: ACCESS EXCLUSIVE for an instant on usage_position, charge and parity
             numeric of the same scale is a matter of the catalog, so no row is read or written under it. The checks of
             the columns are proved beside the writers.
 Reversible: Yes, as long as no sum is stored that the narrower columns cannot hold; then PostgreSQL refuses it. The
-            tables are written anew.
+            tables are rewritten.
 Pre-flight: None: every number that is there fits the wider column.
 Again:      Each statement leads to the same however often it runs; the last transaction records the revision.
 """
