@@ -42,8 +42,8 @@ REVISION_CHANGES_MAX: Final = 10
 DETAIL_CHARS_MAX: Final = 500
 """Characters of a rejection's detail, as the contract allows."""
 
-TIERS_MAX: Final = 50
-"""Thresholds of one row."""
+TIERS_MAX: Final = 100
+"""Thresholds of one row, as the contract allows."""
 
 GATE_OVERRIDE_CHARS_MAX: Final = 100
 """Characters of the name of a profile that overrides the gate."""

@@ -110,12 +110,14 @@ class CreatePartnerRequest(_message.Message):
     def __init__(self, partner_id: _Optional[str] = ..., name: _Optional[str] = ..., payout_currency: _Optional[str] = ..., tier: _Optional[str] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreatePartnerResponse(_message.Message):
-    __slots__ = ("partner", "revision")
+    __slots__ = ("partner", "revision", "tier_without_rate")
     PARTNER_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIER_WITHOUT_RATE_FIELD_NUMBER: _ClassVar[int]
     partner: Partner
     revision: int
-    def __init__(self, partner: _Optional[_Union[Partner, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    tier_without_rate: str
+    def __init__(self, partner: _Optional[_Union[Partner, _Mapping]] = ..., revision: _Optional[int] = ..., tier_without_rate: _Optional[str] = ...) -> None: ...
 
 class SetPartnerTierRequest(_message.Message):
     __slots__ = ("partner_id", "tier", "effective_at", "request_id")
@@ -130,10 +132,12 @@ class SetPartnerTierRequest(_message.Message):
     def __init__(self, partner_id: _Optional[str] = ..., tier: _Optional[str] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SetPartnerTierResponse(_message.Message):
-    __slots__ = ("revision",)
+    __slots__ = ("revision", "tier_without_rate")
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIER_WITHOUT_RATE_FIELD_NUMBER: _ClassVar[int]
     revision: int
-    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+    tier_without_rate: str
+    def __init__(self, revision: _Optional[int] = ..., tier_without_rate: _Optional[str] = ...) -> None: ...
 
 class SetCommissionRateRequest(_message.Message):
     __slots__ = ("tier", "match_kind", "match_value", "pct", "effective_at", "request_id")
@@ -152,10 +156,12 @@ class SetCommissionRateRequest(_message.Message):
     def __init__(self, tier: _Optional[str] = ..., match_kind: _Optional[_Union[MatchKind, str]] = ..., match_value: _Optional[str] = ..., pct: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SetCommissionRateResponse(_message.Message):
-    __slots__ = ("revision",)
+    __slots__ = ("revision", "tier_without_partner")
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIER_WITHOUT_PARTNER_FIELD_NUMBER: _ClassVar[int]
     revision: int
-    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+    tier_without_partner: str
+    def __init__(self, revision: _Optional[int] = ..., tier_without_partner: _Optional[str] = ...) -> None: ...
 
 class PartnerOfRecord(_message.Message):
     __slots__ = ("por_id", "subject_type", "subject_id", "partner_id", "start_at", "end_at")
