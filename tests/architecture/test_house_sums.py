@@ -9,6 +9,9 @@ import pytest
 from apportion_common.decimals import AMOUNT_MAX, AMOUNT_PLACES, AMOUNT_SUM_MAX, QUANTITY_SUM_MAX
 from apportion_common.protos import MONEY_MAX, money_sum_to_proto, money_to_proto
 from apportion_common.settings import SERVICES
+from apportion_ledger.limits import PAYOUT_AMOUNT_MAX
+from apportion_orgs.limits import INVOICE_AMOUNT_MAX
+from apportion_pricing.limits import POSITION_QUANTITY_MAX
 from google.protobuf.descriptor import Descriptor
 from sqlalchemy import Column, Numeric
 
@@ -102,6 +105,8 @@ def test_a_sum_has_room_for_a_hundred_thousand_million_of_the_largest_parts() ->
     assert money_to_proto("AUD", MONEY_MAX).units == 2**63 - 1
     assert money_sum_to_proto("AUD", MONEY_MAX + 1) is money_sum_to_proto("AUD", -MONEY_MAX - 1) is None
     assert MONEY_MAX // 10**AMOUNT_PLACES == 9_223_372_036_854_775_807
+    assert PAYOUT_AMOUNT_MAX == INVOICE_AMOUNT_MAX == MONEY_MAX
+    assert POSITION_QUANTITY_MAX == QUANTITY_SUM_MAX
 
 
 def _columns(service: str) -> Iterator[Column[object]]:

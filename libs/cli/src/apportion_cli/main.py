@@ -64,7 +64,7 @@ for name, group in (
 
 def main() -> None:
     """Run the command line; what it adds up is exact."""
-    decimal.getcontext().prec = SUM_DIGITS_MAX
+    decimal.setcontext(decimal.Context(prec=SUM_DIGITS_MAX))
     app()
 
 

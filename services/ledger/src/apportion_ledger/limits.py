@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion_common.protos import MONEY_MAX
-
 BATCH_LINES_MAX: Final = 4_000
 """Charges that one transaction of the poster takes: several messages of up to 1,000 while a lane lags."""
 APPEND_ATTEMPTS_MAX: Final = 3
@@ -24,7 +22,7 @@ PAYOUT_RETRY_S: Final = 5
 """Pause of the payout job after a failure, and before a rejected payout is tried again."""
 PAYOUT_REJECTIONS_MAX: Final = 5
 """Rejections after which a payout is void and its amount back in the balance."""
-PAYOUT_AMOUNT_MAX: Final = MONEY_MAX
+PAYOUT_AMOUNT_MAX: Final = 2**63 * 10**9 - 1
 """Largest payout, scaled by 9 places: what a Money holds. What a balance has beyond it is carried to the next week."""
 
 DIGEST_PAGE_LINES: Final = 10_000

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion_common.protos import MONEY_MAX
-
 TREE_LEVELS_MAX: Final = 32
 """Levels below the root that an organisation may be at."""
 TREE_ORGS_MAX: Final = 10_000
@@ -19,7 +17,7 @@ ROOT_LOCK_ROUNDS_MAX: Final = 5
 
 INVOICE_LINES_MAX: Final = 50_000
 """Lines of one invoice, after subtotals: an answer with that many is about 9 MiB, and a server sends 16 at most."""
-INVOICE_AMOUNT_MAX: Final = MONEY_MAX
+INVOICE_AMOUNT_MAX: Final = 2**63 * 10**9 - 1
 """Largest amount on an invoice, scaled by 9 places: what a Money holds. Quantities and gross are decimals beside it."""
 INVOICE_ROUNDS_MAX: Final = 5
 """How often an invoice is drawn again because the account's other invoices changed meanwhile."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-from apportion_common.decimals import QUANTITY_SUM_MAX
-
 BATCH_ENTRIES_MAX: Final = 2_000
 """Entries that one rating transaction takes; a batch of metering's has at most 1,000."""
 
@@ -24,7 +22,7 @@ LANE_SEGMENTS_MAX: Final = 100_000
 PACKED_QUANTITIES_MAX: Final = 4_096
 """Packed quantities that are kept: producers send the same few again and again."""
 
-POSITION_QUANTITY_MAX: Final = QUANTITY_SUM_MAX
+POSITION_QUANTITY_MAX: Final = 10**38 - 1
 """Usage of an organisation and SKU in a period, scaled by 9 places: what any number of events adds up to."""
 
 RESOLVE_ITEMS_MAX: Final = 1_000

@@ -20,7 +20,7 @@ Answer = TypeVar("Answer", bound=Message)
 
 
 class PartnerCreated(NamedTuple):
-    """What adding a partner gives: it, the revision, and the tier where no rate is set for it."""
+    """What comes of adding a partner: it, the revision, and the tier where no rate is set for it."""
 
     partner: Partner
     revision: int
@@ -28,7 +28,7 @@ class PartnerCreated(NamedTuple):
 
 
 class TierSet(NamedTuple):
-    """What setting a tier gives: the revision, and the tier where no rate is set for it."""
+    """What comes of setting a tier: the revision, and the tier where no rate is set for it."""
 
     revision: int
     tier_without_rate: str

@@ -20,7 +20,7 @@ Answer = TypeVar("Answer", bound=Message)
 
 
 class RateSet(NamedTuple):
-    """What setting a rate gives: the revision, and the tier where no partner has it at any time."""
+    """What comes of setting a rate: the revision, and the tier where no partner has it at any time."""
 
     revision: int
     tier_without_partner: str
