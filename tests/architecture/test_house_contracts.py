@@ -26,6 +26,18 @@ LIMITED_BY_CODE = {
 }
 """Fields that the handler bounds itself, event by event, so that one bad event does not refuse the good ones."""
 
+SAME_IN_CODE = {
+    "apportion.pricing.v1.PlanSku.tiers": ("apportion_pricing.limits", "TIERS_MAX"),
+    "apportion.pricing.v1.Tiers.tiers": ("apportion_pricing.limits", "TIERS_MAX"),
+    "apportion.pricing.v1.EffectiveEntitlement.tiers": ("apportion_pricing.limits", "TIERS_MAX"),
+    "apportion.orgs.v1.ResolveBillingAccountsRequest.items": ("apportion_pricing.limits", "RESOLVE_ITEMS_MAX"),
+    "apportion.ledger.v1.DiffDigestResponse.differences": ("apportion_ledger.limits", "DIFFERENCES_MAX"),
+    "apportion.ledger.v1.InvariantResult.examples": ("apportion_ledger.limits", "CHECK_EXAMPLES_MAX"),
+    "apportion.ledger.v1.ListLineDigestsResponse.digests": ("apportion_ledger.limits", "DIGEST_PAGE_LINES"),
+    "apportion.ledger.v1.SummarizeLinesResponse.sums": ("apportion_ledger.limits", "SUMMARY_KEYS_MAX"),
+}
+"""Fields whose most items the code names too: the one is never less than the other lets in."""
+
 
 def services() -> list[ServiceDescriptor]:
     modules = (importlib.import_module(f"apportion.{name}.v1.{name}_service_pb2") for name in SERVICES)
@@ -117,6 +129,14 @@ def test_what_code_bounds_instead_of_the_contract_has_its_limit_there(field: str
     module, name = limit
     assert getattr(importlib.import_module(module), name) > 0
     assert field in {f.full_name for method in methods() for f in _fields(method.input_type)}
+
+
+@pytest.mark.parametrize(("name", "limit"), SAME_IN_CODE.items(), ids=lambda value: str(value))
+def test_what_contract_and_code_both_bound_has_one_limit(name: str, limit: tuple[str, str]) -> None:
+    module, constant = limit
+    messages = (message for method in methods() for message in (method.input_type, method.output_type))
+    (most,) = {_rules(field).repeated.max_items for m in messages for field in _fields(m) if field.full_name == name}
+    assert most == getattr(importlib.import_module(module), constant)
 
 
 def test_numbers_and_money_are_never_binary_fractions_on_the_wire() -> None:

@@ -16,7 +16,8 @@ from apportion_common.settings import SERVICES
 from house import COMMON, Source, dotted, expect_none, package, sources
 
 FLOOR = {
-    f"apportion_common.{name}" for name in ("money", "decimals", "ids", "errors", "instants", "periods", "topology")
+    f"apportion_common.{name}"
+    for name in ("money", "decimals", "ids", "errors", "instants", "periods", "skus", "topology")
 }
 OUTSIDE_WORLD = {
     "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",

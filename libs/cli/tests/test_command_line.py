@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import decimal
+from decimal import Decimal
+
 import grpc
 import pytest
+from apportion_cli import main
 from apportion_cli.commands.call import _parse
 from apportion_cli.main import app
 from apportion_client.reflection import MethodUnknown, reflect
@@ -116,3 +120,12 @@ async def test_what_the_server_does_not_have_is_said_with_what_it_has(channel):
     for content in ({"nothing": 1}, [], 3):
         with pytest.raises(json_format.ParseError):
             _parse(method, content)
+
+
+def test_what_the_command_line_adds_up_is_exact_beyond_the_digits_of_one_number(monkeypatch):
+    largest = Decimal("999999999999999999.999999999")
+    added: list[Decimal] = []
+    monkeypatch.setattr(main, "app", lambda: added.append(sum([largest] * 10**5, Decimal(0))))
+    with decimal.localcontext():
+        main.main()
+    assert added == [Decimal("99999999999999999999999.9999")]

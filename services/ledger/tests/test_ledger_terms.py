@@ -209,6 +209,24 @@ async def test_bad_terms_are_rejected_with_their_reasons_and_change_nothing(ledg
         ("SetCommissionRate", rate("NaN"), InvalidArgument, "PERCENT_MALFORMED"),
         ("SetCommissionRate", rate("1", value="ACT-SMS"), InvalidArgument, "MATCH_VALUE_WRONG"),
         ("SetCommissionRate", rate("1", pb.MATCH_KIND_SKU), InvalidArgument, "MATCH_VALUE_WRONG"),
+        *(
+            ("SetCommissionRate", rate("1", pb.MATCH_KIND_SKU_TYPE, value), InvalidArgument, "MATCH_VALUE_WRONG")
+            for value in (
+                "",
+                "SKU_TYPE_ACTION",
+                "ACTION",
+                "Action",
+                "action ",
+                " action",
+                "actoin",
+                "ACT-SMS",
+                "act\u200bion",
+            )
+        ),
+        *(
+            ("SetCommissionRate", rate("1", pb.MATCH_KIND_SKU, value), InvalidArgument, "MATCH_VALUE_WRONG")
+            for value in ("act-email", "ACT-EMAIL ", "ACT EMAIL", "-ACT", "ACT-", "action", "ACT-\u00c9MAIL")
+        ),
         ("AssignPartnerOfRecord", por(partner_id=unknown), NotFound, "PARTNER_NOT_FOUND"),
         ("AssignPartnerOfRecord", por(end_at=at), InvalidArgument, "INTERVAL_EMPTY"),
         ("AssignPartnerOfRecord", por(subject_id="no id"), InvalidArgument, "ID_MALFORMED"),
@@ -282,3 +300,40 @@ def test_a_threshold_that_is_not_sound_stops_the_start(text: str) -> None:
 def test_thresholds_are_set_per_currency() -> None:
     settings = Settings.model_construct(real_time_threshold="AUD:50.005, JPY:7000")
     assert settings.real_time_thresholds == {"AUD": 50_005_000_000, "JPY": 7000 * 10**9}
+
+
+async def test_a_wrong_sku_type_is_answered_with_what_to_write(ledger: LedgerHarness) -> None:
+    with pytest.raises(InvalidArgument) as rejected:
+        await ledger.rate("15", kind=pb.MATCH_KIND_SKU_TYPE, value="SKU_TYPE_ACTION")
+    assert rejected.value.field == "match_value"
+    assert "hosting, object, validation, action, analytics; write action" in rejected.value.message
+
+
+async def test_a_key_that_nothing_has_is_named_in_the_answer_until_something_has_it(ledger: LedgerHarness) -> None:
+    at = timestamp(FROM)
+
+    def rate(tier: str) -> pb.SetCommissionRateRequest:
+        return pb.SetCommissionRateRequest(
+            tier=tier, match_kind=pb.MATCH_KIND_DEFAULT, pct=DecimalMessage(value="15"), effective_at=at,
+            request_id=ledger.request_id(),
+        )  # fmt: skip
+
+    def partner(tier: str) -> pb.CreatePartnerRequest:
+        return pb.CreatePartnerRequest(
+            name="N", payout_currency="AUD", tier=tier, effective_at=at, request_id=ledger.request_id()
+        )
+
+    lonely = await ledger.rpc.CreatePartner(partner("gold-1"), CONTEXT)
+    assert lonely.tier_without_rate == "gold-1"
+    misspelt = rate("Gold-1")
+    first = await ledger.rpc.SetCommissionRate(misspelt, CONTEXT)
+    assert first.tier_without_partner == "Gold-1"
+    assert (await ledger.rpc.SetCommissionRate(rate("gold-1"), CONTEXT)).tier_without_partner == ""
+    assert (await ledger.rpc.CreatePartner(partner("gold-1"), CONTEXT)).tier_without_rate == ""
+    for tier, without_rate in (("silver", "silver"), ("Gold-1", "")):
+        request = pb.SetPartnerTierRequest(
+            partner_id=lonely.partner.partner_id, tier=tier, effective_at=at, request_id=ledger.request_id()
+        )
+        assert (await ledger.rpc.SetPartnerTier(request, CONTEXT)).tier_without_rate == without_rate
+    # The first answer is what the same request gives again.
+    assert await ledger.rpc.SetCommissionRate(misspelt, CONTEXT) == first

@@ -205,6 +205,14 @@ async def test_dead_letters_are_paged_requeued_and_discarded_and_it_is_audited(s
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await stub.ListDeadLetters(pb.ListDeadLettersRequest(page_token="nonsense"), metadata=operator)
     assert reason_of(caught.value) == ("INVALID_ARGUMENT", "PAGE_TOKEN_MALFORMED")
+    others = pb.ListDeadLettersRequest(page_size=3, page_token=first.next_page_token)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ListDeadLetters(others, metadata=operator)
+    assert reason_of(caught.value) == ("INVALID_ARGUMENT", "PAGE_TOKEN_MISMATCH")
+    misspelt = pb.DeadLetterFilter(reason="PERIOD-CLOSED")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.ListDeadLetters(pb.ListDeadLettersRequest(filter=misspelt), metadata=operator)
+    assert reason_of(caught.value) == ("INVALID_ARGUMENT", "DEAD_LETTER_REASON_UNKNOWN")
 
     requeue = pb.RequeueDeadLettersRequest(filter=mine, request_id=str(uuid4()))
     for _ in range(2):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 import pytest_asyncio
+from apportion.common.v1.audit_pb2 import AuditQuery
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceStub
 from apportion.orgs.v1.orgs_service_pb2_grpc import add_OrgsServiceServicer_to_server as add_servicer
@@ -116,6 +117,27 @@ async def test_malformed_requests_are_rejected_before_anything_happens(wire: Wir
         await wire.stub.ResolveBillingAccounts(pb.ResolveBillingAccountsRequest(items=items), metadata=operator)
     assert many.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert harness.rows("SELECT count(*) FROM organization") == [(0,)]
+
+
+async def test_a_page_token_goes_on_under_its_own_filter_alone(wire: Wire, harness: OrgsHarness) -> None:
+    for name in ("one", "two"):
+        await harness.root(name)
+        await harness.account(name, name)
+        await harness.map_org(name, name, "2013-01-01T00:00:00Z")
+    service = wire.as_role("service")
+    first = await wire.stub.ListMappings(pb.ListMappingsRequest(page_size=1), metadata=service)
+    rest = pb.ListMappingsRequest(page_size=1_000, page_token=first.next_page_token)
+    whole = await wire.stub.ListMappings(pb.ListMappingsRequest(), metadata=service)
+    assert [*first.mappings, *(await wire.stub.ListMappings(rest, metadata=service)).mappings] == list(whole.mappings)
+    other = pb.ListMappingsRequest(org_id=org_id("one"), page_token=first.next_page_token)
+    query = AuditQuery(page_size=1)
+    audit = await wire.stub.ListAudit(pb.ListAuditRequest(query=query), metadata=wire.as_role("operator"))
+    another = pb.ListAuditRequest(query=AuditQuery(resource="other", page_token=audit.next_page_token))
+    for call, request in ((wire.stub.ListMappings, other), (wire.stub.ListAudit, another)):
+        with pytest.raises(grpc.aio.AioRpcError) as rejected:
+            await call(request, metadata=wire.as_role("operator"))
+        assert rejected.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert reason_of(rejected.value) == "PAGE_TOKEN_MISMATCH"
 
 
 async def test_what_is_not_built_says_so(wire: Wire) -> None:

@@ -123,6 +123,6 @@ async def test_what_was_reopened_is_never_changed(harness: OrgsHarness) -> None:
 def test_the_revision_for_reopenings_goes_back(database_factory: DatabaseFactory) -> None:
     database = database_factory.blank("orgs")
     config = database_factory.alembic_config(database)
-    command.upgrade(config, "20261130_16_org_period_reopenings")
+    command.upgrade(config, "20261130_13_org_period_reopenings")
     command.downgrade(config, "20250920_05_org_hierarchy_and_billing_accounts")
-    command.upgrade(config, "20261130_16_org_period_reopenings")
+    command.upgrade(config, "20261130_13_org_period_reopenings")

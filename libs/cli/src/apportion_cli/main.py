@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import decimal
 from importlib.metadata import entry_points
 from typing import Final
 
 import typer
+from apportion_common.decimals import SUM_DIGITS_MAX
 
 from apportion_cli.commands.account import app as account
 from apportion_cli.commands.apply import apply
@@ -61,7 +63,8 @@ for name, group in (
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; what it adds up is exact."""
+    decimal.setcontext(decimal.Context(prec=SUM_DIGITS_MAX))
     app()
 
 

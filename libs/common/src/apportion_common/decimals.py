@@ -7,7 +7,7 @@ Inside hot loops a number is a *scaled int*: the value times ten to the power of
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
@@ -18,6 +18,8 @@ PRICE_PLACES: Final = 12
 AMOUNT_PLACES: Final = 9
 PERCENT_PLACES: Final = 4
 INTEGER_DIGITS_MAX: Final = 18
+SUM_INTEGER_DIGITS_MAX: Final = 29
+"""Integer digits of a sum: room for 100,000,000,000 of the largest amounts or quantities, with the same places."""
 DECIMAL_CHARS_MAX: Final = 64
 """Longest text that is looked at: parsing of hostile input stays bounded, long before a huge int is built."""
 
@@ -29,13 +31,14 @@ _FAST_DIGITS: Final = 9
 
 @dataclass(frozen=True, slots=True)
 class DecimalKind:
-    """A kind of number: its name in messages, its places, and the reasons of a rejection."""
+    """A kind of number: its name in messages, its places, the reasons of a rejection, and its integer digits."""
 
     name: str
     places: int
     malformed: str
     out_of_range: str
     too_precise: str
+    integer_digits: int = INTEGER_DIGITS_MAX
 
 
 QUANTITY: Final = DecimalKind(
@@ -52,12 +55,25 @@ QUANTITY_MAX: Final = _POW10[INTEGER_DIGITS_MAX + QUANTITY_PLACES] - 1
 AMOUNT_MAX: Final = _POW10[INTEGER_DIGITS_MAX + AMOUNT_PLACES] - 1
 """Largest amount as a scaled int (18 + 9 digits, spec 02 rule 1)."""
 
+QUANTITY_SUM: Final = replace(QUANTITY, name="sum of quantities", integer_digits=SUM_INTEGER_DIGITS_MAX)
+"""What quantities add up to: of a period, an invoice, a report."""
+AMOUNT_SUM: Final = replace(AMOUNT, name="sum of amounts", integer_digits=SUM_INTEGER_DIGITS_MAX)
+"""What amounts add up to: balances, invoices, statements."""
+QUANTITY_SUM_MAX: Final = _POW10[SUM_INTEGER_DIGITS_MAX + QUANTITY_PLACES] - 1
+"""Largest sum of quantities as a scaled int (29 + 9 digits, the width of its columns)."""
+AMOUNT_SUM_MAX: Final = _POW10[SUM_INTEGER_DIGITS_MAX + AMOUNT_PLACES] - 1
+"""Largest sum of amounts as a scaled int (29 + 9 digits, the width of its columns)."""
+
+
+SUM_DIGITS_MAX: Final = SUM_INTEGER_DIGITS_MAX + PRICE_PLACES
+"""Digits that a decimal context needs so that sums of Decimals are exact; Python's own has 28."""
+
 
 def parse_scaled(text: str, kind: DecimalKind) -> int:
     """Return the decimal string `text` as an int scaled by `kind.places`.
 
     Takes ASCII digits with an optional sign, point and exponent (`1`, `-1.50`, `2e3`). Leading and trailing zeros do
-    not count. Raises InvalidArgument (malformed, too precise) or OutOfRange (more than 18 integer digits).
+    not count. Raises InvalidArgument (malformed, too precise) or OutOfRange (more integer digits than its kind has).
     """
     if len(text) <= _FAST_DIGITS and text.isascii() and text.isdigit():
         return int(text) * _POW10[kind.places]
@@ -78,9 +94,9 @@ def _scaled(negative: bool, digits: str, power: int, kind: DecimalKind, text: st
     if not stripped:
         return 0
     power += len(significant) - len(stripped)
-    if len(stripped) + power > INTEGER_DIGITS_MAX:
+    if len(stripped) + power > kind.integer_digits:
         raise _rejection(
-            OutOfRange, kind.out_of_range, kind, text, f"has more than {INTEGER_DIGITS_MAX} integer digits"
+            OutOfRange, kind.out_of_range, kind, text, f"has more than {kind.integer_digits} integer digits"
         )
     if -power > kind.places:
         raise _rejection(InvalidArgument, kind.too_precise, kind, text, f"has more than {kind.places} decimal places")
@@ -89,10 +105,10 @@ def _scaled(negative: bool, digits: str, power: int, kind: DecimalKind, text: st
 
 
 def check_scaled(value: int, kind: DecimalKind) -> int:
-    """Return `value` itself, a scaled int that came from outside; OutOfRange beyond 18 integer digits."""
-    limit = _POW10[INTEGER_DIGITS_MAX + kind.places]
+    """Return `value` itself, a scaled int that was not parsed; OutOfRange beyond its kind's integer digits."""
+    limit = _POW10[kind.integer_digits + kind.places]
     if not -limit < value < limit:
-        raise OutOfRange(kind.out_of_range, f"The {kind.name} has more than {INTEGER_DIGITS_MAX} integer digits.")
+        raise OutOfRange(kind.out_of_range, f"The {kind.name} has more than {kind.integer_digits} integer digits.")
     return value
 
 

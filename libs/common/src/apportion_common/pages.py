@@ -2,12 +2,16 @@
 
 A cursor is what the list is ordered by, taken from the last item of a page: the next page starts after it. Its token
 is for this service alone to read, so it may change its form; what comes back in one is checked like any other input.
+
+A token belongs to its question: the server puts the question's digest in front of the token that a list made, and takes
+it off again (grpc/interceptors/pages.py). The same token under another filter would skip what that filter selects.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -19,6 +23,11 @@ from apportion_common.ids import parse_uuid
 
 PAGE_SIZE_DEFAULT: Final = 100
 """Items a page when the caller does not say."""
+
+QUESTION_DIGEST_BYTES: Final = 12
+"""Bytes of a question's digest: a slip is found, and the token stays within what a contract allows."""
+_AFTER_DIGEST: Final = "."
+"""A character that no token of a list has."""
 
 TimeCursor = tuple[datetime, UUID]
 """Cursor of a list that is ordered by time and, within an instant, by id."""
@@ -59,9 +68,36 @@ def read_token(token: str, parse: Callable[..., PageCursor]) -> PageCursor | Non
             raise ValueError("A cursor is a list of texts.")
         return parse(*map(_storable, texts))
     except (ValueError, TypeError, OverflowError, binascii.Error, ApportionError, RecursionError) as error:
+        raise _malformed("page_token") from error
+
+
+def question_digest(method: str, question: bytes) -> str:
+    """Return the digest of what a list was asked: its method, and the request without the page and its size."""
+    digest = hashlib.sha256(method.encode() + b"\0" + question).digest()[:QUESTION_DIGEST_BYTES]
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+def bound_token(token: str, digest: str) -> str:
+    """Return a list's token tied to the question with that digest."""
+    return f"{digest}{_AFTER_DIGEST}{token}"
+
+
+def unbound_token(token: str, digest: str, field: str = "page_token") -> str:
+    """Return the list's own token from one that is tied to a question.
+
+    Raises InvalidArgument PAGE_TOKEN_MALFORMED for a token that is tied to none, PAGE_TOKEN_MISMATCH for one that is
+    tied to another question than that of the digest; `field` is where it came in.
+    """
+    asked, tied, inner = token.partition(_AFTER_DIGEST)
+    if not tied or not inner or len(asked) != len(digest):
+        raise _malformed(field)
+    if asked != digest:
         raise InvalidArgument(
-            "PAGE_TOKEN_MALFORMED", "The page token is not one that this service gave.", field="page_token"
-        ) from error
+            "PAGE_TOKEN_MISMATCH",
+            "The page token belongs to a list with another filter; begin this one without a token.",
+            field=field,
+        )
+    return inner
 
 
 def int_of(text: str, bits: int = 64) -> int:
@@ -78,6 +114,10 @@ def time_cursor(at: str, row_id: str) -> TimeCursor:
     if instant.tzinfo is None:
         raise ValueError("The instant has no zone.")
     return instant.astimezone(UTC), parse_uuid(row_id)
+
+
+def _malformed(field: str) -> InvalidArgument:
+    return InvalidArgument("PAGE_TOKEN_MALFORMED", "The page token is not one that this service gave.", field=field)
 
 
 def _text(value: object) -> str:

@@ -27,6 +27,10 @@ _KIND_OF_PLACES: Final = {
     decimals.PRICE_PLACES: decimals.PRICE,
     decimals.PERCENT_PLACES: decimals.PERCENT,
 }
+_SUM_KINDS: Final = {decimals.QUANTITY: decimals.QUANTITY_SUM, decimals.AMOUNT: decimals.AMOUNT_SUM}
+MONEY_MAX: Final = 2**63 * _NANOS - 1
+"""Largest amount, scaled by 9 places, that a Money holds in its 64 bits of units: limit of what is paid or billed at
+once, and of no balance or report."""
 _QUANTITY_WORDS: Final = ("quantity", "qty")
 
 
@@ -44,11 +48,12 @@ def to_scaled(value: DecimalMessage, places: int, field: str) -> int:
 
     Raises InvalidArgument or OutOfRange with the reasons of its kind, naming the field.
     """
-    try:
-        return decimals.parse_scaled(value.value, replace(kind_of(places, field), name=field))
-    except ApportionError as error:
-        error.field = field
-        raise
+    return _parsed(value, kind_of(places, field), field)
+
+
+def sum_to_scaled(value: DecimalMessage, places: int, field: str) -> int:
+    """Return what `to_scaled` does of a field that holds a sum of quantities or amounts, which has more digits."""
+    return _parsed(value, _SUM_KINDS[kind_of(places, field)], field)
 
 
 def scaled_to_decimal_proto(value: int, places: int) -> DecimalMessage:
@@ -57,10 +62,20 @@ def scaled_to_decimal_proto(value: int, places: int) -> DecimalMessage:
 
 
 def money_to_proto(currency: str, scaled9: int) -> MoneyMessage:
-    """Return the Money message of an amount scaled by 9 places; units and nanos carry the same sign."""
+    """Return the Money message of an amount scaled by 9 places; units and nanos carry the same sign.
+
+    Raises OutOfRange AMOUNT_OUT_OF_RANGE beyond MONEY_MAX.
+    """
+    if not -MONEY_MAX <= scaled9 <= MONEY_MAX:
+        raise OutOfRange("AMOUNT_OUT_OF_RANGE", f"An amount of {currency} is beyond what a Money holds.")
     units, nanos = divmod(abs(scaled9), _NANOS)
     sign = -1 if scaled9 < 0 else 1
     return MoneyMessage(currency_code=currency, units=sign * units, nanos=sign * nanos)
+
+
+def money_sum_to_proto(currency: str, scaled9: int) -> MoneyMessage | None:
+    """Return the Money message of a sum; None beyond MONEY_MAX, where a Decimal beside it says what it is."""
+    return money_to_proto(currency, scaled9) if -MONEY_MAX <= scaled9 <= MONEY_MAX else None
 
 
 def money_from_proto(value: MoneyMessage, field: str) -> tuple[str, int]:
@@ -76,6 +91,14 @@ def money_from_proto(value: MoneyMessage, field: str) -> tuple[str, int]:
         if value.units * value.nanos < 0:
             raise InvalidArgument("MONEY_MALFORMED", f"The units and nanos of {field} must have the same sign.")
         return value.currency_code, decimals.check_scaled(value.units * _NANOS + value.nanos, decimals.AMOUNT)
+    except ApportionError as error:
+        error.field = field
+        raise
+
+
+def _parsed(value: DecimalMessage, kind: DecimalKind, field: str) -> int:
+    try:
+        return decimals.parse_scaled(value.value, replace(kind, name=field))
     except ApportionError as error:
         error.field = field
         raise

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from alembic import op
@@ -287,6 +287,28 @@ def add_constraint_online(table: str, name: str, definition: str) -> None:
             f"ADD CONSTRAINT {name} {definition} NOT VALID"
         )
         op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
+def change_numeric_online(table: str, columns: Iterable[str], checks: Mapping[str, str], to: str) -> None:
+    """Make columns numeric of another precision, such as `numeric(38, 9)`, without reading the table to widen them.
+
+    `checks` are all checks that the columns are in, by name: PostgreSQL would read the table under its strong lock to
+    prove them again, so they are dropped with the change and proved beside the writers. Where the precision becomes
+    smaller the whole table is written, and a number that is too large is refused. The only operation of its revision,
+    outside a transaction; a run that was killed in between begins it again.
+    """
+    with op.get_context().autocommit_block():
+        op.execute(f"-- squawk-ignore changing-column-type\n{numeric_change(table, columns, checks, to)}")
+        for name in checks:
+            op.execute(f"ALTER TABLE {table} VALIDATE CONSTRAINT {name}")
+
+
+def numeric_change(table: str, columns: Iterable[str], checks: Mapping[str, str], to: str) -> str:
+    """Return the statement of `change_numeric_online` that leaves the checks to be validated."""
+    parts = [f"DROP CONSTRAINT IF EXISTS {_name(name)}" for name in checks]
+    parts += [f"ALTER COLUMN {_name(column)} TYPE {to}" for column in columns]
+    parts += [f"ADD CONSTRAINT {name} {definition} NOT VALID" for name, definition in checks.items()]
+    return f"ALTER TABLE {_name(table)} {', '.join(parts)}"
 
 
 def set_not_null_online(table: str, column: str) -> None:

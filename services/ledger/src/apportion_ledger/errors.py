@@ -51,11 +51,11 @@ def subject_missing() -> InvalidArgument:
     return InvalidArgument("SUBJECT_MISSING", "Name an organisation, a billing account or both.")
 
 
-def match_value_wrong() -> InvalidArgument:
-    """Reject a rate with the wrong value to match: only the default has none."""
+def match_value_wrong(why: str) -> InvalidArgument:
+    """Reject a rate with a value that nothing can match."""
     return InvalidArgument(
         "MATCH_VALUE_WRONG",
-        "A rate of a SKU or SKU type names it; the default names none.",
+        f"A rate of a SKU or SKU type names it; the default names none: {why}.",
         field="match_value",
     )
 

@@ -22,6 +22,8 @@ PAYOUT_RETRY_S: Final = 5
 """Pause of the payout job after a failure, and before a rejected payout is tried again."""
 PAYOUT_REJECTIONS_MAX: Final = 5
 """Rejections after which a payout is void and its amount back in the balance."""
+PAYOUT_AMOUNT_MAX: Final = 2**63 * 10**9 - 1
+"""Largest payout, scaled by 9 places: what a Money holds. What a balance has beyond it is carried to the next week."""
 
 DIGEST_PAGE_LINES: Final = 10_000
 """Line digests in one message of a stream."""

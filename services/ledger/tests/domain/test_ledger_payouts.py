@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 from apportion_common.errors import ApportionError
 from apportion_ledger.domain.payouts import Payout, PayoutState, parse_thresholds, real_time_payout, sweep_payout
+from apportion_ledger.limits import PAYOUT_AMOUNT_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
 UNIT = 10**9
 CENT = 10**7
+MOST = PAYOUT_AMOUNT_MAX // CENT * CENT
 
 
 def decide(**changes: Any) -> Payout:
@@ -92,6 +94,8 @@ def test_a_threshold_that_makes_no_sense_stops_the_service(settings: dict[str, s
         ({"held": True}, Payout(0, PayoutState.HELD)),
         ({"minimum": 12 * UNIT}, Payout(12 * UNIT, PayoutState.PAID)),
         ({"minimum": 12 * UNIT + CENT}, Payout(0, PayoutState.BELOW_MINIMUM)),
+        ({"balance": MOST + CENT}, Payout(MOST, PayoutState.ABOVE_MAXIMUM)),
+        ({"balance": MOST}, Payout(MOST, PayoutState.PAID)),
     ],
 )
 def test_a_sweep_pays_the_whole_minor_units_of_a_balance_or_says_why_not(

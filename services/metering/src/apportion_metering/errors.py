@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from apportion_common.errors import UNAVAILABLE_SINCE, FailedPrecondition, InvalidArgument, Unavailable
+from apportion_common.topology import DEAD_LETTER_REASONS
 
 from apportion_metering.limits import CALL_EVENTS_MAX, STREAM_RETRY_AFTER_S
 
@@ -49,6 +50,15 @@ def stream_unknown(why: str, since: datetime | None) -> Unavailable:
         f"The stream cannot be relied on now: {why}. None, some or all events were taken. Send the same call again.",
         retry_after_s=STREAM_RETRY_AFTER_S,
         **_since(since),
+    )
+
+
+def dead_letter_reason_unknown() -> InvalidArgument:
+    """Return the error of a filter whose reason no dead letter can have."""
+    return InvalidArgument(
+        "DEAD_LETTER_REASON_UNKNOWN",
+        f"A dead letter's reason is one of {', '.join(DEAD_LETTER_REASONS)}.",
+        field="filter.reason",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from apportion_common.decimals import AMOUNT_PLACES
 from apportion_common.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -11,7 +12,7 @@ from apportion_common.errors import (
     Unavailable,
 )
 
-from apportion_orgs.limits import INVOICE_LINES_MAX, TREE_LEVELS_MAX, TREE_ORGS_MAX
+from apportion_orgs.limits import INVOICE_AMOUNT_MAX, INVOICE_LINES_MAX, TREE_LEVELS_MAX, TREE_ORGS_MAX
 
 
 def org_not_found(field: str = "org_id") -> NotFound:
@@ -194,6 +195,15 @@ def mapping_missing() -> FailedPrecondition:
 def invoice_too_large() -> FailedPrecondition:
     """Return the error for an invoice of more subtotals than one may have."""
     return FailedPrecondition("INVOICE_TOO_LARGE", f"The invoice would have more than {INVOICE_LINES_MAX} lines.")
+
+
+def invoice_amount_out_of_range(currency: str) -> OutOfRange:
+    """Return the error for an invoice with an amount that no Money holds."""
+    units = INVOICE_AMOUNT_MAX // 10**AMOUNT_PLACES
+    return OutOfRange(
+        "AMOUNT_OUT_OF_RANGE",
+        f"An amount of the invoice is beyond {units:,} {currency}: bill its organisations through several accounts.",
+    )
 
 
 def invoice_busy() -> Unavailable:

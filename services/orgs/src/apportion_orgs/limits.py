@@ -21,6 +21,8 @@ INVOICE_CHUNK_LINES: Final = 10_000
 """Lines written or deleted by one statement."""
 INVOICE_SHOWN_MAX: Final = 5_000
 """Parts, documents and lines each that an answer has beside an invoice, about 2.5 MiB together; pages list more."""
+INVOICE_AMOUNT_MAX: Final = 2**63 * 10**9 - 1
+"""Largest amount on an invoice, scaled by 9 places: what a Money holds. Quantities and gross are decimals beside it."""
 INVOICE_ROUNDS_MAX: Final = 5
 """How often an invoice is drawn again because the account's other invoices changed meanwhile."""
 INVOICE_PAUSE_S: Final = 60

@@ -12,6 +12,7 @@ from apportion_orgs.domain.allocation import Allocation
 from apportion_orgs.domain.apportionment import apportion, apportion_to
 from apportion_orgs.domain.invoicing import LineSum, draw_invoice
 from apportion_orgs.domain.mappings import MappingRow, check_allocation, orgs_mapped_within
+from apportion_orgs.limits import INVOICE_AMOUNT_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -128,8 +129,9 @@ def test_copies_of_several_parts_are_one() -> None:
         ([line(A, 1)], [], "MAPPING_MISSING"),
         ([line(A, 1)], [row(A, OTHER, 0, 2), row(A, GROUP, 0, 3)], "MAPPING_MISSING"),
         ([line(A, 1, mapping=1)], ROWS, "MAPPING_MISSING"),
-        ([line(A, 10**27 - 1), line(A, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
-        ([line(A, 10**27 - 1), line(B, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
+        ([line(A, INVOICE_AMOUNT_MAX), line(A, 10**9)], ROWS, "AMOUNT_OUT_OF_RANGE"),
+        ([line(A, INVOICE_AMOUNT_MAX), line(B, 10**9)], ROWS, "AMOUNT_OUT_OF_RANGE"),
+        ([line(A, 10**38 - 1), line(A, 1)], ROWS, "AMOUNT_OUT_OF_RANGE"),
     ],
 )
 def test_what_cannot_be_billed_is_rejected(lines: list[LineSum], rows: list[MappingRow], reason: str) -> None:

@@ -22,6 +22,9 @@ LANE_SEGMENTS_MAX: Final = 100_000
 PACKED_QUANTITIES_MAX: Final = 4_096
 """Packed quantities that are kept: producers send the same few again and again."""
 
+POSITION_QUANTITY_MAX: Final = 10**38 - 1
+"""Usage of an organisation and SKU in a period, scaled by 9 places: what any number of events adds up to."""
+
 RESOLVE_ITEMS_MAX: Final = 1_000
 """Items of one call to orgs, as its contract allows."""
 
@@ -37,8 +40,8 @@ REVISION_CHANGES_MAX: Final = 10
 DETAIL_CHARS_MAX: Final = 500
 """Characters of a rejection's detail, as the contract allows."""
 
-TIERS_MAX: Final = 50
-"""Thresholds of one row."""
+TIERS_MAX: Final = 100
+"""Thresholds of one row, as the contract allows."""
 
 GATE_OVERRIDE_CHARS_MAX: Final = 100
 """Characters of the name of a profile that overrides the gate."""

@@ -10,9 +10,10 @@ import pytest
 from apportion_common.decimals import QUANTITY_MAX
 from apportion_pricing.domain.charge_models import MODELS
 from apportion_pricing.domain.charge_models.graduated import Graduated
-from apportion_pricing.domain.rejections import AMOUNT_OUT_OF_RANGE, CORRECTION_BELOW_ZERO
+from apportion_pricing.domain.rejections import AMOUNT_OUT_OF_RANGE, CORRECTION_BELOW_ZERO, POSITION_OUT_OF_RANGE
 from apportion_pricing.domain.terms import SkuTerms
 from apportion_pricing.domain.tiers import NO_TIERS, Tiers, parse_tiers
+from apportion_pricing.limits import POSITION_QUANTITY_MAX
 from hypothesis import given
 from hypothesis import strategies as st
 from pricing_models import CORRECTIONS, PRICES, QUANTITIES, UNIT
@@ -124,8 +125,13 @@ def test_a_correction_goes_down_to_zero_usage_and_not_below() -> None:
 
 
 @pytest.mark.parametrize(("quantity", "price"), [(QUANTITY_MAX, 10**12), (1, 0)])
-def test_usage_beyond_eighteen_digits_is_rejected(quantity: int, price: int) -> None:
-    assert MODEL.increment(QUANTITY_MAX, quantity, MODEL.table(terms(price))) is AMOUNT_OUT_OF_RANGE
+def test_usage_beyond_what_a_position_holds_is_rejected(quantity: int, price: int) -> None:
+    table = MODEL.table(terms(price))
+    assert MODEL.increment(POSITION_QUANTITY_MAX, quantity, table) is POSITION_OUT_OF_RANGE
+    assert MODEL.increment(POSITION_QUANTITY_MAX - quantity, quantity, table) == (
+        POSITION_QUANTITY_MAX,
+        quantity * price // 10**12,
+    )
 
 
 def test_an_amount_beyond_eighteen_digits_is_rejected() -> None:

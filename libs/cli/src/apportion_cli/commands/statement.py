@@ -9,7 +9,7 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion_client import naming
 from apportion_client.services import CALL_TIMEOUT_S, Services
 
-from apportion_cli.display import Cell, money_figure, show_table
+from apportion_cli.display import Cell, figure, show_table
 from apportion_cli.run import run
 
 
@@ -44,11 +44,12 @@ async def _statements(services: Services, partners: list[str], period: str) -> N
 
 
 def _row(partner: ledger.Partner, of: ledger.StatementOfCurrency) -> tuple[Cell, ...]:
+    sums = of.exact
     return (
         partner.name,
         of.currency,
-        *(money_figure(part) for part in (of.opening, of.earned, of.clawed_back, of.paid_real_time, of.paid_sweep)),
-        money_figure(of.closing),
+        *(figure(part, of.currency) for part in (sums.opening, sums.earned, sums.clawed_back)),
+        *(figure(part, of.currency) for part in (sums.paid_real_time, sums.paid_sweep, sums.closing)),
         f"{of.line_count:,}",
         f"{of.real_time_count:,}",
         "yes" if of.payable else f"no: paid in {partner.payout_currency}",

@@ -10,7 +10,7 @@ from apportion_client.failures import retry_until_available
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import money_figure, show_table
+from apportion_cli.display import figure, money_figure, show_table
 from apportion_cli.labels import Labels
 from apportion_cli.run import errors, run
 
@@ -36,7 +36,7 @@ async def _sweep(services: Services, week: str, labels: Labels) -> None:
         (
             labels[result.partner_id],
             result.currency,
-            money_figure(result.balance),
+            figure(result.exact_balance, result.currency),
             money_figure(result.paid),
             result.carried_reason,
         )

@@ -107,14 +107,15 @@ def _partners(scenario: dict[str, Any], told: Collected) -> Figures:
 
 
 def _partner(key: tuple[str, str, str], of: ledger.StatementOfCurrency) -> Figures:
-    paid = money_decimal(of.paid_real_time)
+    sums = of.exact
+    paid = Decimal(number(sums.paid_real_time))
     return {
         (*key, "payable"): str(of.payable),
-        (*key, "earned"): format_decimal(money_decimal(of.earned)),
+        (*key, "earned"): number(sums.earned),
         (*key, "real_time_paid"): format_decimal(paid),
         (*key, "real_time_lines"): str(of.real_time_count),
-        (*key, "paid_in_all"): format_decimal(paid + money_decimal(of.paid_sweep)),
-        (*key, "balance"): format_decimal(money_decimal(of.closing)),
+        (*key, "paid_in_all"): format_decimal(paid + Decimal(number(sums.paid_sweep))),
+        (*key, "balance"): number(sums.closing),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, PERCENT, PERCENT_PLACES, from_scaled, to_scaled
+from apportion_common.decimals import AMOUNT_PLACES, AMOUNT_SUM, PERCENT, PERCENT_PLACES, from_scaled, to_scaled
 
 
 def amount_of_scaled(value: int) -> Decimal:
@@ -13,8 +13,8 @@ def amount_of_scaled(value: int) -> Decimal:
 
 
 def scaled_of_amount(value: Decimal) -> int:
-    """Return an amount or quantity from a column of 9 places."""
-    return to_scaled(value, AMOUNT)
+    """Return an amount, a quantity or a sum of them from a column of 9 places."""
+    return to_scaled(value, AMOUNT_SUM)
 
 
 def percent_of_scaled(value: int | None) -> Decimal | None:

@@ -1,7 +1,7 @@
 """The server that every service runs: TLS, interceptors, health, reflection, limits.
 
 Interceptors, outermost first: OpenTelemetry → metrics and access log → errors → deadline → auth → flags
-→ validation.
+→ validation → pages.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from apportion_common.grpc.interceptors.deadline import DeadlineInterceptor
 from apportion_common.grpc.interceptors.errors import ErrorsInterceptor
 from apportion_common.grpc.interceptors.flags import FlagsInterceptor
 from apportion_common.grpc.interceptors.metrics_log import MetricsLogInterceptor
+from apportion_common.grpc.interceptors.pages import PagesInterceptor
 from apportion_common.grpc.interceptors.validation import ValidationInterceptor, compile_rules
 from apportion_common.grpc.policy import ContractError, policies_of
 from apportion_common.logs import get_logger
@@ -137,6 +138,7 @@ async def start_server(
             AuthInterceptor(policies, verifier),
             *(FlagsInterceptor(flags, table) for flags, table in gates),
             ValidationInterceptor(),
+            PagesInterceptor(service_names),
         ],
         options=server_options(),
         maximum_concurrent_rpcs=limits.CONCURRENT_RPCS_MAX,

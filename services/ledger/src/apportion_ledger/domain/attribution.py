@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Protocol, TypeVar
 
+from apportion_common.skus import SKU_TYPES, is_sku, sku_type_alike
+
 from apportion_ledger.limits import TIMELINES_CACHED_MAX
 
 
@@ -36,6 +38,18 @@ class MatchKind(StrEnum):
     SKU = "sku"
     SKU_TYPE = "sku_type"
     DEFAULT = "default"
+
+
+def match_fault(kind: MatchKind, value: str) -> str:
+    """Return why no line can match a rate's value, as the end of a sentence; empty where one may."""
+    if kind is MatchKind.DEFAULT:
+        return "it is for all that no other rate of its tier is for" if value else ""
+    if kind is MatchKind.SKU:
+        return "" if is_sku(value) else "a SKU is written as ACT-EMAIL is"
+    if value in SKU_TYPES:
+        return ""
+    alike = sku_type_alike(value)
+    return f"a SKU type is one of {', '.join(SKU_TYPES)}" + (f"; write {alike}" if alike else "")
 
 
 @dataclass(frozen=True, slots=True)

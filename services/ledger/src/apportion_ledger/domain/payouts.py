@@ -15,6 +15,7 @@ from apportion_common.errors import InvalidArgument
 from apportion_common.money import floor_to_minor, minor_decimals
 
 from apportion_ledger.domain.kinds import PRICED_KINDS
+from apportion_ledger.limits import PAYOUT_AMOUNT_MAX
 
 
 class PayoutState(StrEnum):
@@ -30,17 +31,20 @@ class PayoutState(StrEnum):
     NEGATIVE_BALANCE = "negative_balance"
     ROUNDS_TO_ZERO = "rounds_to_zero"
     BELOW_MINIMUM = "below_minimum"
+    ABOVE_MAXIMUM = "above_maximum"
 
 
 @dataclass(frozen=True, slots=True)
 class Payout:
-    """A decision: what is paid (whole minor units, 0 if it waits) and why."""
+    """A decision: what is paid (whole minor units, 0 if it waits) and why, or why not all of it."""
 
     amount: int
     state: PayoutState
 
 
-_WAITS: Final = {state: Payout(0, state) for state in PayoutState if state is not PayoutState.PAID}
+_WAITS: Final = {
+    state: Payout(0, state) for state in PayoutState if state not in (PayoutState.PAID, PayoutState.ABOVE_MAXIMUM)
+}
 
 
 def parse_thresholds(settings: Mapping[str, str]) -> dict[str, int]:
@@ -98,7 +102,8 @@ def sweep_payout(*, currency: str, balance: int, payout_currency: str, held: boo
     """Decide what a weekly sweep pays of a balance: cut to the minor unit; the rest and a negative balance are carried.
 
     `balance` is that of the lines whose events were before the week's end, less their real-time payouts and all that
-    earlier sweeps paid. `minimum` is the least payout, 0 for none.
+    earlier sweeps paid. `minimum` is the least payout, 0 for none. Of a balance beyond PAYOUT_AMOUNT_MAX that much is
+    paid, and the rest carried.
     """
     if currency != payout_currency:
         return _WAITS[PayoutState.OTHER_CURRENCY]
@@ -106,7 +111,9 @@ def sweep_payout(*, currency: str, balance: int, payout_currency: str, held: boo
         return _WAITS[PayoutState.HELD]
     if balance < 0:
         return _WAITS[PayoutState.NEGATIVE_BALANCE]
-    amount = floor_to_minor(balance, currency)
+    amount = floor_to_minor(min(balance, PAYOUT_AMOUNT_MAX), currency)
     if amount == 0:
         return _WAITS[PayoutState.ROUNDS_TO_ZERO]
+    if balance > PAYOUT_AMOUNT_MAX:
+        return Payout(amount, PayoutState.ABOVE_MAXIMUM)
     return Payout(amount, PayoutState.PAID) if amount >= minimum else _WAITS[PayoutState.BELOW_MINIMUM]

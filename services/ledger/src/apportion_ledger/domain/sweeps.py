@@ -18,8 +18,9 @@ CARRIED_REASONS: Final = {
     PayoutState.NEGATIVE_BALANCE: "NEGATIVE",
     PayoutState.ROUNDS_TO_ZERO: "BELOW_MINOR_UNIT",
     PayoutState.BELOW_MINIMUM: "BELOW_MINIMUM",
+    PayoutState.ABOVE_MAXIMUM: "ABOVE_PAYOUT_MAX",
 }
-"""Why a balance is carried, as the contract says it."""
+"""Why a balance, or what is left of it, is carried, as the contract says it."""
 
 
 class SweepBalance(NamedTuple):
@@ -33,7 +34,10 @@ class SweepBalance(NamedTuple):
 
 
 class SweepOutcome(NamedTuple):
-    """What a sweep did for a partner and currency; `settlement_id` None and a reason where nothing was paid."""
+    """What a sweep did for a partner and currency; `settlement_id` None and a reason where nothing was paid.
+
+    With a payout and a reason, the rest is carried.
+    """
 
     partner_id: UUID
     currency: str

@@ -11,6 +11,7 @@ from apportion_common.fields import id_of, optional_id, optional_us, text_of
 from apportion_common.periods import parse_period, period_of
 from apportion_common.protos import (
     money_from_proto,
+    money_sum_to_proto,
     money_to_proto,
     scaled_to_decimal_proto,
     timestamp_to_us,
@@ -234,10 +235,11 @@ def sweep_to_message(outcome: SweepOutcome) -> pb.SweepResult:
     return pb.SweepResult(
         partner_id=str(outcome.partner_id),
         currency=outcome.currency,
-        balance=money_to_proto(outcome.currency, outcome.balance),
+        balance=money_sum_to_proto(outcome.currency, outcome.balance),
         paid=money_to_proto(outcome.currency, outcome.paid),
         settlement_id=text_of(outcome.settlement_id),
         carried_reason=outcome.carried_reason,
+        exact_balance=scaled_to_decimal_proto(outcome.balance, AMOUNT_PLACES),
     )
 
 
@@ -261,15 +263,23 @@ def currency_statement_to_message(statement: CurrencyStatement) -> pb.StatementO
     currency = totals.currency
     return pb.StatementOfCurrency(
         currency=currency,
-        opening=money_to_proto(currency, totals.opening),
-        earned=money_to_proto(currency, totals.earned),
-        clawed_back=money_to_proto(currency, totals.clawed_back),
-        paid_real_time=money_to_proto(currency, totals.paid_real_time),
-        paid_sweep=money_to_proto(currency, totals.paid_sweep),
-        closing=money_to_proto(currency, statement.closing),
+        opening=money_sum_to_proto(currency, totals.opening),
+        earned=money_sum_to_proto(currency, totals.earned),
+        clawed_back=money_sum_to_proto(currency, totals.clawed_back),
+        paid_real_time=money_sum_to_proto(currency, totals.paid_real_time),
+        paid_sweep=money_sum_to_proto(currency, totals.paid_sweep),
+        closing=money_sum_to_proto(currency, statement.closing),
         line_count=totals.line_count,
         real_time_count=totals.real_time_count,
         payable=statement.payable,
+        exact=pb.StatementSums(
+            opening=scaled_to_decimal_proto(totals.opening, AMOUNT_PLACES),
+            earned=scaled_to_decimal_proto(totals.earned, AMOUNT_PLACES),
+            clawed_back=scaled_to_decimal_proto(totals.clawed_back, AMOUNT_PLACES),
+            paid_real_time=scaled_to_decimal_proto(totals.paid_real_time, AMOUNT_PLACES),
+            paid_sweep=scaled_to_decimal_proto(totals.paid_sweep, AMOUNT_PLACES),
+            closing=scaled_to_decimal_proto(statement.closing, AMOUNT_PLACES),
+        ),
     )
 
 

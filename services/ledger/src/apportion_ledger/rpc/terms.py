@@ -14,10 +14,10 @@ from apportion_common.fields import id_of, optional_id, optional_us
 from apportion_common.protos import timestamp_to_us, to_scaled
 
 from apportion_ledger import errors
-from apportion_ledger.app.partners import Partners
+from apportion_ledger.app.partners import PartnerCreated, Partners, TierSet
 from apportion_ledger.app.partners_of_record import PartnersOfRecord
-from apportion_ledger.app.rates import Rates
-from apportion_ledger.domain.partners import Partner, PartnerOfRecord
+from apportion_ledger.app.rates import Rates, RateSet
+from apportion_ledger.domain.partners import PartnerOfRecord
 from apportion_ledger.rpc.messages import (
     MATCH_KINDS,
     SUBJECT_KINDS,
@@ -109,17 +109,20 @@ class TermsRpcs(LedgerServiceServicer):
         )
 
 
-def _created(created: tuple[Partner, int]) -> pb.CreatePartnerResponse:
-    partner, revision = created
-    return pb.CreatePartnerResponse(partner=partner_to_message(partner), revision=revision)
+def _created(created: PartnerCreated) -> pb.CreatePartnerResponse:
+    return pb.CreatePartnerResponse(
+        partner=partner_to_message(created.partner),
+        revision=created.revision,
+        tier_without_rate=created.tier_without_rate,
+    )
 
 
-def _tier_set(revision: int) -> pb.SetPartnerTierResponse:
-    return pb.SetPartnerTierResponse(revision=revision)
+def _tier_set(tier_set: TierSet) -> pb.SetPartnerTierResponse:
+    return pb.SetPartnerTierResponse(revision=tier_set.revision, tier_without_rate=tier_set.tier_without_rate)
 
 
-def _rate_set(revision: int) -> pb.SetCommissionRateResponse:
-    return pb.SetCommissionRateResponse(revision=revision)
+def _rate_set(rate_set: RateSet) -> pb.SetCommissionRateResponse:
+    return pb.SetCommissionRateResponse(revision=rate_set.revision, tier_without_partner=rate_set.tier_without_partner)
 
 
 def _assigned(assigned: tuple[PartnerOfRecord, int]) -> pb.AssignPartnerOfRecordResponse:

@@ -31,6 +31,8 @@ from sqlalchemy.types import UserDefinedType
 from apportion_ledger.domain.kinds import LINE_KINDS
 
 AMOUNT: Final = Numeric(27, 9)
+SUM: Final = Numeric(38, 9)
+"""What amounts add up to (decimals.SUM_INTEGER_DIGITS_MAX)."""
 PCT: Final = Numeric(7, 4)
 TIMESTAMPTZ: Final = TIMESTAMP(timezone=True)
 NOW: Final = text("clock_timestamp()")
@@ -227,10 +229,10 @@ partner_balance: Final = Table(
     metadata,
     Column("partner_id", Uuid, ForeignKey("partner.partner_id"), primary_key=True),
     Column("currency", Text, primary_key=True),
-    Column("earned", Numeric(38, 9), nullable=False, server_default=ZERO),
-    Column("clawed_back", Numeric(38, 9), nullable=False, server_default=ZERO),
-    Column("paid_real_time", Numeric(38, 9), nullable=False, server_default=ZERO),
-    Column("paid_sweep", Numeric(38, 9), nullable=False, server_default=ZERO),
+    Column("earned", SUM, nullable=False, server_default=ZERO),
+    Column("clawed_back", SUM, nullable=False, server_default=ZERO),
+    Column("paid_real_time", SUM, nullable=False, server_default=ZERO),
+    Column("paid_sweep", SUM, nullable=False, server_default=ZERO),
     CheckConstraint(_finite("earned", "clawed_back", "paid_real_time", "paid_sweep"), name="finite"),
 )
 """The balance of a partner and currency: earned - clawed back - paid. Its row is the lock of all its payouts."""
@@ -241,9 +243,9 @@ partner_day: Final = Table(
     Column("partner_id", Uuid, primary_key=True),
     Column("currency", Text, primary_key=True),
     Column("day", Date, primary_key=True),
-    Column("earned", Numeric(38, 9), nullable=False, server_default=ZERO),
-    Column("clawed_back", Numeric(38, 9), nullable=False, server_default=ZERO),
-    Column("paid_real_time", Numeric(38, 9), nullable=False, server_default=ZERO),
+    Column("earned", SUM, nullable=False, server_default=ZERO),
+    Column("clawed_back", SUM, nullable=False, server_default=ZERO),
+    Column("paid_real_time", SUM, nullable=False, server_default=ZERO),
     Column("line_count", BigInteger, nullable=False, server_default=ZERO),
     Column("real_time_count", BigInteger, nullable=False, server_default=ZERO),
     CheckConstraint(_finite("earned", "clawed_back", "paid_real_time"), name="finite"),
@@ -257,7 +259,7 @@ settlement: Final = Table(
     Column("partner_id", Uuid, ForeignKey("partner.partner_id"), nullable=False),
     Column("kind", Text, nullable=False),
     Column("currency", Text, nullable=False),
-    Column("amount", AMOUNT, nullable=False),
+    Column("amount", SUM, nullable=False),
     Column("week", Text),
     Column("business_day", Date, nullable=False),
     Column("threshold", AMOUNT),
@@ -307,8 +309,8 @@ sweep_claim: Final = Table(
     Column("week", Text, primary_key=True),
     Column("partner_id", Uuid, ForeignKey("partner.partner_id"), primary_key=True),
     Column("currency", Text, primary_key=True),
-    Column("balance", Numeric(38, 9), nullable=False),
-    Column("paid", AMOUNT, nullable=False),
+    Column("balance", SUM, nullable=False),
+    Column("paid", SUM, nullable=False),
     Column("carried_reason", Text, nullable=False),
     Column("settlement_id", Uuid, ForeignKey("settlement.settlement_id")),
     Column("created_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
@@ -324,7 +326,7 @@ payout_instruction: Final = Table(
     Column("settlement_id", Uuid, ForeignKey("settlement.settlement_id"), primary_key=True),
     Column("partner_id", Uuid, nullable=False),
     Column("currency", Text, nullable=False),
-    Column("amount", AMOUNT, nullable=False),
+    Column("amount", SUM, nullable=False),
     Column("created_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
     Index("ix_payout_instruction_created_at", "created_at"),
 )
@@ -381,12 +383,12 @@ statement: Final = Table(
     Column("partner_id", Uuid, ForeignKey("partner.partner_id"), nullable=False),
     Column("currency", Text, nullable=False),
     Column("period", Text, nullable=False),
-    Column("opening", Numeric(38, 9), nullable=False),
-    Column("earned", Numeric(38, 9), nullable=False),
-    Column("clawed_back", Numeric(38, 9), nullable=False),
-    Column("paid_real_time", Numeric(38, 9), nullable=False),
-    Column("paid_sweep", Numeric(38, 9), nullable=False),
-    Column("closing", Numeric(38, 9), nullable=False),
+    Column("opening", SUM, nullable=False),
+    Column("earned", SUM, nullable=False),
+    Column("clawed_back", SUM, nullable=False),
+    Column("paid_real_time", SUM, nullable=False),
+    Column("paid_sweep", SUM, nullable=False),
+    Column("closing", SUM, nullable=False),
     Column("issued_by", Text, nullable=False),
     Column("issued_at", TIMESTAMPTZ, nullable=False, server_default=NOW),
     UniqueConstraint("partner_id", "currency", "period"),

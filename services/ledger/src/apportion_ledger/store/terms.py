@@ -55,6 +55,10 @@ _RATES: Final = text(
 )
 
 
+_A_PARTNER_OF: Final = text("SELECT FROM partner_tier WHERE tier = :tier LIMIT 1")
+_A_RATE_OF: Final = text("SELECT FROM commission_rate WHERE partner_tier = :tier LIMIT 1")
+
+
 class TermsStore:
     """Terms, read whole or one by one, and added to."""
 
@@ -132,6 +136,14 @@ class TermsStore:
                 created_by=_actor(tx),
             )
         )
+
+    async def has_partner(self, connection: AsyncConnection, tier: str) -> bool:
+        """Return whether some partner has the tier, at whatever time."""
+        return (await connection.execute(_A_PARTNER_OF, {"tier": tier})).first() is not None
+
+    async def has_rate(self, connection: AsyncConnection, tier: str) -> bool:
+        """Return whether some rate is set for the tier, at whatever time."""
+        return (await connection.execute(_A_RATE_OF, {"tier": tier})).first() is not None
 
     async def add_rate(
         self,

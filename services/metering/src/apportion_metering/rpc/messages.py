@@ -10,7 +10,9 @@ from apportion_common.decimals import QUANTITY_PLACES
 from apportion_common.fields import text_of
 from apportion_common.ids import parse_uuid
 from apportion_common.protos import scaled_to_decimal_proto, unpack_int, us_to_timestamp, uuid_text
+from apportion_common.topology import DEAD_LETTER_REASONS
 
+from apportion_metering import errors
 from apportion_metering.app.lanes import PipelineStatus
 from apportion_metering.app.usage_events import IngestResult
 from apportion_metering.domain.dead_letters import DISCARDED, OPEN, REQUEUED, DeadLetter, DeadLetterFilter
@@ -107,7 +109,9 @@ def progress_to_message(progress: EventProgress) -> pb.EventStatus:
 
 
 def filter_from_message(wanted: pb.DeadLetterFilter) -> DeadLetterFilter:
-    """Return which dead letters are meant. InvalidArgument ID_MALFORMED."""
+    """Return which dead letters are meant. InvalidArgument ID_MALFORMED, DEAD_LETTER_REASON_UNKNOWN."""
+    if wanted.reason and wanted.reason not in DEAD_LETTER_REASONS:
+        raise errors.dead_letter_reason_unknown()
     return DeadLetterFilter(
         org_id=parse_uuid(wanted.org_id) if wanted.org_id else None,
         reason=wanted.reason,

@@ -13,7 +13,7 @@ from apportion_common.decimals import AMOUNT_PLACES, QUANTITY_PLACES
 from apportion_common.grpc.client import retrying
 from apportion_common.grpc.status import error_of
 from apportion_common.ids import parse_uuid_bytes
-from apportion_common.protos import to_scaled
+from apportion_common.protos import sum_to_scaled
 
 from apportion_orgs import errors
 from apportion_orgs.domain.invoices import HeldLines, Watermark
@@ -112,7 +112,7 @@ def _line_sum(line: pb.LineSum, ids: dict[str, bytes]) -> LineSum:
         period=line.period,
         billed_period=line.billed_period,
         line_count=line.line_count,
-        quantity=to_scaled(line.quantity, QUANTITY_PLACES, "quantity"),
-        gross=to_scaled(line.gross, AMOUNT_PLACES, "gross"),
-        partner_amount=to_scaled(line.partner_amount, AMOUNT_PLACES, "partner_amount"),
+        quantity=sum_to_scaled(line.quantity, QUANTITY_PLACES, "quantity"),
+        gross=sum_to_scaled(line.gross, AMOUNT_PLACES, "gross"),
+        partner_amount=sum_to_scaled(line.partner_amount, AMOUNT_PLACES, "partner_amount"),
     )

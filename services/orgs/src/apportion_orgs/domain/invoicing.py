@@ -7,13 +7,14 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import NamedTuple
 
-from apportion_common.decimals import AMOUNT, QUANTITY, check_scaled
+from apportion_common.decimals import AMOUNT_SUM, QUANTITY_SUM, check_scaled
 from apportion_common.money import minor_unit
 
 from apportion_orgs.domain.allocation import AccountAllocation, Allocation, OrgUsage, allocate
 from apportion_orgs.domain.apportionment import apportion_to
 from apportion_orgs.domain.mappings import MappingRow, declared_order
-from apportion_orgs.errors import currency_mismatch, mapping_missing
+from apportion_orgs.errors import currency_mismatch, invoice_amount_out_of_range, mapping_missing
+from apportion_orgs.limits import INVOICE_AMOUNT_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,18 +101,21 @@ def draw_invoice(
     keyed.sort(key=lambda pair: (_order(pair[0]), pair[1].key))
     parts = [(key, _merged([line for _, line in held])) for key, held in groupby(keyed, key=lambda pair: pair[0])]
     usages = [
-        OrgUsage(lines[0].org_id, check_scaled(sum(line.gross for line in lines), AMOUNT), key.allocation, key.percent)
+        OrgUsage(
+            lines[0].org_id, check_scaled(sum(line.gross for line in lines), AMOUNT_SUM), key.allocation, key.percent
+        )
         for key, lines in parts
     ]
     allocation = allocate(owner_id, currency, usages)
-    check_scaled(allocation.invoice_total, AMOUNT)
     unit = minor_unit(currency)
     shown = [
         ShownLine(place, line, amount)
         for place, (share, (_, lines)) in enumerate(zip(allocation.parts, parts, strict=True))
         for line, amount in zip(lines, apportion_to(share.part, [line.gross for line in lines], unit), strict=True)
     ]
-    return InvoiceContent(currency, allocation, tuple(key for key, _ in parts), tuple(shown))
+    content = InvoiceContent(currency, allocation, tuple(key for key, _ in parts), tuple(shown))
+    _check_amounts(content)
+    return content
 
 
 def _part_of(line: LineSum, mappings: dict[bytes, MappingRow], places: dict[bytes, int]) -> PartKey:
@@ -134,10 +138,20 @@ def _merged(lines: Sequence[LineSum]) -> list[LineSum]:
             merged[-1] = replace(
                 last,
                 line_count=last.line_count + one.line_count,
-                quantity=check_scaled(last.quantity + one.quantity, QUANTITY),
-                gross=check_scaled(last.gross + one.gross, AMOUNT),
-                partner_amount=check_scaled(last.partner_amount + one.partner_amount, AMOUNT),
+                quantity=check_scaled(last.quantity + one.quantity, QUANTITY_SUM),
+                gross=check_scaled(last.gross + one.gross, AMOUNT_SUM),
+                partner_amount=check_scaled(last.partner_amount + one.partner_amount, AMOUNT_SUM),
             )
         else:
             merged.append(one)
     return merged
+
+
+def _check_amounts(content: InvoiceContent) -> None:
+    """Raise OutOfRange AMOUNT_OUT_OF_RANGE for an amount that no Money holds, also where others make up for it."""
+    allocation = content.allocation
+    amounts = [allocation.invoice_total, *(line.amount for line in content.lines)]
+    amounts += [amount for part in allocation.parts for amount in (part.part, part.owner_pays, part.org_pays)]
+    amounts += [total for _, total in (*allocation.payers, *allocation.copies)]
+    if any(abs(amount) > INVOICE_AMOUNT_MAX for amount in amounts):
+        raise invoice_amount_out_of_range(content.currency)

@@ -27,6 +27,8 @@ from sqlalchemy import (
 )
 
 AMOUNT: Final = Numeric(27, 9)
+SUM: Final = Numeric(38, 9)
+"""What quantities or amounts add up to (decimals.SUM_INTEGER_DIGITS_MAX)."""
 PERCENT: Final = Numeric(7, 4)
 TIMESTAMPTZ: Final = DateTime(timezone=True)
 NOW: Final = text("clock_timestamp()")
@@ -51,6 +53,10 @@ def _finite(*columns: str) -> str:
 
 def _amount(name: str) -> Column[object]:
     return Column(name, AMOUNT, nullable=False)
+
+
+def _sum(name: str) -> Column[object]:
+    return Column(name, SUM, nullable=False)
 
 
 def _org(name: str = "org_id") -> Column[object]:
@@ -203,8 +209,8 @@ invoice: Final = Table(
     Column("sequence", BigInteger),
     Column("number", Text),
     Column("currency", Text, nullable=False),
-    _amount("ledger_total"),
-    _amount("total"),
+    _sum("ledger_total"),
+    _sum("total"),
     _amount("rounding_difference"),
     Column("horizon", BigInteger, nullable=False),
     Column("until", TIMESTAMPTZ, nullable=False),
@@ -237,12 +243,12 @@ invoice_part: Final = Table(
     Column("invoice_id", Uuid, ForeignKey("invoice.invoice_id"), primary_key=True),
     Column("position", Integer, primary_key=True, autoincrement=False),
     _org(),
-    _amount("ledger_total"),
-    _amount("part"),
+    _sum("ledger_total"),
+    _sum("part"),
     Column("allocation", Text, nullable=False),
     Column("percent", PERCENT),
-    _amount("owner_pays"),
-    _amount("org_pays"),
+    _sum("owner_pays"),
+    _sum("org_pays"),
     # The period of the usage. Null: the invoice's, of those drawn before parts had one.
     Column("period", Text),
     # Usage that came when its period was closed and is billed in a later one.
@@ -264,7 +270,7 @@ invoice_document: Final = Table(
     _org(),
     # A payer's, which is a credit note where its total is negative; the others are copies.
     Column("payable", Boolean, nullable=False),
-    _amount("total"),
+    _sum("total"),
     Column("number", Text),
     UniqueConstraint("document_id"),
     UniqueConstraint("number"),
@@ -281,13 +287,13 @@ invoice_line: Final = Table(
     Column("sku", Text, nullable=False),
     Column("project_id", Uuid),
     Column("kind", Text, nullable=False),
-    _amount("quantity"),
-    _amount("gross"),
+    _sum("quantity"),
+    _sum("gross"),
     Column("partner_id", Uuid),
-    _amount("partner_amount"),
+    _sum("partner_amount"),
     Column("partner_from_account", Boolean, nullable=False),
     Column("line_count", BigInteger, nullable=False),
-    _amount("amount"),
+    _sum("amount"),
     # Of the part that it belongs to. Null: its org's only one, of invoices drawn before parts had periods.
     Column("part_position", Integer),
     CheckConstraint(_one_of("kind", LINE_KINDS), name="kind"),

@@ -32,6 +32,7 @@ class Rejection:
 CORRECTION_BELOW_ZERO: Final = Rejection(
     RejectionReason.CORRECTION_BELOW_ZERO, "The correction is larger than what the period has used so far."
 )
-AMOUNT_OUT_OF_RANGE: Final = Rejection(
-    RejectionReason.PROCESSING_FAILED, "The period's usage or the amount has more than 18 digits."
+AMOUNT_OUT_OF_RANGE: Final = Rejection(RejectionReason.PROCESSING_FAILED, "The amount has more than 18 integer digits.")
+POSITION_OUT_OF_RANGE: Final = Rejection(
+    RejectionReason.PROCESSING_FAILED, "The period's usage has more than 29 integer digits."
 )

@@ -7,7 +7,7 @@ from typing import Any
 from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.pricing_service_pb2_grpc import PricingServiceServicer
 from apportion_common.db.idempotency import mutation
-from apportion_common.pages import page_size
+from apportion_common.pages import page_size, read_token, split_page
 from grpc.aio import ServicerContext
 
 from apportion_pricing.app.skus import Skus
@@ -32,8 +32,6 @@ class SkuRpcs(PricingServiceServicer):
     async def ListSkus(self, request: pb.ListSkusRequest, context: Context) -> pb.ListSkusResponse:
         """Return the catalog by SKU, a page at a time."""
         size = page_size(request.page_size)
-        found = await self.skus.page(request.page_token, size + 1)
-        return pb.ListSkusResponse(
-            skus=[sku_to_message(sku) for sku in found[:size]],
-            next_page_token=found[size - 1].sku if len(found) > size else "",
-        )
+        found = await self.skus.page(read_token(request.page_token, str) or "", size + 1)
+        page, token = split_page(found, size, lambda sku: (sku.sku,))
+        return pb.ListSkusResponse(skus=map(sku_to_message, page), next_page_token=token)

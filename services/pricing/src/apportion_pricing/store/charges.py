@@ -22,7 +22,7 @@ from apportion_common.db.copy import (
 )
 from apportion_common.db.scaled import scaled_sql
 from apportion_common.db.unit_of_work import Transaction
-from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, QUANTITY, QUANTITY_PLACES, to_scaled
+from apportion_common.decimals import AMOUNT, AMOUNT_PLACES, QUANTITY, QUANTITY_PLACES, QUANTITY_SUM, to_scaled
 from apportion_common.ids import lane_of
 from apportion_common.instants import us_of_datetime
 from sqlalchemy import select, tuple_
@@ -192,7 +192,7 @@ class ChargeStore:
                 kind=row.kind,
                 mode=row.mode,
                 quantity=to_scaled(row.quantity, QUANTITY),
-                quantity_before=to_scaled(row.quantity_before, QUANTITY),
+                quantity_before=to_scaled(row.quantity_before, QUANTITY_SUM),
                 currency=row.currency,
                 amount=to_scaled(row.amount, AMOUNT),
                 event_time_us=us_of_datetime(row.event_time),

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from apportion_common.db.scaled import scaled_sql
 from apportion_common.db.unit_of_work import Transaction
-from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, from_scaled, to_scaled
+from apportion_common.decimals import QUANTITY_PLACES, QUANTITY_SUM, from_scaled, to_scaled
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -53,7 +53,7 @@ class PositionStore:
         cursor = await connection.execute(_LOAD, _columns(keys), binary=True)
         return {
             (org_id.bytes, sku, period): StoredPosition(
-                to_scaled(quantity, QUANTITY),
+                to_scaled(quantity, QUANTITY_SUM),
                 None if charged is None else int(charged),
                 None if shadowed is None else int(shadowed),
             )
@@ -75,7 +75,7 @@ class PositionStore:
         statement = select(table.c.sku, table.c.quantity).where(
             table.c.org_id == UUID(bytes=org_id), table.c.period == period, table.c.group_key == ""
         )
-        return {row.sku: to_scaled(row.quantity, QUANTITY) for row in await connection.execute(statement)}
+        return {row.sku: to_scaled(row.quantity, QUANTITY_SUM) for row in await connection.execute(statement)}
 
 
 def _columns(keys: Sequence[PositionKey]) -> tuple[list[UUID], list[str], list[str]]:

@@ -31,6 +31,8 @@ config_head = head_table(metadata)
 
 QUANTITY = Numeric(27, 9)
 AMOUNT = Numeric(27, 9)
+SUM = Numeric(38, 9)
+"""What quantities or amounts add up to (decimals.SUM_INTEGER_DIGITS_MAX)."""
 PRICE = Numeric(30, 12)
 PERCENT = Numeric(7, 4)
 
@@ -216,8 +218,8 @@ parity_result = Table(
     Column("run_id", Uuid, ForeignKey("parity_run.run_id"), primary_key=True),
     Column("ordinal", Integer, primary_key=True, autoincrement=False),
     Column("sku", Text, nullable=False),
-    Column("estimated", AMOUNT, nullable=False),
-    Column("rated", AMOUNT, nullable=False),
+    Column("estimated", SUM, nullable=False),
+    Column("rated", SUM, nullable=False),
     Column("passed", Boolean, nullable=False),
     Column("detail", JSONB),
     _a_number("estimated"),
@@ -265,7 +267,7 @@ usage_position = Table(
     Column("sku", Text, primary_key=True),
     Column("period", Text, primary_key=True),
     Column("group_key", Text, primary_key=True, server_default=text("''")),
-    Column("quantity", QUANTITY, nullable=False),
+    Column("quantity", SUM, nullable=False),
     # Sums of the amounts of its live charges and of the others, of any size; null where they were never worked out.
     Column("charged", Numeric),
     Column("shadow_charged", Numeric),
@@ -293,7 +295,7 @@ charge = Table(
     Column("kind", Text, nullable=False),
     Column("mode", Text, nullable=False),
     Column("quantity", QUANTITY, nullable=False),
-    Column("quantity_before", QUANTITY, nullable=False),
+    Column("quantity_before", SUM, nullable=False),
     Column("currency", Text, nullable=False),
     Column("amount", AMOUNT, nullable=False),
     _at("event_time"),

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from typing import Any, Final
 
 import protovalidate
+from apportion.options.v1 import options_pb2
 from google.protobuf import descriptor_pool, message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from apportion_common.grpc import limits
@@ -14,7 +18,12 @@ from apportion_common.grpc.interceptors.base import Call, CallInterceptor
 from apportion_common.grpc.policy import ContractError
 from apportion_common.grpc.status import RequestInvalid
 from apportion_common.redaction import is_sensitive_field
+from apportion_common.texts import name_fault, prose_fault
 
+_FAULTS: Final[Mapping[int, Callable[[str], str]]] = {
+    options_pb2.TEXT_NAME: name_fault,
+    options_pb2.TEXT_PROSE: prose_fault,
+}
 _GENERIC: Final = "The value breaks a rule of the contract"
 
 
@@ -29,9 +38,11 @@ class ValidationInterceptor(CallInterceptor):
 def check(message: Message) -> None:
     """Raise RequestInvalid when the message breaks rules of its contract."""
     found = protovalidate.collect_violations(message)
-    if found:
-        protos = (violation.proto for violation in found[: limits.VIOLATIONS_MAX])
-        raise RequestInvalid([describe(message, proto) for proto in protos])
+    protos = (violation.proto for violation in found[: limits.VIOLATIONS_MAX])
+    violations = [describe(message, proto) for proto in protos]
+    violations += itertools.islice(_wrong_texts(message), limits.VIOLATIONS_MAX - len(violations))
+    if violations:
+        raise RequestInvalid(violations)
 
 
 def describe(message: Message, violation: Any) -> tuple[str, str]:
@@ -51,6 +62,43 @@ def describe(message: Message, violation: Any) -> tuple[str, str]:
     if sensitive or not violation.message:
         return path, f"{_GENERIC} ({violation.rule_id})."
     return path, f"The value breaks the rule {violation.rule_id}: {violation.message}."
+
+
+def _wrong_texts(message: Message, above: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the path of each text that is not what its contract says it is, with a description without the text."""
+    for field, text, within in _texts_of(message.DESCRIPTOR):
+        value = getattr(message, field.name)
+        if field.is_repeated:
+            items = [(f"{above}{field.name}[{index}]", item) for index, item in enumerate(value)]
+        elif within and not message.HasField(field.name):
+            continue
+        else:
+            items = [(f"{above}{field.name}", value)]
+        for path, item in items:
+            if within:
+                yield from _wrong_texts(item, f"{path}.")
+            elif item and (fault := _FAULTS[text](item)):
+                yield path, f"The value {fault}."
+
+
+@cache
+def _texts_of(message: Descriptor) -> tuple[tuple[FieldDescriptor, int, bool], ...]:
+    """Return the fields of a message that are texts to look at, and those of messages that have such fields."""
+    found = []
+    for field in message.fields:
+        options: Any = field.GetOptions()
+        text: int = options.Extensions[options_pb2.text]
+        if text in _FAULTS:
+            found.append((field, text, False))
+        elif _is_ours(field) and _texts_of(field.message_type):
+            found.append((field, text, True))
+    return tuple(found)
+
+
+def _is_ours(field: FieldDescriptor) -> bool:
+    """Return whether a field holds messages of our contracts, none of which holds itself; maps hold none."""
+    found = field.message_type
+    return found is not None and found.full_name.startswith("apportion.") and not found.GetOptions().map_entry
 
 
 def _subscript(element: Any) -> str | None:

@@ -22,12 +22,13 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from apportion.options.v1 import options_pb2 as apportion_dot_options_dot_v1_dot_options__pb2
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61pportion/common/v1/audit.proto\x12\x13\x61pportion.common.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x02\n\nAuditEntry\x12\x19\n\x08\x61udit_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x05\x61\x63tor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1c\n\nacting_for\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x17\n\x06org_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12\x17\n\x06\x61\x63tion\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\x08resource\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\'\n\x06\x62\x65\x66ore\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x05\x61\x66ter\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1c\n\nrequest_id\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x19\n\x08trace_id\x18\x0b \x01(\tB\x07\xbaH\x04r\x02\x18 \"\x82\x01\n\nAuditQuery\x12\x1b\n\x06org_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1a\n\x08resource\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x61pportion/common/v1/audit.proto\x12\x13\x61pportion.common.v1\x1a\"apportion/options/v1/options.proto\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x02\n\nAuditEntry\x12\x19\n\x08\x61udit_id\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x05\x61\x63tor\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x1c\n\nacting_for\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\x17\n\x06org_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18$\x12\x17\n\x06\x61\x63tion\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x1a\n\x08resource\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x12\'\n\x06\x62\x65\x66ore\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\x12&\n\x05\x61\x66ter\x18\t \x01(\x0b\x32\x17.google.protobuf.Struct\x12\x1c\n\nrequest_id\x18\n \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x01\x12\x19\n\x08trace_id\x18\x0b \x01(\tB\x07\xbaH\x04r\x02\x18 \"\x86\x01\n\nAuditQuery\x12\x1b\n\x06org_id\x18\x01 \x01(\tB\x0b\xbaH\x08r\x03\xb0\x01\x01\xd8\x01\x01\x12\x1e\n\x08resource\x18\x02 \x01(\tB\x0c\xbaH\x05r\x03\x18\xc8\x01\xa0\xb5\x18\x01\x12\x1d\n\tpage_size\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\xe8\x07(\x00\x12\x1c\n\npage_token\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xc8\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -53,13 +54,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_AUDITQUERY'].fields_by_name['org_id']._loaded_options = None
   _globals['_AUDITQUERY'].fields_by_name['org_id']._serialized_options = b'\272H\010r\003\260\001\001\330\001\001'
   _globals['_AUDITQUERY'].fields_by_name['resource']._loaded_options = None
-  _globals['_AUDITQUERY'].fields_by_name['resource']._serialized_options = b'\272H\005r\003\030\310\001'
+  _globals['_AUDITQUERY'].fields_by_name['resource']._serialized_options = b'\272H\005r\003\030\310\001\240\265\030\001'
   _globals['_AUDITQUERY'].fields_by_name['page_size']._loaded_options = None
   _globals['_AUDITQUERY'].fields_by_name['page_size']._serialized_options = b'\272H\007\032\005\030\350\007(\000'
   _globals['_AUDITQUERY'].fields_by_name['page_token']._loaded_options = None
   _globals['_AUDITQUERY'].fields_by_name['page_token']._serialized_options = b'\272H\005r\003\030\310\001'
-  _globals['_AUDITENTRY']._serialized_start=149
-  _globals['_AUDITENTRY']._serialized_end=499
-  _globals['_AUDITQUERY']._serialized_start=502
-  _globals['_AUDITQUERY']._serialized_end=632
+  _globals['_AUDITENTRY']._serialized_start=185
+  _globals['_AUDITENTRY']._serialized_end=535
+  _globals['_AUDITQUERY']._serialized_start=538
+  _globals['_AUDITQUERY']._serialized_end=672
 # @@protoc_insertion_point(module_scope)

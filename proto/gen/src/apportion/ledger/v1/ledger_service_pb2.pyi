@@ -110,12 +110,14 @@ class CreatePartnerRequest(_message.Message):
     def __init__(self, partner_id: _Optional[str] = ..., name: _Optional[str] = ..., payout_currency: _Optional[str] = ..., tier: _Optional[str] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CreatePartnerResponse(_message.Message):
-    __slots__ = ("partner", "revision")
+    __slots__ = ("partner", "revision", "tier_without_rate")
     PARTNER_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIER_WITHOUT_RATE_FIELD_NUMBER: _ClassVar[int]
     partner: Partner
     revision: int
-    def __init__(self, partner: _Optional[_Union[Partner, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    tier_without_rate: str
+    def __init__(self, partner: _Optional[_Union[Partner, _Mapping]] = ..., revision: _Optional[int] = ..., tier_without_rate: _Optional[str] = ...) -> None: ...
 
 class SetPartnerTierRequest(_message.Message):
     __slots__ = ("partner_id", "tier", "effective_at", "request_id")
@@ -130,10 +132,12 @@ class SetPartnerTierRequest(_message.Message):
     def __init__(self, partner_id: _Optional[str] = ..., tier: _Optional[str] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SetPartnerTierResponse(_message.Message):
-    __slots__ = ("revision",)
+    __slots__ = ("revision", "tier_without_rate")
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIER_WITHOUT_RATE_FIELD_NUMBER: _ClassVar[int]
     revision: int
-    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+    tier_without_rate: str
+    def __init__(self, revision: _Optional[int] = ..., tier_without_rate: _Optional[str] = ...) -> None: ...
 
 class SetCommissionRateRequest(_message.Message):
     __slots__ = ("tier", "match_kind", "match_value", "pct", "effective_at", "request_id")
@@ -152,10 +156,12 @@ class SetCommissionRateRequest(_message.Message):
     def __init__(self, tier: _Optional[str] = ..., match_kind: _Optional[_Union[MatchKind, str]] = ..., match_value: _Optional[str] = ..., pct: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SetCommissionRateResponse(_message.Message):
-    __slots__ = ("revision",)
+    __slots__ = ("revision", "tier_without_partner")
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    TIER_WITHOUT_PARTNER_FIELD_NUMBER: _ClassVar[int]
     revision: int
-    def __init__(self, revision: _Optional[int] = ...) -> None: ...
+    tier_without_partner: str
+    def __init__(self, revision: _Optional[int] = ..., tier_without_partner: _Optional[str] = ...) -> None: ...
 
 class PartnerOfRecord(_message.Message):
     __slots__ = ("por_id", "subject_type", "subject_id", "partner_id", "start_at", "end_at")
@@ -331,20 +337,22 @@ class RunSweepRequest(_message.Message):
     def __init__(self, week: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class SweepResult(_message.Message):
-    __slots__ = ("partner_id", "currency", "balance", "paid", "settlement_id", "carried_reason")
+    __slots__ = ("partner_id", "currency", "balance", "paid", "settlement_id", "carried_reason", "exact_balance")
     PARTNER_ID_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     BALANCE_FIELD_NUMBER: _ClassVar[int]
     PAID_FIELD_NUMBER: _ClassVar[int]
     SETTLEMENT_ID_FIELD_NUMBER: _ClassVar[int]
     CARRIED_REASON_FIELD_NUMBER: _ClassVar[int]
+    EXACT_BALANCE_FIELD_NUMBER: _ClassVar[int]
     partner_id: str
     currency: str
     balance: _money_pb2.Money
     paid: _money_pb2.Money
     settlement_id: str
     carried_reason: str
-    def __init__(self, partner_id: _Optional[str] = ..., currency: _Optional[str] = ..., balance: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., paid: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., settlement_id: _Optional[str] = ..., carried_reason: _Optional[str] = ...) -> None: ...
+    exact_balance: _decimal_pb2.Decimal
+    def __init__(self, partner_id: _Optional[str] = ..., currency: _Optional[str] = ..., balance: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., paid: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., settlement_id: _Optional[str] = ..., carried_reason: _Optional[str] = ..., exact_balance: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ...) -> None: ...
 
 class RunSweepResponse(_message.Message):
     __slots__ = ("results",)
@@ -400,8 +408,24 @@ class GetPartnerStatementRequest(_message.Message):
     period: str
     def __init__(self, partner_id: _Optional[str] = ..., period: _Optional[str] = ...) -> None: ...
 
+class StatementSums(_message.Message):
+    __slots__ = ("opening", "earned", "clawed_back", "paid_real_time", "paid_sweep", "closing")
+    OPENING_FIELD_NUMBER: _ClassVar[int]
+    EARNED_FIELD_NUMBER: _ClassVar[int]
+    CLAWED_BACK_FIELD_NUMBER: _ClassVar[int]
+    PAID_REAL_TIME_FIELD_NUMBER: _ClassVar[int]
+    PAID_SWEEP_FIELD_NUMBER: _ClassVar[int]
+    CLOSING_FIELD_NUMBER: _ClassVar[int]
+    opening: _decimal_pb2.Decimal
+    earned: _decimal_pb2.Decimal
+    clawed_back: _decimal_pb2.Decimal
+    paid_real_time: _decimal_pb2.Decimal
+    paid_sweep: _decimal_pb2.Decimal
+    closing: _decimal_pb2.Decimal
+    def __init__(self, opening: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., earned: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., clawed_back: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., paid_real_time: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., paid_sweep: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., closing: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ...) -> None: ...
+
 class StatementOfCurrency(_message.Message):
-    __slots__ = ("currency", "opening", "earned", "clawed_back", "paid_real_time", "paid_sweep", "closing", "line_count", "real_time_count", "payable")
+    __slots__ = ("currency", "opening", "earned", "clawed_back", "paid_real_time", "paid_sweep", "closing", "line_count", "real_time_count", "payable", "exact")
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
     OPENING_FIELD_NUMBER: _ClassVar[int]
     EARNED_FIELD_NUMBER: _ClassVar[int]
@@ -412,6 +436,7 @@ class StatementOfCurrency(_message.Message):
     LINE_COUNT_FIELD_NUMBER: _ClassVar[int]
     REAL_TIME_COUNT_FIELD_NUMBER: _ClassVar[int]
     PAYABLE_FIELD_NUMBER: _ClassVar[int]
+    EXACT_FIELD_NUMBER: _ClassVar[int]
     currency: str
     opening: _money_pb2.Money
     earned: _money_pb2.Money
@@ -422,7 +447,8 @@ class StatementOfCurrency(_message.Message):
     line_count: int
     real_time_count: int
     payable: bool
-    def __init__(self, currency: _Optional[str] = ..., opening: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., earned: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., clawed_back: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., paid_real_time: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., paid_sweep: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., closing: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., line_count: _Optional[int] = ..., real_time_count: _Optional[int] = ..., payable: _Optional[bool] = ...) -> None: ...
+    exact: StatementSums
+    def __init__(self, currency: _Optional[str] = ..., opening: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., earned: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., clawed_back: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., paid_real_time: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., paid_sweep: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., closing: _Optional[_Union[_money_pb2.Money, _Mapping]] = ..., line_count: _Optional[int] = ..., real_time_count: _Optional[int] = ..., payable: _Optional[bool] = ..., exact: _Optional[_Union[StatementSums, _Mapping]] = ...) -> None: ...
 
 class GetPartnerStatementResponse(_message.Message):
     __slots__ = ("partner", "currencies")

@@ -179,7 +179,8 @@ class LedgerServiceServicer:
 
     def SetCommissionRate(self, request, context):
         """SetCommissionRate sets a tier's rate for a SKU, a SKU type or as its default, from an instant on.
-        Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE.
+        A tier that no partner has is accepted, as a rate may be set before its partners, and named in the answer.
+        Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

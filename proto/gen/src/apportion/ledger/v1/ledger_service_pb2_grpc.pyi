@@ -43,7 +43,8 @@ class LedgerServiceStub:
     """SetPartnerTier gives a partner a tier from an instant on."""
     SetCommissionRate: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.SetCommissionRateRequest, ledger_service_pb2.SetCommissionRateResponse]
     """SetCommissionRate sets a tier's rate for a SKU, a SKU type or as its default, from an instant on.
-    Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE.
+    A tier that no partner has is accepted, as a rate may be set before its partners, and named in the answer.
+    Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG.
     """
     AssignPartnerOfRecord: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.AssignPartnerOfRecordRequest, ledger_service_pb2.AssignPartnerOfRecordResponse]
     """AssignPartnerOfRecord credits a partner with a subject's spend during an interval.
@@ -115,7 +116,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """SetPartnerTier gives a partner a tier from an instant on."""
     SetCommissionRate: aio.UnaryUnaryMultiCallable[ledger_service_pb2.SetCommissionRateRequest, ledger_service_pb2.SetCommissionRateResponse]  # type: ignore[assignment]
     """SetCommissionRate sets a tier's rate for a SKU, a SKU type or as its default, from an instant on.
-    Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE.
+    A tier that no partner has is accepted, as a rate may be set before its partners, and named in the answer.
+    Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG.
     """
     AssignPartnerOfRecord: aio.UnaryUnaryMultiCallable[ledger_service_pb2.AssignPartnerOfRecordRequest, ledger_service_pb2.AssignPartnerOfRecordResponse]  # type: ignore[assignment]
     """AssignPartnerOfRecord credits a partner with a subject's spend during an interval.
@@ -199,7 +201,8 @@ class LedgerServiceServicer:
         context: _ServicerContext,
     ) -> typing.Union[ledger_service_pb2.SetCommissionRateResponse, abc.Awaitable[ledger_service_pb2.SetCommissionRateResponse]]:
         """SetCommissionRate sets a tier's rate for a SKU, a SKU type or as its default, from an instant on.
-        Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE.
+        A tier that no partner has is accepted, as a rate may be set before its partners, and named in the answer.
+        Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG.
         """
 
     def AssignPartnerOfRecord(

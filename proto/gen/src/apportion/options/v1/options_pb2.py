@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"apportion/options/v1/options.proto\x12\x14\x61pportion.options.v1\x1a google/protobuf/descriptor.proto*\xf2\x01\n\tAuthLevel\x12\x1a\n\x16\x41UTH_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41UTH_LEVEL_PUBLIC\x10\x01\x12\x1c\n\x18\x41UTH_LEVEL_AUTHENTICATED\x10\x02\x12\x17\n\x13\x41UTH_LEVEL_ORG_USER\x10\x03\x12\x18\n\x14\x41UTH_LEVEL_ORG_ADMIN\x10\x04\x12\x18\n\x14\x41UTH_LEVEL_ORG_OWNER\x10\x05\x12\x16\n\x12\x41UTH_LEVEL_SERVICE\x10\x06\x12\x16\n\x12\x41UTH_LEVEL_FINANCE\x10\x07\x12\x17\n\x13\x41UTH_LEVEL_OPERATOR\x10\x08:U\n\nauth_level\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0e\x32\x1f.apportion.options.v1.AuthLevel:3\n\torg_field\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x03(\t:2\n\tsensitive\x12\x1d.google.protobuf.FieldOptions\x18\xd3\x86\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"apportion/options/v1/options.proto\x12\x14\x61pportion.options.v1\x1a google/protobuf/descriptor.proto*\xf2\x01\n\tAuthLevel\x12\x1a\n\x16\x41UTH_LEVEL_UNSPECIFIED\x10\x00\x12\x15\n\x11\x41UTH_LEVEL_PUBLIC\x10\x01\x12\x1c\n\x18\x41UTH_LEVEL_AUTHENTICATED\x10\x02\x12\x17\n\x13\x41UTH_LEVEL_ORG_USER\x10\x03\x12\x18\n\x14\x41UTH_LEVEL_ORG_ADMIN\x10\x04\x12\x18\n\x14\x41UTH_LEVEL_ORG_OWNER\x10\x05\x12\x16\n\x12\x41UTH_LEVEL_SERVICE\x10\x06\x12\x16\n\x12\x41UTH_LEVEL_FINANCE\x10\x07\x12\x17\n\x13\x41UTH_LEVEL_OPERATOR\x10\x08*L\n\x04Text\x12\x14\n\x10TEXT_UNSPECIFIED\x10\x00\x12\r\n\tTEXT_NAME\x10\x01\x12\x0e\n\nTEXT_PROSE\x10\x02\x12\x0f\n\x0bTEXT_OPAQUE\x10\x03:U\n\nauth_level\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0e\x32\x1f.apportion.options.v1.AuthLevel:3\n\torg_field\x12\x1e.google.protobuf.MethodOptions\x18\xd2\x86\x03 \x03(\t:2\n\tsensitive\x12\x1d.google.protobuf.FieldOptions\x18\xd3\x86\x03 \x01(\x08:I\n\x04text\x12\x1d.google.protobuf.FieldOptions\x18\xd4\x86\x03 \x01(\x0e\x32\x1a.apportion.options.v1.Textb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,4 +34,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_AUTHLEVEL']._serialized_start=95
   _globals['_AUTHLEVEL']._serialized_end=337
+  _globals['_TEXT']._serialized_start=339
+  _globals['_TEXT']._serialized_end=415
 # @@protoc_insertion_point(module_scope)

@@ -16,6 +16,13 @@ class AuthLevel(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     AUTH_LEVEL_SERVICE: _ClassVar[AuthLevel]
     AUTH_LEVEL_FINANCE: _ClassVar[AuthLevel]
     AUTH_LEVEL_OPERATOR: _ClassVar[AuthLevel]
+
+class Text(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TEXT_UNSPECIFIED: _ClassVar[Text]
+    TEXT_NAME: _ClassVar[Text]
+    TEXT_PROSE: _ClassVar[Text]
+    TEXT_OPAQUE: _ClassVar[Text]
 AUTH_LEVEL_UNSPECIFIED: AuthLevel
 AUTH_LEVEL_PUBLIC: AuthLevel
 AUTH_LEVEL_AUTHENTICATED: AuthLevel
@@ -25,9 +32,15 @@ AUTH_LEVEL_ORG_OWNER: AuthLevel
 AUTH_LEVEL_SERVICE: AuthLevel
 AUTH_LEVEL_FINANCE: AuthLevel
 AUTH_LEVEL_OPERATOR: AuthLevel
+TEXT_UNSPECIFIED: Text
+TEXT_NAME: Text
+TEXT_PROSE: Text
+TEXT_OPAQUE: Text
 AUTH_LEVEL_FIELD_NUMBER: _ClassVar[int]
 auth_level: _descriptor.FieldDescriptor
 ORG_FIELD_FIELD_NUMBER: _ClassVar[int]
 org_field: _descriptor.FieldDescriptor
 SENSITIVE_FIELD_NUMBER: _ClassVar[int]
 sensitive: _descriptor.FieldDescriptor
+TEXT_FIELD_NUMBER: _ClassVar[int]
+text: _descriptor.FieldDescriptor

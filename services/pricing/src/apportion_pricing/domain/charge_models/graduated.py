@@ -9,11 +9,17 @@ from bisect import bisect_left
 from collections.abc import Hashable
 from typing import NamedTuple
 
-from apportion_common.decimals import AMOUNT_MAX, QUANTITY_MAX, round_half_away
+from apportion_common.decimals import AMOUNT_MAX, round_half_away
 
 from apportion_pricing.domain.charge_models.model import PRODUCT_TO_AMOUNT_PLACES
-from apportion_pricing.domain.rejections import AMOUNT_OUT_OF_RANGE, CORRECTION_BELOW_ZERO, Rejection
+from apportion_pricing.domain.rejections import (
+    AMOUNT_OUT_OF_RANGE,
+    CORRECTION_BELOW_ZERO,
+    POSITION_OUT_OF_RANGE,
+    Rejection,
+)
 from apportion_pricing.domain.terms import SkuTerms
+from apportion_pricing.limits import POSITION_QUANTITY_MAX
 
 
 class PriceTable(NamedTuple):
@@ -57,8 +63,8 @@ class Graduated:
         after = state + quantity
         if after < 0:
             return CORRECTION_BELOW_ZERO
-        if after > QUANTITY_MAX:
-            return AMOUNT_OUT_OF_RANGE
+        if after > POSITION_QUANTITY_MAX:
+            return POSITION_OUT_OF_RANGE
         included, thresholds, slopes, offsets = table
         low = state - included
         high = after - included

@@ -14,7 +14,7 @@ from alembic import op
 from apportion_migrate import ops as safe
 from apportion_migrate.revision import RevisionNotes
 
-revision = "20261130_16_org_period_reopenings"
+revision = "20261130_13_org_period_reopenings"
 down_revision = "20261130_12_invoice_periods"
 branch_labels = None
 depends_on = None
