@@ -33,7 +33,7 @@ def password_variable(user: str) -> str:
 def accounts_configuration(passwords: Mapping[str, str]) -> str:
     """Return the `accounts` block of the servers' configuration; each password as its text is to stand there.
 
-    A password may be a variable of the server's environment, such as `$NATS_PASSWORD_LEDGER`; give quoted texts else.
+    A password may be a variable of the server's environment, such as `$NATS_PASSWORD_LEDGER`; else it is a quoted text.
     Raises KeyError for a user of the table without a password.
     """
     grants = {user: grants_of(rights) for user, rights in RIGHTS.items()}

@@ -243,7 +243,7 @@ class LocalNats:
         return "\n".join(["authorization {", "  users: [", *users, "  ]", "}"])
 
     def _move_streams_into_their_accounts(self) -> None:
-        """Give streams that were made when one account held them all to the accounts that they have now.
+        """Move streams that were made when one account held them all into the accounts that they have now.
 
         The server is down. Each move is one rename, so that a start which dies here goes on at the next one.
         """
