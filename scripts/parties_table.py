@@ -62,8 +62,8 @@ CALLS = """
 
 The token of one of the platform's own services (subject `service:<name>`) opens the RPCs that name the service as a
 caller in their contract, and those for anyone; whatever else it calls is refused with `SERVICE_FORBIDDEN`. Accounts
-that an operator made (`service_account:<id>`) keep what their roles open. identity signs tokens, so whoever has identity's
-key can sign one of any account; that is what the key is.
+that an operator made (`service_account:<id>`) keep what their roles open. identity signs tokens, so whoever has its
+signing key can sign one of any account; that is what the key is.
 
 | RPC | callers |
 | --- | --- |
