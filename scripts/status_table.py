@@ -108,7 +108,7 @@ def rpcs() -> list[Rpc]:
             who = WHO[extensions[options_pb2.auth_level]]
             callers = list(extensions[options_pb2.callers])
             if callers:
-                who += f"; of the services {', '.join(callers)}"
+                who += f"; of our own services only {', '.join(callers)}"
             rows.append(Rpc(service, method.name, who, method.name in own))
     return rows
 
