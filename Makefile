@@ -78,6 +78,7 @@ docs: $(READY) ## write the generated parts of the documentation
 	@$(PYTHON) scripts/import_graph.py
 	@$(PYTHON) -m scripts.trees
 	@$(PYTHON) -m scripts.limits_table
+	@$(PYTHON) -m scripts.parties_table
 
 .PHONY: migrate
 migrate: $(READY) ## bring the databases that *_MIGRATION_DATABASE_URL name to the plan's end

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import nats
+from apportion_common.bus.rights import inbox_prefix
 
 from benchmarks import month
 from benchmarks.figures import Figures
@@ -101,13 +102,13 @@ def purge_streams(stack: Stack) -> None:
     asyncio.run(_purge(*stack.nats))
 
 
-async def _purge(url: str, ca_file: str, password: str) -> None:
+async def _purge(url: str, ca_file: str, user: str, password: str, api_prefix: str) -> None:
     # Its warning of how the driver ends a connection says nothing here.
     logging.getLogger("asyncio").setLevel(logging.ERROR)
     context = ssl.create_default_context(cafile=ca_file)
-    client = await nats.connect(url, user="operator", password=password, tls=context)
+    client = await nats.connect(url, user=user, password=password, tls=context, inbox_prefix=inbox_prefix(user))
     try:
-        js = client.jetstream()
+        js = client.jetstream(prefix=api_prefix)
         for stream in STREAMS:
             info = await js.stream_info(stream, subjects_filter=">")
             for subject in info.state.subjects or {}:

@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import psycopg
 from apportion_client.local_stack import DATA_FOLDER_SETTING
+from apportion_common.bus.rights import API_PREFIX, OPERATOR, OWN_API_PREFIX, STREAM_ADMIN
 
 from benchmarks.machine import SUPERVISOR, Spent, difference, spent
 from benchmarks.month import SCENARIO
@@ -246,10 +247,11 @@ class Stack:
         return sum(float(value) for found, of, value in _SAMPLE.findall(text) if (found, of) == (name, role))
 
     @property
-    def nats(self) -> tuple[str, str, str]:
-        """URL, certificate authority's file and password of the operator's NATS user."""
-        passwords = json.loads((self.data / "secrets" / "passwords.json").read_text(encoding="ascii"))
-        return self._state["nats_url"], self._state["ca_file"], passwords["nats"]["operator"]
+    def nats(self) -> tuple[str, str, str, str, str]:
+        """URL, authority's file, and user, password and API prefix of who may purge streams; of older stacks too."""
+        passwords = json.loads((self.data / "secrets" / "passwords.json").read_text(encoding="ascii"))["nats"]
+        user, prefix = (STREAM_ADMIN, API_PREFIX) if STREAM_ADMIN in passwords else (OPERATOR, OWN_API_PREFIX)
+        return self._state["nats_url"], self._state["ca_file"], user, passwords[user], prefix
 
     def _wait(self, look: Callable[[], Place], done: Callable[[Place], bool]) -> bool:
         last, moved = None, time.monotonic()

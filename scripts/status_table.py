@@ -106,6 +106,9 @@ def rpcs() -> list[Rpc]:
         for method in descriptor(service).methods:
             extensions: Any = method.GetOptions().Extensions
             who = WHO[extensions[options_pb2.auth_level]]
+            callers = list(extensions[options_pb2.callers])
+            if callers:
+                who += f"; of our own services only {', '.join(callers)}"
             rows.append(Rpc(service, method.name, who, method.name in own))
     return rows
 

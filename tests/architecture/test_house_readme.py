@@ -12,7 +12,7 @@ from apportion_common.settings import SERVICES
 from apportion_common.topology import STREAMS
 from house import ROOT, expect_none, tracked_files
 
-from scripts import limits_table, observed, status_table
+from scripts import limits_table, observed, parties_table, status_table
 
 README = ROOT / "README.md"
 README_LINES_MAX = 120
@@ -44,6 +44,7 @@ def test_the_readme_is_short() -> None:
 
 
 def test_the_page_of_limits_is_what_the_code_says() -> None:
+    assert parties_table.DOCUMENT.read_text(encoding="utf-8") == parties_table.document(), "Run `make docs`."
     assert limits_table.DOCUMENT.read_text(encoding="utf-8") == limits_table.document(), "Run `make docs`."
 
 

@@ -19,6 +19,7 @@ from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
 from apportion_common.bus.connection import connect
 from apportion_common.bus.publish import MESSAGE_ID
+from apportion_common.bus.rights import API_PREFIX, OPERATOR
 from apportion_common.lanes.publisher import BATCH_SEQ_HEADER
 from apportion_common.topology import (
     EVENTS,
@@ -207,10 +208,11 @@ async def streams_are_whole(system: System) -> None:
 
 @asynccontextmanager
 async def nats_of(system: System) -> AsyncIterator[Client]:
-    """A connection to the stack's NATS server, as metering."""
+    """A connection to the stack's NATS server, as whoever may look into every stream."""
     stack = system.stack
-    password = SecretStr(stack.passwords.nats["metering"])
-    client = await connect(NatsAccess(stack.nats.url, "metering", password, stack.keys.ca.certificate_file), "kills")
+    password = SecretStr(stack.passwords.nats[OPERATOR])
+    access = NatsAccess(stack.nats.url, OPERATOR, password, stack.keys.ca.certificate_file, API_PREFIX)
+    client = await connect(access, "kills")
     try:
         yield client
     finally:

@@ -18,6 +18,8 @@ OWNER: Final = "owner"
 ADMIN: Final = "admin"
 USER: Final = "user"
 
+OWN_SERVICE_SUBJECT: Final = "service:"
+"""How the subjects of the platform's own services begin; those of accounts that an operator made begin otherwise."""
 PLATFORM_ROLES: Final = frozenset({SERVICE, OPERATOR})
 
 
@@ -35,6 +37,13 @@ class Caller:
     def is_platform(self) -> bool:
         """Whether this is one of the platform's services or its operator, who may act for every organisation."""
         return not PLATFORM_ROLES.isdisjoint(self.roles)
+
+    @property
+    def own_service(self) -> str | None:
+        """The name of the platform's own service that this is; None for everybody else."""
+        if self.subject.startswith(OWN_SERVICE_SUBJECT):
+            return self.subject.removeprefix(OWN_SERVICE_SUBJECT)
+        return None
 
     def has_role(self, role: str) -> bool:
         """Return whether the token names the role, in either case."""

@@ -23,6 +23,8 @@ from nats.js import JetStreamContext
 
 from apportion_common import failpoints
 from apportion_common.bus.connection import connect
+from apportion_common.bus.rights import Rights
+from apportion_common.bus.watch import StreamWatch
 from apportion_common.clock import Clock, SystemClock
 from apportion_common.db.engine import IDLE_IN_TRANSACTION_TIMEOUT_MS, make_engine
 from apportion_common.db.unit_of_work import Database
@@ -78,6 +80,7 @@ class Runtime:
     service_names: list[str] = field(default_factory=list)
     tasks: dict[str, BackgroundTask] = field(default_factory=dict)
     gates: list[tuple[Flags, FlagTable]] = field(default_factory=list)
+    streams: StreamWatch | None = None
 
     def serve(self, registration: Registration, service_name: str) -> None:
         """Serve one more gRPC service, by its full name, such as `apportion.ledger.v1.LedgerService`."""
@@ -87,6 +90,10 @@ class Runtime:
     def behind(self, table: FlagTable) -> None:
         """Refuse the RPCs of a service whose flags are closed, as its table declares them."""
         self.gates.append((self.flags, table))
+
+    def needs_streams(self, rights: Rights) -> None:
+        """Be ready only while every stream is there that these rights are about."""
+        self.streams = StreamWatch(self.nats, rights.streams())
 
     def trust_keys(self, source: KeySource) -> None:
         """Verify tokens by the keys of a source too, and keep them current beside the server."""
@@ -222,7 +229,7 @@ class _Process:
         _settle_garbage_collector()
         ending = asyncio.Event()
         tasks = [asyncio.create_task(self._background(n, t, ending), name=n) for n, t in runtime.tasks.items()]
-        probing = asyncio.create_task(self._keep_ready(server, runtime.database), name="readiness")
+        probing = asyncio.create_task(self._keep_ready(server, runtime), name="readiness")
         loop = asyncio.get_running_loop()
         try:
             await self._stopping.wait()
@@ -245,10 +252,11 @@ class _Process:
         except Exception as error:
             self.fail(f"background task {name}", error)
 
-    async def _keep_ready(self, server: RunningServer, database: Database) -> None:
-        """Ready while the database answers and takes writes."""
+    async def _keep_ready(self, server: RunningServer, runtime: Runtime) -> None:
+        """Ready while the database answers and takes writes, and no stream is missing."""
         while True:
-            ready = await _takes_writes(database)
+            has_streams = runtime.streams is None or await runtime.streams.look()
+            ready = await _takes_writes(runtime.database) and has_streams
             await server.set_ready(ready)
             await asyncio.sleep(READINESS_EVERY_S if ready else UNREADY_EVERY_S)
 

@@ -70,6 +70,12 @@ class ServiceSettings(BaseSettings):
     nats_url: str = Field(description="URL of the NATS servers, several separated by commas.")
     nats_user: str = Field(description="NATS user of the service, which may use its own subjects only.")
     nats_password: SecretStr = Field(description="Password of the NATS user.")
+    nats_api_prefix: str = Field(
+        default="$JS.API",
+        pattern=r"^[A-Za-z0-9$_.-]{1,100}$",
+        description="Prefix of the streams' API in the user's account: bus.api where each stream and each user has an "
+        "account of its own, $JS.API where one account has all.",
+    )
     nats_monitor_url: str | None = Field(
         default=None,
         description="URL of the NATS servers' monitoring endpoint, from which metering learns whether streams are "

@@ -327,3 +327,17 @@ async def test_a_span_says_which_message_of_what_was_processed_by_whom(
         "messaging.consumer.group.name": NAME,
         "messaging.message.id": event_id,
     }
+
+
+async def test_a_consumer_whose_stream_was_deleted_and_made_anew_goes_on_with_it(
+    place: ServiceDatabase, database: Database, nats_connection: Client, streams: None
+) -> None:
+    async with consuming(database, nats_connection):
+        first = await relay(database, nats_connection, 1)
+        await until(seen(place, 1))
+        await nats_connection.jetstream().delete_stream(EVENTS.name)
+        await asyncio.sleep(2 * consume.FETCH_TIMEOUT_S)
+        await ensure_streams(nats_connection.jetstream(), max_bytes=MEBIBYTE)
+        second = await relay(database, nats_connection, 1)
+        await until(seen(place, 2))
+    assert effects(place) == first + second

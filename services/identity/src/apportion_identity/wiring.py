@@ -8,7 +8,7 @@ import grpc
 from apportion.identity.v1 import identity_service_pb2 as pb
 from apportion.identity.v1.identity_service_pb2_grpc import add_IdentityServiceServicer_to_server
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import ensure_streams
+from apportion_common.bus.rights import RIGHTS
 from apportion_common.clock import Clock
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
@@ -16,7 +16,6 @@ from apportion_common.grpc.client import Channels
 from apportion_common.grpc.key_source import KeySource
 from apportion_common.rate_limit import RateLimit
 from apportion_common.run import Runtime
-from apportion_common.topology import EVENTS
 
 from apportion_identity.adapters.dns import DnsResolver, parse_servers, system_servers
 from apportion_identity.adapters.issuer_keys import IssuerKeys, load_issuers
@@ -235,7 +234,7 @@ async def build(runtime: Runtime) -> None:
     def register(server: grpc.aio.Server) -> None:
         add_IdentityServiceServicer_to_server(parts.servicer, server)
 
-    await ensure_streams(runtime.js, (EVENTS,))
+    runtime.needs_streams(RIGHTS["identity"])
     runtime.serve(register, SERVICE_NAME)
     runtime.behind(FLAGS)
     # What the others ask identity for, it reads from its own database.

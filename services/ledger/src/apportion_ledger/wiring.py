@@ -7,7 +7,7 @@ from typing import NamedTuple
 import grpc
 from apportion.ledger.v1 import ledger_service_pb2 as pb
 from apportion.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
-from apportion_common.bus.streams import ensure_streams
+from apportion_common.bus.rights import RIGHTS
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
@@ -99,7 +99,7 @@ async def build(runtime: Runtime) -> None:
 
     # A line must not come before its month: it would be stored in the default partition.
     await parts.partitions.ensure()
-    await ensure_streams(runtime.js)
+    runtime.needs_streams(RIGHTS["ledger"])
     runtime.serve(register, SERVICE_NAME)
     runtime.behind(FLAGS)
     runner = poster_runner(

@@ -10,7 +10,7 @@ import grpc
 from apportion.metering.v1 import metering_service_pb2 as pb
 from apportion.metering.v1.metering_service_pb2_grpc import add_MeteringServiceServicer_to_server
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import ensure_streams
+from apportion_common.bus.rights import RIGHTS
 from apportion_common.clock import Clock
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
@@ -128,7 +128,7 @@ def make_parts(
 async def build(runtime: Runtime) -> None:
     """Tell the runtime what metering serves and what it runs beside."""
     settings = runtime.settings
-    await ensure_streams(runtime.js)
+    runtime.needs_streams(RIGHTS["metering"])
     parts = make_parts(
         runtime.database,
         runtime.nats,

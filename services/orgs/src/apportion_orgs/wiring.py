@@ -8,11 +8,10 @@ import grpc
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion.orgs.v1.orgs_service_pb2_grpc import add_OrgsServiceServicer_to_server
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import ensure_streams
+from apportion_common.bus.rights import RIGHTS
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
-from apportion_common.topology import EVENTS
 
 from apportion_orgs.adapters.grpc_ledger import GrpcLedger
 from apportion_orgs.adapters.grpc_metering import GrpcMetering
@@ -73,7 +72,7 @@ async def build(runtime: Runtime) -> None:
     def register(server: grpc.aio.Server) -> None:
         add_OrgsServiceServicer_to_server(parts.servicer, server)
 
-    await ensure_streams(runtime.js, (EVENTS,))
+    runtime.needs_streams(RIGHTS["orgs"])
     runtime.serve(register, SERVICE_NAME)
     runtime.behind(FLAGS)
     runtime.background("outbox_relay", OutboxRelay(runtime.database, runtime.nats).run)

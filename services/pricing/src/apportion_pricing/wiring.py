@@ -8,7 +8,7 @@ import grpc
 from apportion.pricing.v1 import pricing_service_pb2 as pb
 from apportion.pricing.v1.pricing_service_pb2_grpc import add_PricingServiceServicer_to_server
 from apportion_common.bus.relay import OutboxRelay
-from apportion_common.bus.streams import ensure_streams
+from apportion_common.bus.rights import RIGHTS
 from apportion_common.clock import Clock
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
@@ -80,7 +80,7 @@ async def build(runtime: Runtime) -> None:
     orgs = GrpcOrgs(runtime.channels.channel(settings.address_of("orgs")))
     gate_override, packed = settings.pricing_gate_override, settings.lane_records
     parts = make_parts(runtime.database, runtime.clock, orgs, gate_override, packed=packed)
-    await ensure_streams(runtime.js)
+    runtime.needs_streams(RIGHTS["pricing"])
 
     def register(server: grpc.aio.Server) -> None:
         add_PricingServiceServicer_to_server(parts.servicer, server)

@@ -6,14 +6,13 @@ import logging
 import ssl
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from nats.aio.client import Client
+from nats.js import JetStreamContext
 from pydantic import SecretStr
 
-from apportion_common.bus.streams import ensure_stream
-
-__all__ = ["NatsSettings", "connect", "ensure_stream"]
+from apportion_common.bus.rights import OWN_API_PREFIX, inbox_prefix
 
 CONNECT_TIMEOUT_S: Final = 5
 RECONNECT_WAIT_S: Final = 1
@@ -36,7 +35,28 @@ class NatsSettings(Protocol):
     @property
     def nats_password(self) -> SecretStr | None: ...
     @property
+    def nats_api_prefix(self) -> str: ...
+    @property
     def tls_ca_file(self) -> Path | None: ...
+
+
+class BusClient(Client):
+    """A client whose account may have the streams' API elsewhere than under `$JS.API`."""
+
+    def __init__(self, api_prefix: str) -> None:
+        """Plan to use the API below `api_prefix`."""
+        super().__init__()
+        self.api_prefix = api_prefix
+
+    def jetstream(self, **options: Any) -> JetStreamContext:
+        """Return a context on the streams' API."""
+        return super().jetstream(**{"prefix": self.api_prefix, **options})
+
+
+def api_subject(client: Client, operation: str) -> str:
+    """Return the subject of an operation of the streams' API, such as `CONSUMER.MSG.NEXT.EVENTS.mine`."""
+    prefix = client.api_prefix if isinstance(client, BusClient) else OWN_API_PREFIX
+    return f"{prefix}.{operation}"
 
 
 def _tls(settings: NatsSettings) -> ssl.SSLContext | None:
@@ -55,13 +75,14 @@ async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], 
     may arrive twice, or nothing while `is_connected` is false. The client still closes for good when the server refuses
     the user or cuts it off for an oversized message: then `on_closed` is called, and the process had better end.
     """
-    client = Client()
+    client = BusClient(settings.nats_api_prefix)
 
     async def log_error(error: Exception) -> None:
         _log.warning("NATS error on connection %s: %s: %s", name, type(error).__name__, error)
 
     async def log_disconnected() -> None:
-        _log.warning("Connection %s lost NATS.", name)
+        if not client.is_closed:
+            _log.warning("Connection %s lost NATS.", name)
 
     async def log_reconnected() -> None:
         _log.info("Connection %s has NATS again.", name)
@@ -76,6 +97,7 @@ async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], 
         servers=[server.strip() for server in settings.nats_url.split(",")],
         name=name,
         user=settings.nats_user or None,
+        inbox_prefix=inbox_prefix(settings.nats_user) if settings.nats_user else "_INBOX",
         password=None if password is None else password.get_secret_value(),
         tls=_tls(settings),
         connect_timeout=CONNECT_TIMEOUT_S,

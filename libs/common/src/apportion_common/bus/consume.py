@@ -33,6 +33,7 @@ from apportion_common.envelope import open_envelope
 from apportion_common.errors import ApportionError, InvalidArgument
 from apportion_common.faults import classify
 from apportion_common.redaction import redact_text
+from apportion_common.seldom import Seldom
 from apportion_common.telemetry.conventions import (
     MESSAGING_CONSUMER_GROUP_NAME,
     MESSAGING_DESTINATION_NAME,
@@ -122,6 +123,7 @@ class DurableConsumer:
         self._handler = handler
         self._limits = limits or ConsumerLimits()
         self._paused = paused
+        self._seldom = Seldom()
         # Failures of the data by stream sequence, in this process. The stream's own count also has the failures of
         # the surroundings, which must not bring a message nearer to its end.
         self._failed: dict[int, int] = {}
@@ -140,7 +142,10 @@ class DurableConsumer:
                 if classify(error) != "infrastructure":
                     raise
                 failures += 1
-                _log.warning("Consumer %s waits: %s: %s", self.name, type(error).__name__, error)
+                unsaid = self._seldom.may_say(type(error).__name__)
+                if unsaid is not None:
+                    fault = f"{type(error).__name__}: {error}"
+                    _log.warning("Consumer %s waits (unsaid: %d): %s", self.name, unsaid, fault)
                 await backoff.wait(failures)
             finally:
                 if subscription is not None:
@@ -159,7 +164,9 @@ class DurableConsumer:
                 # The stream never gives up by itself: it would step over the message in silence.
                 max_deliver=UNBOUNDED,
                 max_ack_pending=self._limits.max_ack_pending,
-                filter_subjects=self._subjects,
+                # A single one is part of the request's subject, by which the server knows what may be asked for.
+                filter_subject=self._subjects[0] if len(self._subjects) == 1 else None,
+                filter_subjects=self._subjects if len(self._subjects) > 1 else None,
             ),
         )
         return await self._js.pull_subscribe_bind(consumer=self.name, stream=self._stream)

@@ -26,4 +26,5 @@ DEDUPLICATED: Final = counter(
 )
 DEAD_LETTERED: Final = counter("apportion_consumer_dead_lettered", "Messages given up as dead letters.", ["consumer"])
 RETRIED: Final = counter("apportion_consumer_retried", "Messages put back after an error.", ["consumer", "fault"])
+STREAM_MISSING: Final = gauge("apportion_stream_missing", "1 while a stream that is needed is not there.", ["stream"])
 PENDING: Final = gauge("apportion_consumer_pending", "Messages that wait for the consumer.", ["consumer"])

@@ -28,6 +28,7 @@ from apportion_common.bus.publish import Outgoing, is_too_large, publish_all
 from apportion_common.db.idempotency import purge_request_records
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.faults import classify
+from apportion_common.seldom import Seldom
 from apportion_common.settings import SERVICES
 
 BATCH_ROWS: Final = 200
@@ -78,6 +79,7 @@ class OutboxRelay:
         self._js = nats.jetstream()
         self._batch_rows = batch_rows
         self._parked: set[UUID] = set()
+        self._seldom = Seldom()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set; waits out lost databases and streams, raises anything else."""
@@ -101,7 +103,10 @@ class OutboxRelay:
             except Exception as error:
                 if classify(error) != "infrastructure":
                     raise
-                _log.warning("The outbox relay of %s waits: %s: %s", self._service, type(error).__name__, error)
+                unsaid = self._seldom.may_say(type(error).__name__)
+                if unsaid is not None:
+                    fault = f"{type(error).__name__}: {error}"
+                    _log.warning("The outbox relay of %s waits (unsaid: %d): %s", self._service, unsaid, fault)
                 found, published = 1, 0
             if found and not published:
                 failures += 1
@@ -174,13 +179,16 @@ class OutboxRelay:
                     len(row.payload),
                 )
             elif isinstance(outcome, Exception):
-                _log.warning(
-                    "Outbox row %s to %s was not acknowledged: %s: %s",
-                    row.outbox_id,
-                    row.subject,
-                    type(outcome).__name__,
-                    outcome,
-                )
+                unsaid = self._seldom.may_say((row.subject, type(outcome).__name__))
+                if unsaid is not None:
+                    _log.warning(
+                        "Outbox row %s to %s was not acknowledged (unsaid: %d): %s: %s",
+                        row.outbox_id,
+                        row.subject,
+                        unsaid,
+                        type(outcome).__name__,
+                        outcome,
+                    )
             else:
                 published.append(row.outbox_id)
                 if outcome.duplicate:

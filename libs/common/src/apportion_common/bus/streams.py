@@ -18,6 +18,15 @@ REPLICAS: Final = 1
 """Default copies of a stream; a cluster sets 3."""
 
 
+STREAM_NOT_FOUND: Final = 10059
+"""JetStream's code for a stream that is not there; a message or consumer that is not there has another."""
+
+
+def is_missing_stream(error: BaseException) -> bool:
+    """Return whether a request failed because the stream is not there."""
+    return isinstance(error, APIError) and error.err_code == STREAM_NOT_FOUND
+
+
 def _wanted(name: str, subjects: Sequence[str], max_bytes: int, replicas: int) -> StreamConfig:
     return StreamConfig(
         name=name,

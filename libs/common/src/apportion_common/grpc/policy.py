@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from apportion_common.caller import ADMIN, FINANCE, OPERATOR, OWNER, SERVICE, USER, Caller, org_forbidden
 from apportion_common.errors import ApportionError, PermissionDenied
 from apportion_common.ids import parse_uuid, uuid_of_bytes
+from apportion_common.settings import SERVICES
 
 _ROLES_OF_LEVEL: Final[dict[int, frozenset[str]]] = {
     options_pb2.AUTH_LEVEL_ORG_USER: frozenset({USER, ADMIN, OWNER, SERVICE, OPERATOR}),
@@ -42,6 +43,8 @@ class MethodPolicy:
 
     level: int
     org_values: tuple[OrgValues, ...]
+    callers: frozenset[str] = frozenset()
+    """Which of the platform's own services may call it."""
 
     @property
     def is_public(self) -> bool:
@@ -49,11 +52,18 @@ class MethodPolicy:
         return self.level == options_pb2.AUTH_LEVEL_PUBLIC
 
     def check_role(self, caller: Caller) -> None:
-        """Raise PermissionDenied ROLE_REQUIRED unless one of the caller's roles is enough."""
+        """Raise PermissionDenied unless the caller may call this at all.
+
+        ROLE_REQUIRED when none of its roles is enough; SERVICE_FORBIDDEN for one of the platform's own services that
+        the contract does not name.
+        """
         roles = _ROLES_OF_LEVEL.get(self.level)
         if roles is not None and roles.isdisjoint(caller.roles):
             name = options_pb2.AuthLevel.Name(self.level).removeprefix("AUTH_LEVEL_")
             raise PermissionDenied("ROLE_REQUIRED", "The token has none of the roles that may call this.", level=name)
+        service = caller.own_service
+        if service is not None and service not in self.callers:
+            raise PermissionDenied("SERVICE_FORBIDDEN", "The contract does not name this service as a caller.")
 
     def check_orgs(self, caller: Caller, request: Message) -> None:
         """Raise PermissionDenied ORG_FORBIDDEN unless every organisation that the request names is the caller's.
@@ -81,7 +91,7 @@ def policies_of(service_names: Sequence[str]) -> dict[str, MethodPolicy]:
     """Return the policy of every RPC of those services, by `/package.Service/Method`.
 
     Raises ContractError for a service that is not in the descriptor pool, an RPC without a level, an ORG_* level
-    without an org_field, and an org_field that does not lead to a string or bytes field.
+    without an org_field, an org_field that does not lead to a string or bytes field, and a caller that is no service.
     """
     pool = descriptor_pool.Default()
     policies: dict[str, MethodPolicy] = {}
@@ -99,8 +109,11 @@ def policies_of(service_names: Sequence[str]) -> dict[str, MethodPolicy]:
                 raise ContractError(f"The RPC {full_name} does not say who may call it (auth_level).")
             if level in _ORG_LEVELS and not paths:
                 raise ContractError(f"The RPC {full_name} is for an organisation and names none (org_field).")
+            callers = frozenset(extensions[options_pb2.callers])
+            if not callers <= set(SERVICES):
+                raise ContractError(f"The RPC {full_name} names a caller that is no service (callers).")
             getters = tuple(_compile_path(full_name, method.input_type, path) for path in paths)
-            policies[f"/{service_name}/{method.name}"] = MethodPolicy(level, getters)
+            policies[f"/{service_name}/{method.name}"] = MethodPolicy(level, getters, callers)
     return policies
 
 

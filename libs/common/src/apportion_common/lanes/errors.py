@@ -2,6 +2,7 @@
 
 LaneError
 ├── Fenced          another owner has the lane, or this one's memory is no longer the row's
+├── StreamMissing   a stream of the lane is not there: it waits until somebody makes it
 └── LaneStopped     the lane may not go on without a person: STREAM_REWOUND, BATCH_SEQ_GAP, BATCH_PART_GAP,
                     OUTPUT_REWOUND, OUTPUT_TOO_LARGE
 """
@@ -15,6 +16,14 @@ class LaneError(Exception):
 
 class Fenced(LaneError):
     """The row has another epoch or position than this owner remembers: roll back, forget, acquire again."""
+
+
+class StreamMissing(LaneError):
+    """The lane reads from or publishes to a stream that is not there."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(f"STREAM_MISSING: there is no stream {stream}")
+        self.stream = stream
 
 
 class LaneStopped(LaneError):

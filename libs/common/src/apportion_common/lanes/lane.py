@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from nats.aio.client import Client
+from nats.js.api import StreamInfo
+from nats.js.errors import NotFoundError
 
 from apportion_common import failpoints
 from apportion_common.backoff import Backoff
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.faults import classify
 from apportion_common.lanes import limits, metrics
-from apportion_common.lanes.errors import Fenced, LaneStopped
+from apportion_common.lanes.errors import Fenced, LaneStopped, StreamMissing
 from apportion_common.lanes.model import (
     LaneMessage,
     LaneOutcome,
@@ -41,7 +43,10 @@ Work = tuple["OwnedLane[T]", Sequence[LaneMessage[T]]]
 
 
 class OwnedLane(Generic[T]):
-    """A lane while this process owns it. `run` ends by raising: Fenced, LaneStopped or an infrastructure error."""
+    """A lane while this process owns it.
+
+    `run` ends by raising: Fenced, StreamMissing, LaneStopped or an infrastructure error.
+    """
 
     def __init__(
         self,
@@ -143,8 +148,8 @@ class OwnedLane(Generic[T]):
             return await self._store.unpublished(connection, self.held.lane, batch_seq, part)
 
     async def _check_stream(self) -> None:
-        """Raise LaneStopped for a stream that was made again or went back before the lane's position."""
-        info = await self._client.jetstream(timeout=limits.PUBLISH_TIMEOUT_S).stream_info(self._source.stream)
+        """Raise StreamMissing, or LaneStopped for a stream that was made again or went back before the position."""
+        info = await self._stream_info()
         created = info.created.isoformat() if info.created else ""
         stream_id = f"{self._source.stream}@{created}"
         if not self.held.stream_id:
@@ -155,6 +160,12 @@ class OwnedLane(Generic[T]):
             raise LaneStopped(
                 "STREAM_REWOUND", f"the stream ends at {info.state.last_seq}, the lane is at {self._cursor}"
             )
+
+    async def _stream_info(self) -> StreamInfo:
+        try:
+            return await self._client.jetstream(timeout=limits.PUBLISH_TIMEOUT_S).stream_info(self._source.stream)
+        except NotFoundError as error:
+            raise StreamMissing(self._source.stream) from error
 
     async def _step(self) -> None:
         """Take what is buffered, up to a transaction's weight, and commit it, with that of lanes that wait as well."""

@@ -20,9 +20,11 @@ from nats.js.client import JetStreamContext
 from apportion_common import failpoints
 from apportion_common.backoff import Backoff
 from apportion_common.bus.publish import MESSAGE_ID, check_size, is_too_large, wire_bytes
+from apportion_common.bus.streams import is_missing_stream
 from apportion_common.lanes import limits, metrics
-from apportion_common.lanes.errors import LaneStopped
+from apportion_common.lanes.errors import LaneStopped, StreamMissing
 from apportion_common.lanes.model import LaneOutput
+from apportion_common.lanes.retries import say_retry
 from apportion_common.logs import get_logger
 
 BATCH_SEQ_HEADER = "Apportion-Batch-Seq"
@@ -107,7 +109,7 @@ class LanePublisher:
     async def recover(self) -> None:
         """Find what the stream holds, and queue what was committed and is not there.
 
-        Raises LaneStopped OUTPUT_REWOUND when the stream holds less than was published before.
+        Raises StreamMissing, and LaneStopped OUTPUT_REWOUND when the stream holds less than was published before.
         """
         self._queue.clear()
         after = await self._look()
@@ -141,7 +143,8 @@ class LanePublisher:
     async def run(self) -> None:
         """Publish forever, in order; infrastructure failures are retried without end.
 
-        Raises LaneStopped OUTPUT_TOO_LARGE for what the server does not take, however often it is sent.
+        Raises StreamMissing, and LaneStopped OUTPUT_TOO_LARGE for what the server does not take, however often it is
+        sent.
         """
         failures = 0
         backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
@@ -158,7 +161,7 @@ class LanePublisher:
                     failures = 0
                 except (TimeoutError, nats.errors.Error, OSError) as error:
                     # Unknown whether it arrived: query the stream before anything is sent again.
-                    log.warning("lane.publish.retry", role=self._role, lane=self._lane, error=type(error).__name__)
+                    say_retry(log, "lane.publish.retry", self._role, self._lane, error)
                     self._subject_seq = None
                     failures += 1
                     await backoff.wait(failures)
@@ -223,7 +226,9 @@ class LanePublisher:
         """
         try:
             last = await self._js.get_last_msg(self._stream, self._subject)
-        except nats.js.errors.NotFoundError:
+        except nats.js.errors.NotFoundError as error:
+            if is_missing_stream(error):
+                raise StreamMissing(self._stream) from error
             self._subject_seq = 0
             return 1, 0
         self._subject_seq = last.seq

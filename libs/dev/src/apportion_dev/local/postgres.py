@@ -218,7 +218,8 @@ class LocalPostgres:
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(database, owner))
             for closed in (name, ADMIN_DATABASE, "template1"):
                 connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(closed)))
-            connection.execute(sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO {}").format(database, app))
+            connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM {}").format(database, app))
+            connection.execute(sql.SQL("GRANT CONNECT ON DATABASE {} TO {}").format(database, app))
         inside = self.url(name, ADMIN_ROLE, self.files.admin_password())
         with psycopg.connect(inside, autocommit=True, connect_timeout=CONNECT_TIMEOUT_S) as connection:
             connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")

@@ -25,11 +25,13 @@ from apportion_client.local_stack import (
 
 from apportion_dev.local.process import process_exists, tail
 from apportion_dev.stack.console import LogFollower, readable
-from apportion_dev.stack.credentials import TOKEN_LIFE_S, mint_local_token
+from apportion_dev.stack.credentials import TOKEN_LIFE_S, Passwords, mint_local_token
+from apportion_dev.stack.environment import stream_environment
 from apportion_dev.stack.foreground import run_command, run_stack
 from apportion_dev.stack.guide import guide
 from apportion_dev.stack.layout import Layout
 from apportion_dev.stack.options import StackOptions
+from apportion_dev.stack.supervisor import MAKE_STREAMS_COMMAND
 
 SERVERS_UP_TIMEOUT_S = 420
 """For PostgreSQL, NATS and the migrations; what services may take to get ready comes on top."""
@@ -218,6 +220,18 @@ def logs(
             follower.run()
         except KeyboardInterrupt:
             return
+
+
+@app.command(name="make-streams")
+def make_missing_streams(data: DataOption = None) -> None:
+    """Make the streams that are missing, after one was deleted; lanes that used it may then have to be cleared."""
+    layout = _layout(data)
+    state = running_state(layout.root)
+    if state is None:
+        _print_line(f"No stack is up in {layout.root}.")
+        raise typer.Exit(1)
+    environment = stream_environment(Passwords.create_or_load(layout), state.nats_url, Path(state.ca_file))
+    raise typer.Exit(subprocess.run(MAKE_STREAMS_COMMAND, env=environment, check=False).returncode)
 
 
 @app.command()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from apportion_client.local_stack import StackNotUpError
 from apportion_client.settings import SERVICES
+from apportion_common.bus.rights import RIGHTS
 from apportion_common.clock import Clock, SystemClock
 from apportion_common.files import write_file
 
@@ -49,15 +50,19 @@ class Passwords:
 
     @classmethod
     def create_or_load(cls, layout: Layout) -> Passwords:
-        """Load the passwords of the layout, or make them."""
+        """Load the passwords of the layout, or make them; a NATS user that an older stack did not have gets one."""
         file = layout.passwords_file
         if not file.exists():
             fresh = {
                 "roles": {service: {"owner": new_password(), "app": new_password()} for service in SERVICES},
-                "nats": {user: new_password() for user in (*SERVICES, OPERATOR)},
+                "nats": {},
             }
             write_file(file, json.dumps(fresh, indent=2).encode("ascii"), _PRIVATE)
         kept = json.loads(file.read_text(encoding="ascii"))
+        missing = [user for user in RIGHTS if user not in kept["nats"]]
+        if missing:
+            kept["nats"] |= {user: new_password() for user in missing}
+            write_file(file, json.dumps(kept, indent=2).encode("ascii"), _PRIVATE)
         return cls(
             {service: RolePasswords(**pair) for service, pair in kept["roles"].items()},
             dict(kept["nats"]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apportion_client.settings import CA_FILE_SETTING, SERVICES, address_setting
+from apportion_common.bus.rights import API_PREFIX, STREAM_ADMIN
 from apportion_common.flags import all_open
 
 from apportion_dev.local.nats import LocalNats
@@ -63,6 +64,17 @@ def migration_environment(postgres: LocalPostgres, passwords: Passwords) -> dict
     return machine_environment() | {"ENVIRONMENT": "local", "LOG_LEVEL": "INFO"} | urls
 
 
+def stream_environment(passwords: Passwords, nats_url: str, ca_file: Path) -> dict[str, str]:
+    """Return the environment of the step that makes the streams."""
+    return machine_environment() | {
+        "NATS_URL": nats_url,
+        "NATS_USER": STREAM_ADMIN,
+        "NATS_PASSWORD": passwords.nats[STREAM_ADMIN],
+        "NATS_API_PREFIX": API_PREFIX,
+        CA_FILE_SETTING: str(ca_file),
+    }
+
+
 def service_environment(
     service: str,
     place: ProcessPlace,
@@ -85,6 +97,7 @@ def service_environment(
         "NATS_URL": nats.url,
         "NATS_USER": service,
         "NATS_PASSWORD": passwords.nats[service],
+        "NATS_API_PREFIX": API_PREFIX,
         "NATS_MONITOR_URL": nats.monitor_url,
         "GRPC_LISTEN": place.grpc_address,
         "METRICS_LISTEN": place.metrics_address,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -34,6 +35,8 @@ from apportion_dev.stack.service_process import LOG_TAIL_LINES, ServiceProcess
 WATCH_S = 0.2
 RESTART_PAUSE_S = 0.5
 MIGRATION_TIMEOUT_S = 300
+MAKE_STREAMS_COMMAND = (sys.executable, "-m", "apportion_common.bus", "make-streams")
+MAKE_STREAMS_TIMEOUT_S = 90
 PROGRESS_S = 5
 WATCH_END_TIMEOUT_S = 90
 
@@ -233,10 +236,12 @@ class LocalStack:
             certificate=self._keys.certificates["nats"],
             log_file=layout.log_file("nats"),
             sync_always=self.options.nats_sync_always,
+            by_rights=True,
         )
         say(f"PostgreSQL {self._postgres.binaries.version} from {self._postgres.binaries.source}.")
         self._postgres.start()
         self._nats.start()
+        self.make_streams()
         for service in SERVICES:
             self._postgres.create_role_and_database(
                 env.database(service), env.owner_role(service), env.app_role(service), self._passwords.roles[service]
@@ -258,6 +263,11 @@ class LocalStack:
         # Kept once it runs: a signal may end the stack inside of `start`, and what was not started cannot be joined.
         self._watcher = watcher
         say("The local stack is ready.")
+
+    def make_streams(self) -> None:
+        """Make the streams that are missing, as the user who alone may; raises StackError with the tail of its log."""
+        environment = env.stream_environment(self.passwords, self.nats.url, self.keys.ca.certificate_file)
+        self._run_step("streams", MAKE_STREAMS_COMMAND, environment, MAKE_STREAMS_TIMEOUT_S)
 
     def _wait_ready(self) -> None:
         """Wait until every service is ready, and say for which ones whenever nothing has happened for a while."""
@@ -286,23 +296,21 @@ class LocalStack:
         if self.options.migrate_command is None:
             return
         self.options.say("Bringing the databases up to date ...")
-        log_file = self.layout.log_file("migrate")
-        runner = ChildProcess(
-            ChildSpec(
-                name="migrate",
-                command=self.options.migrate_command,
-                env=env.migration_environment(self.postgres, self.passwords),
-                log_file=log_file,
-            )
-        )
+        environment = env.migration_environment(self.postgres, self.passwords)
+        self._run_step("migrate", self.options.migrate_command, environment, MIGRATION_TIMEOUT_S)
+
+    def _run_step(self, name: str, command: Sequence[str], environment: Mapping[str, str], timeout_s: int) -> None:
+        """Run a command of the start to its end; raises StackError with the tail of its log."""
+        log_file = self.layout.log_file(name)
+        runner = ChildProcess(ChildSpec(name=name, command=command, env=environment, log_file=log_file))
         runner.start()
         try:
-            code = runner.wait(MIGRATION_TIMEOUT_S)
+            code = runner.wait(timeout_s)
         finally:
             runner.kill()
         if code != 0:
-            what = f"did not end within {MIGRATION_TIMEOUT_S} s" if code is None else f"failed with exit code {code}"
-            raise StackError(f"The migration {what}. The end of {log_file}:\n{runner.tail(LOG_TAIL_LINES)}")
+            what = f"did not end within {timeout_s} s" if code is None else f"failed with exit code {code}"
+            raise StackError(f"The step {name} {what}. The end of {log_file}:\n{runner.tail(LOG_TAIL_LINES)}")
 
     def _plan(self, name: str, service: str) -> ServiceProcess:
         return ServiceProcess(name, service, self.layout, self.options.service_command(service))

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
+from apportion_common.bus.rights import OWN_API_PREFIX
 from apportion_common.clock import SystemClock
 from pydantic import SecretStr
 
@@ -56,6 +57,7 @@ class NatsAccess:
     nats_user: str | None = None
     nats_password: SecretStr | None = None
     tls_ca_file: Path | None = None
+    nats_api_prefix: str = OWN_API_PREFIX
 
 
 class PostgresProvider(Protocol):

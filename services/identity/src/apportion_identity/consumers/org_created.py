@@ -7,18 +7,19 @@ from typing import Final
 from apportion.common.v1.event_pb2 import EventEnvelope
 from apportion.orgs.v1.orgs_service_pb2 import OrgCreated
 from apportion_common.bus.consume import DurableConsumer, consumer_name
+from apportion_common.bus.rights import ORG_CREATED_CONSUMER, ORG_CREATED_SUBJECT
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.envelope import unpack
 from apportion_common.ids import parse_uuid
-from apportion_common.topology import EVENTS, EVENTS_SUBJECT
+from apportion_common.topology import EVENTS
 from nats.aio.client import Client
 
 from apportion_identity.app.memberships import Memberships
 from apportion_identity.app.users import Users
 from apportion_identity.domain.addresses import normalise_address
 
-NAME: Final = consumer_name("identity_org_created")
-SUBJECT: Final = f"{EVENTS_SUBJECT}.orgs.org.created"
+NAME: Final = consumer_name(ORG_CREATED_CONSUMER)
+SUBJECT: Final = ORG_CREATED_SUBJECT
 
 
 class FirstOwners:

@@ -39,7 +39,7 @@ class AuthInterceptor(CallInterceptor):
         """Know the caller and check the role.
 
         Raises Unauthenticated TOKEN_MISSING, TOKEN_EXPIRED or TOKEN_INVALID, ResourceExhausted TOKEN_RATE_LIMITED,
-        Unavailable TOKEN_KEYS_UNAVAILABLE, PermissionDenied ROLE_REQUIRED.
+        Unavailable TOKEN_KEYS_UNAVAILABLE, PermissionDenied ROLE_REQUIRED or SERVICE_FORBIDDEN.
         """
         policy = self._policy(call)
         token = _bearer(call.context)

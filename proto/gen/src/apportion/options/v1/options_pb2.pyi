@@ -40,6 +40,8 @@ AUTH_LEVEL_FIELD_NUMBER: _ClassVar[int]
 auth_level: _descriptor.FieldDescriptor
 ORG_FIELD_FIELD_NUMBER: _ClassVar[int]
 org_field: _descriptor.FieldDescriptor
+CALLERS_FIELD_NUMBER: _ClassVar[int]
+callers: _descriptor.FieldDescriptor
 SENSITIVE_FIELD_NUMBER: _ClassVar[int]
 sensitive: _descriptor.FieldDescriptor
 TEXT_FIELD_NUMBER: _ClassVar[int]
