@@ -17,7 +17,7 @@ from house import COMMON, Source, dotted, expect_none, package, sources
 
 FLOOR = {
     f"apportion_common.{name}"
-    for name in ("money", "decimals", "ids", "errors", "instants", "periods", "skus", "topology")
+    for name in ("money", "decimals", "ids", "errors", "instants", "periods", "period_closes", "skus", "topology")
 }
 OUTSIDE_WORLD = {
     "asyncio", "http", "io", "logging", "multiprocessing", "os", "pathlib", "random", "secrets", "select", "shutil",

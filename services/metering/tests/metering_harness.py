@@ -127,7 +127,7 @@ async def close_period(periods: Periods, period: str, org_ids: Sequence[UUID], *
 async def reopen_period(periods: Periods, period: str, *reopenings: tuple[UUID, int]) -> None:
     """Reopen a period under a request id of its own."""
     call = mutation(pb.ReopenPeriodRequest(request_id=str(uuid4())), lambda _: pb.ReopenPeriodResponse())
-    await periods.reopen(call, period, reopenings, "a test", "orgs")
+    await periods.reopen_period(call, period, reopenings, "a test", "orgs")
 
 
 async def rows_of(database: Database, query: str, parameters: dict[str, Any]) -> list[Any]:

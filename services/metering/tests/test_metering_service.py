@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import grpc
@@ -279,3 +280,51 @@ async def test_what_is_not_built_says_so(service, stub):
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call(request, metadata=operator)
         assert reason_of(caught.value) == ("UNIMPLEMENTED", "NOT_IMPLEMENTED")
+
+
+async def test_what_cannot_be_undone_is_refused_over_the_wire_unless_it_was_meant(service, stub):
+    operator, org = service.token("operator"), uuid4()
+    event = usage_event("late", org=org, seconds=1_357_000_000)
+    request = pb.IngestEventsRequest(events=[event], acknowledgement=pb.ACKNOWLEDGEMENT_COMMITTED)
+    await stub.IngestEvents(request, metadata=service.token("service"))
+    some, none = pb.DeadLetterFilter(org_id=str(org)), pb.DeadLetterFilter()
+    present = datetime.now(UTC).strftime("%Y-%m")
+    mine = {"org_ids": [str(org)]}
+    cases = (
+        ("RequeueDeadLetters", pb.RequeueDeadLettersRequest(filter=none), "SELECTION_EMPTY"),
+        ("RequeueDeadLetters", pb.RequeueDeadLettersRequest(filter=some, all=True), "SELECTION_AMBIGUOUS"),
+        ("RequeueDeadLetters", pb.RequeueDeadLettersRequest(filter=some, into_period="2999-01"), "TIME_OUT_OF_RANGE"),
+        (
+            "RequeueDeadLetters",
+            pb.RequeueDeadLettersRequest(filter=some, into_period="2099-01"),
+            "INTO_PERIOD_TOO_LATE",
+        ),
+        ("DiscardDeadLetters", pb.DiscardDeadLettersRequest(filter=none, reason="x"), "SELECTION_EMPTY"),
+        ("DiscardDeadLetters", pb.DiscardDeadLettersRequest(filter=some, reason="x", all=True), "SELECTION_AMBIGUOUS"),
+        ("ClosePeriod", pb.ClosePeriodRequest(period="2013-01"), "SELECTION_EMPTY"),
+        ("ClosePeriod", pb.ClosePeriodRequest(period="2013-01", all_orgs=True, **mine), "SELECTION_AMBIGUOUS"),
+        ("ClosePeriod", pb.ClosePeriodRequest(period="2013-01", force=True, **mine), "REASON_MISSING"),
+        ("ClosePeriod", pb.ClosePeriodRequest(period="1999-12", **mine), "TIME_OUT_OF_RANGE"),
+        ("ClosePeriod", pb.ClosePeriodRequest(period=present, **mine), "PERIOD_NOT_OVER"),
+        ("ClosePeriod", pb.ClosePeriodRequest(period="2013-01", **mine), "USAGE_UNDER_WAY"),
+    )
+    for method, refused, reason in cases:
+        refused.request_id = str(uuid4())
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await getattr(stub, method)(refused, metadata=operator)
+        assert reason_of(caught.value)[1] == reason, method
+    reopening = pb.ReopenPeriodRequest(
+        period="2013-01",
+        reopenings=[pb.Reopening(org_id=str(org), number=1)],
+        reason="a slip",
+        request_id=str(uuid4()),
+    )
+    for _ in range(2):
+        await stub.ReopenPeriod(reopening, metadata=service.token("service"))
+    ahead = usage_event("ahead", org=org, seconds=int(datetime.now(UTC).timestamp()) + 3600)
+    request = pb.IngestEventsRequest(events=[ahead], acknowledgement=pb.ACKNOWLEDGEMENT_COMMITTED)
+    await stub.IngestEvents(request, metadata=service.token("service"))
+    early = pb.RequeueDeadLettersRequest(filter=some, into_period="2013-01", request_id=str(uuid4()))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await stub.RequeueDeadLetters(early, metadata=operator)
+    assert reason_of(caught.value) == ("INVALID_ARGUMENT", "INTO_PERIOD_TOO_EARLY")

@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import TypeVar
 from uuid import UUID
 
-from apportion.metering.v1.lane_pb2 import IntakeEvent
 from apportion_common.clock import Clock
 from apportion_common.db.actor import current_traceparent
 from apportion_common.db.idempotency import Mutation, run_mutation
@@ -112,7 +111,7 @@ class DeadLetters:
 def _into(into: IntoPeriods, item: RequeuedDeadLetter) -> str:
     if item.org_id is None:
         return ""
-    return into.of(item.reason, item.org_id, IntakeEvent.FromString(item.payload).event_time_us)
+    return into.of(item.reason, item.org_id, item.event_time_us)
 
 
 def _audited(wanted: DeadLetterFilter, ids: Sequence[UUID]) -> dict[str, object]:

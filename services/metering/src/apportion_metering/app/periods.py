@@ -108,7 +108,7 @@ class Periods:
             await self._wait_for_usage(changes.keys())
             return await run_mutation(self._database, mutation, partial(work, True))
 
-    async def reopen(
+    async def reopen_period(
         self,
         mutation: Mutation[None, Answer],
         period: str,
@@ -139,7 +139,7 @@ class Periods:
         for lane, of_lane in sorted(changes.items()):
             await tx.enqueue(lane_subject(INTAKE_SUBJECT, lane), period_message(envelope, of_lane))
             noted.update(dict.fromkeys(of_lane))
-        await self._changes.add(tx, list(noted))
+        await self._changes.note_changes(tx, list(noted))
 
     async def _check_over(self, tx: Transaction, period: str, end_us: int) -> None:
         if await self._changes.now_us(tx) < end_us:

@@ -41,7 +41,7 @@ class PeriodRpcs(MeteringServiceServicer):
     async def ReopenPeriod(self, request: pb.ReopenPeriodRequest, context: Context) -> pb.ReopenPeriodResponse:
         """Put a period's reopening into the lanes."""
         reopenings = [(parse_uuid(reopening.org_id), reopening.number) for reopening in request.reopenings]
-        return await self.periods.reopen(
+        return await self.periods.reopen_period(
             mutation(request, _reopened), request.period, reopenings, request.reason, current_caller().subject
         )
 

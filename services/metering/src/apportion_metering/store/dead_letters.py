@@ -102,8 +102,8 @@ class RequeuedDeadLetter(NamedTuple):
     attempt: int
     org_id: bytes | None
     reason: str
-    payload: bytes
-    """Its IntakeEvent, where it names an organisation."""
+    event_time_us: int
+    """Time of its event, where it names an organisation."""
 
 
 class EventRejection(NamedTuple):
@@ -203,7 +203,7 @@ class DeadLetterStore:
                 attempts[row.dead_letter_id],
                 row.org_id.bytes if row.org_id is not None else None,
                 row.reason,
-                bytes(row.payload),
+                IntakeEvent.FromString(row.payload).event_time_us if row.org_id is not None else 0,
             )
             for row in found
         ]

@@ -23,7 +23,7 @@ _WITHOUT_USAGE: Final = text(
 class PeriodChangeStore:
     """The table period_change, and what is known of organisations."""
 
-    async def add(self, tx: Transaction, changes: Sequence[PeriodChange]) -> None:
+    async def note_changes(self, tx: Transaction, changes: Sequence[PeriodChange]) -> None:
         """Note changes, in their order, behind all that were noted before."""
         # One transaction at a time: the order of the rows is then that of the commits.
         await next_revision(tx)

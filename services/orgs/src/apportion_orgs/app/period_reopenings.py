@@ -8,14 +8,15 @@ between leaves a period that nobody invoices; the same call again goes on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 from uuid import UUID
 
-from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion_common.db.head import held_revision
 from apportion_common.db.idempotency import Mutation, run_mutation
 from apportion_common.db.unit_of_work import Database, Transaction
 from apportion_common.periods import parse_period
+from google.protobuf.message import Message
 
 from apportion_orgs import errors
 from apportion_orgs.app.edges import MeteringClient
@@ -24,6 +25,7 @@ from apportion_orgs.store.billing_accounts import BillingAccountStore
 from apportion_orgs.store.invoices import InvoiceStore
 from apportion_orgs.store.period_reopenings import PeriodReopeningStore
 
+Answer = TypeVar("Answer", bound=Message)
 Reopenings = Sequence[tuple[UUID, int]]
 """Organisations, each with the number of its reopening."""
 
@@ -47,9 +49,14 @@ class PeriodReopenings:
         self._metering = metering
 
     async def reopen(
-        self, mutation: Mutation[Reopenings, pb.ReopenPeriodResponse], period: str, org_ids: Sequence[UUID], reason: str
-    ) -> pb.ReopenPeriodResponse:
-        """Open a period again for organisations.
+        self,
+        mutation: Mutation[Reopenings, Answer],
+        period: str,
+        org_ids: Sequence[UUID],
+        reason: str,
+        reopenings_of: Callable[[Answer], Reopenings],
+    ) -> Answer:
+        """Open a period again for organisations; `reopenings_of` reads an answer, which may be that of an earlier call.
 
         Raises NotFound ORG_NOT_FOUND, FailedPrecondition PERIOD_FINAL, OutOfRange TIME_OUT_OF_RANGE, Unavailable when
         metering does not answer.
@@ -72,7 +79,5 @@ class PeriodReopenings:
             return reopenings
 
         answer = await run_mutation(self._database, mutation, work)
-        await self._metering.reopen_period(
-            period, [(UUID(reopening.org_id), reopening.number) for reopening in answer.reopenings], reason
-        )
+        await self._metering.reopen_period(period, reopenings_of(answer), reason)
         return answer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from apportion.orgs.v1 import orgs_service_pb2 as pb
 from apportion.orgs.v1.orgs_service_pb2_grpc import OrgsServiceServicer
@@ -20,7 +21,13 @@ class PeriodRpcs(OrgsServiceServicer):
     async def ReopenPeriod(self, request: pb.ReopenPeriodRequest, context: Any) -> pb.ReopenPeriodResponse:
         """Open a period again for organisations, as long as no invoice of it is final."""
         org_ids = [id_of(org_id, "org_ids") for org_id in request.org_ids]
-        return await self.periods.reopen(mutation(request, _reopened), request.period, org_ids, request.reason)
+        return await self.periods.reopen(
+            mutation(request, _reopened), request.period, org_ids, request.reason, _reopenings_of
+        )
+
+
+def _reopenings_of(answer: pb.ReopenPeriodResponse) -> Reopenings:
+    return [(UUID(reopening.org_id), reopening.number) for reopening in answer.reopenings]
 
 
 def _reopened(reopenings: Reopenings) -> pb.ReopenPeriodResponse:

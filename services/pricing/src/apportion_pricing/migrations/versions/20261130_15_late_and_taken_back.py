@@ -45,9 +45,8 @@ COLUMNS = (
     "ALTER TABLE period_close ADD COLUMN IF NOT EXISTS reopening integer NOT NULL DEFAULT 0",
 )
 
-REASONS = (
-    "'UNKNOWN_ORG', 'UNKNOWN_SKU', 'NO_ENTITLEMENT', 'PERIOD_CLOSED', 'CORRECTION_BELOW_ZERO', 'PROCESSING_FAILED'"
-)
+BEFORE = "'UNKNOWN_ORG', 'UNKNOWN_SKU', 'NO_ENTITLEMENT', 'PERIOD_CLOSED', 'CORRECTION_BELOW_ZERO', 'PROCESSING_FAILED'"
+REASONS = BEFORE.replace("'PROCESSING", "'CORRECTION_EXCEEDS_CHARGED', 'PROCESSING")
 CHECKS = {
     "charge": {
         "ck_charge_billed_period": "billed_period IS NULL"
@@ -58,7 +57,7 @@ CHECKS = {
         "ck_usage_position_shadow_charged": "shadow_charged <> 'NaN'",
     },
     "period_close": {"ck_period_close_reopening": "reopening = 0 OR (reopening > 0 AND org_id IS NOT NULL)"},
-    "charge_refusal": {"ck_charge_refusal_reason": f"reason IN ({REASONS}, 'CORRECTION_EXCEEDS_CHARGED')"},
+    "charge_refusal": {"ck_charge_refusal_reason": f"reason IN ({REASONS})"},
 }
 
 SETTLE = (
@@ -95,7 +94,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Go back, where nothing is late, reopened or refused for what was taken back."""
     op.execute(REFUSE)
-    safe.add_constraint_online("charge_refusal", "ck_charge_refusal_reason", f"CHECK (reason IN ({REASONS}))")
+    safe.add_constraint_online("charge_refusal", "ck_charge_refusal_reason", f"CHECK (reason IN ({BEFORE}))")
     op.execute("ALTER TABLE charge DROP COLUMN billed_period")
     op.execute("ALTER TABLE usage_position DROP COLUMN charged, DROP COLUMN shadow_charged")
     op.execute(
