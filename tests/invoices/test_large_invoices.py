@@ -14,7 +14,7 @@ from google.type.money_pb2 import Money
 
 OWNER: Final = str(UUID(int=1))
 ACCOUNT: Final = str(UUID(int=2))
-CHILDREN: Final = 6_000
+CHILDREN: Final = 5_100
 SKUS: Final = 12
 LINES: Final = CHILDREN * SKUS
 PERIOD: Final = "2013-01"
@@ -60,7 +60,7 @@ async def every(world: BillingWorld, method: str, request: Any, items: str) -> l
             return found
 
 
-async def test_an_account_with_72_000_lines_is_drawn_again_finalised_and_read_in_pages(world: BillingWorld) -> None:
+async def test_an_account_with_61_200_lines_is_drawn_again_finalised_and_read_in_pages(world: BillingWorld) -> None:
     await world.root(OWNER)
     await world.account(ACCOUNT, OWNER)
     world.in_orgs(MAKE_ORGS, orgs=CHILDREN)
@@ -78,7 +78,7 @@ async def test_an_account_with_72_000_lines_is_drawn_again_finalised_and_read_in
     whole = (await world.call("GetInvoice", orgs.GetInvoiceRequest(invoice_id=final.invoice_id))).invoice
     assert whole == final
     assert whole.ByteSize() < ANSWER_BYTES_MAX
-    assert [len(shown) for shown in (whole.parts, whole.documents, whole.lines)] == [5_000, 4_001, 5_000]
+    assert [len(shown) for shown in (whole.parts, whole.documents, whole.lines)] == [5_000, 3_401, 5_000]
 
     of_invoice = {"invoice_id": final.invoice_id}
     parts = await every(world, "ListInvoiceParts", orgs.ListInvoicePartsRequest(**of_invoice), "parts")

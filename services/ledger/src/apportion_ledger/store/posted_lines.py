@@ -45,7 +45,11 @@ _BILLED: Final = 'coalesce(billed_period, period) COLLATE "C"'
 _SUM_KEY: Final = """
     org_id, project_id, sku, kind, currency, partner_id, partner_from_account, mapping_id, period, billed_period
 """
-_LONG: Final = text(f"SET LOCAL statement_timeout = {SUMMARY_TIMEOUT_MS}")
+# Many sums take their time, also between the statements, where they are read.
+_LONG: Final = text(
+    f"SELECT set_config('statement_timeout', '{SUMMARY_TIMEOUT_MS}', true),"
+    f" set_config('idle_in_transaction_session_timeout', '{SUMMARY_TIMEOUT_MS}', true)"
+)
 # No line is billed before the period of its event, so that the account's index bounds what is read by the period's end.
 _SUMMARY: Final = f"""
     SELECT {_SUM_KEY}, count(*), {scaled_sql("sum(quantity)")} AS quantity,
