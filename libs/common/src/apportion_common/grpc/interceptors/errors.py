@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -47,9 +47,8 @@ class ErrorsInterceptor(CallInterceptor):
         if message is UNREADABLE:
             raise InvalidArgument("REQUEST_MALFORMED", "The request's bytes are no message of its type.")
 
-    def deserializer(self, handler: Any) -> Any:
-        """Return the handler's own, but unreadable bytes become a value: grpc would answer in its own words."""
-        inner = handler.request_deserializer
+    def deserializer(self, inner: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        """Return the inner one, but unreadable bytes become a value: grpc would answer in its own words."""
 
         def read(raw: bytes) -> Any:
             try:
