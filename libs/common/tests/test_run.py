@@ -202,7 +202,9 @@ async def test_a_service_without_its_database_is_alive_and_not_ready(toy: Toy) -
 async def test_a_service_whose_database_takes_no_writes_is_not_ready_until_it_does(toy: Toy) -> None:
     async with toy.running() as process, toy.channel() as channel:
         await toy.ready(channel)
-        assert 'db_client_connection_max{pool="orgs"} 12.0' in await toy.http("/metrics")
+        metrics = await toy.http("/metrics")
+        for pool, size in (("calls", 8), ("work", 6), ("readiness", 1)):
+            assert f'db_client_connection_max{{pool="orgs-{pool}"}} {size}.0' in metrics
         for writable, status in ((False, "NOT_SERVING"), (True, "SERVING")):
             toy.take_writes(writable)
             await toy.ready(channel, status)

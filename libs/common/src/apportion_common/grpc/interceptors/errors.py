@@ -92,7 +92,7 @@ _UNIMPLEMENTED = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNIMPLEMENTED.v
 def unavailable_because(raised: Exception) -> Unavailable | None:
     """Return the rejection that tells a caller to try again, when something around the service failed; else None."""
     if isinstance(raised, sqlalchemy.exc.TimeoutError):
-        return Unavailable("DATABASE_UNAVAILABLE", "The database is too busy to answer.")
+        return Unavailable("DATABASE_BUSY", "Too many calls need the database at once.")
     if isinstance(raised, sqlalchemy.exc.DBAPIError | psycopg.Error):
         if isinstance(raised, psycopg.OperationalError | sqlalchemy.exc.OperationalError) or (
             classify(raised) == "infrastructure"
