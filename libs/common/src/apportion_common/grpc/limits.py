@@ -11,7 +11,7 @@ SEND_BYTES_MAX: Final = 16 * 1024 * 1024
 METADATA_BYTES_MAX: Final = 32 * 1024
 """Headers of a call."""
 
-OPERATOR_CALLS_MAX: Final = 64
+OPERATOR_CALLS_MAX: Final = 128
 """Calls of operators in progress a process; places that nobody else can take."""
 SERVICE_CALLS_MAX: Final = 256
 """Calls of the other services in progress a process; places of their own as well."""
@@ -19,7 +19,7 @@ CALLER_CALLS_MAX: Final = 320
 """Calls of everybody else with a token in progress a process."""
 SUBJECT_CALLS_MAX: Final = 96
 """Of the places of the services or of everybody else, what one subject may take at once."""
-OPERATOR_SUBJECT_CALLS_MAX: Final = 32
+OPERATOR_SUBJECT_CALLS_MAX: Final = 64
 """Of the operators' places, what one of them may take at once."""
 STRANGER_CALLS_MAX: Final = 256
 """Calls without a token in progress a process, of the RPCs that ask for none."""
