@@ -1,4 +1,4 @@
-"""Gives each call a place when its headers are here, in a room of its kind of caller: nobody can take all of them.
+"""Finds each call a place when its headers are here, in a room of its kind of caller: nobody can take all of them.
 
 Who calls is known by then, and nothing of the body is waited for without a place.
 """
