@@ -62,7 +62,7 @@ DECIMAL_MEANINGS = {
 }
 MEANINGS = DECIMAL_MEANINGS | {
     "CURRENCY_MISMATCH": "Two amounts that belong together are in different currencies.",
-    "DATABASE_UNAVAILABLE": "The database does not answer, or is too busy to.",
+    "DATABASE_UNAVAILABLE": "The database does not answer.",
     "DEPENDENCY_UNAVAILABLE": "Another service or server that is needed does not answer.",
     "EFFECTIVE_AT_NOT_PERIOD_START": "Only prices change within a period; this takes effect at a period's start.",
     "HIERARCHY_CYCLE": "The organisation would come to stand above itself.",

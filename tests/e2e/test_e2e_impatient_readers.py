@@ -27,7 +27,7 @@ from apportion.pricing.v1 import pricing_service_pb2 as pricing
 from apportion_client.failures import reason_of
 from apportion_client.services import CALL_TIMEOUT_S
 from apportion_client.settings import SERVICES
-from apportion_common.settings import DEFAULT_DATABASE_POOL_SIZE
+from apportion_common.db.limits import process_connections_max
 from apportion_dev.testing.plugin import FIGURES
 from google.protobuf.timestamp_pb2 import Timestamp
 from harness import FLIGHTS, System, org_of, rows_of, until
@@ -214,15 +214,14 @@ async def test_readers_that_give_up_cost_no_writer_a_write(
         record_property(FIGURES, f"impatient readers, {SOAK_S:g} s: {what} {dict(getattr(attack, what))}")
     assert not attack.refused, f"{attack.refused}\n{complaints(system)}"
     assert all(attack.written[service] and attack.given_up[service] for service in SERVICES)
-    assert max(attack.sessions_max.values()) <= DEFAULT_DATABASE_POOL_SIZE + CLOSING_MAX
+    assert max(attack.sessions_max.values()) <= process_connections_max() + CLOSING_MAX
     assert not [look for look in attack.looks if "not ready" in look], complaints(system)
 
     async def given_back() -> bool:
         used = [
-            (await system.metrics(service))[f'db_client_connection_count{{pool="{service}",state="used"}}']
+            (await system.metrics(service))[f'db_client_connection_count{{pool="{service}-calls",state="used"}}']
             for service in SERVICES
         ]
-        # The background tasks of a service use one now and then.
-        return max(used) <= 1
+        return not any(used)
 
     await until(given_back, SETTLE_S, "every connection is given back")

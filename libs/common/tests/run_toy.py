@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import Any
 
 import sqlalchemy
 from apportion.orgs.v1 import orgs_service_pb2, orgs_service_pb2_grpc
 from apportion_common import failpoints
+from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime, run_service
 from apportion_common.settings import ServiceSettings
 from pydantic import Field
@@ -29,15 +31,19 @@ class Orgs(orgs_service_pb2_grpc.OrgsServiceServicer):
         print("call begun", flush=True)
         await asyncio.sleep(float(os.environ.get("TOY_CALL_S", "0")))
         async with self._runtime.database.read() as connection:
-            await connection.execute(sqlalchemy.text("SELECT 1"))
+            await connection.execute(sqlalchemy.text(os.environ.get("TOY_QUERY", "SELECT 1")))
         return orgs_service_pb2.CheckHierarchyResponse()
 
 
-async def work(ending: asyncio.Event) -> None:
+async def work(database: Database, ending: asyncio.Event) -> None:
     if os.environ.get("TOY_FAILS"):
         raise RuntimeError("the toy breaks")
     while not ending.is_set():
         failpoints.hit("toy.working")
+        if os.environ.get("TOY_WRITES"):
+            async with database.transaction() as tx:
+                await tx.execute("SELECT 1")
+            print("work goes on", flush=True)
         await asyncio.sleep(0.01)
     print("work ended", flush=True)
 
@@ -48,7 +54,7 @@ async def build(runtime: Runtime) -> None:
         lambda server: orgs_service_pb2_grpc.add_OrgsServiceServicer_to_server(servicer, server),
         "apportion.orgs.v1.OrgsService",
     )
-    runtime.background("work", work)
+    runtime.background("work", partial(work, runtime.database))
 
 
 if __name__ == "__main__":

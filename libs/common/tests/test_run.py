@@ -19,7 +19,9 @@ import psycopg
 import pytest
 from apportion.orgs.v1 import orgs_service_pb2, orgs_service_pb2_grpc
 from apportion_common.db.engine import psycopg_url
+from apportion_common.db.limits import process_connections_max
 from apportion_common.files import write_file
+from apportion_common.grpc.status import reason_of
 from apportion_dev.local.keys import LocalCa, TokenSigningKey, mint_token, write_jwks
 from apportion_dev.testing.databases import ServiceDatabase
 from apportion_dev.testing.servers import NatsAccess
@@ -202,13 +204,41 @@ async def test_a_service_without_its_database_is_alive_and_not_ready(toy: Toy) -
 async def test_a_service_whose_database_takes_no_writes_is_not_ready_until_it_does(toy: Toy) -> None:
     async with toy.running() as process, toy.channel() as channel:
         await toy.ready(channel)
-        assert 'db_client_connection_max{pool="orgs"} 12.0' in await toy.http("/metrics")
+        metrics = await toy.http("/metrics")
+        for pool, size in (("calls", 8), ("work", 6), ("readiness", 1)):
+            assert f'db_client_connection_max{{pool="orgs-{pool}"}} {size}.0' in metrics
         for writable, status in ((False, "NOT_SERVING"), (True, "SERVING")):
             toy.take_writes(writable)
             await toy.ready(channel, status)
         process.send_signal(signal.SIGTERM)
         await output(process)
     assert process.returncode == 0
+
+
+async def test_slow_reads_take_no_connection_from_background_work_and_readiness(toy: Toy) -> None:
+    busy = {"TOY_QUERY": "SELECT pg_sleep(9)", "TOY_WRITES": "yes", "LOG_LEVEL": "ERROR"}
+    async with toy.running(**busy) as process, toy.channel() as channel:
+        await toy.ready(channel)
+        stub: Any = orgs_service_pb2_grpc.OrgsServiceStub(channel)
+        metadata = (("authorization", f"Bearer {toy.token}"),)
+
+        async def read() -> str:
+            try:
+                await stub.CheckHierarchy(
+                    orgs_service_pb2.CheckHierarchyRequest(), metadata=metadata, timeout=PATIENCE_S
+                )
+            except grpc.aio.AioRpcError as error:
+                return f"{error.code().name} {reason_of(error)}"
+            return "OK"
+
+        reads = [asyncio.ensure_future(read()) for _ in range(2 * process_connections_max())]
+        looks = []
+        while not all(call.done() for call in reads):
+            await _until(process, "work goes on")
+            looks.append("200 OK" in await toy.http("/readyz"))
+        assert looks
+        assert all(looks), "It was not ready while it was busy."
+        assert {await call for call in reads} == {"OK", "UNAVAILABLE DATABASE_BUSY"}
 
 
 async def test_a_start_that_fails_ends_the_process_with_one_and_says_why(toy: Toy) -> None:

@@ -53,7 +53,8 @@ def test_settings_come_from_variables_of_their_names(environment: dict[str, str]
     assert settings.database_url == environment["TOY_DATABASE_URL"]
     assert settings.nats_password.get_secret_value() == PASSWORD
     assert settings.service_name() == "toy"
-    assert (settings.lane_lease_s, settings.shutdown_grace_s, settings.database_pool_size) == (15, 20, 12)
+    assert (settings.lane_lease_s, settings.shutdown_grace_s) == (15, 20)
+    assert (settings.database_call_pool_size, settings.database_work_pool_size) == (8, 6)
     assert settings.worker_id.rsplit("-", 1)[1].isdigit()
 
 

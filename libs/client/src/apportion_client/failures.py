@@ -25,6 +25,8 @@ RETRY_MAX_S = 5.0
 OUTAGE_S_MAX = 12 * 3600.0
 """How long calls wait for what cannot be reached: long enough for a night, and not forever."""
 UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+NO_ROOM = ("TOO_MANY_CALLS", "SERVER_BUSY")
+"""Reasons of calls that were turned away at the door: nothing of them was done, and there will be room again."""
 
 
 class OutageTooLongError(Exception):
@@ -111,7 +113,7 @@ class Outage:
             try:
                 answer = await call()
             except grpc.aio.AioRpcError as error:
-                if error.code() not in UNREACHABLE:
+                if error.code() not in UNREACHABLE and reason_of(error) not in NO_ROOM:
                     raise
                 failures += 1
                 left_s = self._unanswered(error)

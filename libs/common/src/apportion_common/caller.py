@@ -95,6 +95,16 @@ def enter_call(info: CallInfo) -> None:
     _caller.set(None)
 
 
+@contextmanager
+def serving(info: CallInfo) -> Iterator[None]:
+    """Serve somebody from outside for a while who does not come by RPC, such as by mail."""
+    token = _call.set(info)
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
 def enter_caller(caller: Caller) -> None:
     """Make this the caller of the current task's call."""
     _caller.set(caller)

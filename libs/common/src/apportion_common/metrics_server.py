@@ -23,7 +23,9 @@ from prometheus_client.exposition import choose_encoder
 from apportion_common.metrics import split_address
 
 CONNECTIONS_MAX: Final = 32
-"""Connections that are served at once; what comes beyond is closed without a response."""
+"""Connections at once; one that comes beyond takes the place of the oldest, so that nobody keeps a probe out by asking
+nothing.
+"""
 HEADER_LINE_BYTES_MAX: Final = 8_192
 """For the request line, and for each header."""
 HEADER_LINES_MAX: Final = 64
@@ -67,7 +69,11 @@ class MetricsServer:
         )
 
         def accept() -> asyncio.BaseProtocol:
-            return http() if len(http.connections) < CONNECTIONS_MAX else _Refuse()
+            transports = (handler.transport for handler in http.connections)
+            open_now = [transport for transport in transports if transport is not None and not transport.is_closing()]
+            if len(open_now) >= CONNECTIONS_MAX:
+                open_now[0].abort()
+            return http()
 
         loop = asyncio.get_running_loop()
         self._listener = await loop.create_server(accept, self._host, self._port, backlog=CONNECTIONS_MAX)
@@ -126,13 +132,6 @@ class MetricsServer:
             # A version that is no number, over which the library trips.
             encode, content_type = choose_encoder("")
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
-
-
-class _Refuse(asyncio.Protocol):
-    """Closes a connection at once."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _http_log() -> logging.Logger:

@@ -20,13 +20,16 @@ import nats.errors
 import sqlalchemy
 from nats.aio.client import Client
 from nats.js import JetStreamContext
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from apportion_common import failpoints
 from apportion_common.bus.connection import connect
 from apportion_common.bus.rights import Rights
 from apportion_common.bus.watch import StreamWatch
 from apportion_common.clock import Clock, SystemClock
+from apportion_common.db.connections import Connections, Mode
 from apportion_common.db.engine import IDLE_IN_TRANSACTION_TIMEOUT_MS, make_engine
+from apportion_common.db.limits import READINESS_POOL_CONNECTIONS
 from apportion_common.db.unit_of_work import Database
 from apportion_common.flags import Flags, FlagTable
 from apportion_common.grpc.auth import TokenVerifier
@@ -178,17 +181,22 @@ class _Process:
                 trace_file=settings.trace_file,
             )
             ending.push_async_callback(_flush, tracing)
-            database = await ending.enter_async_context(_database(settings, self._service, self._clock))
+            database, readiness = await ending.enter_async_context(_database(settings, self._service, self._clock))
             client = await ending.enter_async_context(_nats(settings, self._service, self._nats_closed))
             try:
-                await self._wire_and_serve(build, database, client, ending)
+                await self._wire_and_serve(build, database, readiness, client, ending)
             except Exception as error:
                 # Said before anything is closed, so that what follows from closing is not taken for the cause.
                 self._starting = False
                 self.fail("start", error)
 
     async def _wire_and_serve(
-        self, build: Build, database: Database, client: Client, ending: contextlib.AsyncExitStack
+        self,
+        build: Build,
+        database: Database,
+        readiness: Connections,
+        client: Client,
+        ending: contextlib.AsyncExitStack,
     ) -> None:
         """Make what the service's wiring needs, let it wire, and serve."""
         settings = self._settings
@@ -208,7 +216,7 @@ class _Process:
             runtime.trust_keys(KeySource(keys_of_identity(channels.channel(settings.identity_address))))
         await build(runtime)
         failpoints.arm(settings.fail_point, settings.environment)
-        await self._serve(runtime)
+        await self._serve(runtime, readiness)
 
     def _nats_closed(self) -> None:
         """End the process: NATS gave the connection up for good; only a new process gets another."""
@@ -218,7 +226,7 @@ class _Process:
     def _is_ready(self) -> bool:
         return self._server is not None and self._server.is_ready
 
-    async def _serve(self, runtime: Runtime) -> None:
+    async def _serve(self, runtime: Runtime, readiness: Connections) -> None:
         """Serve until told to end; then end the calls, then the background tasks."""
         settings = self._settings
         server = await start_server(
@@ -229,7 +237,7 @@ class _Process:
         _settle_garbage_collector()
         ending = asyncio.Event()
         tasks = [asyncio.create_task(self._background(n, t, ending), name=n) for n, t in runtime.tasks.items()]
-        probing = asyncio.create_task(self._keep_ready(server, runtime), name="readiness")
+        probing = asyncio.create_task(self._keep_ready(server, runtime, readiness), name="readiness")
         loop = asyncio.get_running_loop()
         try:
             await self._stopping.wait()
@@ -252,11 +260,13 @@ class _Process:
         except Exception as error:
             self.fail(f"background task {name}", error)
 
-    async def _keep_ready(self, server: RunningServer, runtime: Runtime) -> None:
-        """Ready while the database answers and takes writes, and no stream is missing."""
+    async def _keep_ready(self, server: RunningServer, runtime: Runtime, connections: Connections) -> None:
+        """Ready while the database answers and takes writes, on a connection that nothing else waits for, and no stream
+        is missing.
+        """
         while True:
             has_streams = runtime.streams is None or await runtime.streams.look()
-            ready = await _takes_writes(runtime.database) and has_streams
+            ready = await _takes_writes(connections) and has_streams
             await server.set_ready(ready)
             await asyncio.sleep(READINESS_EVERY_S if ready else UNREADY_EVERY_S)
 
@@ -272,11 +282,11 @@ def _settle_garbage_collector() -> None:
     gc.set_threshold(*GC_THRESHOLDS)
 
 
-async def _takes_writes(database: Database) -> bool:
-    """Return whether a transaction, on the pool's connection whose turn it is, could write now."""
+async def _takes_writes(connections: Connections) -> bool:
+    """Return whether a transaction could write now."""
     try:
-        async with asyncio.timeout(READINESS_TIMEOUT_S), database.transaction() as tx:
-            writable: bool = (await tx.execute(_WRITABLE)).scalar_one()
+        async with asyncio.timeout(READINESS_TIMEOUT_S), connections.lend(Mode.WRITE) as connection:
+            writable: bool = (await connection.execute(sqlalchemy.text(_WRITABLE))).scalar_one()
     except (sqlalchemy.exc.SQLAlchemyError, OSError, TimeoutError) as error:
         log.warning("database_does_not_answer", error=type(error).__name__)
         return False
@@ -297,24 +307,34 @@ async def _end_tasks(tasks: list[asyncio.Task[None]], timeout_s: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _database(settings: ServiceSettings, service: str, clock: Clock) -> AsyncIterator[Database]:
-    """Open the service's database, traced and with its pool in the metrics.
+async def _database(
+    settings: ServiceSettings, service: str, clock: Clock
+) -> AsyncIterator[tuple[Database, Connections]]:
+    """Open the service's database, traced and with its pools in the metrics, and a connection for readiness alone.
 
     A paused process loses its transactions, and so its locks, well before its lanes: after a third of the lease.
     """
-    engine = make_engine(
-        settings.database_url,
-        f"{service}/{settings.worker_id}",
-        settings.database_pool_size,
-        idle_in_transaction_timeout_ms=min(IDLE_IN_TRANSACTION_TIMEOUT_MS, settings.lane_lease_s * 1_000 // 3),
-    )
-    trace_statements(engine)
-    database = Database(engine, service, clock)
-    database.connections.observe()
+
+    def engine(connections: int) -> AsyncEngine:
+        return make_engine(
+            settings.database_url,
+            f"{service}/{settings.worker_id}",
+            connections,
+            idle_in_transaction_timeout_ms=min(IDLE_IN_TRANSACTION_TIMEOUT_MS, settings.lane_lease_s * 1_000 // 3),
+        )
+
+    calls, work = engine(settings.database_call_pool_size), engine(settings.database_work_pool_size)
+    for traced in (calls, work):
+        trace_statements(traced)
+    database = Database(work, service, clock, call_engine=calls)
+    readiness = Connections(engine(READINESS_POOL_CONNECTIONS), f"{service}-readiness")
+    pools = (database.call_connections, database.connections, readiness)
+    for pool in pools:
+        pool.observe()
     try:
-        yield database
+        yield database, readiness
     finally:
-        await database.connections.close()
+        await asyncio.gather(*(pool.close() for pool in pools))
         log.info("database_closed")
 
 

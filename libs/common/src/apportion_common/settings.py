@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from apportion_common import failpoints
+from apportion_common.db.limits import CALL_POOL_CONNECTIONS, POOL_CONNECTIONS_MAX, WORK_POOL_CONNECTIONS
 
 SERVICES: Final = ("identity", "pricing", "metering", "ledger", "orgs")
 
@@ -24,8 +25,6 @@ DEFAULT_LANE_LEASE_S: Final = 15
 LANE_LEASE_S_MAX: Final = 600
 DEFAULT_SHUTDOWN_GRACE_S: Final = 20
 SHUTDOWN_GRACE_S_MAX: Final = 600
-DEFAULT_DATABASE_POOL_SIZE: Final = 12
-DATABASE_POOL_SIZE_MAX: Final = 200
 WORKER_ID_CHARS_MAX: Final = 100
 
 _DATABASE_SUFFIX: Final = "_DATABASE_URL"
@@ -61,11 +60,17 @@ class ServiceSettings(BaseSettings):
         description="URL of the service's own database, with the role and password that the service runs as.",
         repr=False,
     )
-    database_pool_size: int = Field(
-        default=DEFAULT_DATABASE_POOL_SIZE,
+    database_call_pool_size: int = Field(
+        default=CALL_POOL_CONNECTIONS,
         ge=1,
-        le=DATABASE_POOL_SIZE_MAX,
-        description="Most connections to the database that the process holds at once.",
+        le=POOL_CONNECTIONS_MAX,
+        description="Most connections to the database that calls from outside hold at once.",
+    )
+    database_work_pool_size: int = Field(
+        default=WORK_POOL_CONNECTIONS,
+        ge=1,
+        le=POOL_CONNECTIONS_MAX,
+        description="Most connections to the database that lanes, relay, consumers and jobs hold at once.",
     )
     nats_url: str = Field(description="URL of the NATS servers, several separated by commas.")
     nats_user: str = Field(description="NATS user of the service, which may use its own subjects only.")

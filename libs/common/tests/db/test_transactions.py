@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from apportion.common.v1.audit_pb2 import AuditEntry, AuditQuery
 from apportion.common.v1.event_pb2 import EventEnvelope
-from apportion_common.caller import Caller, acting_as
+from apportion_common.caller import Caller, CallInfo, acting_as, serving
 from apportion_common.clock import SystemClock
 from apportion_common.db import connections
 from apportion_common.db import engine as engine_module
@@ -495,3 +495,31 @@ async def _lost(place: ServiceDatabase, engine: AsyncEngine) -> int:
 async def _pid(engine: AsyncEngine) -> int:
     async with engine.connect() as connection:
         return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+
+@pytest.mark.parametrize("busy", ["calls", "work"])
+async def test_neither_calls_nor_background_work_take_the_connections_of_the_other(
+    place: ServiceDatabase, monkeypatch: pytest.MonkeyPatch, busy: str
+) -> None:
+    monkeypatch.setattr(connections, "POOL_WAIT_S", 0.05)
+    work, calls = (make_engine(place.app_url, "base", 1) for _ in range(2))
+    database = Database(work, "base", SystemClock(), call_engine=calls)
+
+    async def read(who: str) -> None:
+        with serving(CallInfo("a call", "1")) if who == "calls" else nullcontext():
+            async with database.read() as connection:
+                await connection.execute(text("SELECT 1"))
+
+    with serving(CallInfo("a call", "1")) if busy == "calls" else nullcontext():
+        holding = database.transaction()
+        await holding.__aenter__()
+    other = "work" if busy == "calls" else "calls"
+    try:
+        await read(other)
+        with pytest.raises(PoolTimeoutError):
+            await read(busy)
+    finally:
+        await holding.__aexit__(None, None, None)
+    await read(busy)
+    await database.connections.close()
+    await database.call_connections.close()

@@ -114,7 +114,7 @@ async def test_nothing_of_an_unexpected_error_reaches_the_caller(
         (psycopg.errors.AdminShutdown("bye"), "DATABASE_UNAVAILABLE"),
         (psycopg.errors.QueryCanceled("statement timeout"), "DATABASE_UNAVAILABLE"),
         (sqlalchemy.exc.OperationalError("SELECT 1", {}, psycopg.OperationalError("lost")), "DATABASE_UNAVAILABLE"),
-        (sqlalchemy.exc.TimeoutError("QueuePool limit"), "DATABASE_UNAVAILABLE"),
+        (sqlalchemy.exc.TimeoutError("QueuePool limit"), "DATABASE_BUSY"),
         (nats.errors.TimeoutError(), "STREAM_UNAVAILABLE"),
         (nats.errors.NoServersError(), "STREAM_UNAVAILABLE"),
         (TimeoutError(), "DEPENDENCY_UNAVAILABLE"),

@@ -1,4 +1,9 @@
-"""How long a connection may take to be given back, and how many a role may hold."""
+"""How long a connection may take to be given back, and how many a process and a role may hold.
+
+A process has three pools, so that none of what it does can take the connections of the rest: calls from outside,
+background work (lanes, relay, consumers and jobs), and the question whether the database takes writes. With the default
+sizes that is 8 + 6 + 1 = 15 connections a process, 15 * 2 + 6 = 36 a service, and 36 * 5 = 180 for the five services.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +17,16 @@ CANCEL_TIMEOUT_S: Final = 5
 """Longest wait for the server to take a statement's cancellation, and then for the statement's end; after that the
 connection is closed.
 """
+CALL_POOL_CONNECTIONS: Final = 8
+"""Connections of a process for calls from outside, unless a setting says otherwise; a call that finds none free waits
+POOL_WAIT_S and is then refused.
+"""
+WORK_POOL_CONNECTIONS: Final = 6
+"""Connections of a process for background work, unless a setting says otherwise."""
+READINESS_POOL_CONNECTIONS: Final = 1
+"""Connections of a process for readiness, which says whether the database answers and not how busy the process is."""
+POOL_CONNECTIONS_MAX: Final = 200
+"""Connections of one pool that may be set."""
 PROCESSES_PER_SERVICE_MAX: Final = 2
 """Processes of one service that the connection limit of its role leaves room for: the one that runs and the one that
 takes its place. A deployment with more of them sets a higher limit.
@@ -22,6 +37,13 @@ OWNER_CONNECTIONS_MAX: Final = 16
 """Connections of the role that owns a service's tables: migrations, their watchers and a person's own."""
 
 
-def role_connections_max(pool_size: int, processes: int = PROCESSES_PER_SERVICE_MAX) -> int:
-    """Return the connection limit of a service's role: its pools, and ROLE_SPARE_CONNECTIONS_MAX."""
-    return pool_size * processes + ROLE_SPARE_CONNECTIONS_MAX
+def process_connections_max(
+    call_connections: int = CALL_POOL_CONNECTIONS, work_connections: int = WORK_POOL_CONNECTIONS
+) -> int:
+    """Return how many connections the pools of a process hold at most."""
+    return call_connections + work_connections + READINESS_POOL_CONNECTIONS
+
+
+def role_connections_max(process_connections: int, processes: int = PROCESSES_PER_SERVICE_MAX) -> int:
+    """Return the connection limit of a service's role: its processes' pools, and ROLE_SPARE_CONNECTIONS_MAX."""
+    return process_connections * processes + ROLE_SPARE_CONNECTIONS_MAX

@@ -23,6 +23,7 @@ from google.protobuf.message import Message
 from sqlalchemy import CursorResult, Executable, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from apportion_common.caller import current_call
 from apportion_common.clock import Clock
 from apportion_common.db.actor import current_actor, current_trace_id, current_traceparent
 from apportion_common.db.audit_json import audit_json
@@ -223,10 +224,19 @@ class Transaction:
 class Database:
     """A service's database: where transactions come from."""
 
-    def __init__(self, engine: AsyncEngine, service: str, clock: Clock) -> None:
-        """Use an engine for a service (its short name, such as "ledger")."""
+    def __init__(
+        self, engine: AsyncEngine, service: str, clock: Clock, *, call_engine: AsyncEngine | None = None
+    ) -> None:
+        """Use an engine for a service (its short name, such as "ledger"), and another one for calls from outside.
+
+        Whoever serves a call borrows from the second, everything else from the first, so that neither waits for the
+        other's connections; without a second one all borrow from the first.
+        """
         self.engine = engine
-        self.connections = Connections(engine, service)
+        self.connections = Connections(engine, service if call_engine is None else f"{service}-work")
+        self.call_connections = (
+            self.connections if call_engine is None else Connections(call_engine, f"{service}-calls")
+        )
         self.service = service
         self.clock = clock
         self.outbox_filled = asyncio.Event()
@@ -235,7 +245,7 @@ class Database:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """Open a transaction at READ COMMITTED: committed at the end of the block, rolled back on any error."""
-        async with self.connections.lend(Mode.WRITE) as connection:
+        async with self._connections().lend(Mode.WRITE) as connection:
             tx = Transaction(connection, self.service, self.clock)
             yield tx
             await tx.close()
@@ -245,8 +255,12 @@ class Database:
     @asynccontextmanager
     async def read(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
         """Open a read-only transaction, rolled back at its end; with `snapshot` all statements see one instant."""
-        async with self.connections.lend(Mode.SNAPSHOT if snapshot else Mode.READ) as connection:
+        async with self._connections().lend(Mode.SNAPSHOT if snapshot else Mode.READ) as connection:
             yield connection
+
+    def _connections(self) -> Connections:
+        """Return whose turn it is: the task's, which either serves a call or does not."""
+        return self.connections if current_call() is None else self.call_connections
 
     async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """Run `work` in a transaction of its own, again when it loses against another one (40001, 40P01).

@@ -1,11 +1,13 @@
 """The server that every service runs: TLS, interceptors, health, reflection, limits.
 
-Interceptors, outermost first: OpenTelemetry → metrics and access log → errors → deadline → auth → flags
-→ validation → pages.
+Interceptors, outermost first: OpenTelemetry → metrics and access log → errors → deadline → auth → admission → flags
+→ validation → pages. All but the last three are done with a call when its headers are here. Health and reflection pass
+through errors, deadline (reflection only) and an admission of their own.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -19,9 +21,11 @@ from opentelemetry.instrumentation.grpc import aio_server_interceptor
 from apportion_common.flags import Flags, FlagTable
 from apportion_common.grpc import limits
 from apportion_common.grpc.auth import TokenVerifier
+from apportion_common.grpc.connections import ConnectionGuard, connections_max
 from apportion_common.grpc.health import Health
+from apportion_common.grpc.interceptors.admission import AdmissionInterceptor, HealthAdmissionInterceptor
 from apportion_common.grpc.interceptors.auth import AuthInterceptor
-from apportion_common.grpc.interceptors.base import is_infrastructure
+from apportion_common.grpc.interceptors.base import HEALTH_PREFIX, CallChain, CallInterceptor, is_infrastructure
 from apportion_common.grpc.interceptors.deadline import DeadlineInterceptor
 from apportion_common.grpc.interceptors.errors import ErrorsInterceptor
 from apportion_common.grpc.interceptors.flags import FlagsInterceptor
@@ -30,6 +34,7 @@ from apportion_common.grpc.interceptors.pages import PagesInterceptor
 from apportion_common.grpc.interceptors.validation import ValidationInterceptor, compile_rules
 from apportion_common.grpc.policy import ContractError, policies_of
 from apportion_common.logs import get_logger
+from apportion_common.tasks import cancel_and_wait
 
 log = get_logger(__name__)
 
@@ -52,8 +57,11 @@ class ServerSettings(Protocol):
 class RunningServer:
     """A server that listens. It is alive at once and ready when told so."""
 
-    def __init__(self, server: grpc.aio.Server, health: Health, port: int, grace_s: int) -> None:
+    def __init__(
+        self, server: grpc.aio.Server, health: Health, port: int, grace_s: int, watching: asyncio.Task[None]
+    ) -> None:
         """Hold what `start_server` made."""
+        self._watching = watching
         self._server = server
         self._health = health
         self._grace_s = grace_s
@@ -73,7 +81,10 @@ class RunningServer:
     async def stop(self, grace_s: float | None = None) -> None:
         """Stop for good: not ready, no new calls; those in progress have the grace (the setting's) to end."""
         self._health.close()
-        await self._server.stop(self._grace_s if grace_s is None else grace_s)
+        try:
+            await self._server.stop(self._grace_s if grace_s is None else grace_s)
+        finally:
+            await cancel_and_wait(self._watching)
 
     async def wait_for_termination(self) -> None:
         """Return when the server has stopped."""
@@ -129,19 +140,31 @@ async def start_server(
         raise ContractError(f"Services are registered without being named, or named without being registered: {odd}.")
     credentials = server_credentials(settings)
     health = Health(service_names)
+    places = connections_max()
+    guard = ConnectionGuard(places)
+    errors, deadline, of_health = ErrorsInterceptor(), DeadlineInterceptor(), HealthAdmissionInterceptor()
+    of_calls = (
+        MetricsLogInterceptor(),
+        errors,
+        deadline,
+        AuthInterceptor(policies, verifier),
+        AdmissionInterceptor(guard),
+        *(FlagsInterceptor(flags, table) for flags, table in gates),
+        ValidationInterceptor(),
+        PagesInterceptor(service_names),
+    )
+
+    def interceptors_of(method: str) -> Sequence[CallInterceptor]:
+        if method.startswith(HEALTH_PREFIX):
+            return (errors, of_health)
+        return (errors, deadline, of_health) if is_infrastructure(method) else of_calls
+
     server = grpc.aio.server(
         interceptors=[
             aio_server_interceptor(tracer_provider=tracer_provider, filter_=_is_traced),  # type: ignore[no-untyped-call]
-            MetricsLogInterceptor(),
-            ErrorsInterceptor(),
-            DeadlineInterceptor(),
-            AuthInterceptor(policies, verifier),
-            *(FlagsInterceptor(flags, table) for flags, table in gates),
-            ValidationInterceptor(),
-            PagesInterceptor(service_names),
+            CallChain(interceptors_of),
         ],
-        options=server_options(),
-        maximum_concurrent_rpcs=limits.CONCURRENT_RPCS_MAX,
+        options=[*server_options(), ("grpc.max_allowed_incoming_connections", places)],
     )
     recorder.apply(server)
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
@@ -150,7 +173,8 @@ async def start_server(
     port = server.add_secure_port(settings.grpc_listen, credentials)
     await server.start()
     log.info("grpc_listening", address=settings.grpc_listen, port=port, services=list(service_names))
-    return RunningServer(server, health, port, settings.shutdown_grace_s)
+    watching = asyncio.create_task(guard.watch(port), name="connections")
+    return RunningServer(server, health, port, settings.shutdown_grace_s, watching)
 
 
 def _is_traced(call: grpc.HandlerCallDetails) -> bool:
@@ -175,5 +199,11 @@ def server_options() -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.max_connection_age_ms", limits.CONNECTION_AGE_MS_MAX),
         ("grpc.max_connection_age_grace_ms", limits.CONNECTION_AGE_GRACE_MS_MAX),
+        ("grpc.max_connection_idle_ms", limits.CONNECTION_IDLE_MS_MAX),
+        ("grpc.max_concurrent_streams", limits.CONNECTION_STREAMS_MAX),
+        ("grpc.server_handshake_timeout_ms", limits.HANDSHAKE_TIMEOUT_MS),
+        ("grpc.http2.settings_timeout", limits.HANDSHAKE_TIMEOUT_MS),
+        ("grpc.server.max_pending_requests", limits.PENDING_CALLS_MAX),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * limits.PENDING_CALLS_MAX),
         ("grpc.so_reuseport", 0),
     ]

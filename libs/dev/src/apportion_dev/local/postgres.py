@@ -20,8 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import psycopg
-from apportion_common.db.limits import OWNER_CONNECTIONS_MAX, role_connections_max
-from apportion_common.settings import DEFAULT_DATABASE_POOL_SIZE
+from apportion_common.db.limits import OWNER_CONNECTIONS_MAX, process_connections_max, role_connections_max
 from psycopg import sql
 
 from apportion_dev.local.ports import LOOPBACK, PortReservation, reserve_port
@@ -36,7 +35,7 @@ RETRY_S = 0.1
 LOG_TAIL_LINES = 25
 
 ADMIN_DATABASE = "postgres"
-APP_CONNECTIONS_MAX = role_connections_max(DEFAULT_DATABASE_POOL_SIZE)
+APP_CONNECTIONS_MAX = role_connections_max(process_connections_max())
 """Connection limit of a service's role; five of them fit below `max_connections`."""
 
 SETTINGS: dict[str, str] = {

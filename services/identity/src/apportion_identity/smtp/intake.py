@@ -13,7 +13,9 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+from uuid import uuid4
 
+from apportion_common.caller import CallInfo, serving
 from apportion_common.clock import Clock
 from apportion_common.errors import ApportionError, InvalidArgument, ResourceExhausted, Unavailable
 from apportion_common.logs import get_logger
@@ -136,7 +138,8 @@ class SmtpIntake:
             return UNKNOWN if not recipient.domain else NO_RELAY
         try:
             async with asyncio.timeout(self.limits.verify_timeout_s):
-                return None if await self._mail.knows(recipient.address) else UNKNOWN
+                with serving(CallInfo("smtp", str(uuid4()))):
+                    return None if await self._mail.knows(recipient.address) else UNKNOWN
         except Exception as error:
             # Whatever it is, the sender's server keeps the mail and comes again.
             return _trouble(error)
@@ -154,7 +157,8 @@ class SmtpIntake:
         with tracer.start_as_current_span("smtp message") as span:
             try:
                 async with asyncio.timeout(self.limits.verify_timeout_s), self._turns:
-                    verdict = await self._mail.verify(message, envelope)
+                    with serving(CallInfo("smtp", str(uuid4()))):
+                        verdict = await self._mail.verify(message, envelope)
             except Exception as error:
                 reply, reason = _trouble(error), getattr(error, "reason", "")
             else:

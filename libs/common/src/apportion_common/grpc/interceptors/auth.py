@@ -1,9 +1,10 @@
-"""Verifies the bearer token and checks it against what the RPC's contract asks for, message by message."""
+"""Verifies the bearer token when the headers are here, and checks each message against what the contract asks for."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Final
 
 from apportion_common.caller import current_call, enter_caller, optional_caller
@@ -23,7 +24,6 @@ class AuthInterceptor(CallInterceptor):
 
     def __init__(self, policies: Mapping[str, MethodPolicy], verifier: TokenVerifier) -> None:
         """Check against the policies of `policies_of`."""
-        super().__init__()
         self._policies = policies
         self._verifier = verifier
         self._failures = RateLimit(
@@ -71,6 +71,10 @@ class AuthInterceptor(CallInterceptor):
         caller = optional_caller()
         if caller is not None:
             self._policy(call).check_orgs(caller, message)
+            info = current_call()
+            if info is not None and info.request_id != caller.request_id:
+                # The message brought an id of its own.
+                enter_caller(replace(caller, request_id=info.request_id))
 
     def _policy(self, call: Call) -> MethodPolicy:
         policy = self._policies.get(call.method.full_name)

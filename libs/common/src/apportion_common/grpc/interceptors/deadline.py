@@ -16,7 +16,6 @@ class DeadlineInterceptor(CallInterceptor):
 
     def __init__(self, default_s: float = limits.DEFAULT_DEADLINE_S, max_s: float = limits.DEADLINE_S_MAX) -> None:
         """Limits in seconds: without a client's deadline, and whatever the client asks for."""
-        super().__init__()
         self._default_s = default_s
         self._max_s = max_s
 

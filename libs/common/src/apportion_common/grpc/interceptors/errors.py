@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -47,9 +47,8 @@ class ErrorsInterceptor(CallInterceptor):
         if message is UNREADABLE:
             raise InvalidArgument("REQUEST_MALFORMED", "The request's bytes are no message of its type.")
 
-    def deserializer(self, handler: Any) -> Any:
-        """Return the handler's own, but unreadable bytes become a value: grpc would answer in its own words."""
-        inner = handler.request_deserializer
+    def deserializer(self, inner: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+        """Return the inner one, but unreadable bytes become a value: grpc would answer in its own words."""
 
         def read(raw: bytes) -> Any:
             try:
@@ -93,7 +92,7 @@ _UNIMPLEMENTED = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNIMPLEMENTED.v
 def unavailable_because(raised: Exception) -> Unavailable | None:
     """Return the rejection that tells a caller to try again, when something around the service failed; else None."""
     if isinstance(raised, sqlalchemy.exc.TimeoutError):
-        return Unavailable("DATABASE_UNAVAILABLE", "The database is too busy to answer.")
+        return Unavailable("DATABASE_BUSY", "Too many calls need the database at once.")
     if isinstance(raised, sqlalchemy.exc.DBAPIError | psycopg.Error):
         if isinstance(raised, psycopg.OperationalError | sqlalchemy.exc.OperationalError) or (
             classify(raised) == "infrastructure"

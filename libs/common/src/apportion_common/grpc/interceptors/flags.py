@@ -15,20 +15,29 @@ class FlagsInterceptor(CallInterceptor):
 
     def __init__(self, flags: Flags, table: FlagTable) -> None:
         """Ask `flags` at each call for the flag that `table` puts the RPC behind."""
-        super().__init__()
         self._flags = flags
         self._table = table
 
     @asynccontextmanager
     async def around(self, call: Call) -> AsyncIterator[None]:
-        """Look once, when the call begins. Raises FailedPrecondition FEATURE_DISABLED."""
-        flag = self._table.rpcs.get(call.method.full_name)
-        if flag is not None and not self._flags.is_open(flag):
-            raise feature_disabled(flag)
+        """Look once, when a call of streamed requests begins. Raises FailedPrecondition FEATURE_DISABLED."""
+        if call.method.request_streaming:
+            self._check(call)
         yield
 
     async def admit(self, call: Call, message: Any) -> None:
-        """Look at fields that stand behind a flag of their own. Raises FailedPrecondition FEATURE_DISABLED."""
+        """Look at a call of one request when its organisation is known to be the caller's, and at fields that stand
+        behind a flag of their own.
+
+        Raises FailedPrecondition FEATURE_DISABLED.
+        """
+        if not call.method.request_streaming:
+            self._check(call)
         for field, flag in self._table.fields.get(call.method.full_name, ()):
             if getattr(message, field) and not self._flags.is_open(flag):
                 raise feature_disabled(flag)
+
+    def _check(self, call: Call) -> None:
+        flag = self._table.rpcs.get(call.method.full_name)
+        if flag is not None and not self._flags.is_open(flag):
+            raise feature_disabled(flag)
