@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from pydantic import SecretStr
 
 from apportion_common.bus.streams import ensure_stream
+from apportion_common.standstill import STANDSTILLS, STREAM_AWAY
 
 __all__ = ["NatsSettings", "connect", "ensure_stream"]
 
@@ -22,6 +23,8 @@ OUTSTANDING_PINGS_MAX: Final = 2
 """A silent server is given up after this many unanswered pings."""
 DRAIN_TIMEOUT_S: Final = 10
 FOR_EVER: Final = -1
+PART: Final = "nats"
+"""The connection's name among the parts of a process."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,16 +61,23 @@ async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], 
     client = Client()
 
     async def log_error(error: Exception) -> None:
-        _log.warning("NATS error on connection %s: %s: %s", name, type(error).__name__, error)
+        words = f"{type(error).__name__}: {error}"
+        if client.is_connected:
+            _log.warning("NATS error on connection %s: %s", name, words)
+        else:
+            # Every attempt to reconnect comes by here: said once, and again when it is over.
+            STANDSTILLS.set(PART, {STREAM_AWAY: f"NATS does not answer: {words}"})
 
     async def log_disconnected() -> None:
-        _log.warning("Connection %s lost NATS.", name)
+        if not client.is_closed:
+            STANDSTILLS.set(PART, {STREAM_AWAY: "the connection to NATS is lost"})
 
     async def log_reconnected() -> None:
-        _log.info("Connection %s has NATS again.", name)
+        STANDSTILLS.set(PART, {})
 
     async def closed() -> None:
         _log.info("Connection %s to NATS is closed.", name)
+        STANDSTILLS.set(PART, {})
         if on_closed is not None:
             on_closed()
 
@@ -89,4 +99,5 @@ async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], 
         reconnected_cb=log_reconnected,
         closed_cb=closed,
     )
+    STANDSTILLS.set(PART, {})
     return client

@@ -24,6 +24,7 @@ from apportion_common.lanes import limits, metrics
 from apportion_common.lanes.errors import LaneStopped
 from apportion_common.lanes.model import LaneOutput
 from apportion_common.logs import get_logger
+from apportion_common.standstill import CERTAIN, STREAM_NOT_FOUND, state_of
 
 BATCH_SEQ_HEADER = "Apportion-Batch-Seq"
 BATCH_PART_HEADER = "Apportion-Batch-Part"
@@ -61,6 +62,9 @@ class LanePublisher:
         self._room.set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._stands_since: float | None = None
+        self.trouble: tuple[str, str] | None = None
+        """The state in which it cannot publish, and what is known of it; None when it can."""
         self._subject_seq: int | None = None
         self._marked_batch_seq = out_batch_seq
         # The first part that is not known to be on the stream.
@@ -81,6 +85,10 @@ class LanePublisher:
         """Whether batches were published that the lane's row does not know of."""
         return self.published_batch_seq > self._marked_batch_seq
 
+    def stands_since(self) -> float | None:
+        """Return since when, by the loop's time, nothing was published of what there is; None when it gets on."""
+        return self._stands_since
+
     def mark(self) -> int:
         """Return the last published batch, to be written into the lane's row in the caller's transaction."""
         if self.has_news:
@@ -91,6 +99,8 @@ class LanePublisher:
     def offer(self, outputs: list[LaneOutput]) -> None:
         """Take batches that were just committed, in order."""
         self._queue.extend(outputs)
+        if self._stands_since is None and self._queue:
+            self._stands_since = asyncio.get_running_loop().time()
         self._offered.set()
         self._empty.clear()
         if len(self._queue) >= limits.PUBLISH_BACKLOG:
@@ -148,6 +158,7 @@ class LanePublisher:
         try:
             while True:
                 if not self._queue:
+                    self._stands_since = None
                     self._offered.clear()
                     self._room.set()
                     self._empty.set()
@@ -156,9 +167,14 @@ class LanePublisher:
                 try:
                     await self._publish(self._queue[0])
                     failures = 0
+                    self.trouble = None
                 except (TimeoutError, nats.errors.Error, OSError) as error:
                     # Unknown whether it arrived: query the stream before anything is sent again.
-                    log.warning("lane.publish.retry", role=self._role, lane=self._lane, error=type(error).__name__)
+                    state, detail = state_of(error, stream=self._stream)
+                    if failures or state in CERTAIN:
+                        self.trouble = (state, detail)
+                    else:
+                        log.warning("lane.publish.retry", role=self._role, lane=self._lane, error=type(error).__name__)
                     self._subject_seq = None
                     failures += 1
                     await backoff.wait(failures)
@@ -188,6 +204,7 @@ class LanePublisher:
             else:
                 failpoints.hit(f"{self._role}.after_publish", lane=self._lane, batch_seq=output.batch_seq)
         self._queue.popleft()
+        self._stands_since = asyncio.get_running_loop().time()
         if len(self._queue) < limits.PUBLISH_BACKLOG:
             self._room.set()
 
@@ -223,7 +240,10 @@ class LanePublisher:
         """
         try:
             last = await self._js.get_last_msg(self._stream, self._subject)
-        except nats.js.errors.NotFoundError:
+        except nats.js.errors.NotFoundError as error:
+            if error.err_code == STREAM_NOT_FOUND:
+                # Nothing is known of what it will hold when it is there again.
+                raise
             self._subject_seq = 0
             return 1, 0
         self._subject_seq = last.seq
