@@ -17,6 +17,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from apportion_common import failpoints
+from apportion_common.topology import STREAMS_MIB_DEFAULT, STREAMS_MIB_MIN
 
 SERVICES: Final = ("identity", "pricing", "metering", "ledger", "orgs")
 
@@ -115,6 +116,12 @@ class ServiceSettings(BaseSettings):
         le=LANE_LEASE_S_MAX,
         description="Seconds that a lane stays with a process that no longer renews its lease; a transaction that "
         "stands idle is ended after a third of it, 5 seconds at most.",
+    )
+    streams_mib: int = Field(
+        default=STREAMS_MIB_DEFAULT,
+        ge=STREAMS_MIB_MIN,
+        description="MiB that all streams together reserve on the NATS servers when they are made; those that are "
+        "there keep their sizes.",
     )
     lane_records: bool = Field(
         default=True,

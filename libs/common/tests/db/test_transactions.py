@@ -495,3 +495,20 @@ async def _lost(place: ServiceDatabase, engine: AsyncEngine) -> int:
 async def _pid(engine: AsyncEngine) -> int:
     async with engine.connect() as connection:
         return int((await connection.execute(text("SELECT pg_backend_pid()"))).scalar_one())
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+async def test_a_read_outlives_its_own_process_standing_idle_for_longer_than_a_writer_may(
+    place: ServiceDatabase, snapshot: bool
+) -> None:
+    database = Database(make_engine(place.app_url, "base", 1, idle_in_transaction_timeout_ms=50), "base", SystemClock())
+    async with database.read(snapshot=snapshot) as connection:
+        (own,) = (await connection.execute(text("SELECT pg_backend_pid()"))).one()
+        idle = (
+            f"SELECT 1 FROM pg_stat_activity WHERE pid = {own} AND state_change < clock_timestamp() - interval '0.3 s'"
+        )
+        async with asyncio.timeout(PATIENCE_S):
+            while not fetch_all(place.owner_url, idle):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+        assert (await connection.execute(text("SELECT pg_backend_pid()"))).one() == (own,)
+    await database.connections.close()

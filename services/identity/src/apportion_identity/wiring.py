@@ -16,7 +16,7 @@ from apportion_common.grpc.client import Channels
 from apportion_common.grpc.key_source import KeySource
 from apportion_common.rate_limit import RateLimit
 from apportion_common.run import Runtime
-from apportion_common.topology import EVENTS
+from apportion_common.topology import EVENTS, sized
 
 from apportion_identity.adapters.dns import DnsResolver, parse_servers, system_servers
 from apportion_identity.adapters.issuer_keys import IssuerKeys, load_issuers
@@ -235,7 +235,7 @@ async def build(runtime: Runtime) -> None:
     def register(server: grpc.aio.Server) -> None:
         add_IdentityServiceServicer_to_server(parts.servicer, server)
 
-    await ensure_streams(runtime.js, (EVENTS,))
+    await ensure_streams(runtime.js, sized((EVENTS,), runtime.settings.streams_mib))
     runtime.serve(register, SERVICE_NAME)
     runtime.behind(FLAGS)
     # What the others ask identity for, it reads from its own database.

@@ -11,7 +11,7 @@ from apportion_common.bus.streams import ensure_streams
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
-from apportion_common.topology import POSTER_ROLE
+from apportion_common.topology import POSTER_ROLE, STREAMS, sized
 
 from apportion_ledger.app.charges import Charges
 from apportion_ledger.app.digests import Digests
@@ -99,7 +99,7 @@ async def build(runtime: Runtime) -> None:
 
     # A line must not come before its month: it would be stored in the default partition.
     await parts.partitions.ensure()
-    await ensure_streams(runtime.js)
+    await ensure_streams(runtime.js, sized(STREAMS, runtime.settings.streams_mib))
     runtime.serve(register, SERVICE_NAME)
     runtime.behind(FLAGS)
     runner = poster_runner(

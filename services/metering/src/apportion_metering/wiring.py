@@ -16,6 +16,7 @@ from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.lanes.runner import LaneRunner
 from apportion_common.run import Runtime
+from apportion_common.topology import STREAMS, sized
 from nats.aio.client import Client
 
 from apportion_metering.adapters.nats_durability import DurabilityGuard
@@ -125,7 +126,7 @@ def make_parts(
 async def build(runtime: Runtime) -> None:
     """Tell the runtime what metering serves and what it runs beside."""
     settings = runtime.settings
-    await ensure_streams(runtime.js)
+    await ensure_streams(runtime.js, sized(STREAMS, runtime.settings.streams_mib))
     parts = make_parts(
         runtime.database,
         runtime.nats,

@@ -12,7 +12,7 @@ from apportion_common.bus.streams import ensure_streams
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
-from apportion_common.topology import EVENTS
+from apportion_common.topology import EVENTS, sized
 
 from apportion_orgs.adapters.grpc_ledger import GrpcLedger
 from apportion_orgs.app.billing_accounts import BillingAccounts
@@ -64,7 +64,7 @@ async def build(runtime: Runtime) -> None:
     def register(server: grpc.aio.Server) -> None:
         add_OrgsServiceServicer_to_server(parts.servicer, server)
 
-    await ensure_streams(runtime.js, (EVENTS,))
+    await ensure_streams(runtime.js, sized((EVENTS,), runtime.settings.streams_mib))
     runtime.serve(register, SERVICE_NAME)
     runtime.behind(FLAGS)
     runtime.background("outbox_relay", OutboxRelay(runtime.database, runtime.nats).run)

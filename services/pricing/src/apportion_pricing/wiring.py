@@ -13,7 +13,7 @@ from apportion_common.clock import Clock
 from apportion_common.db.audit_query import AuditTrail
 from apportion_common.db.unit_of_work import Database
 from apportion_common.run import Runtime
-from apportion_common.topology import RATER_ROLE
+from apportion_common.topology import RATER_ROLE, STREAMS, sized
 
 from apportion_pricing.adapters.grpc_orgs import GrpcOrgs
 from apportion_pricing.app.account_resolver import AccountResolver
@@ -80,7 +80,7 @@ async def build(runtime: Runtime) -> None:
     orgs = GrpcOrgs(runtime.channels.channel(settings.address_of("orgs")))
     gate_override, packed = settings.pricing_gate_override, settings.lane_records
     parts = make_parts(runtime.database, runtime.clock, orgs, gate_override, packed=packed)
-    await ensure_streams(runtime.js)
+    await ensure_streams(runtime.js, sized(STREAMS, runtime.settings.streams_mib))
 
     def register(server: grpc.aio.Server) -> None:
         add_PricingServiceServicer_to_server(parts.servicer, server)

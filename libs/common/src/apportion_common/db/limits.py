@@ -10,7 +10,7 @@ RETURN_TIMEOUT_S: Final = 5
 """Longest wait for the rollback of a connection that is given back; a connection that takes longer is closed."""
 ANSWER_SLACK_S: Final = 2
 """Longest silence of the database above the longest statement, by which its own limit would have been heard of."""
-TRIAL_TIMEOUT_S: Final = 3
+TRIAL_TIMEOUT_S: Final = 5
 """Longest wait for a connection that is tried, or begins a transaction, before it is lent; then it is closed and the
 next one taken. A server that is alive answers such a thing at once.
 """
@@ -26,7 +26,7 @@ READ_IDLE_TIMEOUT_MS: Final = 60_000
 """A reading transaction may stand idle this long, which is no sign of a fault: it holds nobody up, and its process may
 have been busy.
 """
-CANCEL_TIMEOUT_S: Final = 3
+CANCEL_TIMEOUT_S: Final = 5
 """Longest wait for the server to take a statement's cancellation, and then for the statement's end; after that the
 connection is closed.
 """

@@ -23,6 +23,7 @@ from apportion_client.local_stack import (
     running_supervisor,
 )
 
+from apportion_dev.local.machine import STRETCH_MAX
 from apportion_dev.local.process import process_exists, tail
 from apportion_dev.stack.console import LogFollower, readable
 from apportion_dev.stack.credentials import TOKEN_LIFE_S, mint_local_token
@@ -71,10 +72,12 @@ def _ready(layout: Layout) -> StackState | None:
 def up(data: DataOption = None) -> None:
     """Start the stack in the background, wait until it is ready, and say how to use it; fine when it is up.
 
-    A service may take 180 seconds to get ready, or as many as APPORTION_READY_TIMEOUT_S says.
+    A service may take 180 seconds to get ready, or as many as APPORTION_READY_TIMEOUT_S says, and longer on a machine
+    that has more to do than it can. APPORTION_STREAMS_MIB sizes the streams that a first start makes.
     """
     layout = _layout(data)
-    timeout_s = SERVERS_UP_TIMEOUT_S + _options().ready_timeout_s
+    # The supervisor has its own limits, which grow with the machine's load, and ends when they are passed.
+    timeout_s = STRETCH_MAX * (SERVERS_UP_TIMEOUT_S + _options().ready_timeout_s)
     daemon = None if running_supervisor(layout.root) is not None else start_daemon(layout)
     progress = LogFollower(layout.logs, _print_line, only=SUPERVISOR)
     deadline = time.monotonic() + timeout_s

@@ -73,6 +73,7 @@ def service_environment(
     passwords: Passwords,
     postgres: LocalPostgres,
     nats: LocalNats,
+    streams_mib: int,
 ) -> dict[str, str]:
     """Return the environment of one process of a service; `addresses` are those of all five services."""
     certificate = keys.certificates[service]
@@ -86,6 +87,7 @@ def service_environment(
         "NATS_USER": service,
         "NATS_PASSWORD": passwords.nats[service],
         "NATS_MONITOR_URL": nats.monitor_url,
+        "STREAMS_MIB": str(streams_mib),
         "GRPC_LISTEN": place.grpc_address,
         "METRICS_LISTEN": place.metrics_address,
         "TLS_CERT_FILE": str(certificate.certificate_file),
