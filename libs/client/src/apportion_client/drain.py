@@ -11,7 +11,7 @@ from typing import Final
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 
-from apportion_client.failures import OUTAGE_S_MAX, retry_until_available
+from apportion_client.failures import OUTAGE_S_MAX, OutageTooLongError, retry_until_available
 from apportion_client.services import CALL_TIMEOUT_S, Services
 
 POLL_S: Final = 0.25
@@ -58,7 +58,11 @@ async def pipeline_status(
         timeout_s = min(CALL_TIMEOUT_S, max(deadline - time.monotonic(), LAST_CALL_S))
         return services.metering.GetPipelineStatus(request, timeout=timeout_s)
 
-    return await retry_until_available(call, say, outage_s_max)
+    try:
+        async with asyncio.timeout(outage_s_max + LAST_CALL_S):
+            return await retry_until_available(call, say, outage_s_max)
+    except TimeoutError:
+        raise OutageTooLongError(f"Given up: no answer for {outage_s_max:.0f} s.") from None
 
 
 async def wait_until_drained(

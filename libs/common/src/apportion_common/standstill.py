@@ -41,7 +41,7 @@ PAUSED_BY_FLAG: Final = "PAUSED_BY_FLAG"
 LANE_FAILED: Final = "LANE_FAILED"
 """A lane fails again and again for a reason of its own."""
 
-CERTAIN: Final = frozenset({STREAM_MISSING, STREAM_REFUSES, LANE_STUCK})
+CERTAIN: Final = frozenset({STREAM_AWAY, STREAM_MISSING, STREAM_REFUSES, LANE_STUCK})
 """States that are said at their first sign; others may be over at the next try."""
 
 RUNBOOK: Final = "docs/runbook.md"
@@ -117,6 +117,8 @@ def state_of(error: BaseException, *, stream: str = "") -> tuple[str, str]:
 
     `stream` is the one that was worked with, for errors that do not name it.
     """
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        error = error.orig
     said = f"{type(error).__name__}: {error}".strip(": ")
     if isinstance(error, nats.js.errors.NoStreamResponseError) or (
         isinstance(error, nats.js.errors.APIError) and error.err_code == STREAM_NOT_FOUND

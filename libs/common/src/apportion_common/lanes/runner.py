@@ -36,6 +36,7 @@ from apportion_common.topology import LANES
 T = TypeVar("T")
 
 PURGE_INTERVAL_S = 600.0
+LANES_NAMED_MAX = 6
 
 log = get_logger(__name__)
 
@@ -397,5 +398,7 @@ class LaneRunner(Generic[T]):
 
 
 def _lanes(numbers: Sequence[int]) -> str:
-    """Return the lanes in words."""
+    """Return the lanes in words: each of a few, the number of many."""
+    if len(numbers) > LANES_NAMED_MAX:
+        return f"{len(numbers)} lanes"
     return f"lane{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"
