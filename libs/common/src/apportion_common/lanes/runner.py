@@ -156,6 +156,7 @@ class LaneRunner(Generic[T]):
             lane = self._owned.get(number)
             if lane is not None and lane.is_working:
                 del self._waiting[number]
+                self._log_acquired(lane)
         troubles: dict[tuple[str, str], list[int]] = {}
         for number, trouble in self._waiting.items():
             troubles.setdefault(trouble, []).append(number)
@@ -258,15 +259,9 @@ class LaneRunner(Generic[T]):
             )
             self._owned[number] = lane
             self._tasks[number] = asyncio.create_task(self._work(lane), name=f"{self._role}-{number}")
-            log.info(
-                "lane.acquired",
-                role=self._role,
-                lane=number,
-                epoch=held.epoch,
-                cursor=held.stream_seq,
-                batch_seq=held.batch_seq,
-                out_batch_seq=held.out_batch_seq,
-            )
+            # One that failed before is acquired again and again; that is told when it works.
+            if number not in self._waiting:
+                self._log_acquired(lane)
         metrics.OWNED.labels(self._role).set(len(self._owned))
         await self._find_holders(now)
         return not free and len(self._owned) <= share
@@ -275,6 +270,18 @@ class LaneRunner(Generic[T]):
         """Find who holds the rows of lanes that cannot be taken for long."""
         long = [n for n, since in self._not_taken.items() if now - since > limits.ROW_HELD_LEASES_MAX * self._lease_s]
         self._held_by = await self._store.holders(long) if long else {}
+
+    def _log_acquired(self, lane: OwnedLane[T]) -> None:
+        held = lane.held
+        log.info(
+            "lane.acquired",
+            role=self._role,
+            lane=held.lane,
+            epoch=held.epoch,
+            cursor=held.stream_seq,
+            batch_seq=held.batch_seq,
+            out_batch_seq=held.out_batch_seq,
+        )
 
     async def _work(self, lane: OwnedLane[T]) -> None:
         """Work one lane to its end, and say why it ended."""
