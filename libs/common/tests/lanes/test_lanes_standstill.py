@@ -8,6 +8,7 @@ import lane_toys as toys
 import pytest
 from apportion_common.clock import SystemClock
 from apportion_common.db.unit_of_work import Database
+from apportion_common.lanes import LaneRunner
 from apportion_common.standstill import SINCE, STANDSTILLS
 from nats.aio.client import Client
 from structlog.testing import capture_logs
@@ -86,3 +87,30 @@ async def test_a_lane_that_stopped_with_a_gap_is_said_by_every_worker_until_it_i
             return not said("BATCH_SEQ_GAP") and await toys.applied(lanes, 0) == [10, 30]
 
         await toys.until(mended)
+
+
+async def test_a_role_whose_flag_is_closed_says_so_until_it_is_open(lanes: Database, nats_connection: Client) -> None:
+    closed = True
+    runner = LaneRunner(
+        lanes,
+        nats_connection,
+        role="toy",
+        source=toys.SOURCE,
+        output=toys.OUTPUT,
+        processor=toys.ToyProcessor(),
+        worker_id="one",
+        lease_s=1.5,
+        lanes=1,
+        paused=lambda: closed,
+    )
+
+    async def paused() -> bool:
+        return said("PAUSED_BY_FLAG")
+
+    async def going() -> bool:
+        return not said("PAUSED_BY_FLAG")
+
+    async with toys.running(runner):
+        await toys.until(paused)
+        closed = False
+        await toys.until(going)
