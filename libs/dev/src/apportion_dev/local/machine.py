@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
-STRETCH_MAX = 5
+EXTENSION_MAX = 5
 """By how much a time limit grows at most on a machine that has more to do than it can."""
 LOOK_S = 0.5
 """Between looks where the system cannot tell when a process ends."""
@@ -29,9 +29,9 @@ def load() -> float:
     return os.getloadavg()[0]
 
 
-def stretched(limit_s: float) -> float:
-    """Return a time limit as long as the machine needs: load per processor times as long, up to STRETCH_MAX times."""
-    return limit_s * min(max(load() / (os.cpu_count() or 1), 1), STRETCH_MAX)
+def extended(limit_s: float) -> float:
+    """Return a time limit as long as the machine needs: load per processor times as long, up to EXTENSION_MAX times."""
+    return limit_s * min(max(load() / (os.cpu_count() or 1), 1), EXTENSION_MAX)
 
 
 def wait_for_end(pids: Iterable[int], bell: int, timeout_s: float) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from apportion_dev.local.keys import ServerCertificate
-from apportion_dev.local.machine import stretched
+from apportion_dev.local.machine import extended
 from apportion_dev.local.ports import LOOPBACK, PortReservation, reserve_port
 from apportion_dev.local.process import POLL_S, ChildProcess, ChildSpec
 
@@ -147,7 +147,7 @@ class LocalNats:
             if self.alive:
                 return
             port_may_change = self._ports is None
-            deadline = time.monotonic() + stretched(START_TIMEOUT_S)
+            deadline = time.monotonic() + extended(START_TIMEOUT_S)
             while True:
                 if self._ports is None:
                     self._ports = _Ports(reserve_port(), reserve_port())

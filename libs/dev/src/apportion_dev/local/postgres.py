@@ -24,7 +24,7 @@ from apportion_common.db.limits import OWNER_CONNECTIONS_MAX, role_connections_m
 from apportion_common.settings import DEFAULT_DATABASE_POOL_SIZE
 from psycopg import sql
 
-from apportion_dev.local.machine import stretched
+from apportion_dev.local.machine import extended
 from apportion_dev.local.ports import LOOPBACK, PortReservation, reserve_port
 from apportion_dev.local.postgres_binaries import PostgresBinaries, find_postgres
 from apportion_dev.local.postgres_files import ADMIN_ROLE, PostgresFiles
@@ -142,7 +142,7 @@ class LocalPostgres:
             self.files.prepare()
             self._disarm_stale_pid_file()
             port_may_change = self._reservation is None
-            deadline = time.monotonic() + stretched(START_TIMEOUT_S)
+            deadline = time.monotonic() + extended(START_TIMEOUT_S)
             while True:
                 if self._reservation is None:
                     self._reservation = reserve_port()

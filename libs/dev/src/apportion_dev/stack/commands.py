@@ -23,7 +23,7 @@ from apportion_client.local_stack import (
     running_supervisor,
 )
 
-from apportion_dev.local.machine import STRETCH_MAX
+from apportion_dev.local.machine import EXTENSION_MAX
 from apportion_dev.local.process import process_exists, tail
 from apportion_dev.stack.console import LogFollower, readable
 from apportion_dev.stack.credentials import TOKEN_LIFE_S, mint_local_token
@@ -77,7 +77,7 @@ def up(data: DataOption = None) -> None:
     """
     layout = _layout(data)
     # The supervisor has its own limits, which grow with the machine's load, and ends when they are passed.
-    timeout_s = STRETCH_MAX * (SERVERS_UP_TIMEOUT_S + _options().ready_timeout_s)
+    timeout_s = EXTENSION_MAX * (SERVERS_UP_TIMEOUT_S + _options().ready_timeout_s)
     daemon = None if running_supervisor(layout.root) is not None else start_daemon(layout)
     progress = LogFollower(layout.logs, _print_line, only=SUPERVISOR)
     deadline = time.monotonic() + timeout_s

@@ -11,7 +11,7 @@ from apportion_dev.stack.options import STREAMS_SETTING
 POSTGRES_MIB = 400
 """PostgreSQL's data and its write-ahead log before the first event."""
 NATS_SHARE_PERCENT = 75
-"""Of what is free the NATS server gives its streams so much."""
+"""The share of the free disk that the NATS server lets its streams have."""
 
 
 def needed_mib(streams_mib: int) -> int:
@@ -30,7 +30,7 @@ def require_room(layout: Layout, streams_mib: int) -> None:
     if have < need:
         raise StackError(
             f"A first start needs {_gib(need)} free on the disk of {layout.root}, and {_gib(have)} are: the streams "
-            f"reserve {_gib(streams_mib)}, the NATS server gives them {NATS_SHARE_PERCENT} % of what is free, and "
+            f"reserve {_gib(streams_mib)}, the NATS server lets them have {NATS_SHARE_PERCENT} % of what is free, and "
             f"PostgreSQL takes {_gib(POSTGRES_MIB)}. Make room, or set {STREAMS_SETTING} to fewer MiB for all "
             "streams together."
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from apportion_client.local_stack import StackError
 
-from apportion_dev.local.machine import load, stretched
+from apportion_dev.local.machine import extended, load
 from apportion_dev.local.ports import PortReservation, reserve_port
 from apportion_dev.local.process import ChildProcess, ChildSpec
 from apportion_dev.stack.environment import ProcessPlace
@@ -79,7 +79,7 @@ class ServiceProcess:
         On a machine that has more to do than it can, it has as much longer as that takes.
         """
         started = time.monotonic()
-        while time.monotonic() - started < stretched(timeout_s) and not given_up():
+        while time.monotonic() - started < extended(timeout_s) and not given_up():
             if not self.alive:
                 raise StackError(self.report("ended before it was ready"))
             if is_ready(self.grpc.address, self.layout.tls / "ca.pem"):

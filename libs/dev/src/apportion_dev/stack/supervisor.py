@@ -25,7 +25,7 @@ from apportion_client.local_stack import READY, STARTING, StackError, StackState
 from apportion_client.settings import SERVICES
 from apportion_common.flags import FLAGS
 
-from apportion_dev.local.machine import free_mib, load, stretched, wait_for_end
+from apportion_dev.local.machine import extended, free_mib, load, wait_for_end
 from apportion_dev.local.nats import SILENT, LocalNats
 from apportion_dev.local.postgres import LocalPostgres
 from apportion_dev.local.process import ChildProcess, ChildSpec
@@ -335,7 +335,7 @@ class LocalStack:
         )
         runner.start()
         try:
-            code = runner.wait(stretched(MIGRATION_TIMEOUT_S))
+            code = runner.wait(extended(MIGRATION_TIMEOUT_S))
         finally:
             runner.kill()
         if code != 0:
