@@ -175,7 +175,8 @@ async def test_a_stream_deleted_under_the_services_is_said_by_readiness_and_in_f
         await asyncio.to_thread(system.stack.make_streams)
 
         async def found() -> bool | None:
-            return all("stream.found" in system.log(service) for service in ("pricing", "ledger", "metering")) or None
+            logs = [system.log(service)[starts[service] :] for service in ("pricing", "ledger", "metering")]
+            return all("standstill.over" in log for log in logs) or None
 
         await until(found, NOTICED_TIMEOUT_S, "the stream that is there again")
     finally:

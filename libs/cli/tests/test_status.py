@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,9 +14,14 @@ from apportion.metering.v1 import metering_service_pb2_grpc as metering_grpc
 from apportion_cli.commands import status
 from apportion_client.drain import backlog_of, wait_until_closed, wait_until_drained
 from apportion_client.failures import OutageTooLongError
+from apportion_client.standing import standing_still
+from apportion_common.metrics_server import MetricsServer
+from apportion_common.standstill import DATABASE_AWAY, STREAM_AWAY, Standstills
 from google.protobuf.timestamp_pb2 import Timestamp
 
 AT = Timestamp(seconds=1_359_676_800)
+PATIENCE_S = 30
+"""Half the deadline of a call that nothing shortens."""
 SINCE = "since 2013-02-01T00:00:00Z: why"
 
 
@@ -62,3 +68,46 @@ async def test_a_wait_for_a_close_ends_in_its_time_although_the_ledger_does_not_
         services = cast(Any, SimpleNamespace(ledger=ledger_grpc.LedgerServiceStub(channel)))
         with pytest.raises(OutageTooLongError):
             await wait_until_closed(services, "2013-01", [], 0.3, lambda: None)
+
+
+async def test_what_stands_still_is_said_by_name_whatever_is_away():
+    standstills = Standstills()
+    standstills.set("database", {DATABASE_AWAY: "PostgreSQL does not answer: refused"})
+    standstills.set("nats", {STREAM_AWAY: "NATS does not answer"})
+    standstills.set("nats", {})
+    well, ill = (
+        MetricsServer("127.0.0.1:0", lambda: True),
+        MetricsServer("127.0.0.1:0", lambda: False, details=standstills.lines),
+    )
+    async with well, ill, grpc.aio.insecure_channel("127.0.0.1:9") as channel:
+        settings = SimpleNamespace(
+            addresses={"orgs": "127.0.0.1:9", "metering": "127.0.0.1:9", "ledger": "127.0.0.1:9"},
+            probe_addresses={"orgs": f"127.0.0.1:{well.port}", "ledger": f"127.0.0.1:{ill.port}"},
+        )
+        services = cast(Any, SimpleNamespace(settings=settings, channel=lambda service: channel))
+        lines = await standing_still(services)
+    assert [line.partition(" since ")[0] for line in lines] == [
+        "metering does not answer at 127.0.0.1:9",
+        "ledger is not ready",
+        "ledger, database: DATABASE_AWAY",
+    ]
+    assert "PostgreSQL does not answer" in lines[-1]
+    assert lines[-1].endswith("(docs/runbook.md#database_away)")
+
+
+async def test_a_wait_ends_in_its_time_although_the_service_takes_calls_and_answers_none():
+    taken = asyncio.Event()
+
+    async def take(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.set()
+        await asyncio.sleep(PATIENCE_S)
+        writer.close()
+
+    silent = await asyncio.start_server(take, "127.0.0.1", 0)
+    port = silent.sockets[0].getsockname()[1]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        services = cast(Any, SimpleNamespace(metering=metering_grpc.MeteringServiceStub(channel)))
+        with pytest.raises(OutageTooLongError):
+            await asyncio.wait_for(wait_until_drained(services, 1, lambda _: None, lambda _: None), PATIENCE_S)
+        assert taken.is_set()
+    silent.close()

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 
-from apportion_client.failures import OUTAGE_S_MAX, retry_until_available
+from apportion_client.failures import OUTAGE_S_MAX, OutageTooLongError, retry_until_available
 from apportion_client.services import CALL_TIMEOUT_S, Services
 
 POLL_S: Final = 0.25
 """Pause between two looks at the pipeline."""
+LAST_CALL_S: Final = 1.0
+"""The least time that a call is given, also when the time of the whole is over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,22 @@ def backlog_of(answer: metering.GetPipelineStatusResponse) -> Backlog:
 async def pipeline_status(
     services: Services, say: Callable[[str], None], outage_s_max: float = OUTAGE_S_MAX
 ) -> metering.GetPipelineStatusResponse:
-    """Return the state of the lanes; while metering cannot be reached, say so and retry. Raises OutageTooLongError."""
+    """Return the state of the lanes; while metering cannot be reached, say so and retry. Raises OutageTooLongError.
+
+    No call lasts longer than what is left of that time, so it ends even where metering takes calls and answers none.
+    """
     request = metering.GetPipelineStatusRequest()
-    return await retry_until_available(
-        lambda: services.metering.GetPipelineStatus(request, timeout=CALL_TIMEOUT_S), say, outage_s_max
-    )
+    deadline = time.monotonic() + outage_s_max
+
+    def call() -> Awaitable[metering.GetPipelineStatusResponse]:
+        timeout_s = min(CALL_TIMEOUT_S, max(deadline - time.monotonic(), LAST_CALL_S))
+        return services.metering.GetPipelineStatus(request, timeout=timeout_s)
+
+    try:
+        async with asyncio.timeout(outage_s_max + LAST_CALL_S):
+            return await retry_until_available(call, say, outage_s_max)
+    except TimeoutError:
+        raise OutageTooLongError(f"Given up: no answer for {outage_s_max:.0f} s.") from None
 
 
 async def wait_until_drained(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from apportion_client.local_stack import (
@@ -29,6 +29,8 @@ class ClientSettings:
     addresses: Mapping[str, str]
     ca_file: Path
     token_file: Path
+    probe_addresses: Mapping[str, str] = field(default_factory=dict)
+    """Where the services' HTTP probes are, as far as that is known."""
 
 
 def client_settings(environment: Mapping[str, str] | None = None, start: Path | None = None) -> ClientSettings:
@@ -40,9 +42,13 @@ def client_settings(environment: Mapping[str, str] | None = None, start: Path | 
     given = os.environ if environment is None else environment
     addresses = {service: given.get(address_setting(service), "") for service in SERVICES}
     ca_file, token_file = given.get(CA_FILE_SETTING, ""), given.get(TOKEN_FILE_SETTING, "")
+    folder = find_data_folder(given, start)
+    state = running_state(folder)
+    probes = {}
+    if state is not None:
+        local = {service for service, address in addresses.items() if address in ("", state.addresses.get(service))}
+        probes = {service: address for service, address in state.metrics_addresses.items() if service in local}
     if not (all(addresses.values()) and ca_file and token_file):
-        folder = find_data_folder(given, start)
-        state = running_state(folder)
         if state is None or state.phase != READY:
             raise StackNotUpError(
                 f"No local stack is up in {folder}: start one with 'apportion stack up', or set the addresses "
@@ -50,7 +56,7 @@ def client_settings(environment: Mapping[str, str] | None = None, start: Path | 
             )
         addresses = {service: address or state.addresses[service] for service, address in addresses.items()}
         ca_file, token_file = ca_file or state.ca_file, token_file or state.token_file
-    return ClientSettings(addresses, Path(ca_file), Path(token_file))
+    return ClientSettings(addresses, Path(ca_file), Path(token_file), probes)
 
 
 def address_setting(service: str) -> str:

@@ -2,7 +2,7 @@
 
 /metrics   the process's metrics: OpenMetrics, with exemplars, where the Accept header asks for it, else Prometheus text
 /livez     200 while the event loop turns
-/readyz    200 when calls are welcome, else 503
+/readyz    200 when calls are welcome, else 503; below that, a line for each state in which work stands still
 
 A connection serves one request.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -40,10 +40,18 @@ STOP_TIMEOUT_S: Final = 1
 class MetricsServer:
     """Serves a registry's metrics and the two probes until it is stopped."""
 
-    def __init__(self, listen: str, is_ready: Callable[[], bool], registry: CollectorRegistry = REGISTRY) -> None:
-        """Plan to listen on `listen` (host:port, port 0 for any)."""
+    def __init__(
+        self,
+        listen: str,
+        is_ready: Callable[[], bool],
+        registry: CollectorRegistry = REGISTRY,
+        *,
+        details: Callable[[], Sequence[str]] = tuple,
+    ) -> None:
+        """Plan to listen on `listen` (host:port, port 0 for any); `details` are the lines below readiness."""
         self._host, self._port = split_address(listen)
         self._is_ready = is_ready
+        self._details = details
         self._registry = registry
         self._http: web.Server | None = None
         self._listener: asyncio.Server | None = None
@@ -122,7 +130,8 @@ class MetricsServer:
         if request.path == "/livez":
             return _text(200, "live")
         if request.path == "/readyz":
-            return _text(200, "ready") if self._is_ready() else _text(503, "not ready")
+            status, said = (200, "ready") if self._is_ready() else (503, "not ready")
+            return _text(status, "\n".join([said, *self._details()]))
         return _text(404, "Only /metrics, /livez and /readyz are served.")
 
     def _metrics(self, accept: str) -> web.Response:

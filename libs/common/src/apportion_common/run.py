@@ -39,6 +39,7 @@ from apportion_common.grpc.server import Registration, RunningServer, start_serv
 from apportion_common.logs import configure_logs, get_logger
 from apportion_common.metrics_server import MetricsServer
 from apportion_common.settings import ServiceSettings
+from apportion_common.standstill import DATABASE_READ_ONLY, STANDSTILLS, state_of
 from apportion_common.tasks import cancel_and_wait
 from apportion_common.telemetry.sql import trace_statements
 from apportion_common.telemetry.tracing import Tracing, setup_tracing
@@ -173,7 +174,9 @@ class _Process:
     async def _live(self, build: Build) -> None:
         settings = self._settings
         async with contextlib.AsyncExitStack() as ending:
-            await ending.enter_async_context(MetricsServer(settings.metrics_listen, self._is_ready))
+            await ending.enter_async_context(
+                MetricsServer(settings.metrics_listen, self._is_ready, details=STANDSTILLS.lines)
+            )
             tracing = setup_tracing(
                 self._service,
                 settings.worker_id,
@@ -288,10 +291,9 @@ async def _takes_writes(connections: Connections) -> bool:
         async with asyncio.timeout(READINESS_TIMEOUT_S), connections.lend(Mode.WRITE) as connection:
             writable: bool = (await connection.execute(sqlalchemy.text(_WRITABLE))).scalar_one()
     except (sqlalchemy.exc.SQLAlchemyError, OSError, TimeoutError) as error:
-        log.warning("database_does_not_answer", error=type(error).__name__)
+        STANDSTILLS.set("database", dict([state_of(error)]))
         return False
-    if not writable:
-        log.warning("database_takes_no_writes")
+    STANDSTILLS.set("database", {} if writable else {DATABASE_READ_ONLY: "PostgreSQL answers and takes no writes"})
     return writable
 
 

@@ -5,8 +5,8 @@ Everything here is named once. `bus/streams.py` says how a stream is made, `lane
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 LANES: Final = 32
@@ -87,6 +87,15 @@ EVENTS: Final = StreamSpec("EVENTS", (f"{EVENTS_SUBJECT}.>",), EVENTS_BYTES_MAX)
 DEAD: Final = StreamSpec("DEAD", (f"{DEAD_SUBJECT}.>",), DEAD_BYTES_MAX)
 STREAMS: Final = (METERING_IN, METERING_OUT, PRICING_OUT, LEDGER_OUT, EVENTS, DEAD)
 """Every stream of the product."""
+STREAMS_MIB_DEFAULT: Final = sum(spec.max_bytes for spec in STREAMS) // MEBIBYTE
+"""What all streams together reserve of the disk."""
+STREAMS_MIB_MIN: Final = 128
+"""The smallest deployment: a few days of little usage."""
+
+
+def sized(specs: Sequence[StreamSpec], streams_mib: int) -> tuple[StreamSpec, ...]:
+    """Return streams whose sizes are such that all streams of the product together have `streams_mib` MiB."""
+    return tuple(replace(spec, max_bytes=spec.max_bytes * streams_mib // STREAMS_MIB_DEFAULT) for spec in specs)
 
 
 def lane_subject(subject: str, lane: int) -> str:

@@ -23,9 +23,9 @@ async def test_a_missing_stream_is_said_once_and_so_is_its_return(nats_connectio
         await ensure_streams(nats_connection.jetstream(), max_bytes=MEBIBYTE)
         for _ in range(2):
             assert await watch.look()
-    assert [(line["event"], line.get("reason")) for line in said] == [
-        ("stream.missing", "STREAM_MISSING"),
-        ("stream.found", None),
+    assert [(line["event"], line["part"], line["state"]) for line in said] == [
+        ("standstill", "streams", "STREAM_MISSING"),
+        ("standstill.over", "streams", "STREAM_MISSING"),
     ]
 
 

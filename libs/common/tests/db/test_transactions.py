@@ -523,3 +523,15 @@ async def test_neither_calls_nor_background_work_take_the_connections_of_the_oth
     await read(busy)
     await database.connections.close()
     await database.call_connections.close()
+
+
+@pytest.mark.parametrize("snapshot", [False, True])
+async def test_a_read_outlives_its_own_process_standing_idle_for_longer_than_a_writer_may(
+    place: ServiceDatabase, snapshot: bool
+) -> None:
+    database = Database(make_engine(place.app_url, "base", 1, idle_in_transaction_timeout_ms=50), "base", SystemClock())
+    async with database.read(snapshot=snapshot) as connection:
+        (own,) = (await connection.execute(text("SELECT pg_backend_pid()"))).one()
+        await asyncio.sleep(0.5)  # Ten times as long as a writer may.
+        assert (await connection.execute(text("SELECT pg_backend_pid()"))).one() == (own,)
+    await database.connections.close()

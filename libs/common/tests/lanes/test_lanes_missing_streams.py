@@ -43,8 +43,8 @@ async def test_a_stream_deleted_under_lanes_is_said_once_with_its_reason_and_flo
     count = 16
     with capture_logs() as said:
         await _delete_under_lanes(lanes, nats_connection, stream, count, said)
-    (line,) = [line for line in said if line["event"] == "lane.stream_missing"]
-    assert (line["stream"], line["reason"]) == (stream, "STREAM_MISSING")
+    (line,) = [line for line in said if line["event"] == "standstill"]
+    assert (line["state"], line["detail"]) == ("STREAM_MISSING", f"stream {stream} is not there")
     loud = [line for line in said if line["log_level"] != "info"]
     assert len(loud) <= 3, loud
     assert await reasons(lanes) == {None}, "a missing stream is waited for"
@@ -63,7 +63,7 @@ async def _delete_under_lanes(
                 await toys.send(nats_connection, lane, [2])
 
         async def noticed() -> bool:
-            return any(line["event"] == "lane.stream_missing" for line in said)
+            return any(line["event"] == "standstill" for line in said)
 
         await toys.until(noticed)
         await asyncio.sleep(QUIET_S)

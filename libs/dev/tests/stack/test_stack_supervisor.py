@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import dataclasses
 import json
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -15,23 +18,34 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import jwt
+import nats.errors
 import psycopg
 import pytest
 from apportion_client.local_stack import StackError, StackState, running_supervisor
 from apportion_client.settings import SERVICES
+from apportion_common.bus.connection import connect
+from apportion_common.bus.streams import ensure_streams
+from apportion_common.topology import INTAKE_SUBJECT, METERING_IN
+from apportion_dev.local.machine import free_mib
+from apportion_dev.local.nats import NatsError
 from apportion_dev.local.process import process_exists
 from apportion_dev.stack import supervisor
 from apportion_dev.stack.foreground import EndedBySignal, ended_by_signals, run_stack
 from apportion_dev.stack.layout import Layout
 from apportion_dev.stack.options import StackOptions
 from apportion_dev.stack.readiness import is_ready
+from apportion_dev.stack.room import require_room
 from apportion_dev.stack.supervisor import LocalStack
 from apportion_dev.testing.clocks import FixedClock
+from apportion_dev.testing.servers import NatsAccess
+from nats.js import JetStreamContext
+from pydantic import SecretStr
 
 pytestmark = pytest.mark.stack
 
 FAKE = Path(__file__).with_name("fake_service.py")
 WAIT_S = 60
+FILE_BYTES_MAX = 256 * 1024
 MIGRATE = [sys.executable, "-c", "import os; print(*sorted(n for n in os.environ if n.endswith('_URL')))"]
 START = datetime(2026, 1, 31, 12, tzinfo=UTC)
 
@@ -61,6 +75,14 @@ def until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "It never came true."
         time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    try:
+        psycopg.connect(url).close()
+    except psycopg.OperationalError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -216,6 +238,84 @@ def test_with_restart_what_dies_comes_back_without_what_armed_it(folder: Path) -
             until(lambda name=name, pid=pid: restarting.state().pids.get(name, pid) != pid)  # type: ignore[misc]
         until(lambda: is_ready(restarting.addresses["ledger"], restarting.keys.ca.certificate_file))
         assert not restarting.failed.is_set()
+
+
+def test_with_restart_the_stack_outlives_a_server_that_dies_again_and_again(folder: Path) -> None:
+    said: list[str] = []
+    with LocalStack(Layout(folder), options(said, restart=True)) as restarting:
+        for _ in range(3):
+            pid = restarting.state().pids["postgres"]
+            os.kill(pid, signal.SIGKILL)
+            until(lambda pid=pid: restarting.state().pids.get("postgres", pid) != pid)  # type: ignore[misc]
+            until(lambda: answers(restarting.postgres.admin_url))
+        assert not restarting.failed.is_set()
+    # Later each time, whether it died once it ran or while it was started.
+    assert any("in 0.5 s" in line for line in said)
+    assert any("in 1 s" in line for line in said)
+
+
+def test_with_restart_what_cannot_be_started_again_is_tried_until_it_can(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    with LocalStack(Layout(folder), options(said, restart=True)) as restarting:
+        start, failures = restarting.nats.start, iter(range(2))
+
+        def fail_twice() -> None:
+            if next(failures, None) is not None:
+                raise NatsError("The port is taken.")
+            start()
+
+        monkeypatch.setattr(restarting.nats, "start", fail_twice)
+        pid = restarting.state().pids["nats"]
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: restarting.state().pids.get("nats", pid) != pid)
+        assert not restarting.failed.is_set()
+    assert sum("nats could not be restarted, trying again in" in line for line in said) == 2
+
+
+def test_a_nats_server_that_takes_nothing_since_a_write_failed_is_noticed_and_restarted(folder: Path) -> None:
+    said: list[str] = []
+    with LocalStack(Layout(folder), options(said)) as stack:
+        pid = stack.state().pids["nats"]
+        # What a full disk is to the server, without one: none of its files may grow beyond this.
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (FILE_BYTES_MAX, FILE_BYTES_MAX))
+        asyncio.run(publish_until_it_takes_nothing(stack))
+        until(lambda: "nats takes messages again." in said)
+        assert stack.state().pids["nats"] != pid
+        assert not stack.failed.is_set()
+    assert any(line.startswith("nats takes nothing: JetStream stream") for line in said)
+
+
+async def publish_until_it_takes_nothing(stack: LocalStack) -> None:
+    password = SecretStr(stack.passwords.nats["metering"])
+    access = NatsAccess(stack.nats.url, "metering", password, stack.keys.ca.certificate_file)
+    client = await connect(access, "test")
+    js = client.jetstream(timeout=1)
+    await ensure_streams(js, (METERING_IN,), max_bytes=64 * FILE_BYTES_MAX)
+    taken = True
+    while taken:
+        taken = await is_taken(js, b"x" * (FILE_BYTES_MAX // 8))
+    await client.close()
+
+
+async def is_taken(js: JetStreamContext, payload: bytes) -> bool:
+    try:
+        await js.publish(f"{INTAKE_SUBJECT}.0", payload)
+    except nats.errors.Error:
+        return False
+    return True
+
+
+def test_a_first_start_without_the_room_that_it_needs_says_how_much_that_is(folder: Path) -> None:
+    wanted = free_mib(folder) * 2
+    given = dataclasses.replace(options(), streams_mib=wanted)
+    stack = LocalStack(Layout(folder), given)
+    with pytest.raises(StackError, match=r"needs [0-9.]+ GiB free .* and [0-9.]+ GiB are: .* APPORTION_STREAMS_MIB"):
+        stack.start()
+    assert not list(folder.glob("postgres/*"))
+    (folder / "nats" / "store" / "jetstream" / "$G" / "streams" / "EVENTS").mkdir(parents=True)
+    require_room(Layout(folder), wanted)
 
 
 def test_a_service_that_never_gets_ready_and_a_failing_migration_leave_nothing_behind(folder: Path) -> None:

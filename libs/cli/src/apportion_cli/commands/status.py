@@ -7,11 +7,15 @@ from typing import Annotated, Final
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_client.drain import backlog_of, pipeline_status, wait_until_drained
+from apportion_client.failures import OutageTooLongError
 from apportion_client.services import Services
+from apportion_client.standing import standing_still
 
 from apportion_cli.display import print_line, progress, show_table, when
 from apportion_cli.run import fail, run
 
+ANSWER_S_MAX: Final = 10.0
+"""How long a look without a wait tries to get an answer."""
 _FLUSHES: Final = {metering.STREAM_CONDITION_DURABLE: "yes", metering.STREAM_CONDITION_NOT_DURABLE: "NO"}
 
 
@@ -19,12 +23,29 @@ def status(
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait until everything is through.")] = 0,
     lanes: Annotated[bool, typer.Option("--lanes", help="Show every lane.")] = False,
 ) -> None:
-    """Show the pipeline's backlog, dead letters and stopped lanes. Exit code 1 when a wait was in vain."""
+    """Show the pipeline's backlog, dead letters, stopped lanes, and what stands still, by name.
+
+    Ends after the wait, or after 10 seconds without one, whatever is away. Exit code 1 when a wait was in vain, and
+    when the pipeline's state could not be had.
+    """
     run(lambda services: _status(services, wait, lanes))
 
 
 async def _status(services: Services, wait_s: int, lanes: bool) -> None:
-    answer = await _wait(services, wait_s) if wait_s else await pipeline_status(services, print_line)
+    try:
+        answer = await _wait(services, wait_s) if wait_s else await pipeline_status(services, print_line, ANSWER_S_MAX)
+    except OutageTooLongError as error:
+        for line in await standing_still(services):
+            print_line(line, "red")
+        fail(f"The pipeline's state is not known. {error}")
+    _show(answer, lanes)
+    for line in await standing_still(services):
+        print_line(line, "red")
+    if wait_s and not answer.drained:
+        fail(f"Not everything is through after {wait_s} s.")
+
+
+def _show(answer: metering.GetPipelineStatusResponse, lanes: bool) -> None:
     if lanes:
         rows = [
             (
@@ -48,8 +69,6 @@ async def _status(services: Services, wait_s: int, lanes: bool) -> None:
         if lane.stopped_reason:
             print_line(f"lane {lane.lane} has stopped: {lane.stopped_reason}", "red")
     print_line("drained" if answer.drained else f"under way: {backlog_of(answer)}")
-    if wait_s and not answer.drained:
-        fail(f"Not everything is through after {wait_s} s.")
 
 
 def _stream(answer: metering.GetPipelineStatusResponse) -> str:

@@ -9,9 +9,10 @@ from typing import Final
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from apportion_common.bus.connection import NatsSettings, connect
+from apportion_common.bus.connection import connect
 from apportion_common.bus.rights import API_PREFIX, STREAM_ADMIN
 from apportion_common.bus.streams import REPLICAS, ensure_streams
+from apportion_common.topology import STREAMS, STREAMS_MIB_DEFAULT, STREAMS_MIB_MIN, sized
 
 MAKE_TIMEOUT_S: Final = 60
 """For the connection and all streams."""
@@ -28,20 +29,25 @@ class AdministrationSettings(BaseSettings):
     nats_password: SecretStr = Field(description="Password of that user.")
     nats_api_prefix: str = Field(default=API_PREFIX, description="Prefix of the streams' API in the user's account.")
     tls_ca_file: Path | None = Field(default=None, description="PEM file of the authorities that vouch for NATS.")
+    streams_mib: int = Field(
+        default=STREAMS_MIB_DEFAULT,
+        ge=STREAMS_MIB_MIN,
+        description="MiB that all streams together reserve on the servers when they are made; those that are there "
+        "keep their sizes.",
+    )
     stream_replicas: int = Field(default=REPLICAS, ge=1, le=REPLICAS_MAX, description="Copies of each stream.")
 
 
-async def make_streams(settings: NatsSettings, *, replicas: int | None = None) -> None:
+async def make_streams(settings: AdministrationSettings) -> None:
     """Make every stream, or bring those that are there to what is needed.
 
     Raises TimeoutError after MAKE_TIMEOUT_S, nats.errors.Error when the user is refused, and FailedPrecondition
     STREAM_MISCONFIGURED for a stream that cannot be mended.
     """
-    if replicas is None:
-        replicas = settings.stream_replicas if isinstance(settings, AdministrationSettings) else REPLICAS
     async with asyncio.timeout(MAKE_TIMEOUT_S):
         client = await connect(settings, STREAM_ADMIN)
         try:
-            await ensure_streams(client.jetstream(), replicas=replicas)
+            specs = sized(STREAMS, settings.streams_mib)
+            await ensure_streams(client.jetstream(), specs, replicas=settings.stream_replicas)
         finally:
             await client.close()

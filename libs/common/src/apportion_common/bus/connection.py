@@ -13,6 +13,7 @@ from nats.js import JetStreamContext
 from pydantic import SecretStr
 
 from apportion_common.bus.rights import OWN_API_PREFIX, inbox_prefix
+from apportion_common.standstill import STANDSTILLS, STREAM_AWAY
 
 CONNECT_TIMEOUT_S: Final = 5
 RECONNECT_WAIT_S: Final = 1
@@ -21,6 +22,8 @@ OUTSTANDING_PINGS_MAX: Final = 2
 """A silent server is given up after this many unanswered pings."""
 DRAIN_TIMEOUT_S: Final = 10
 FOR_EVER: Final = -1
+PART: Final = "nats"
+"""The connection's name among the parts of a process."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,17 +81,23 @@ async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], 
     client = BusClient(settings.nats_api_prefix)
 
     async def log_error(error: Exception) -> None:
-        _log.warning("NATS error on connection %s: %s: %s", name, type(error).__name__, error)
+        words = f"{type(error).__name__}: {error}"
+        if client.is_connected:
+            _log.warning("NATS error on connection %s: %s", name, words)
+        else:
+            # Every attempt to reconnect comes by here: said once, and again when it is over.
+            STANDSTILLS.set(PART, {STREAM_AWAY: f"NATS does not answer: {words}"})
 
     async def log_disconnected() -> None:
         if not client.is_closed:
-            _log.warning("Connection %s lost NATS.", name)
+            STANDSTILLS.set(PART, {STREAM_AWAY: "the connection to NATS is lost"})
 
     async def log_reconnected() -> None:
-        _log.info("Connection %s has NATS again.", name)
+        STANDSTILLS.set(PART, {})
 
     async def closed() -> None:
         _log.info("Connection %s to NATS is closed.", name)
+        STANDSTILLS.set(PART, {})
         if on_closed is not None:
             on_closed()
 
@@ -111,4 +120,5 @@ async def connect(settings: NatsSettings, name: str, *, on_closed: Callable[[], 
         reconnected_cb=log_reconnected,
         closed_cb=closed,
     )
+    STANDSTILLS.set(PART, {})
     return client

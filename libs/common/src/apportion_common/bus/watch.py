@@ -1,7 +1,7 @@
 """Notice streams that are not there: no service makes one, so it says which is missing and waits.
 
-STREAM_MISSING is said in one line when a stream is found missing and in one when it is back, in the metric
-`apportion_stream_missing`, and by readiness meanwhile.
+STREAM_MISSING is said once for all of a service's streams, as every standstill is, for each in the metric
+`apportion_stream_missing`, and by readiness while it lasts.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from nats.aio.client import Client
 from nats.js.errors import NotFoundError
 
 from apportion_common.bus import metrics
-from apportion_common.logs import get_logger
+from apportion_common.standstill import STANDSTILLS, STREAM_MISSING
 from apportion_common.topology import StreamSpec
 
 LOOK_TIMEOUT_S: Final = 2
 """For all streams together; what has not answered by then counts as it did before."""
-STREAM_MISSING: Final = "STREAM_MISSING"
-WAY_OUT: Final = "Make it with 'python -m apportion_common.bus make-streams' as the user stream-admin."
-
-log = get_logger(__name__)
+PART: Final = "streams"
+"""The watch's name among the parts of a process."""
 
 
 class StreamWatch:
@@ -45,6 +43,8 @@ class StreamWatch:
         """Look at every stream, and return whether none is known to be missing. Without a connection nothing is."""
         if self._client.is_connected:
             await asyncio.gather(*map(self._look_at, self._names))
+            names = ", ".join(sorted(self._missing))
+            STANDSTILLS.set(PART, {STREAM_MISSING: f"not there: {names}"} if names else {})
         return not self._missing
 
     async def _look_at(self, name: str) -> None:
@@ -52,14 +52,10 @@ class StreamWatch:
             async with asyncio.timeout(LOOK_TIMEOUT_S):
                 await self._js.stream_info(name)
         except NotFoundError:
-            if name not in self._missing:
-                self._missing.add(name)
-                log.error("stream.missing", stream=name, reason=STREAM_MISSING, way_out=WAY_OUT)
+            self._missing.add(name)
         except (TimeoutError, nats.errors.Error, OSError):
             # Whether it is there nobody can tell; that NATS is away is said elsewhere.
             return
         else:
-            if name in self._missing:
-                self._missing.discard(name)
-                log.info("stream.found", stream=name)
+            self._missing.discard(name)
         metrics.STREAM_MISSING.labels(name).set(1 if name in self._missing else 0)

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from enum import Enum
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import psycopg
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import QueuePool
 
 from apportion_common.db.engine import BEGIN, POOL_WAIT_S, can_roll_back
-from apportion_common.db.limits import COMMIT_TIMEOUT_S, RETURN_TIMEOUT_S
+from apportion_common.db.limits import COMMIT_TIMEOUT_S, READ_IDLE_TIMEOUT_MS, RETURN_TIMEOUT_S
 from apportion_common.logs import get_logger
 from apportion_common.metrics import counter, gauge
 from apportion_common.tasks import until_done
@@ -34,13 +34,17 @@ TIMEOUTS = counter("db_client_connection_timeouts", "Calls that waited for a con
 log = get_logger(__name__)
 
 
+_MAY_STAND_IDLE: Final = b"; SET LOCAL idle_in_transaction_session_timeout = %d" % READ_IDLE_TIMEOUT_MS
+"""A writer that stands idle holds others up and is ended soon; a reader holds up nobody."""
+
+
 class Mode(Enum):
     """What kind of transaction a connection is lent for, with the statement that begins it."""
 
     WRITE = None
     """At READ COMMITTED, begun by the driver with the first statement."""
-    READ = b"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"
-    SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+    READ = b"BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY" + _MAY_STAND_IDLE
+    SNAPSHOT = b"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY" + _MAY_STAND_IDLE
 
 
 class Connections:

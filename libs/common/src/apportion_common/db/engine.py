@@ -13,12 +13,20 @@ from psycopg import generators
 from psycopg.abc import PQGen
 from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.waiting import wait_async
-from sqlalchemy import event
+from sqlalchemy import event, text
 from sqlalchemy.engine import URL, ExceptionContext, make_url
 from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from apportion_common.db.limits import CANCEL_TIMEOUT_S
+from apportion_common.db.limits import (
+    ANSWER_SLACK_S,
+    CANCEL_TIMEOUT_S,
+    KEEPALIVE_COUNT_MAX,
+    KEEPALIVE_IDLE_S,
+    KEEPALIVE_INTERVAL_S,
+    TCP_USER_TIMEOUT_MS,
+    TRIAL_TIMEOUT_S,
+)
 from apportion_common.metrics import counter
 from apportion_common.tasks import until_done
 
@@ -48,8 +56,11 @@ one to begin and one to end.
 DISCARDED: Final = counter(
     "apportion_db_connections_discarded", "Connections that came back in another state than they left, and were closed."
 )
+SILENT: Final = counter(
+    "apportion_db_sessions_silent", "Sessions whose server said nothing within the time limit, and that were closed."
+)
 _WAIT_INTERVAL_S: Final = 0.1
-"""The driver's own: how often a wait looks at its time limit."""
+"""The driver's own: how often a wait looks whether anything has come."""
 _PUT_BACK_AT: Final = "put_back_at"
 _PLAIN_SCHEMES: Final = frozenset({"postgres", "postgresql", DRIVER})
 
@@ -82,7 +93,8 @@ def make_engine(
     """Return an engine at READ COMMITTED whose pool never holds more than `pool_size` connections; connects on
     first use.
 
-    The time limits are part of the connection's start-up packet, so no session is ever without them.
+    The time limits are part of the connection's start-up packet, so no session is ever without them. They are the
+    server's; where it falls silent, every wait for it ends on this side, ANSWER_SLACK_S after the longest statement.
     """
     options = {
         "statement_timeout": statement_timeout_ms,
@@ -100,9 +112,14 @@ def make_engine(
         pool_timeout=POOL_WAIT_S,
         pool_recycle=POOL_RECYCLE_S,
         connect_args={
-            "async_creator_fn": _Connection.connect,
+            "async_creator_fn": partial(_Connection.make, statement_timeout_ms / 1_000 + ANSWER_SLACK_S),
             "application_name": application_name[:APPLICATION_NAME_MAX],
             "connect_timeout": CONNECT_TIMEOUT_S,
+            "keepalives": 1,
+            "keepalives_idle": KEEPALIVE_IDLE_S,
+            "keepalives_interval": KEEPALIVE_INTERVAL_S,
+            "keepalives_count": KEEPALIVE_COUNT_MAX,
+            "tcp_user_timeout": TCP_USER_TIMEOUT_MS,
             "options": " ".join(f"-c {name}={value}" for name, value in options.items()),
         },
     )
@@ -116,15 +133,49 @@ class _Connection(psycopg.AsyncConnection[Any]):
     The driver cancels the statement at the server when its caller is cancelled, but closes the connection when that
     happens again meanwhile. At a deadline it does: the interceptor and gRPC cancel a call at the same instant. Then
     each call that is given up would cost a connection.
+
+    A server that says nothing for `silence_s` while something is awaited of it is lost: the connection is closed
+    and the wait ends with psycopg.OperationalError. The limits of the server's own do not help against that.
     """
+
+    silence_s: float = CONNECT_TIMEOUT_S
+    """Longest silence of the server; 0 for no limit."""
+    usual_silence_s: float = CONNECT_TIMEOUT_S
+
+    @classmethod
+    async def make(cls, silence_s: float, *args: Any, **kwargs: Any) -> _Connection:
+        """Connect, with a limit on the server's silence from then on."""
+        connection = await cls.connect(*args, **kwargs)
+        connection.silence_s = connection.usual_silence_s = silence_s
+        return connection
 
     async def wait(self, gen: PQGen[T], interval: float = _WAIT_INTERVAL_S, timeout: float | None = None) -> T:
         try:
-            return await wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+            return await wait_async(self._heard(gen, interval), self.pgconn.socket, interval=interval, timeout=timeout)
         except asyncio.CancelledError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 await until_done(asyncio.create_task(self._stop(gen)))
             raise
+
+    def _heard(self, gen: PQGen[T], interval_s: float) -> PQGen[T]:
+        """Yield what the driver's generator yields, and close the connection after too many looks in vain.
+
+        Looks are counted, and not the time: when this process itself was busy the answer may have come meanwhile.
+        """
+        looks = 0
+        try:
+            state = next(gen)
+            while True:
+                ready = yield state
+                looks = 0 if ready else looks + 1
+                if self.silence_s and looks * interval_s >= self.silence_s:
+                    SILENT.inc()
+                    self.pgconn.finish()
+                    raise psycopg.OperationalError(f"The database said nothing for {self.silence_s:g} s.")
+                state = gen.send(ready)
+        except StopIteration as done:
+            value: T = done.value
+            return value
 
     async def _stop(self, gen: PQGen[Any]) -> None:
         """Cancel the statement at the server and take its end; close the connection where there is none."""
@@ -144,6 +195,7 @@ def _watch(engine: AsyncEngine) -> None:
         if connection is None:
             return
         driver = dialect.get_driver_connection(connection)
+        driver.silence_s = driver.usual_silence_s
         if not _is_as_made(driver):
             DISCARDED.inc()
             record.invalidate()
@@ -152,6 +204,9 @@ def _watch(engine: AsyncEngine) -> None:
     def take(connection: Any, record: Any, _proxy: Any) -> None:
         statement = BEGIN.get()
         put_back_at = record.info.get(_PUT_BACK_AT)
+        driver = dialect.get_driver_connection(connection)
+        # Neither takes a healthy server long, and whoever takes the connection waits for it.
+        driver.silence_s = TRIAL_TIMEOUT_S
         try:
             if statement is not None:
                 connection.run_async(partial(_begin, statement))
@@ -159,6 +214,7 @@ def _watch(engine: AsyncEngine) -> None:
                 dialect.do_ping(connection)
         except psycopg.Error as error:
             raise InvalidatePoolError from error
+        driver.silence_s = driver.usual_silence_s
 
     def keep(failure: ExceptionContext) -> None:
         # SQLAlchemy closes a connection whose statement was cancelled; ours has come to its end and can be rolled back.
@@ -176,9 +232,18 @@ async def _begin(statement: bytes, driver: psycopg.AsyncConnection[Any]) -> None
     """Begin a transaction in one round trip; the driver begins no other one when it finds that open."""
     async with driver.lock:
         driver.pgconn.send_query(statement)
-        (result,) = await driver.wait(generators.execute(driver.pgconn))
-    if result.status != ExecStatus.COMMAND_OK:
-        raise psycopg.errors.error_from_result(result)
+        results = await driver.wait(generators.execute(driver.pgconn))
+    if results[-1].status != ExecStatus.COMMAND_OK:
+        raise psycopg.errors.error_from_result(results[-1])
+
+
+async def allow_statement_s(connection: AsyncConnection, seconds: int) -> None:
+    """Let the statements of this transaction take longer than the others', here and at the server."""
+    await connection.execute(text("SELECT set_config('statement_timeout', :limit, true)"), {"limit": f"{seconds}s"})
+    outer = await connection.get_raw_connection()
+    driver = outer.driver_connection
+    assert isinstance(driver, _Connection)
+    driver.silence_s = seconds + ANSWER_SLACK_S
 
 
 def can_roll_back(driver: psycopg.AsyncConnection[Any]) -> bool:

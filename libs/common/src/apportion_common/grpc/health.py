@@ -68,3 +68,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]
             if self._closing:
                 return
             await changed.wait()
+
+
+async def says_ready(channel: grpc.aio.Channel, timeout_s: float) -> bool:
+    """Ask a server whether calls are welcome. Raises grpc.RpcError when it does not answer in time."""
+    stub = health_pb2_grpc.HealthStub(channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=READINESS), timeout=timeout_s)
+    return bool(answer.status == _SERVING)

@@ -80,6 +80,11 @@ class OwnedLane(Generic[T]):
         self._messages_limit = limits.BUFFERED_MESSAGES
         self._looked_at = 0
         self._stopping = False
+        self._moved_at: float | None = None
+        self.is_working = False
+        """Whether it has come so far as to read its stream."""
+        self.has_committed = False
+        """Whether it has committed anything."""
         self._out_subject = f"{output.subject}.{held.lane}" if output else ""
         self._reader = LaneReader(
             client,
@@ -107,6 +112,7 @@ class OwnedLane(Generic[T]):
         """Work the lane until it is lost, stopped, paused or told to end."""
         publishing: asyncio.Task[None] | None = None
         try:
+            self._moved()
             await self._check_stream()
             if self.publisher:
                 await self.publisher.recover()
@@ -115,8 +121,13 @@ class OwnedLane(Generic[T]):
             while not self._stopping and not self._paused():
                 if self.publisher:
                     await self.publisher.room()
+                await self._reader.keep_reading()
+                self.is_working = True
+                # Waiting for messages is no standstill; the reader itself sees to it that its silence ends.
+                self._moved_at = None
                 # Looked at again: what came while this waited is left on the stream for when the pause is over.
                 arrived = await self._reader.wait(more_than=self._looked_at)
+                self._moved()
                 if publishing and publishing.done():
                     publishing.result()
                 if arrived and not self._paused():
@@ -133,6 +144,16 @@ class OwnedLane(Generic[T]):
                 await cancel_and_wait(publishing)
             await self._processor.forget(self.held.lane)
             await self._reader.close()
+
+    def _moved(self) -> None:
+        """Note that the lane's work got on."""
+        self._moved_at = asyncio.get_running_loop().time()
+
+    def stuck_s(self) -> float:
+        """Return for how long what is under way has made no progress, be it a batch or its publication."""
+        published_at = self.publisher.stands_since() if self.publisher else None
+        since = min((at for at in (self._moved_at, published_at) if at is not None), default=None)
+        return 0 if since is None else asyncio.get_running_loop().time() - since
 
     def end(self) -> None:
         """Tell the lane to end after the batch under way."""
@@ -339,6 +360,8 @@ class OwnedLane(Generic[T]):
         )
 
     async def _committed(self, messages: Sequence[LaneMessage[T]], outcome: LaneOutcome) -> None:
+        self._moved()
+        self.has_committed = True
         self._cursor = messages[-1].stream_seq
         self._position = LanePosition(self.held.lane, outcome.batch_seq, outcome.next_entry_seq)
         failpoints.hit(

@@ -59,6 +59,20 @@ LOOKS_PER_LEASE: int = 3
 RENEWALS_PER_LEASE: int = 3
 """Renewals within one lease."""
 
+STUCK_LEASES_MAX: int = 3
+"""Leases without progress after which a lane's work under way is given up and its lease renewed no more: whatever it
+waits for, another session or another worker may fare better.
+"""
+
+STUCK_S_MIN: float = 10.0
+"""The least time for that: with a short lease a batch on a busy machine takes longer than a few of them."""
+
+STAND_BACK_LEASES_MAX: int = 32
+"""Most leases for which a worker whose work was stuck leaves the free lanes to others."""
+
+ROW_HELD_LEASES_MAX: int = 2
+"""Leases for which a free lane may not be taken, because some session holds its row, before that is said."""
+
 RETRY_FIRST_S: float = 0.2
 """Bound of the pause after a first failure; doubled up to RETRY_LAST_S."""
 

@@ -27,6 +27,9 @@ REJECTED = Counter(
 REOPENED = Counter(
     "apportion_lane_reader_reopened_total", "Readers opened again at the last message that arrived.", ["role"]
 )
+STUCK = Counter(
+    "apportion_lane_stuck_total", "Lanes whose work under way made no progress for several leases.", ["role"]
+)
 OWNED = Gauge("apportion_lane_owned", "Lanes held by this process.", ["role"])
 STOPPED = Gauge("apportion_lane_stopped", "Lanes stopped until an operator has looked.", ["role"])
 UNPUBLISHED = Gauge("apportion_lane_unpublished", "Committed batches waiting to be published.", ["role"])

@@ -24,8 +24,8 @@ from apportion_common.bus.streams import is_missing_stream
 from apportion_common.lanes import limits, metrics
 from apportion_common.lanes.errors import LaneStopped, StreamMissing
 from apportion_common.lanes.model import LaneOutput
-from apportion_common.lanes.retries import say_retry
 from apportion_common.logs import get_logger
+from apportion_common.standstill import CERTAIN, state_of
 
 BATCH_SEQ_HEADER = "Apportion-Batch-Seq"
 BATCH_PART_HEADER = "Apportion-Batch-Part"
@@ -63,6 +63,9 @@ class LanePublisher:
         self._room.set()
         self._empty = asyncio.Event()
         self._empty.set()
+        self._stands_since: float | None = None
+        self.trouble: tuple[str, str] | None = None
+        """The state in which it cannot publish, and what is known of it; None when it can."""
         self._subject_seq: int | None = None
         self._marked_batch_seq = out_batch_seq
         # The first part that is not known to be on the stream.
@@ -83,6 +86,10 @@ class LanePublisher:
         """Whether batches were published that the lane's row does not know of."""
         return self.published_batch_seq > self._marked_batch_seq
 
+    def stands_since(self) -> float | None:
+        """Return since when, by the loop's time, nothing was published of what there is; None when it gets on."""
+        return self._stands_since
+
     def mark(self) -> int:
         """Return the last published batch, to be written into the lane's row in the caller's transaction."""
         if self.has_news:
@@ -93,6 +100,8 @@ class LanePublisher:
     def offer(self, outputs: list[LaneOutput]) -> None:
         """Take batches that were just committed, in order."""
         self._queue.extend(outputs)
+        if self._stands_since is None and self._queue:
+            self._stands_since = asyncio.get_running_loop().time()
         self._offered.set()
         self._empty.clear()
         if len(self._queue) >= limits.PUBLISH_BACKLOG:
@@ -151,6 +160,7 @@ class LanePublisher:
         try:
             while True:
                 if not self._queue:
+                    self._stands_since = None
                     self._offered.clear()
                     self._room.set()
                     self._empty.set()
@@ -159,9 +169,14 @@ class LanePublisher:
                 try:
                     await self._publish(self._queue[0])
                     failures = 0
+                    self.trouble = None
                 except (TimeoutError, nats.errors.Error, OSError) as error:
                     # Unknown whether it arrived: query the stream before anything is sent again.
-                    say_retry(log, "lane.publish.retry", self._role, self._lane, error)
+                    state, detail = state_of(error, stream=self._stream)
+                    if failures or state in CERTAIN:
+                        self.trouble = (state, detail)
+                    else:
+                        log.warning("lane.publish.retry", role=self._role, lane=self._lane, error=type(error).__name__)
                     self._subject_seq = None
                     failures += 1
                     await backoff.wait(failures)
@@ -191,6 +206,7 @@ class LanePublisher:
             else:
                 failpoints.hit(f"{self._role}.after_publish", lane=self._lane, batch_seq=output.batch_seq)
         self._queue.popleft()
+        self._stands_since = asyncio.get_running_loop().time()
         if len(self._queue) < limits.PUBLISH_BACKLOG:
             self._room.set()
 

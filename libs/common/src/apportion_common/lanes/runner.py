@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from nats.aio.client import Client
@@ -19,16 +19,26 @@ from apportion_common.lanes import limits, metrics
 from apportion_common.lanes.errors import Fenced, LaneStopped, StreamMissing
 from apportion_common.lanes.lane import OwnedLane
 from apportion_common.lanes.model import LaneProcessor, StreamInput, StreamOutput
-from apportion_common.lanes.retries import say_retry
 from apportion_common.lanes.store import LaneStore
 from apportion_common.lanes.turns import Turns
 from apportion_common.logs import get_logger
+from apportion_common.standstill import (
+    CERTAIN,
+    LANE_FAILED,
+    LANE_ROW_HELD,
+    LANE_STUCK,
+    PAUSED_BY_FLAG,
+    STANDSTILLS,
+    STREAM_MISSING,
+    state_of,
+)
 from apportion_common.tasks import cancel_and_wait
 from apportion_common.topology import LANES
 
 T = TypeVar("T")
 
 PURGE_INTERVAL_S = 600.0
+LANES_NAMED_MAX = 6
 
 log = get_logger(__name__)
 
@@ -90,6 +100,20 @@ class LaneRunner(Generic[T]):
         self._backoff = Backoff(limits.RETRY_FIRST_S, limits.RETRY_LAST_S)
         self._failures: dict[int, int] = {}
         self._not_before: dict[int, float] = {}
+        self._waiting: dict[int, tuple[str, str]] = {}
+        """Lanes that fail again and again: the state, and what is known of it."""
+        self._trouble: dict[str, tuple[str, str]] = {}
+        """What keeps this runner from balancing, or from renewing."""
+        self._stopped: dict[int, str] = {}
+        self._given_up: dict[OwnedLane[T], float] = {}
+        """Lanes whose work was given up and has not ended yet, and when it was told to."""
+        self._not_taken: dict[int, float] = {}
+        """Free lanes that could not be taken, since when."""
+        self._held_by: dict[int, int] = {}
+        self._others = 0
+        self._stuck_rounds = 0
+        self._back_at = 0.0
+        """When this worker counts again, after its work was stuck while there are others."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work lanes until `stop` is set, then finish the batches under way and release the lanes."""
@@ -103,10 +127,12 @@ class LaneRunner(Generic[T]):
                         await self._pause()
                     elif await self._has_streams():
                         await self._balance_in_time()
+                    self._trouble.pop("balance", None)
                 except Exception as error:
                     if classify(error) != "infrastructure":
                         raise
-                    log.warning("lane.balance.retry", role=self._role, error=type(error).__name__)
+                    self._retry("balance", error)
+                self._report()
                 if renewing.done():
                     renewing.result()
                 with contextlib.suppress(asyncio.TimeoutError):
@@ -117,19 +143,56 @@ class LaneRunner(Generic[T]):
                 lane.end()
             await asyncio.gather(*self._tasks.values(), return_exceptions=True)
             await cancel_and_wait(renewing)
+            STANDSTILLS.set(self._role, {})
             with contextlib.suppress(Exception):
                 await self._store.gone()
+
+    def _retry(self, what: str, error: Exception) -> None:
+        """Note that something failed for the surroundings' sake; it is said in the log at the first failure only."""
+        if what not in self._trouble:
+            log.warning(f"lane.{what}.retry", role=self._role, error=type(error).__name__)
+        self._trouble[what] = state_of(error)
+
+    def _report(self) -> None:
+        """Say in which states this role's work stands still now."""
+        for number in list(self._waiting):
+            lane = self._owned.get(number)
+            if lane is not None and lane.is_working:
+                del self._waiting[number]
+                self._log_acquired(lane)
+        troubles: dict[tuple[str, str], list[int]] = {}
+        for number, trouble in self._waiting.items():
+            troubles.setdefault(trouble, []).append(number)
+        for number, lane in self._owned.items():
+            if lane.publisher and lane.publisher.trouble:
+                troubles.setdefault(lane.publisher.trouble, []).append(number)
+        states = {state: f"{_lanes(numbers)}: {detail}" for (state, detail), numbers in troubles.items()}
+        states |= dict(self._trouble.values())
+        if self._missing:
+            states[STREAM_MISSING] = f"stream {', '.join(sorted(self._missing))} is not there"
+        for reason in set(self._stopped.values()):
+            numbers = [other for other, its in self._stopped.items() if its == reason]
+            states[reason] = f"{_lanes(numbers)} stopped until an operator has looked"
+        if self._held_by:
+            holders = ", ".join(f"{number} by server process {pid}" for number, pid in self._held_by.items())
+            states[LANE_ROW_HELD] = f"rows of lanes are held: {holders}"
+        if self._was_paused:
+            states[PAUSED_BY_FLAG] = f"the feature flag of {self._role} is closed; messages wait on the stream"
+        STANDSTILLS.set(self._role, states)
 
     async def _create_rows(self, stop: asyncio.Event) -> None:
         """Create the role's lane rows, waiting for the database as long as it takes."""
         failures = 0
         while True:
             try:
-                return await self._store.create(self._lanes)
+                await self._store.create(self._lanes)
+                self._trouble.pop("rows", None)
+                return
             except Exception as error:
                 if classify(error) != "infrastructure" or stop.is_set():
                     raise
-                log.warning("lane.rows.retry", role=self._role, error=type(error).__name__)
+                self._retry("rows", error)
+                self._report()
                 failures += 1
                 await self._backoff.wait(failures)
 
@@ -160,18 +223,15 @@ class LaneRunner(Generic[T]):
                 continue
             self._missing.discard(name)
             self._look_at = 0.0
-            log.info("lane.stream_found", role=self._role, stream=name)
         return not self._missing
-
-    def _note_missing(self, stream: str) -> None:
-        """Say that a stream is missing, once for all the lanes that meet it."""
-        if stream not in self._missing:
-            self._missing.add(stream)
-            log.error("lane.stream_missing", role=self._role, stream=stream, reason="STREAM_MISSING")
 
     async def _balance_in_time(self) -> None:
         """Balance, but less often while there is nothing to take and nothing to let go."""
         now = asyncio.get_running_loop().time()
+        if any(lane.has_committed for lane in self._owned.values()):
+            self._stuck_rounds = 0
+        if now < self._back_at:
+            return
         if self._was_paused or now >= self._look_at:
             self._was_paused = False
             settled = await self._balance()
@@ -179,8 +239,13 @@ class LaneRunner(Generic[T]):
 
     async def _balance(self) -> bool:
         """Take free lanes up to the fair share and let go of what is above it; return whether there was neither."""
-        free, workers, stopped = await self._store.look(list(self._owned))
-        metrics.STOPPED.labels(self._role).set(stopped)
+        free, workers, self._stopped = await self._store.look(list(self._owned))
+        metrics.STOPPED.labels(self._role).set(len(self._stopped))
+        self._others = workers - 1
+        for number in self._waiting.keys() - self._owned.keys() - set(free):
+            # Another worker has it, or it has stopped.
+            del self._waiting[number]
+        self._not_taken = {number: since for number, since in self._not_taken.items() if number in free}
         share = -(-self._lanes // max(workers, 1))
         now = asyncio.get_running_loop().time()
         for number in list(self._owned)[share:]:
@@ -193,7 +258,9 @@ class LaneRunner(Generic[T]):
                 continue
             held = await self._store.acquire(number)
             if held is None:
+                self._not_taken.setdefault(number, now)
                 continue
+            self._not_taken.pop(number, None)
             lane = OwnedLane(
                 held,
                 role=self._role,
@@ -208,17 +275,29 @@ class LaneRunner(Generic[T]):
             )
             self._owned[number] = lane
             self._tasks[number] = asyncio.create_task(self._work(lane), name=f"{self._role}-{number}")
-            log.info(
-                "lane.acquired",
-                role=self._role,
-                lane=number,
-                epoch=held.epoch,
-                cursor=held.stream_seq,
-                batch_seq=held.batch_seq,
-                out_batch_seq=held.out_batch_seq,
-            )
+            # One that failed before is acquired again and again; that is told when it works.
+            if number not in self._waiting:
+                self._log_acquired(lane)
         metrics.OWNED.labels(self._role).set(len(self._owned))
+        await self._find_holders(now)
         return not free and len(self._owned) <= share
+
+    async def _find_holders(self, now: float) -> None:
+        """Find who holds the rows of lanes that cannot be taken for long."""
+        long = [n for n, since in self._not_taken.items() if now - since > limits.ROW_HELD_LEASES_MAX * self._lease_s]
+        self._held_by = await self._store.holders(long) if long else {}
+
+    def _log_acquired(self, lane: OwnedLane[T]) -> None:
+        held = lane.held
+        log.info(
+            "lane.acquired",
+            role=self._role,
+            lane=held.lane,
+            epoch=held.epoch,
+            cursor=held.stream_seq,
+            batch_seq=held.batch_seq,
+            out_batch_seq=held.out_batch_seq,
+        )
 
     async def _work(self, lane: OwnedLane[T]) -> None:
         """Work one lane to its end, and say why it ended."""
@@ -226,10 +305,16 @@ class LaneRunner(Generic[T]):
         started = asyncio.get_running_loop().time()
         try:
             await lane.run()
+        except asyncio.CancelledError:
+            if lane not in self._given_up:
+                raise
+            self._back_off(number, started)
+            await self._stand_back()
         except Fenced as error:
             log.warning("lane.fenced", role=self._role, lane=number, epoch=epoch, error=str(error))
         except StreamMissing as missing:
-            self._note_missing(missing.stream)
+            self._missing.add(missing.stream)
+            self._waiting.pop(number, None)
             await self._let_go(lane)
         except LaneStopped as stopped:
             log.error("lane.stopped", role=self._role, lane=number, reason=stopped.reason, detail=stopped.detail)
@@ -238,13 +323,21 @@ class LaneRunner(Generic[T]):
         except Exception as error:
             if classify(error) != "infrastructure":
                 log.exception("lane.failed", role=self._role, lane=number)
+                trouble = (LANE_FAILED, f"{type(error).__name__}, see lane.failed in the log")
             else:
-                say_retry(log, "lane.retry", self._role, number, error)
+                trouble = state_of(error, stream=self._source.stream)
+                if not self._failed_before(number, started) and trouble[0] not in CERTAIN:
+                    words = f"{type(error).__name__}: {error}"[:300]
+                    log.warning("lane.retry", role=self._role, lane=number, error=words)
+            if self._failed_before(number, started) or trouble[0] in CERTAIN:
+                self._waiting[number] = trouble
             self._back_off(number, started)
         else:
             self._failures.pop(number, None)
+            self._waiting.pop(number, None)
             await self._let_go(lane)
         finally:
+            self._given_up.pop(lane, None)
             self._owned.pop(number, None)
             self._tasks.pop(number, None)
 
@@ -254,10 +347,52 @@ class LaneRunner(Generic[T]):
         with contextlib.suppress(Exception):
             await self._store.release(lane.held.lane, lane.held.epoch, published)
 
+    def _give_up_stuck(self) -> None:
+        """Give up the work under way of lanes that do not get on, so that it is begun again, here or elsewhere.
+
+        A lease that was renewed all the same would keep the lane from everybody without end.
+        """
+        now = asyncio.get_running_loop().time()
+        limit_s = max(limits.STUCK_LEASES_MAX * self._lease_s, limits.STUCK_S_MIN)
+        for number, lane in self._owned.items():
+            stuck_s = lane.stuck_s()
+            if lane in self._given_up:
+                if now - self._given_up[lane] <= limit_s:
+                    continue
+            elif stuck_s <= limit_s:
+                continue
+            else:
+                known = lane.publisher.trouble if lane.publisher else None
+                self._waiting[number] = known or (LANE_STUCK, "what was under way made no progress and is begun again")
+                metrics.STUCK.labels(self._role).inc()
+                if not known:
+                    told = {"epoch": lane.held.epoch, "seconds": round(stuck_s, 1)}
+                    log.warning("lane.stuck", role=self._role, lane=number, **told)
+            self._given_up[lane] = now
+            self._tasks[number].cancel()
+
+    async def _stand_back(self) -> None:
+        """Let other workers, if there are any, have all lanes that are free: what this one waits for may be amiss here
+        only. It counts for the fair share no longer, the longer the more often its work is stuck.
+        """
+        now = asyncio.get_running_loop().time()
+        if not self._others or now < self._back_at:
+            return
+        self._stuck_rounds += 1
+        leases = min(2**self._stuck_rounds, limits.STAND_BACK_LEASES_MAX)
+        self._back_at = now + leases * self._lease_s
+        with contextlib.suppress(Exception):
+            await self._store.gone()
+
+    def _failed_before(self, number: int, started: float) -> bool:
+        """Return whether a lane that began at `started` and fails now had failed before that, too."""
+        now = asyncio.get_running_loop().time()
+        return number in self._failures and now - started < limits.RETRY_LAST_S
+
     def _back_off(self, number: int, started: float) -> None:
         """Wait longer before a lane that fails again at once is taken again."""
         now = asyncio.get_running_loop().time()
-        before = self._failures.get(number, 0) if now - started < limits.RETRY_LAST_S else 0
+        before = self._failures[number] if self._failed_before(number, started) else 0
         self._failures[number] = before + 1
         self._not_before[number] = now + self._backoff.delay_s(before + 1)
 
@@ -265,9 +400,11 @@ class LaneRunner(Generic[T]):
         purged_at = asyncio.get_running_loop().time()
         while True:
             await asyncio.sleep(self._lease_s / limits.RENEWALS_PER_LEASE)
+            self._give_up_stuck()
             held = [
                 (number, lane.held.epoch, lane.publisher.mark() if lane.publisher else 0)
                 for number, lane in self._owned.items()
+                if lane not in self._given_up
             ]
             if not held:
                 continue
@@ -282,10 +419,18 @@ class LaneRunner(Generic[T]):
             except Exception as error:
                 if classify(error) != "infrastructure":
                     raise
-                log.warning("lane.renew.retry", role=self._role, error=type(error).__name__)
+                self._retry("renew", error)
                 continue
+            self._trouble.pop("renew", None)
             for number, epoch, _ in held:
                 lane = self._owned.get(number)
                 if lane and lane.held.epoch == epoch and number not in still:
                     log.warning("lane.lost", role=self._role, lane=number, epoch=epoch)
                     lane.end()
+
+
+def _lanes(numbers: Sequence[int]) -> str:
+    """Return the lanes in words: each of a few, the number of many."""
+    if len(numbers) > LANES_NAMED_MAX:
+        return f"{len(numbers)} lanes"
+    return f"lane{'s' if len(numbers) > 1 else ''} {', '.join(map(str, sorted(numbers)))}"

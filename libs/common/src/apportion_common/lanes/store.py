@@ -84,7 +84,10 @@ _LOOK = text(
            AND seen_at > clock_timestamp() - make_interval(secs => :stale_s)
     )
     SELECT silent.ended, others.live,
-           (SELECT count(*) FROM lane WHERE role = :role AND stopped_reason IS NOT NULL) AS stopped,
+           ARRAY(SELECT lane FROM lane
+                  WHERE role = :role AND stopped_reason IS NOT NULL ORDER BY lane) AS stopped,
+           ARRAY(SELECT stopped_reason FROM lane
+                  WHERE role = :role AND stopped_reason IS NOT NULL ORDER BY lane) AS reasons,
            ARRAY(SELECT lane FROM lane
                   WHERE role = :role AND stopped_reason IS NULL AND lane <> ALL (CAST(:held AS int[]))
                     AND (lease_until < clock_timestamp() OR owner = :worker) ORDER BY lane) AS free
@@ -146,6 +149,11 @@ _STOP = text(
     "UPDATE lane SET stopped_reason = :reason, lease_until = '-infinity'"
     " WHERE role = :role AND lane = :lane AND epoch = :epoch"
 )
+# Who locks a row writes its number into it.
+_HOLDERS = text(
+    "SELECT l.lane, k.pid FROM lane AS l JOIN pg_locks AS k ON k.locktype = 'transactionid' AND k.granted"
+    " AND k.transactionid = l.xmax WHERE l.role = :role AND l.lane = ANY (CAST(:lanes AS int[])) ORDER BY l.lane"
+)
 _GONE = text("DELETE FROM lane_worker WHERE role = :role AND worker_id = :worker")
 _UNPUBLISHED = text(
     "SELECT pos, part, part_count, payload FROM lane_outbox"
@@ -172,8 +180,8 @@ class LaneStore:
         async with self._database.transaction() as tx:
             await tx.execute(_CREATE, {"role": self._role, "lanes": lanes})
 
-    async def look(self, held: Sequence[int]) -> tuple[list[int], int, int]:
-        """Show a sign of life; return lanes that may be taken, live workers, stopped lanes.
+    async def look(self, held: Sequence[int]) -> tuple[list[int], int, dict[int, str]]:
+        """Show a sign of life; return lanes that may be taken, live workers, stopped lanes with their reasons.
 
         Ends sessions of this service whose client fell silent within a transaction, for longer than a lease.
         """
@@ -189,7 +197,13 @@ class LaneStore:
         if found.ended:
             metrics.SILENT.labels(self._role).inc(found.ended)
             log.warning("lane.silent_sessions_ended", role=self._role, sessions=found.ended)
-        return found.free, found.live + 1, found.stopped
+        return found.free, found.live + 1, dict(zip(found.stopped, found.reasons, strict=True))
+
+    async def holders(self, lanes: Sequence[int]) -> dict[int, int]:
+        """Return the server processes that hold the rows of lanes, as far as there are any."""
+        async with self._database.read() as connection:
+            rows = await connection.execute(_HOLDERS, {"role": self._role, "lanes": list(lanes)})
+            return {row.lane: row.pid for row in rows}
 
     async def acquire(self, lane: int) -> Acquired | None:
         """Take a lane whose lease has run out; None when another was faster."""

@@ -20,6 +20,7 @@ from apportion_common.bus.accounts import accounts_configuration, stream_account
 from apportion_common.topology import STREAMS
 
 from apportion_dev.local.keys import ServerCertificate
+from apportion_dev.local.machine import extended
 from apportion_dev.local.ports import LOOPBACK, PortReservation, reserve_port
 from apportion_dev.local.process import POLL_S, ChildProcess, ChildSpec
 
@@ -27,6 +28,8 @@ PAYLOAD_BYTES_MAX = 1024 * 1024
 START_TIMEOUT_S = 30
 STOP_GRACE_S = 10
 HEALTH_TIMEOUT_S = 2
+HEALTH_BYTES_MAX = 64 * 1024
+SILENT = "it does not answer"
 TLS_TIMEOUT_S = 5
 RETRY_S = 0.1
 LOG_TAIL_LINES = 25
@@ -152,7 +155,7 @@ class LocalNats:
             if self.alive:
                 return
             port_may_change = self._ports is None
-            deadline = time.monotonic() + START_TIMEOUT_S
+            deadline = time.monotonic() + extended(START_TIMEOUT_S)
             while True:
                 if self._ports is None:
                     self._ports = _Ports(reserve_port(), reserve_port())
@@ -291,14 +294,24 @@ class LocalNats:
 
     def _healthy(self) -> bool:
         """Return whether the server and its JetStream report themselves ready."""
+        return self.ailment() is None
+
+    def ailment(self) -> str | None:
+        """Return what the server says that ails it, or that it does not answer; None when it is well.
+
+        A stream whose disk was full takes nothing from then on, with room again too, until the server is restarted.
+        """
         monitor = self._reserved().monitor
         # No urllib: a proxy named in the environment has no business on the loopback.
         connection = http.client.HTTPConnection(LOOPBACK, monitor.port, timeout=HEALTH_TIMEOUT_S)
         try:
             connection.request("GET", "/healthz")
-            return connection.getresponse().status == http.HTTPStatus.OK
-        except (OSError, http.client.HTTPException):
-            return False
+            answer = connection.getresponse()
+            if answer.status == http.HTTPStatus.OK:
+                return None
+            return str(json.loads(answer.read(HEALTH_BYTES_MAX)).get("error", "it is not well"))
+        except (OSError, http.client.HTTPException, ValueError, AttributeError):
+            return SILENT
         finally:
             connection.close()
 

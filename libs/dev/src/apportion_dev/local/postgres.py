@@ -23,6 +23,7 @@ import psycopg
 from apportion_common.db.limits import OWNER_CONNECTIONS_MAX, process_connections_max, role_connections_max
 from psycopg import sql
 
+from apportion_dev.local.machine import extended
 from apportion_dev.local.ports import LOOPBACK, PortReservation, reserve_port
 from apportion_dev.local.postgres_binaries import PostgresBinaries, find_postgres
 from apportion_dev.local.postgres_files import ADMIN_ROLE, PostgresFiles
@@ -140,7 +141,7 @@ class LocalPostgres:
             self.files.prepare()
             self._disarm_stale_pid_file()
             port_may_change = self._reservation is None
-            deadline = time.monotonic() + START_TIMEOUT_S
+            deadline = time.monotonic() + extended(START_TIMEOUT_S)
             while True:
                 if self._reservation is None:
                     self._reservation = reserve_port()

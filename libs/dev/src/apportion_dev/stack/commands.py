@@ -23,6 +23,7 @@ from apportion_client.local_stack import (
     running_supervisor,
 )
 
+from apportion_dev.local.machine import EXTENSION_MAX
 from apportion_dev.local.process import process_exists, tail
 from apportion_dev.stack.console import LogFollower, readable
 from apportion_dev.stack.credentials import TOKEN_LIFE_S, Passwords, mint_local_token
@@ -30,7 +31,7 @@ from apportion_dev.stack.environment import stream_environment
 from apportion_dev.stack.foreground import run_command, run_stack
 from apportion_dev.stack.guide import guide
 from apportion_dev.stack.layout import Layout
-from apportion_dev.stack.options import StackOptions
+from apportion_dev.stack.options import StackOptions, streams_mib
 from apportion_dev.stack.supervisor import MAKE_STREAMS_COMMAND
 
 SERVERS_UP_TIMEOUT_S = 420
@@ -73,10 +74,12 @@ def _ready(layout: Layout) -> StackState | None:
 def up(data: DataOption = None) -> None:
     """Start the stack in the background, wait until it is ready, and say how to use it; fine when it is up.
 
-    A service may take 180 seconds to get ready, or as many as APPORTION_READY_TIMEOUT_S says.
+    A service may take 180 seconds to get ready, or as many as APPORTION_READY_TIMEOUT_S says, and longer on a machine
+    that has more to do than it can. APPORTION_STREAMS_MIB sizes the streams that a first start makes.
     """
     layout = _layout(data)
-    timeout_s = SERVERS_UP_TIMEOUT_S + _options().ready_timeout_s
+    # The supervisor has its own limits, which grow with the machine's load, and ends when they are passed.
+    timeout_s = EXTENSION_MAX * (SERVERS_UP_TIMEOUT_S + _options().ready_timeout_s)
     daemon = None if running_supervisor(layout.root) is not None else start_daemon(layout)
     progress = LogFollower(layout.logs, _print_line, only=SUPERVISOR)
     deadline = time.monotonic() + timeout_s
@@ -230,7 +233,8 @@ def make_missing_streams(data: DataOption = None) -> None:
     if state is None:
         _print_line(f"No stack is up in {layout.root}.")
         raise typer.Exit(1)
-    environment = stream_environment(Passwords.create_or_load(layout), state.nats_url, Path(state.ca_file))
+    passwords = Passwords.create_or_load(layout)
+    environment = stream_environment(passwords, state.nats_url, Path(state.ca_file), streams_mib())
     raise typer.Exit(subprocess.run(MAKE_STREAMS_COMMAND, env=environment, check=False).returncode)
 
 

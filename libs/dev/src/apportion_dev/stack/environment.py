@@ -64,13 +64,14 @@ def migration_environment(postgres: LocalPostgres, passwords: Passwords) -> dict
     return machine_environment() | {"ENVIRONMENT": "local", "LOG_LEVEL": "INFO"} | urls
 
 
-def stream_environment(passwords: Passwords, nats_url: str, ca_file: Path) -> dict[str, str]:
+def stream_environment(passwords: Passwords, nats_url: str, ca_file: Path, streams_mib: int) -> dict[str, str]:
     """Return the environment of the step that makes the streams."""
     return machine_environment() | {
         "NATS_URL": nats_url,
         "NATS_USER": STREAM_ADMIN,
         "NATS_PASSWORD": passwords.nats[STREAM_ADMIN],
         "NATS_API_PREFIX": API_PREFIX,
+        "STREAMS_MIB": str(streams_mib),
         CA_FILE_SETTING: str(ca_file),
     }
 

@@ -25,6 +25,8 @@ from apportion_dev.stack.options import StackOptions
 from apportion_dev.stack.supervisor import LocalStack
 
 ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CHECK_S = 5.0
+"""How often a stack that runs looks whether a signal's exception was lost."""
 POLL_S = 0.1
 COMMAND_GRACE_S = 15
 
@@ -82,7 +84,7 @@ def run_stack(layout: Layout, options: StackOptions) -> int:
     with ended_by_signals() as ending:
         try:
             stack.start()
-            while not stack.failed.wait(POLL_S):
+            while not stack.failed.wait(CHECK_S):
                 ending.check()
         except EndedBySignal as ended:
             options.say(f"{ended} Stopping everything.")

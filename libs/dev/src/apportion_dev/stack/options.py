@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 
 from apportion_client.local_stack import StackError
 from apportion_common.clock import Clock, SystemClock
+from apportion_common.topology import STREAMS_MIB_DEFAULT, STREAMS_MIB_MIN
 
 READY_TIMEOUT_SETTING = "APPORTION_READY_TIMEOUT_S"
 READY_TIMEOUT_S = 180
-"""How long a service may take to answer as ready: many times what it takes, for machines that are slow or busy."""
+"""How long a service may take to answer as ready: many times what it takes, for machines that are slow or busy. With
+more to do than the machine can, as many times longer as its load says, up to five times.
+"""
+STREAMS_SETTING = "APPORTION_STREAMS_MIB"
 
 
 def default_service_command(service: str) -> Sequence[str]:
@@ -30,11 +34,25 @@ def ready_timeout_s(environment: Mapping[str, str] | None = None) -> int:
 
     Raises StackError when the setting is not a whole number of seconds above zero.
     """
-    text = (os.environ if environment is None else environment).get(READY_TIMEOUT_SETTING, "").strip()
+    return _whole_number(environment, READY_TIMEOUT_SETTING, READY_TIMEOUT_S, 1, "seconds above zero")
+
+
+def streams_mib(environment: Mapping[str, str] | None = None) -> int:
+    """Return the size of all streams together: APPORTION_STREAMS_MIB, or STREAMS_MIB_DEFAULT.
+
+    Raises StackError when the setting is not a whole number of at least STREAMS_MIB_MIN.
+    """
+    what = f"MiB, at least {STREAMS_MIB_MIN}"
+    return _whole_number(environment, STREAMS_SETTING, STREAMS_MIB_DEFAULT, STREAMS_MIB_MIN, what)
+
+
+def _whole_number(environment: Mapping[str, str] | None, name: str, default: int, least: int, what: str) -> int:
+    """Return a setting's number. Raises StackError when it is none, or below the least."""
+    text = (os.environ if environment is None else environment).get(name, "").strip()
     if not text:
-        return READY_TIMEOUT_S
-    if not (text.isascii() and text.isdigit() and int(text)):
-        raise StackError(f"{READY_TIMEOUT_SETTING} must be a whole number of seconds above zero, not {text!r}.")
+        return default
+    if not (text.isascii() and text.isdigit() and int(text) >= least):
+        raise StackError(f"{name} must be a whole number of {what}, not {text!r}.")
     return int(text)
 
 
@@ -58,5 +76,6 @@ class StackOptions:
     service_env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     nats_sync_always: bool = True
     ready_timeout_s: int = field(default_factory=ready_timeout_s)
+    streams_mib: int = field(default_factory=streams_mib)
     say: Callable[[str], None] = say_to_stderr
     clock: Clock = field(default_factory=SystemClock)

@@ -10,10 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from types import TracebackType
@@ -23,17 +26,28 @@ from apportion_client.local_stack import READY, STARTING, StackError, StackState
 from apportion_client.settings import SERVICES
 from apportion_common.flags import FLAGS
 
-from apportion_dev.local.nats import LocalNats
+from apportion_dev.local.machine import extended, free_mib, load, wait_for_end
+from apportion_dev.local.nats import SILENT, LocalNats
 from apportion_dev.local.postgres import LocalPostgres
 from apportion_dev.local.process import ChildProcess, ChildSpec
 from apportion_dev.stack import environment as env
 from apportion_dev.stack.credentials import TOKEN_REFRESH_S, Passwords, StackKeys, mint, write_tokens
 from apportion_dev.stack.layout import OPERATOR, Layout, StackLock
 from apportion_dev.stack.options import StackOptions
+from apportion_dev.stack.room import require_room
 from apportion_dev.stack.service_process import LOG_TAIL_LINES, ServiceProcess
 
-WATCH_S = 0.2
-RESTART_PAUSE_S = 0.5
+WATCH_S = 5.0
+"""Between looks at what tells nobody: tokens that grow old, a NATS server that takes nothing. Ends are told at once."""
+RESTART_FIRST_S = 0.5
+RESTART_MAX_S = 30.0
+"""Longest pause before something that dies again and again is started again."""
+RESTART_FORGET_S = 60.0
+"""Whatever lived for longer than that is started again as if it had never died."""
+NATS_RESTART_S = 30.0
+"""Between two restarts of a NATS server that takes nothing."""
+NATS_ROOM_MIB = 64
+"""Room on the disk with which such a restart may help."""
 MIGRATION_TIMEOUT_S = 300
 MAKE_STREAMS_COMMAND = (sys.executable, "-m", "apportion_common.bus", "make-streams")
 MAKE_STREAMS_TIMEOUT_S = 90
@@ -41,6 +55,21 @@ PROGRESS_S = 5
 WATCH_END_TIMEOUT_S = 90
 
 Part = TypeVar("Part")
+
+
+@dataclass
+class _Death:
+    """Something that died and is to be started again."""
+
+    times: int = 0
+    due: float | None = None
+    """When it is to be started again; None when it was."""
+    started: float = 0.0
+
+    def next_pause_s(self) -> float:
+        """Return the pause before the next start, longer each time."""
+        self.times += 1
+        return float(min(RESTART_FIRST_S * 2 ** (self.times - 1), RESTART_MAX_S))
 
 
 class LocalStack:
@@ -56,6 +85,10 @@ class LocalStack:
         self._lock = StackLock(layout)
         self._ending = threading.Event()
         self._watcher: threading.Thread | None = None
+        self._bell, self._bell_push = socket.socketpair()
+        self._deaths: dict[str, _Death] = {}
+        self._nats_ailment: str | None = None
+        self._nats_restarted = -NATS_RESTART_S
         self._changes = threading.RLock()
         self._phase = STARTING
         self._tokens_written: datetime | None = None
@@ -102,6 +135,7 @@ class LocalStack:
     def stop(self) -> None:
         """End everything: services first, then NATS and PostgreSQL; a second call does nothing."""
         self._ending.set()
+        self._ring()
         if self._watcher is not None and self._watcher is not threading.current_thread():
             self._watcher.join(WATCH_END_TIMEOUT_S)
         with self._changes:
@@ -115,6 +149,9 @@ class LocalStack:
                 if server is not None:
                     server.close()
             self.layout.state_file.unlink(missing_ok=True)
+        if self._watcher is None or not self._watcher.is_alive():
+            self._bell.close()
+            self._bell_push.close()
         self._lock.release()
 
     def destroy(self) -> None:
@@ -226,6 +263,7 @@ class LocalStack:
 
     def _start(self) -> None:
         say, layout = self.options.say, self.layout
+        require_room(layout, self.options.streams_mib)
         now = self.options.clock.now()
         self._passwords = Passwords.create_or_load(layout)
         self._keys = StackKeys.create_or_load(layout, now)
@@ -266,7 +304,8 @@ class LocalStack:
 
     def make_streams(self) -> None:
         """Make the streams that are missing, as the user who alone may; raises StackError with the tail of its log."""
-        environment = env.stream_environment(self.passwords, self.nats.url, self.keys.ca.certificate_file)
+        ca_file, size_mib = self.keys.ca.certificate_file, self.options.streams_mib
+        environment = env.stream_environment(self.passwords, self.nats.url, ca_file, size_mib)
         self._run_step("streams", MAKE_STREAMS_COMMAND, environment, MAKE_STREAMS_TIMEOUT_S)
 
     def _wait_ready(self) -> None:
@@ -285,7 +324,7 @@ class LocalStack:
                         waited.result()
                         del waiting[waited]
                     if not ready:
-                        self.options.say(f"Still waiting for {', '.join(waiting.values())} ...")
+                        self.options.say(f"{', '.join(waiting.values())} still starting (load {load():.0f}) ...")
             except BaseException:
                 # The others must not go on waiting for what is about to be stopped.
                 self._ending.set()
@@ -305,7 +344,7 @@ class LocalStack:
         runner = ChildProcess(ChildSpec(name=name, command=command, env=environment, log_file=log_file))
         runner.start()
         try:
-            code = runner.wait(timeout_s)
+            code = runner.wait(extended(timeout_s))
         finally:
             runner.kill()
         if code != 0:
@@ -339,6 +378,7 @@ class LocalStack:
             )
             always = {**self.options.service_env.get("*", {}), **self.options.service_env.get(process.service, {})}
             process.spawn({**settings, **always, **extra_env})
+        self._ring()
 
     def _write_after_end(self, process: ServiceProcess) -> None:
         if process.child is not None and process.child.wait(WATCH_END_TIMEOUT_S) is None:
@@ -357,33 +397,98 @@ class LocalStack:
             write_tokens(self.layout, self.keys.signing, now)
             self._tokens_written = now
 
+    def _ring(self) -> None:
+        """Have the watcher look now: there is something new to watch, or nothing any more."""
+        with contextlib.suppress(OSError):
+            self._bell_push.send(b"!", socket.MSG_DONTWAIT)
+
     def _watch(self) -> None:
         """Keep tokens fresh and notice what dies, until the stack ends or fails."""
-        while not self._ending.wait(WATCH_S) and not self.failed.is_set():
+        while not self._ending.is_set() and not self.failed.is_set():
             try:
                 self._refresh_tokens()
                 self._look()
+                self._look_at_nats()
+                self._wait()
             except Exception as error:
                 # Whatever it is: a watcher that ends must say so.
                 self._fail(f"The stack could not go on: {error}")
 
+    def _wait(self) -> None:
+        """Wait until something ends, is to be started again, or the time has come for a look."""
+        pids = [server.pid for server in (self.postgres, self.nats) if server.pid is not None]
+        pids += [process.child.pid for process in list(self.processes.values()) if process.child and process.alive]
+        due = min((death.due for death in self._deaths.values() if death.due is not None), default=None)
+        pause_s = WATCH_S if due is None else min(WATCH_S, due - time.monotonic())
+        wait_for_end(pids, self._bell.fileno(), pause_s)
+        with contextlib.suppress(BlockingIOError):
+            self._bell.recv(1_024, socket.MSG_DONTWAIT)
+
     def _look(self) -> None:
         """Look once at every process; restart what died, or fail."""
+        died = set()
         for server, name in ((self.postgres, "postgres"), (self.nats, "nats")):
             if server.died:
-                self._handle_death(f"{name} died; see {self.layout.log_file(name)}.", server.start)
+                died.add(name)
+                self._handle_death(name, partial(self._server_report, name), server.start)
         for process in list(self.processes.values()):
             if process.died:
-                self._handle_death(process.report("died"), partial(self._revive, process))
+                died.add(process.name)
+                self._handle_death(process.name, partial(process.report, "died"), partial(self._revive, process))
+        for name in self._deaths.keys() - died:
+            # It was started again, here or by somebody else.
+            self._deaths[name].due = None
 
-    def _handle_death(self, report: str, revive: Callable[[], None]) -> None:
+    def _server_report(self, name: str) -> str:
+        return f"{name} died; see {self.layout.log_file(name)}."
+
+    def _handle_death(self, name: str, report: Callable[[], str], revive: Callable[[], None]) -> None:
+        """Start what died again when its time has come, later each time that it dies or does not start; or fail."""
         if not self.options.restart:
-            self._fail(report)
+            self._fail(report())
             return
-        self.options.say(f"{report}\nRestarting it.")
-        if not self._ending.wait(RESTART_PAUSE_S):
+        now = time.monotonic()
+        death = self._deaths.setdefault(name, _Death())
+        if death.due is None:
+            if now - death.started > RESTART_FORGET_S:
+                death.times = 0
+            pause_s = death.next_pause_s()
+            death.due = now + pause_s
+            self.options.say(f"{report()}\nRestarting it in {pause_s:g} s.")
+        if now < death.due:
+            return
+        try:
             revive()
+        except (RuntimeError, OSError) as error:
+            pause_s = death.next_pause_s()
+            death.due = time.monotonic() + pause_s
+            self.options.say(f"{name} could not be restarted, trying again in {pause_s:g} s: {error}")
+        else:
+            death.due, death.started = None, time.monotonic()
             self._write_state()
+
+    def _look_at_nats(self) -> None:
+        """Say when the NATS server takes nothing, and restart it when its disk has room again: it does not recover."""
+        if not self.nats.alive:
+            return
+        ailment, before = self.nats.ailment(), self._nats_ailment
+        self._nats_ailment = ailment
+        if ailment is None:
+            if before is not None:
+                self.options.say("nats takes messages again.")
+            return
+        if before is None:
+            self.options.say(f"nats takes nothing: {ailment}")
+        room = free_mib(self.layout.nats)
+        due = time.monotonic() - self._nats_restarted >= NATS_RESTART_S
+        if ailment == SILENT or before is None or not due or room < NATS_ROOM_MIB:
+            return
+        self.options.say(f"Restarting nats: its disk has {room} MiB.")
+        self._nats_restarted = time.monotonic()
+        with self._changes:
+            if self.nats.alive:
+                self.nats.restart()
+        self._write_state()
 
     def _revive(self, process: ServiceProcess) -> None:
         """Start a died process again unless somebody did so meanwhile."""

@@ -15,6 +15,7 @@ import nats.errors
 from apportion_common.clock import Clock
 from apportion_common.instants import US_PER_S
 from apportion_common.logs import get_logger
+from apportion_common.standstill import STANDSTILLS, STREAM_MISSING, STREAM_REFUSES, state_of
 from apportion_common.topology import METERING_IN
 from nats.aio.client import Client
 from prometheus_client import Gauge
@@ -40,6 +41,9 @@ STREAM_CONDITION_SINCE = Gauge(
 )
 
 _PAGE: Final = "/jsz?config=true"
+_HEALTH_PAGE: Final = "/healthz"
+PART: Final = "stream"
+"""The stream's name among the parts of the process."""
 
 
 class Finding(NamedTuple):
@@ -129,7 +133,12 @@ class DurabilityGuard:
 
     def note_silence(self, error: BaseException) -> None:
         """Note that the stream has not answered; it counts as unreachable until it does."""
-        self._silence = f"the stream does not answer ({type(error).__name__})"
+        missing = state_of(error)[0] == STREAM_MISSING
+        self._silence = (
+            f"the stream {METERING_IN.name} is not there"
+            if missing
+            else f"the stream does not answer ({type(error).__name__})"
+        )
         self.state()
 
     def _due(self, fresh_s: float) -> bool:
@@ -144,20 +153,31 @@ class DurabilityGuard:
 
     async def _look(self) -> None:
         reconnects = self._client.stats["reconnects"]
-        found, _ = await asyncio.gather(_read_all(self._urls), self._probe())
+        found, ailment, failure = await asyncio.gather(_read_all(self._urls), _ailment(self._urls), self._probe())
+        if failure is not None:
+            self.note_silence(failure)
+            state, detail = state_of(failure, stream=METERING_IN.name)
+            # A connection that is lost says so itself.
+            STANDSTILLS.set(PART, {state: detail} if state == STREAM_MISSING else {})
+        elif ailment:
+            # It answers, and what is published to it waits for an acknowledgement that does not come.
+            self._silence = f"NATS takes nothing: {ailment}"
+            STANDSTILLS.set(PART, {STREAM_REFUSES: self._silence})
+        else:
+            self._silence = ""
+            STANDSTILLS.set(PART, {})
         self._finding, self._reconnects = found, reconnects
         self._checked_at = asyncio.get_running_loop().time()
         self.state()
 
-    async def _probe(self) -> None:
-        """Ask the stream for anything, to learn whether it answers."""
+    async def _probe(self) -> Exception | None:
+        """Ask the stream for anything; return why it does not answer, None when it does."""
         try:
             async with asyncio.timeout(STREAM_PROBE_TIMEOUT_S):
                 await self._jetstream.stream_info(METERING_IN.name)
         except (TimeoutError, nats.errors.Error, OSError) as error:
-            self.note_silence(error)
-        else:
-            self.note_answer()
+            return error
+        return None
 
 
 def _tell(state: StreamState) -> None:
@@ -167,6 +187,29 @@ def _tell(state: StreamState) -> None:
     for condition in StreamCondition:
         is_this = condition is state.condition
         STREAM_CONDITION_SINCE.labels(condition.value).set(state.since_us / US_PER_S if is_this else 0)
+
+
+async def _ailment(urls: Iterable[str]) -> str:
+    """Return what one of the servers says that ails it; an empty text when none does, or does not answer."""
+    said = await asyncio.gather(*map(_health, urls))
+    return next((ailment for ailment in said if ailment), "")
+
+
+async def _health(url: str) -> str:
+    """Return what a server says that ails it, such as a disk that is full, or was until somebody restarts it."""
+    try:
+        connection = await asyncio.to_thread(_connection, url)
+    except (ValueError, http.client.InvalidURL):
+        return ""
+    try:
+        async with asyncio.timeout(MONITOR_TIMEOUT_S):
+            status, body = await asyncio.to_thread(_get, connection, _HEALTH_PAGE)
+        page = json.loads(body) if status == http.HTTPStatus.SERVICE_UNAVAILABLE else None
+        return str(page.get("error", "")) if isinstance(page, dict) else ""
+    except (OSError, TimeoutError, http.client.HTTPException, ValueError, RecursionError):
+        return ""
+    finally:
+        _end(connection)
 
 
 async def _read_all(urls: Iterable[str]) -> Finding:
@@ -187,7 +230,7 @@ async def _read(url: str) -> Finding:
         return Finding(StreamCondition.NOT_DURABLE, "the monitoring address is no HTTP address")
     try:
         async with asyncio.timeout(MONITOR_TIMEOUT_S):
-            status, body = await asyncio.to_thread(_get, connection)
+            status, body = await asyncio.to_thread(_get, connection, _PAGE)
         if status != http.HTTPStatus.OK:
             return Finding(StreamCondition.UNKNOWN, f"the server's settings cannot be read (HTTP status {status})")
         return _finding_of(json.loads(body))
@@ -209,9 +252,9 @@ def _connection(url: str) -> http.client.HTTPConnection:
     return kind(address.hostname, address.port, timeout=MONITOR_TIMEOUT_S)
 
 
-def _get(connection: http.client.HTTPConnection) -> tuple[int, bytes]:
-    """Return status and body; runs beside the loop, which ends the connection when the time is over."""
-    connection.request("GET", _PAGE)
+def _get(connection: http.client.HTTPConnection, page: str) -> tuple[int, bytes]:
+    """Return status and body of a page; runs beside the loop, which ends the connection when the time is over."""
+    connection.request("GET", page)
     answer = connection.getresponse()
     return answer.status, answer.read(MONITOR_BYTES_MAX)
 

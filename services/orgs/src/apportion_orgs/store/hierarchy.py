@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from apportion_common.db.engine import allow_statement_s
 from apportion_common.db.unit_of_work import Transaction
-from sqlalchemy import Select, func, select, text, tuple_
+from sqlalchemy import Select, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_orgs.domain.organizations import OrgAtDepth
@@ -116,7 +117,7 @@ class HierarchyStore:
 
     async def differences(self, connection: AsyncConnection, limit: int) -> Sequence[tuple[UUID, UUID]]:
         """Return the pairs (ancestor, descendant) in which the closure differs from the parent pointers."""
-        await connection.execute(select(func.set_config("statement_timeout", f"{HIERARCHY_CHECK_TIMEOUT_S}s", True)))
+        await allow_statement_s(connection, HIERARCHY_CHECK_TIMEOUT_S)
         rows = await connection.execute(_DIFFERENCES, {"limit": limit, "levels": TREE_LEVELS_MAX})
         return [(ancestor, descendant) for ancestor, descendant in rows]
 

@@ -14,7 +14,7 @@ from opentelemetry import trace
 
 from apportion_common.caller import current_call
 from apportion_common.errors import ApportionError, InvalidArgument, Unavailable, Unimplemented
-from apportion_common.faults import classify
+from apportion_common.faults import classify, sqlstate_of
 from apportion_common.grpc.interceptors.base import UNREADABLE, Call, CallInterceptor
 from apportion_common.grpc.status import Internal, abort
 from apportion_common.logs import get_logger
@@ -86,6 +86,8 @@ def _holds_nul(raised: Exception) -> bool:
     return found.sqlstate == _UNTRANSLATABLE or (found.sqlstate is None and "NUL (0x00)" in str(found))
 
 
+_STOOD_IDLE: Final = "25P03"
+"""SQLSTATE of a transaction that the database ended because this process did not go on with it: nothing was written."""
 _UNIMPLEMENTED = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNIMPLEMENTED.value[0])
 
 
@@ -97,6 +99,8 @@ def unavailable_because(raised: Exception) -> Unavailable | None:
         if isinstance(raised, psycopg.OperationalError | sqlalchemy.exc.OperationalError) or (
             classify(raised) == "infrastructure"
         ):
+            if sqlstate_of(raised) == _STOOD_IDLE:
+                return Unavailable("DATABASE_UNAVAILABLE", "The service was too busy to go on; nothing was written.")
             return Unavailable("DATABASE_UNAVAILABLE", "The database does not answer.")
         return None
     if isinstance(raised, nats.errors.Error):
