@@ -9,7 +9,8 @@ from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_client.drain import backlog_of, pipeline_status, wait_until_drained
 from apportion_client.services import Services
 
-from apportion_cli.display import print_line, progress, show_table, when
+from apportion_cli.display import counted, print_line, progress, show_table, when
+from apportion_cli.exit_codes import USAGE_REFUSED
 from apportion_cli.run import fail, run
 
 _FLUSHES: Final = {metering.STREAM_CONDITION_DURABLE: "yes", metering.STREAM_CONDITION_NOT_DURABLE: "NO"}
@@ -18,12 +19,18 @@ _FLUSHES: Final = {metering.STREAM_CONDITION_DURABLE: "yes", metering.STREAM_CON
 def status(
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait until everything is through.")] = 0,
     lanes: Annotated[bool, typer.Option("--lanes", help="Show every lane.")] = False,
+    allow_dead_letters: Annotated[
+        bool, typer.Option("--allow-dead-letters", help="End with exit code 0 though dead letters are open.")
+    ] = False,
 ) -> None:
-    """Show the pipeline's backlog, dead letters and stopped lanes. Exit code 1 when a wait was in vain."""
-    run(lambda services: _status(services, wait, lanes))
+    """Show the pipeline's backlog, dead letters and stopped lanes.
+
+    With --wait the exit code is 1 when not everything is through in time, and 3 when it is and dead letters are open.
+    """
+    run(lambda services: _status(services, wait, lanes, allow_dead_letters))
 
 
-async def _status(services: Services, wait_s: int, lanes: bool) -> None:
+async def _status(services: Services, wait_s: int, lanes: bool, allow_dead_letters: bool) -> None:
     answer = await _wait(services, wait_s) if wait_s else await pipeline_status(services, print_line)
     if lanes:
         rows = [
@@ -50,6 +57,12 @@ async def _status(services: Services, wait_s: int, lanes: bool) -> None:
     print_line("drained" if answer.drained else f"under way: {backlog_of(answer)}")
     if wait_s and not answer.drained:
         fail(f"Not everything is through after {wait_s} s.")
+    if wait_s and answer.open_dead_letters and not allow_dead_letters:
+        count = sum(answer.open_dead_letters.values())
+        fail(
+            f"{counted(count, 'dead letter')} open: usage that is not charged; see 'apportion dead-letters list'.",
+            USAGE_REFUSED,
+        )
 
 
 def _stream(answer: metering.GetPipelineStatusResponse) -> str:

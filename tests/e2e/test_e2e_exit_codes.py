@@ -1,0 +1,133 @@
+"""A command's exit code says whether all of what was asked was done, and its last lines say what was not."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from apportion_cli.exit_codes import DONE, NOT_DONE, USAGE_REFUSED
+from apportion_dev.stack.environment import machine_environment
+from harness import FLIGHTS, System
+
+APPORTION = Path(sys.executable).parent / "apportion"
+PREFIX = "codes-"
+HEADER = "request_id,org,project,sku,quantity,event_time\n"
+GOOD = "g1,AA,,ACT-DEPARTURE,1,2013-01-05T00:00:00Z\n"
+
+
+class Shell:
+    """Runs commands against a stack."""
+
+    def __init__(self, system: System, folder: Path) -> None:
+        self.environment = machine_environment() | system.environment
+        self.folder = folder
+
+    async def __call__(self, *words: str) -> tuple[int, str]:
+        """Exit code and everything that the command said."""
+        process = await asyncio.create_subprocess_exec(
+            APPORTION,
+            *words,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(120):
+            said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
+
+    def write(self, name: str, text: str) -> str:
+        """Write a file, and return its path."""
+        (self.folder / name).write_text(text, encoding="utf-8")
+        return str(self.folder / name)
+
+    def read(self, name: str) -> str:
+        """Return what a file holds."""
+        return (self.folder / name).read_text(encoding="utf-8")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def applied(system: System) -> AsyncIterator[System]:
+    """The shared stack, with the scenario of the flights under this file's prefix."""
+    await system.apply(FLIGHTS, PREFIX)
+    yield system
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def apportion(applied: System, tmp_path: Path) -> Shell:
+    """The command against the shared stack, in a folder of the test's own."""
+    return Shell(applied, tmp_path)
+
+
+async def test_usage_that_was_refused_is_told_by_the_exit_code_and_can_be_mended_and_sent(apportion: Shell) -> None:
+    usage = apportion.write(
+        "usage.csv",
+        HEADER
+        + 'r1,AA,,ACT-DEPARTURE,"1,5",2013-01-01T00:00:00Z\n'
+        + "r2,AA,,ACT-DEPARTURE,1,01/02/2013\n"
+        + "r3,,,ACT-DEPARTURE,1,2013-01-02T00:00:00Z\n"
+        + "r4,AA,,act,1,2013-01-02T00:00:00Z\n"
+        + GOOD,
+    )
+    code, said = await apportion("ingest", usage, "--prefix", PREFIX, "--rejected", "rejected.csv")
+    assert (code, "1 enqueued, 4 rejected" in said) == (USAGE_REFUSED, True), said
+    rejected = list(csv.DictReader(io.StringIO(apportion.read("rejected.csv"))))
+    assert [(row["row"], row["request_id"], row["quantity"]) for row in rejected] == [
+        ("1", "r1", "1,5"),
+        ("2", "r2", "1"),
+        ("3", "r3", "1"),
+        ("4", "r4", "1"),
+    ]
+    assert [row["reason"] for row in rejected] == [
+        "QUANTITY_MALFORMED",
+        "TIME_MALFORMED",
+        "ID_MALFORMED",
+        "SKU_MALFORMED",
+    ]
+    mended = apportion.read("rejected.csv")
+    for wrong, right in (('"1,5"', "1.5"), (",01/02/2013,", ",2013-02-01T00:00:00Z,"), ("r3,,", "r3,AA,")):
+        mended = mended.replace(wrong, right)
+    mended = mended.replace(",act,", ",ACT-DEPARTURE,")
+    code, said = await apportion("ingest", apportion.write("mended.csv", mended), "--prefix", PREFIX)
+    assert (code, "4 enqueued, 0 rejected" in said) == (DONE, True), said
+
+
+async def test_a_file_that_was_sent_before_is_not_called_accepted_again(apportion: Shell) -> None:
+    usage = apportion.write("again.csv", HEADER + GOOD.replace("g1", "again"))
+    await apportion("ingest", usage, "--prefix", PREFIX)
+    code, said = await apportion("ingest", usage, "--prefix", PREFIX)
+    assert (code, "This file was sent before" in said, "accepted" in said) == (DONE, True, False), said
+    code, said = await apportion("ingest", usage, "--prefix", PREFIX, "--ack", "committed")
+    assert (code, "0 accepted, 1 duplicate, 0 rejected" in said) == (DONE, True), said
+
+
+async def test_usage_with_other_content_or_dead_lettered_is_told_by_the_exit_code(
+    apportion: Shell, applied: System
+) -> None:
+    first = apportion.write("first.csv", HEADER + GOOD.replace("g1", "other"))
+    assert (await apportion("ingest", first, "--prefix", PREFIX, "--ack", "committed"))[0] == DONE
+    for name, row, told in (
+        ("other.csv", GOOD.replace("g1", "other").replace(",1,", ",2,"), "1 with other content than before"),
+        ("future.csv", GOOD.replace("g1", "future").replace("2013", "2099"), "1 dead-lettered"),
+    ):
+        usage = apportion.write(name, HEADER + row)
+        code, said = await apportion("ingest", usage, "--prefix", PREFIX, "--ack", "committed")
+        assert (code, told in said) == (USAGE_REFUSED, True), said
+    await applied.wait_drained()
+    code, said = await apportion("status", "--wait", "30")
+    assert (code, "open: usage that is not charged" in said) == (USAGE_REFUSED, True), said
+    code, said = await apportion("status", "--wait", "30", "--allow-dead-letters")
+    assert code == DONE, said
+
+
+async def test_the_file_that_is_sent_is_never_written_over_by_its_rejected_rows(apportion: Shell) -> None:
+    usage = apportion.write("usage.csv", HEADER + GOOD)
+    code, said = await apportion("ingest", usage, "--prefix", PREFIX, "--rejected", usage)
+    assert (code, "is the file that is to be sent" in said) == (NOT_DONE, True), said
+    assert apportion.read("usage.csv") == HEADER + GOOD
