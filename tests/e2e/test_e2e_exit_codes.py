@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest_asyncio
-from apportion_cli.exit_codes import DONE, NOT_DONE, USAGE_REFUSED
+from apportion.orgs.v1 import orgs_service_pb2 as orgs
+from apportion_cli.exit_codes import DONE, MISUSED, NOT_DONE, USAGE_REFUSED
+from apportion_client.services import CALL_TIMEOUT_S
 from apportion_dev.stack.environment import machine_environment
-from harness import FLIGHTS, System
+from harness import FIRST_EVENTS, FLIGHTS, System, rows_of
 
 APPORTION = Path(sys.executable).parent / "apportion"
 PREFIX = "codes-"
@@ -131,3 +134,51 @@ async def test_the_file_that_is_sent_is_never_written_over_by_its_rejected_rows(
     code, said = await apportion("ingest", usage, "--prefix", PREFIX, "--rejected", usage)
     assert (code, "is the file that is to be sent" in said) == (NOT_DONE, True), said
     assert apportion.read("usage.csv") == HEADER + GOOD
+
+
+async def test_a_command_over_many_things_goes_on_at_one_that_cannot_be_done_and_names_it(
+    new_system: Callable[[], Awaitable[System]], tmp_path: Path
+) -> None:
+    system = await new_system()
+    apportion = Shell(system, tmp_path)
+    await system.apply(FLIGHTS)
+    await system.ingest(rows_of(FLIGHTS, FIRST_EVENTS))
+    await system.wait_drained()
+
+    code, said = await apportion("invoice", "2013-01", "--finalize")
+    assert code == NOT_DONE, said
+    # An organisation has an account of its own by the same name, on which nothing is billed here.
+    assert re.search(r"^account united \([0-9a-f-]{36}\) is not finalised: FAILED_PRECONDITION PERIOD_OPEN", said, re.M)
+    assert "nothing to bill: " in said
+    closing = [word for org in ("UA", "VX", "AS", "B6") for word in ("--org", org)]
+    code, said = await apportion("close", "2013-01", *closing)
+    assert (code, "2013-01 is closed for 4 organisations." in said) == (DONE, True), said
+    code, said = await apportion("invoice", "2013-01", "--finalize")
+    assert code == NOT_DONE, said
+    assert {"united", "virgin", "alaska", "jetblue"} <= {
+        line.split()[0] for line in said.splitlines() if " final " in line
+    }
+    assert re.search(r"^account southwest .* is not finalised: FAILED_PRECONDITION PERIOD_OPEN", said, re.M)
+    assert re.search(r"accounts finalised, \d+ with nothing to do, \d+ not finalised\.", said), said
+
+    empty = await system.services.orgs.ListInvoices(orgs.ListInvoicesRequest(), timeout=CALL_TIMEOUT_S)
+    final = [one for one in empty.invoices if one.state == orgs.INVOICE_STATE_FINAL]
+    assert final
+    for head in final:
+        request = orgs.GetInvoiceRequest(invoice_id=head.invoice_id)
+        assert (await system.services.orgs.GetInvoice(request, timeout=CALL_TIMEOUT_S)).invoice.lines
+
+    code, said = await apportion("statement", "northwind", "nobody", "summit")
+    assert code == NOT_DONE, said
+    assert {"Northwind", "Summit"} <= {line.split()[0] for line in said.splitlines() if "AUD" in line}
+    assert "partner nobody is not shown: NOT_FOUND PARTNER_NOT_FOUND" in said
+
+    assert (await apportion("sweep", "2013-W01"))[0] == DONE
+    code, said = await apportion("sweep", "2013-W01", "2013-W02")
+    assert (code, "which was swept before: what was paid is not paid again" in said) == (DONE, True), said
+
+    unknown = "01a22e42-fea1-7454-b7f2-723dd48494bc"
+    code, said = await apportion("dead-letters", "requeue", "--id", unknown)
+    assert (code, f"dead letter {unknown} is not requeued" in said) == (NOT_DONE, True), said
+    code, said = await apportion("dead-letters", "discard", "--because", "a slip")
+    assert (code, "or else --all" in said) == (MISUSED, True), said

@@ -13,7 +13,8 @@ from apportion_client.failures import retry_until_available
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import Bar, print_line, progress
+from apportion_cli.display import Bar, counted, print_line, progress
+from apportion_cli.each import Results, for_each, tell
 from apportion_cli.options import PeriodArgument, PrefixOption
 from apportion_cli.run import fail, run
 
@@ -28,15 +29,28 @@ def close(
 ) -> None:
     """Close a month: later usage of it is refused. Closing it again changes nothing."""
     orgs = [str(naming.org_id(code, prefix)) for code in org or ()]
-    run(lambda services: _close(services, period, orgs, wait))
+    names = dict(zip(orgs, org or (), strict=True))
+    run(lambda services: _close(services, period, names, wait))
 
 
-async def _close(services: Services, period: str, orgs: list[str], wait_s: int) -> None:
-    request = metering.ClosePeriodRequest(period=period, org_ids=orgs, request_id=f"close:{uuid7()}")
-    with progress("close", None, "calls") as bar:
+async def _close(services: Services, period: str, names: dict[str, str], wait_s: int) -> None:
+    async def send(org_ids: list[str]) -> None:
+        request = metering.ClosePeriodRequest(period=period, org_ids=org_ids, request_id=f"close:{uuid7()}")
         await retry_until_available(lambda: services.metering.ClosePeriod(request, timeout=CALL_TIMEOUT_S), print_line)
-        await until_closed(services, period, orgs, wait_s, bar)
-    print_line(f"{period} is closed" + (f" for {len(orgs)} organisations." if orgs else "."))
+
+    results: Results[None] = Results()
+    with progress("close", None, "calls") as bar:
+        if names:
+            # One by one: an organisation that cannot be closed leaves the others as they are asked to be.
+            results = await for_each(names, lambda org_id: send([org_id]), lambda: bar.advance(1))
+        else:
+            await send([])
+        closed = list(results.done)
+        if closed or not names:
+            await until_closed(services, period, closed, wait_s, bar)
+    if closed or not names:
+        print_line(f"{period} is closed" + (f" for {counted(len(closed), 'organisation')}." if names else "."))
+    tell(results, "organisation", "closed", names)
 
 
 async def until_closed(services: Services, period: str, orgs: Sequence[str], wait_s: int, bar: Bar) -> None:
