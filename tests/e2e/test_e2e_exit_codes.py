@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import json
 import re
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,7 +16,7 @@ from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_cli.exit_codes import DONE, MISUSED, NOT_DONE, USAGE_REFUSED
 from apportion_client.services import CALL_TIMEOUT_S
 from apportion_dev.stack.environment import machine_environment
-from harness import FIRST_EVENTS, FLIGHTS, System, rows_of
+from harness import FIRST_EVENTS, FLIGHTS, ROOT, System, rows_of
 
 APPORTION = Path(sys.executable).parent / "apportion"
 PREFIX = "codes-"
@@ -181,4 +182,39 @@ async def test_a_command_over_many_things_goes_on_at_one_that_cannot_be_done_and
     code, said = await apportion("dead-letters", "requeue", "--id", unknown)
     assert (code, f"dead letter {unknown} is not requeued" in said) == (NOT_DONE, True), said
     code, said = await apportion("dead-letters", "discard", "--because", "a slip")
-    assert (code, "or else --all" in said) == (MISUSED, True), said
+    assert (code, "--all" in said) == (MISUSED, True), said
+
+
+async def test_a_scenario_beside_another_is_applied_whole_and_one_that_ended_half_way_goes_on_when_it_was_mended(
+    apportion: Shell, applied: System
+) -> None:
+    example = json.loads((ROOT / "examples" / "own-product" / "scenario.json").read_text(encoding="utf-8"))
+    first = apportion.write("first.json", json.dumps(example))
+    code, said = await apportion("apply", first, "--prefix", "codes-one-")
+    assert code == DONE, said
+
+    # Other prices, other mappings, another partner under a code that the platform knows already.
+    other = json.loads(json.dumps(example).replace("acme", "bolt"))
+    other["plan"]["skus"]["ACT-SMS"]["overage_price"] = "0.05"
+    other["mappings"]["bolt-shop"]["allocation"] = "chargeback"
+    other["partners"]["nova"]["name"] = "Another Nova"
+    code, said = await apportion("apply", apportion.write("second.json", json.dumps(other)), "--prefix", "codes-one-")
+    assert code == NOT_DONE, said
+    assert re.search(r"Step \d+ of 16, partner nova, was refused: ALREADY_EXISTS", said), said
+    mended = json.dumps(other).replace('"nova"', '"codes-super"').replace(":nova", ":codes-super")
+    for _ in range(2):
+        code, said = await apportion("apply", apportion.write("second.json", mended), "--prefix", "codes-one-")
+        assert (code, "16 calls applied" in said) == (DONE, True), said
+    lines = await applied.query(
+        "orgs", "SELECT count(*) FROM organization WHERE slug LIKE 'codes-one-bolt%' OR slug LIKE 'codes-one-acme%'"
+    )
+    assert [tuple(row) for row in lines] == [(6,)]
+
+
+async def test_a_scenario_with_a_fault_at_its_end_sends_nothing(apportion: Shell, applied: System) -> None:
+    wrong = json.loads((ROOT / "examples" / "own-product" / "scenario.json").read_text(encoding="utf-8"))
+    wrong["partners_of_record"][0]["partner"] = "novva"
+    before = await applied.table_counts()
+    code, said = await apportion("apply", apportion.write("wrong.json", json.dumps(wrong, indent=1)), "--prefix", "w-")
+    assert (code, 'The file has no partner "novva".' in said) == (NOT_DONE, True), said
+    assert await applied.table_counts() == before
