@@ -262,7 +262,7 @@ def test_times_and_numbers_of_a_change_are_shown_as_the_contract_writes_them():
             "live": True,
             "effective_at_us": 1740787200000000,
             "percent": {"value": "60.5"},
-            "rows": {"ACT-SMS": {"revision": 23, "start_at_us": 1740787200000001, "tiers": []}},
+            "rows": [{"start_at_us": 1740787200000001}, {"revision": 23}],
         }
     )
     assert changes(entry) == [
@@ -270,7 +270,7 @@ def test_times_and_numbers_of_a_change_are_shown_as_the_contract_writes_them():
         "live: no → yes",
         "percent: 60.5",
         "revision: 22 → 23",
-        "rows: {ACT-SMS: {revision: 23, start_at: 2025-03-01T00:00:00.000001Z, tiers: []}}",
+        "rows: [{start_at: 2025-03-01T00:00:00.000001Z}, {revision: 23}]",
     ]
 
 

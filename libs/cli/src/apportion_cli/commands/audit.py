@@ -112,6 +112,8 @@ def _plain(fields: dict[str, Any]) -> dict[str, Any]:
 def _instant(name: str, value: Any) -> tuple[str, Any]:
     if isinstance(value, dict):
         return name, _plain(value)
+    if isinstance(value, list):
+        return name, [_instant("", inner)[1] for inner in value]
     if name.endswith(OLD_INSTANTS) and isinstance(value, float | str):
         stamp = Timestamp()
         stamp.FromMicroseconds(int(value))
