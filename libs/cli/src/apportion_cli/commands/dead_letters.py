@@ -16,9 +16,10 @@ from apportion_common.ids import uuid7
 
 from apportion_cli.display import counted, figure, print_line, show_table
 from apportion_cli.each import NotDone, for_each, tell
+from apportion_cli.exit_codes import MISUSED
 from apportion_cli.labels import Labels
 from apportion_cli.options import OrgOption, PrefixOption
-from apportion_cli.run import errors, run
+from apportion_cli.run import errors, fail, run
 
 app = typer.Typer(help="Usage that was taken and not charged, and why.", no_args_is_help=True)
 
@@ -114,7 +115,7 @@ def discard(
 def _check_meant(reason: str, org: str, ids: list[str] | None, everything: bool) -> None:
     """Refuse a selection that says nothing: everything has to be said."""
     if everything == bool(reason or org or ids):
-        raise typer.BadParameter("Say which ones are meant by --reason, --org or --id, or else --all.")
+        fail("Say which ones are meant by --reason, --org or --id, or else --all.", MISUSED)
 
 
 async def _change(

@@ -14,7 +14,7 @@ from apportion_client.local_stack import find_data_folder
 from apportion_client.services import Services
 
 from apportion_cli.display import counted, print_line, progress
-from apportion_cli.exit_codes import USAGE_REFUSED
+from apportion_cli.exit_codes import DONE, USAGE_REFUSED
 from apportion_cli.ingest.batches import Batcher, EventAdder
 from apportion_cli.ingest.checkpoint import Checkpoint
 from apportion_cli.ingest.events import CompactEvents, ReadableEvents
@@ -83,8 +83,8 @@ def ingest(
     except FileProblem as problem:
         fail(str(problem))
     _tell_refused(checkpoint, refused_before, rejected)
-    if len(checkpoint.rejected) or len(checkpoint.dead_lettered):
-        raise typer.Exit(USAGE_REFUSED)
+    refused = len(checkpoint.rejected) + len(checkpoint.dead_lettered)
+    raise typer.Exit(USAGE_REFUSED if refused else DONE)
 
 
 async def _ingest(
