@@ -147,7 +147,7 @@ def _or_null(inner: Check) -> Check:
 
 
 def _use_of(kind: str) -> Check:
-    """A name that the file has to give elsewhere."""
+    """Return the check of a name that the file has to give elsewhere."""
 
     def check(form: Form, path: Path, value: Any) -> None:
         _text(form, path, value)
@@ -176,7 +176,7 @@ def _list(inner: Check) -> Check:
 
 
 def _some(inner: Check) -> Check:
-    """A list with at least one item."""
+    """Return the check of a list with at least one item."""
 
     def check(form: Form, path: Path, value: Any) -> None:
         _list(inner)(form, path, value)
