@@ -103,7 +103,7 @@ def steps(scenario: dict[str, Any], prefix: str = "") -> list[Step]:
 
 
 def short_plan_name(scenario: dict[str, Any]) -> str:
-    """Return the name of a short scenario's plan: the one that it gives, or one that another plan does not have."""
+    """Return the name of a short scenario's plan: its own, or one that another plan does not have."""
     content = json.dumps([scenario["plan"], scenario["period"]["start"]], sort_keys=True, default=str)
     return str(scenario["plan"].get("name") or f"standard-{sha256(content.encode()).hexdigest()[:PLAN_NAME_DIGITS]}")
 

@@ -29,7 +29,7 @@ _NUMBER: Final = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 @dataclass
 class Form:
-    """What is found while a file is read: its problems, the names that it gives and those that it uses."""
+    """What is found while a file is read: its problems, the names that it defines and those that it uses."""
 
     problems: list[tuple[Path, str]] = field(default_factory=list)
     named: dict[str, set[str]] = field(default_factory=dict)
@@ -147,7 +147,7 @@ def _or_null(inner: Check) -> Check:
 
 
 def _use_of(kind: str) -> Check:
-    """Return the check of a name that the file has to give elsewhere."""
+    """Return the check of a name that the file has to define elsewhere."""
 
     def check(form: Form, path: Path, value: Any) -> None:
         _text(form, path, value)
@@ -270,7 +270,7 @@ FULL: Final = _fields(
 
 
 def _names(content: dict[str, Any], short: bool) -> dict[str, set[str]]:
-    """Return the codes that a file of the right form gives, by kind."""
+    """Return the codes that a file of the right form defines, by kind."""
     if short:
         groups = content["groups"]
         return {
