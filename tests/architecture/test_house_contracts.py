@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from apportion.options.v1 import options_pb2
+from apportion_common.grpc.rule_words import PATTERNS
 from apportion_common.settings import SERVICES
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor, ServiceDescriptor
@@ -192,3 +193,29 @@ def _has_longest_match(pattern: str) -> bool:
     """Whether an anchored pattern repeats nothing without end."""
     bare = re.sub(r"\\.|\[(?:\\.|[^\]\\])*\]", "x", pattern)
     return bare.startswith("^") and bare.endswith("$") and re.search(r"[*+]|\{\d+,\}", bare) is None
+
+
+def patterns_of(message: Descriptor) -> Iterator[str]:
+    """The patterns of a message's texts, of lists of them, and of maps' keys and values."""
+    for field in message.fields:
+        rules = field.GetOptions().Extensions[validate_pb2.field]
+        for text in (
+            rules.string,
+            rules.repeated.items.string,
+            rules.map.keys.string,
+            rules.map.values.string,
+        ):
+            if text.HasField("pattern"):
+                yield text.pattern
+    for inner in message.nested_types:
+        yield from patterns_of(inner)
+
+
+def test_what_a_pattern_asks_for_is_said_in_words_and_never_as_a_regular_expression() -> None:
+    files = {service.file for service in services()}
+    used = {
+        pattern for file in files for message in file.message_types_by_name.values() for pattern in patterns_of(message)
+    }
+    assert used
+    assert used - PATTERNS.keys() == set(), "These patterns have no words in rule_words.py."
+    assert PATTERNS.keys() - used == set(), "No field has these patterns any more."

@@ -28,9 +28,10 @@ from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_cli import scenario
 from apportion_cli.display import Bar
-from apportion_cli.ingest.batches import Batcher, Rejection
+from apportion_cli.ingest.batches import Batcher
 from apportion_cli.ingest.checkpoint import Checkpoint
 from apportion_cli.ingest.events import CompactEvents, ReadableEvents
+from apportion_cli.ingest.row_log import Rejection
 from apportion_cli.ingest.rows import Row, read_rows
 from apportion_cli.ingest.sender import Tally, send
 from apportion_cli.verify.collect import collect, names_of
@@ -211,7 +212,8 @@ class System:
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder), "rows", prefix, self.services.settings.addresses["metering"])
             batcher = Batcher(events, ack, size, prefix, repeat)
-            return await send(self.services, rows, batcher, checkpoint, Bar("ingest", None, "events", None))
+            tally = await send(self.services, rows, batcher, checkpoint, Bar("ingest", None, "events", None))
+            return tally, checkpoint.rejected.first(tally.rejected)
 
     async def send_in_order(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
@@ -27,6 +27,7 @@ MEBIBYTE = 1024 * 1024
 MALFORMED = [
     ("org_id", "not-an-id", "ID_MALFORMED"),
     ("org_id", "", "ID_MALFORMED"),
+    ("org_id", str(UUID(int=0)), "ID_MALFORMED"),
     ("org_id", ORG.replace("-", ""), "ID_MALFORMED"),
     ("project_id", "EWR", "ID_MALFORMED"),
     ("sku", "act departure", "SKU_MALFORMED"),
@@ -119,6 +120,7 @@ async def test_malformed_compact_events_are_rejected_with_their_reasons(ready: S
     }
     bad = [
         ({"org_id": b"short"}, "ID_MALFORMED"),
+        ({"org_id": bytes(16)}, "ID_MALFORMED"),
         ({"request_id": b"x" * 15}, "ID_MALFORMED"),
         ({"project_id": b"x" * 15}, "ID_MALFORMED"),
         ({"quantity_scale": 10}, "QUANTITY_TOO_PRECISE"),

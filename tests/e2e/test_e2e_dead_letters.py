@@ -8,7 +8,7 @@ from uuid import UUID
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.pricing.v1 import pricing_service_pb2 as pricing
 from apportion_cli.ingest.rows import Row
-from apportion_cli.scenario import Step, instant
+from apportion_cli.scenario import Step, instant, load, short_plan_name
 from apportion_client import naming
 from apportion_client.services import CALL_TIMEOUT_S
 from google.type.decimal_pb2 import Decimal
@@ -64,7 +64,7 @@ async def test_an_unknown_sku_is_charged_once_when_it_is_in_the_plan_and_requeue
     assert letter.attempts == 2
 
     plan_row = pricing.SetPlanSkuRequest(
-        plan_id=str(naming.plan_id("standard")),
+        plan_id=str(naming.plan_id(short_plan_name(load(FLIGHTS / "scenario.json")))),
         row=pricing.PlanSku(
             sku=sku,
             charge_model=pricing.CHARGE_MODEL_PER_UNIT,

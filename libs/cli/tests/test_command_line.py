@@ -73,7 +73,7 @@ def test_a_file_that_is_no_scenario_is_said_to_be_none(tmp_path, content):
         assert "is not JSON" in result.output or "is no scenario" in result.output
 
 
-@pytest.mark.parametrize("arguments", [["GetTrialBalance"], ["ledger/GetDigest", "{"]])
+@pytest.mark.parametrize("arguments", [["/GetTrialBalance"], ["ledger/GetDigest", "{"], ["ledger/GetDigest", "3"]])
 def test_a_call_that_is_none_is_refused(arguments):
     result = runner.invoke(app, ["call", *arguments])
     assert result.exit_code == 1
@@ -112,7 +112,7 @@ async def test_a_stream_of_answers_is_told_from_a_single_one(channel):
 
 
 async def test_what_the_server_does_not_have_is_said_with_what_it_has(channel):
-    with pytest.raises(MethodUnknown, match=r"no method Nope; it has .*Check"):
+    with pytest.raises(MethodUnknown, match=r"no method 'Nope'; it has .*Check"):
         await reflect(channel, "grpc.health.v1.Health", "Nope")
     with pytest.raises(MethodUnknown, match=r"no service nope.Nope here; there are .*grpc.health.v1.Health"):
         await reflect(channel, "nope.Nope", "Nope")

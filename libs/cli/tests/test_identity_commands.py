@@ -252,6 +252,28 @@ def test_a_change_is_shown_from_what_to_what():
     ]
 
 
+def test_times_and_numbers_of_a_change_are_shown_as_the_contract_writes_them():
+    entry = identity.ListAuditResponse(entries=[{}]).entries[0]
+    entry.before.update({"revision": 22, "notes": "", "live": False})
+    entry.after.update(
+        {
+            "revision": 23,
+            "notes": "",
+            "live": True,
+            "effective_at_us": 1740787200000000,
+            "percent": {"value": "60.5"},
+            "rows": [{"start_at_us": 1740787200000001}, {"revision": 23}],
+        }
+    )
+    assert changes(entry) == [
+        "effective_at: 2025-03-01T00:00:00Z",
+        "live: no → yes",
+        "percent: 60.5",
+        "revision: 22 → 23",
+        "rows: [{start_at: 2025-03-01T00:00:00.000001Z}, {revision: 23}]",
+    ]
+
+
 def refused(message: str, *details: object) -> grpc.aio.AioRpcError:
     """A refusal as a service sends it."""
     status = status_pb2.Status(code=grpc.StatusCode.INVALID_ARGUMENT.value[0], message=message)

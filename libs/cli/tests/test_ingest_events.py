@@ -41,6 +41,16 @@ def test_a_compact_event_says_the_same_as_the_readable_one():
     assert short.event_time_us == said.event_time.ToMicroseconds()
 
 
+@pytest.mark.parametrize("org", ["", " ", "00000000-0000-0000-0000-000000000000"])
+@pytest.mark.parametrize("events", [ReadableEvents, CompactEvents])
+def test_a_row_of_no_organisation_is_rejected_before_it_is_sent(events, org):
+    request = metering.IngestEventsRequest()
+    with pytest.raises(RowRejected) as caught:
+        events("").add(request, ROW._replace(request_id=ID, org=org))
+    assert caught.value.reason == "ID_MALFORMED"
+    assert (len(request.events), len(request.compact_events)) == (0, 0)
+
+
 @pytest.mark.parametrize("request_id", ["flight-1", ID.upper(), ID.replace("-", ""), "{" + ID + "}"])
 def test_compact_refuses_a_request_id_that_would_be_another_one_as_a_uuid(request_id):
     with pytest.raises(FileProblem, match=r"Row 7 has the request id .* without --compact"):

@@ -68,13 +68,6 @@ def test_mappings_come_in_declared_order(file):
         assert list(dict.fromkeys(ours)) == [str(naming.org_id(org)) for org in row["declared_order"]]
 
 
-def test_a_file_that_is_no_scenario_is_refused(tmp_path):
-    file = tmp_path / "scenario.json"
-    file.write_text(json.dumps({"partners": {}}))
-    with pytest.raises(ValueError, match="is no scenario: it lacks"):
-        scenario.load(file)
-
-
 def test_codes_become_the_same_ids_and_uuids_stay():
     own = "0190a6f8-0a6b-7c3d-8e1f-000000000001"
     assert str(naming.org_id(own)) == str(naming.org_id(own, "x-")) == own
@@ -82,3 +75,119 @@ def test_codes_become_the_same_ids_and_uuids_stay():
     assert naming.project_id("AA", "EWR") != naming.project_id("UA", "EWR")
     assert str(naming.project_id("AA", own, "x-")) == own
     assert naming.project_id("AA", "") is None
+
+
+SHORT = json.loads((ROOT / "examples" / "own-product" / "scenario.json").read_text())
+
+
+def written(tmp_path: Path, content: object) -> Path:
+    """A scenario file, a key a line."""
+    file = tmp_path / "scenario.json"
+    file.write_text(content if isinstance(content, str) else json.dumps(content, indent=1))
+    return file
+
+
+def test_two_scenarios_share_a_request_id_only_where_they_ask_for_the_same(tmp_path):
+    other = json.loads(json.dumps(SHORT))
+    other["plan"]["skus"]["ACT-SMS"]["overage_price"] = "0.05"
+    other["partners"]["nova"]["name"] = "Nova"
+    other["mappings"]["acme-shop"]["allocation"] = "chargeback"
+    first, second = scenario.steps(scenario.load(written(tmp_path, SHORT))), scenario.steps(other)
+    requests: dict[str, list[object]] = {}
+    for step in (*first, *second):
+        requests.setdefault(step.request.request_id, []).append(step.request)
+    assert all(one == those[0] for those in requests.values() for one in those)
+    differing = {step.method for step in second} - {step.method for step in second if step in first}
+    assert {step.method for step in second if step not in first} >= {"CreatePlan", "CreatePartner", "MapOrg"}, differing
+    plans = [step.request.plan_id for step in (*first, *second) if step.method == "CreatePlan"]
+    assert len(set(plans)) == len(plans)
+
+
+def test_a_row_that_is_put_in_before_others_leaves_their_request_ids_as_they_were():
+    full = json.loads(HARD_MONTH.read_text())
+    before = {step.request.request_id for step in scenario.steps(full)}
+    full["commission_rates"].insert(
+        0,
+        {
+            "tier": "new",
+            "match_kind": "default",
+            "match_value": None,
+            "pct": "1",
+            "effective_at": "2013-01-01T00:00:00Z",
+        },
+    )
+    after = {step.request.request_id for step in scenario.steps(full)}
+    assert before < after
+    assert len(after - before) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (("period", "start"), "2025-03-01", 'period > start: "2025-03-01" is not a time with an offset'),
+        (("plan", "currency"), "AUS", 'plan > currency: "AUS" is not a currency'),
+        (("plan", "skus", "ACT-SMS", "charge_model"), "perunit", '"perunit" is none of per_unit, graduated'),
+        (("plan", "skus", "ACT-SMS", "overage_price"), "1,5", '"1,5" is not a number'),
+        (("plan", "skus", "VAL-EMAIL", "tiers", 0, "price"), True, "number 1 > price: true is not a number"),
+        (("groups", "acme", "children"), "acme-shop", "groups > acme > children: It must be a list"),
+        (("mappings", "acme-club", "allocation"), "half", '"half" is none of absorb, chargeback, split'),
+        (("mappings", "acme-club", "percent"), None, "A split needs a percent"),
+        (("mappings", "acme-shop", "percent"), "5", "Only a split has a percent"),
+        (("mappings", "acme-club", "account"), "acmee", 'The file has no billing account "acmee"'),
+        (("partners", "nova", "name"), " ", "is no text"),
+        (("partners_of_record", 0, "partner"), "novva", 'The file has no partner "novva"'),
+        (("partners_of_record", 0, "subject"), "acme", 'is not "account:CODE" or "org:CODE"'),
+    ],
+)
+def test_what_is_wrong_in_a_scenario_is_said_with_its_line_and_key_in_the_files_own_words(
+    tmp_path, path, value, problem
+):
+    content = json.loads(json.dumps(SHORT))
+    place = content
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    file = written(tmp_path, content)
+    with pytest.raises(scenario.ScenarioProblem) as caught:
+        scenario.load(file)
+    found = str(caught.value)
+    assert problem in found
+    assert "nothing was sent" in found
+    for foreign in ("ParseError", "KeyError", "google", "protobuf", "apportion."):
+        assert foreign not in found
+    line = next(line for line in found.splitlines() if problem in line)
+    number = int(line.split()[1].rstrip(","))
+    key = next(part for part in reversed(path) if isinstance(part, str))
+    assert f'"{key}":' in file.read_text().splitlines()[number - 1]
+
+
+def test_all_that_is_wrong_is_said_at_once_and_a_key_that_lacks_is_named(tmp_path):
+    content = json.loads(json.dumps(SHORT))
+    del content["partners"]["nova"]["tier"]
+    del content["groups"]
+    content["period"]["start"] = 5
+    with pytest.raises(scenario.ScenarioProblem) as caught:
+        scenario.load(written(tmp_path, content))
+    assert "partners > nova: It lacks tier." in str(caught.value)
+    assert "the file: It lacks groups." in str(caught.value)
+    assert "period > start: 5 is not a time" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ('{"period": {"start": ', "is not JSON: line 1, column 22"),
+        ('{"partners": {}, "partners": {}}', "'partners' stands twice"),
+        ("[]", "It must be an object"),
+        ("3", "It must be an object"),
+    ],
+)
+def test_a_file_that_is_no_scenario_is_said_to_be_none(tmp_path, text, problem):
+    with pytest.raises(scenario.ScenarioProblem) as caught:
+        scenario.load(written(tmp_path, text))
+    assert problem in str(caught.value)
+
+
+def test_the_examples_have_no_problem():
+    for file in [*(ROOT / "examples").rglob("scenario.json"), HARD_MONTH]:
+        assert scenario.load(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -21,7 +21,9 @@ from rich.text import Text
 PLAIN_INTERVAL_S = 2.0
 """Between two progress lines where there is no terminal."""
 PLAIN_WIDTH = 200
-"""Columns of a table where there is no terminal."""
+"""Characters of a line where there is no terminal."""
+COLUMN_GAP = 3
+"""Characters between two columns of a table."""
 NANOS = 9
 
 
@@ -117,33 +119,65 @@ def show_table(
     title: str,
     columns: Iterable[str],
     rows: Iterable[Iterable[Cell]],
-    total: Iterable[Cell] = (),
+    totals: Iterable[Iterable[Cell]] = (),
     styles: Iterable[str] = (),
+    drop: Sequence[str] = (),
 ) -> None:
-    """Print a table; a column whose name begins with > is flush right, a last row may hold totals.
+    """Print a table; a column whose name begins with > is flush right, the last rows may hold totals.
 
     A column's figures are aligned on the point, and its amounts of one currency have the same number of decimals.
-    `styles` are the rows' own, in their order.
+    `styles` are the rows' own, in their order. On a terminal that is too narrow the columns of `drop` are left out, the
+    first one first, and it is said which; where that is not enough, a line shows one value. Nothing is cut.
     """
     names = list(columns)
+    headings = [name.removeprefix(">") for name in names]
     body = [list(row) for row in rows]
-    footer = list(total)
-    filled = [*body, footer] if footer else body
-    texts = [_aligned([row[place] for row in filled]) for place in range(len(names))]
+    footer = [list(row) for row in totals]
+    texts = [_aligned([row[place] for row in [*body, *footer]]) for place in range(len(names))]
+    widths = [max(map(len, [heading, *column])) for heading, column in zip(headings, texts, strict=True)]
+    shown = _fitting(headings, widths, drop)
+    if _width(widths, shown) > console.width and console.is_terminal:
+        _show_blocks(title, headings, list(zip(*texts, strict=True)))
+        return
     table = Table(title=title, title_justify="left", title_style="bold", show_edge=False, pad_edge=False)
-    for name, column in zip(names, texts, strict=True):
-        flush_right = name.startswith(">")
+    for place in shown:
         # The padding behind a figure would be cut off in a column that is flush right, so it is filled from the left.
-        width = max(map(len, [name.removeprefix(">"), *column])) if flush_right else 0
-        column[:] = [text.rjust(width) for text in column]
-        table.add_column(name.removeprefix(">").rjust(width), no_wrap=True)
-    lines = list(zip(*texts, strict=True))
+        fill = str.rjust if names[place].startswith(">") else str.ljust
+        texts[place][:] = [fill(text, widths[place]) for text in texts[place]]
+        table.add_column(fill(headings[place], widths[place]), no_wrap=True)
+    lines = list(zip(*(texts[place] for place in shown), strict=True))
     for line, style in zip(lines[: len(body)], itertools.chain(styles, itertools.repeat("")), strict=False):
         table.add_row(*(Text(text) for text in line), style=style)
     if footer:
         table.add_section()
-        table.add_row(*(Text(text, style="bold") for text in lines[-1]))
-    console.print(table)
+    for line in lines[len(body) :]:
+        table.add_row(*(Text(text, style="bold") for text in line))
+    console.print(table, width=max(console.width, _width(widths, shown)))
+    missing = [heading for place, heading in enumerate(headings) if place not in shown]
+    if missing:
+        print_line(f"Left out at {console.width} characters: {', '.join(missing)}.", "dim")
+
+
+def _width(widths: Sequence[int], shown: Sequence[int]) -> int:
+    """Return how wide a table of some of the columns is."""
+    return sum(widths[place] + COLUMN_GAP for place in shown) - COLUMN_GAP
+
+
+def _fitting(headings: Sequence[str], widths: Sequence[int], drop: Sequence[str]) -> list[int]:
+    """Return the places of the columns that are shown on this terminal."""
+    shown = list(range(len(headings)))
+    for name in drop:
+        if console.is_terminal and _width(widths, shown) > console.width:
+            shown.remove(headings.index(name))
+    return shown
+
+
+def _show_blocks(title: str, headings: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+    """Print a block of lines for each row of a table that is too wide."""
+    print_line(title, "bold")
+    for line in lines:
+        print_line("")
+        show_fields(dict(zip(headings, (text.strip() for text in line), strict=True)))
 
 
 def _aligned(cells: list[Cell]) -> list[str]:
@@ -165,10 +199,12 @@ def _decimals(text: str) -> int:
 
 
 def _fixed(value: Decimal, least: int) -> str:
-    """Return a number with at least so many decimals, without further trailing zeros."""
+    """Return a number with at least so many decimals, without further trailing zeros, with thousands separated."""
     whole, _, fraction = format_decimal(value).partition(".")
     fraction = fraction.ljust(least, "0")
-    return f"{whole}.{fraction}" if fraction else whole
+    sign, digits = whole[: whole.startswith("-")], whole.removeprefix("-")
+    separated = f"{sign}{int(digits):,}"
+    return f"{separated}.{fraction}" if fraction else separated
 
 
 def show_fields(fields: Mapping[str, str]) -> None:
@@ -185,8 +221,10 @@ def when(at: timestamp_pb2.Timestamp) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """Return how many there are of something: "1 claim", "2 claims"."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+    """Return how many there are of something: "1 claim", "2 claims", "3 entries"."""
+    if count == 1:
+        return f"1 {what}"
+    return f"{count:,} {what.removesuffix('y')}ies" if what.endswith(("ry", "cy")) else f"{count:,} {what}s"
 
 
 def word(name: str, prefix: str) -> str:
@@ -215,7 +253,7 @@ def money_decimal(value: money_pb2.Money) -> Decimal:
 
 
 def amount(value: Decimal, currency: str) -> str:
-    """Return an amount with at least the currency's decimals, without further trailing zeros, and the currency."""
+    """Return an amount with at least the currency's decimals, thousands separated, and the currency."""
     return f"{_fixed(value, MINOR_UNITS.get(currency, 0))} {currency}".rstrip()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 
 import grpc
@@ -38,6 +39,12 @@ class Labels:
     def __getitem__(self, one: str) -> str:
         """Return the name of an id, or the id itself."""
         return self._known.get(one, one)
+
+    def distinct(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return the names of ids by id; where several have one name, with the id behind it."""
+        names = {one: self[one] for one in ids}
+        counts = Counter(names.values())
+        return {one: name if counts[name] == 1 else f"{name} ({one})" for one, name in names.items()}
 
     async def _asked(self, ask: Callable[[str], Awaitable[str]], one: str) -> str:
         try:

@@ -14,6 +14,8 @@ from apportion_client.local_stack import StackNotUpError
 from apportion_client.services import Services, connected
 from rich.console import Console
 
+from apportion_cli.exit_codes import NOT_DONE
+
 T = TypeVar("T")
 
 errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
@@ -36,10 +38,10 @@ def run(main: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
         fail(f"{error.filename or 'A file'} cannot be read or written: {error.strerror}.")
 
 
-def fail(message: str) -> NoReturn:
-    """Say what is wrong and end with exit code 1."""
+def fail(message: str, code: int = NOT_DONE) -> NoReturn:
+    """Say what is wrong and end with an exit code that says so."""
     errors.print(message, style="red")
-    raise typer.Exit(1)
+    raise typer.Exit(code)
 
 
 def read_file(file: Path) -> bytes:

@@ -1,18 +1,21 @@
 """A scenario file as the list of calls that bring it about.
 
 Two shapes are read: one plan for all with groups of organisations, and the full one with several plans,
-price changes, entitlements and terms over time. Every id and request id follows from the file and the
-prefix, so that applying a scenario again changes nothing.
+price changes, entitlements and terms over time. Every id follows from the file and the prefix, and a call's request id
+from what it asks for: applying a scenario again changes nothing, one that was ended or mended goes on where it has to,
+and two scenarios meet only in what both ask for alike.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal as DecimalNumber
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
@@ -23,9 +26,18 @@ from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 from google.type.decimal_pb2 import Decimal
 
+from apportion_cli.scenario_form import problems_of
+
 LIVE_REASON = "Local profile: the parity gate is not built yet; live by override."
 BEGINNING = "2012-12-01T00:00:00Z"
 """From when the plans' first rows hold; a period's start before every organisation's assignment."""
+
+PROBLEMS_MAX: Final = 20
+"""Of what is wrong in a file are shown."""
+REQUEST_ID_DIGITS: Final = 32
+"""Hexadecimal digits of a request's content in its request id."""
+PLAN_NAME_DIGITS: Final = 8
+"""Hexadecimal digits of a short scenario's plan in its name."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +46,49 @@ class Step:
 
     service: str
     method: str
-    request: Message
+    request: Any
+    """A message with a request id."""
     label: str
 
 
+class ScenarioProblem(ValueError):
+    """The file is no scenario that can be applied; the message says all that is wrong, a line each."""
+
+
 def load(path: Path) -> dict[str, Any]:
-    """Read a scenario. Raises ValueError when it is not one."""
-    content = json.loads(path.read_text())
-    if not isinstance(content, dict) or not {"partners", "commission_rates", "mappings"} <= content.keys():
-        raise ValueError(f"{path} is no scenario: it lacks partners, commission_rates or mappings.")
-    return content
+    """Read a scenario. Raises ScenarioProblem when it is not one, or not as it should be."""
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = json.loads(text, parse_float=DecimalNumber, object_pairs_hook=_object)
+    except UnicodeDecodeError:
+        raise ScenarioProblem(f"{path} is not UTF-8 text.") from None
+    except json.JSONDecodeError as error:
+        raise ScenarioProblem(f"{path} is not JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from None
+    except KeyError as error:
+        raise ScenarioProblem(f"{path} is no scenario: {error} stands twice in one object.") from None
+    problems = problems_of(content, text)
+    if problems:
+        more = [f"… and {len(problems) - PROBLEMS_MAX:,} more"] if len(problems) > PROBLEMS_MAX else []
+        told = "\n".join(f"  {problem}" for problem in [*problems[:PROBLEMS_MAX], *more])
+        raise ScenarioProblem(f"{path} is no scenario that can be applied; nothing was sent:\n{told}")
+    found: dict[str, Any] = content
+    return found
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object's fields. Raises KeyError for one that stands twice: which one holds would be a guess."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise KeyError(name)
+        found[name] = value
+    return found
 
 
 def steps(scenario: dict[str, Any], prefix: str = "") -> list[Step]:
     """Return the calls that bring a scenario about, in an order in which each finds what it needs."""
     full = scenario if "plans" in scenario else _widened(scenario)
-    return [
+    found = [
         *_catalog(full),
         *_orgs(full, prefix),
         *_terms(full, prefix),
@@ -57,6 +96,16 @@ def steps(scenario: dict[str, Any], prefix: str = "") -> list[Step]:
         *_partners_of_record(full, prefix),
         *_periods(full, prefix),
     ]
+    for step in found:
+        content = step.request.SerializeToString(deterministic=True)
+        step.request.request_id = f"apply:{step.method}:{sha256(content).hexdigest()[:REQUEST_ID_DIGITS]}"
+    return found
+
+
+def short_plan_name(scenario: dict[str, Any]) -> str:
+    """Return the name of a short scenario's plan: its own, or one that another plan does not have."""
+    content = json.dumps([scenario["plan"], scenario["period"]["start"]], sort_keys=True, default=str)
+    return str(scenario["plan"].get("name") or f"standard-{sha256(content.encode()).hexdigest()[:PLAN_NAME_DIGITS]}")
 
 
 def instant(text: str) -> Timestamp:
@@ -69,15 +118,16 @@ def instant(text: str) -> Timestamp:
 def _widened(scenario: dict[str, Any]) -> dict[str, Any]:
     """Return the short shape written out in the full one: everything from the period's start."""
     start = scenario["period"]["start"]
+    plan = short_plan_name(scenario)
     groups = scenario["groups"]
     children = [org for group in groups.values() for org in group["children"]]
     mapped = scenario["mappings"]
     return {
         "beginning": start,
         "skus": {sku: {"type": row["type"], "unit": row["unit"]} for sku, row in scenario["plan"]["skus"].items()},
-        "plans": {"standard": scenario["plan"]},
+        "plans": {plan: scenario["plan"]},
         "price_changes": [],
-        "orgs": {org: {"plan": "standard", "assigned_at": start} for org in children},
+        "orgs": {org: {"plan": plan, "assigned_at": start} for org in children},
         "billing_accounts": {
             group["billing_account"]: {"owner": name, "currency": scenario["plan"]["currency"]}
             for name, group in groups.items()
@@ -123,12 +173,9 @@ def _tiers(rows: list[dict[str, Any]]) -> list[pricing.Tier]:
 
 
 def _catalog(full: dict[str, Any]) -> Iterator[Step]:
-    request_id = _request_ids("catalog", "")
     for sku, row in full["skus"].items():
         kind = f"SKU_TYPE_{row['type'].upper()}"
-        request: Message = pricing.CreateSkuRequest(
-            sku=pricing.Sku(sku=sku, type=kind, unit=row["unit"]), request_id=request_id(sku)
-        )
+        request: Message = pricing.CreateSkuRequest(sku=pricing.Sku(sku=sku, type=kind, unit=row["unit"]))
         yield Step("pricing", "CreateSku", request, f"SKU {sku}")
     for name, plan in full["plans"].items():
         request = pricing.CreatePlanRequest(
@@ -137,29 +184,21 @@ def _catalog(full: dict[str, Any]) -> Iterator[Step]:
             currency=plan["currency"],
             rows=_rows(plan["skus"]),
             effective_at=instant(full.get("beginning", BEGINNING)),
-            request_id=request_id(f"plan:{name}"),
         )
         yield Step("pricing", "CreatePlan", request, f"plan {name}")
-    for number, change in enumerate(full["price_changes"]):
+    for change in full["price_changes"]:
         row = {**full["plans"][change["plan"]]["skus"][change["sku"]], **change}
         request = pricing.SetPlanSkuRequest(
             plan_id=str(naming.plan_id(change["plan"])),
             row=next(_rows({change["sku"]: row})),
             effective_at=instant(change["effective_at"]),
-            request_id=request_id(f"price:{number}"),
         )
         yield Step("pricing", "SetPlanSku", request, f"price of {change['sku']} in {change['plan']}")
-    request = pricing.SetEngineModeRequest(
-        all_orgs=True,
-        mode=pricing.ENGINE_MODE_LIVE,
-        override_reason=LIVE_REASON,
-        request_id=request_id("live"),
-    )
+    request = pricing.SetEngineModeRequest(all_orgs=True, mode=pricing.ENGINE_MODE_LIVE, override_reason=LIVE_REASON)
     yield Step("pricing", "SetEngineMode", request, "rating live, by audited override")
 
 
 def _orgs(full: dict[str, Any], prefix: str) -> Iterator[Step]:
-    request_id = _request_ids("orgs", prefix)
     accounts = full["billing_accounts"]
     parents = {row["org"]: accounts[row["account"]]["owner"] for row in reversed(full["mappings"])}
     owners = [account["owner"] for account in accounts.values()]
@@ -173,7 +212,6 @@ def _orgs(full: dict[str, Any], prefix: str) -> Iterator[Step]:
             slug=f"{prefix}{org}".lower(),
             parent_org_id="" if org in roots else str(naming.org_id(parents[org], prefix)),
             currency=currencies.get(org, ""),
-            request_id=request_id(f"org:{org}"),
         )
         yield Step("orgs", "CreateOrg", request, f"organisation {prefix}{org}")
     for name, account in accounts.items():
@@ -182,23 +220,20 @@ def _orgs(full: dict[str, Any], prefix: str) -> Iterator[Step]:
             owner_org_id=str(naming.org_id(account["owner"], prefix)),
             name=f"{prefix}{name}",
             currency=account["currency"],
-            request_id=request_id(f"account:{name}"),
         )
         yield Step("orgs", "CreateBillingAccount", request, f"billing account {prefix}{name}")
-    for number, row in enumerate(full["mappings"]):
+    for row in full["mappings"]:
         request = orgs.MapOrgRequest(
             org_id=str(naming.org_id(row["org"], prefix)),
             billing_account_id=str(naming.account_id(row["account"], prefix)),
             allocation=f"ALLOCATION_{row['allocation'].upper()}",
             percent=None if row["percent"] is None else _decimal(row["percent"]),
             effective_at=instant(row["effective_at"]),
-            request_id=request_id(f"mapping:{number}"),
         )
         yield Step("orgs", "MapOrg", request, f"{prefix}{row['org']} billed on {prefix}{row['account']}")
 
 
 def _terms(full: dict[str, Any], prefix: str) -> Iterator[Step]:
-    request_id = _request_ids("terms", prefix)
     for org, row in full["orgs"].items():
         if row["plan"] is None:
             continue
@@ -206,16 +241,14 @@ def _terms(full: dict[str, Any], prefix: str) -> Iterator[Step]:
             org_id=str(naming.org_id(org, prefix)),
             plan_id=str(naming.plan_id(row["plan"])),
             effective_at=instant(row["assigned_at"]),
-            request_id=request_id(f"assign:{org}"),
         )
         yield Step("pricing", "AssignPlan", request, f"plan {row['plan']} for {prefix}{org}")
-    for number, row in enumerate(full["entitlements"]):
+    for row in full["entitlements"]:
         kind, _, name = row["subject"].partition(":")
         request = pricing.SetEntitlementRequest(
             plan_id=str(naming.plan_id(row["plan"])),
             overrides=[_override(sku, values) for sku, values in row["overrides"].items()],
             effective_at=instant(row["effective_at"]),
-            request_id=request_id(f"entitlement:{number}"),
         )
         if kind == "org":
             request.org_id = str(naming.org_id(name, prefix))
@@ -234,7 +267,6 @@ def _override(sku: str, values: dict[str, Any]) -> pricing.Override:
 
 
 def _partners(full: dict[str, Any]) -> Iterator[Step]:
-    request_id = _request_ids("partners", "")
     for name, row in full["partners"].items():
         first, *later = row["tiers"]
         request: Message = ledger.CreatePartnerRequest(
@@ -243,32 +275,28 @@ def _partners(full: dict[str, Any]) -> Iterator[Step]:
             payout_currency=row["payout_currency"],
             tier=first["tier"],
             effective_at=instant(first["effective_at"]),
-            request_id=request_id(name),
         )
         yield Step("ledger", "CreatePartner", request, f"partner {name}")
-        for number, tier in enumerate(later):
+        for tier in later:
             request = ledger.SetPartnerTierRequest(
                 partner_id=str(naming.partner_id(name)),
                 tier=tier["tier"],
                 effective_at=instant(tier["effective_at"]),
-                request_id=request_id(f"{name}:tier:{number}"),
             )
             yield Step("ledger", "SetPartnerTier", request, f"{name} becomes {tier['tier']}")
-    for number, row in enumerate(full["commission_rates"]):
+    for row in full["commission_rates"]:
         request = ledger.SetCommissionRateRequest(
             tier=row["tier"],
             match_kind=f"MATCH_KIND_{row['match_kind'].upper()}",
             match_value=row["match_value"] or "",
             pct=_decimal(row["pct"]),
             effective_at=instant(row["effective_at"]),
-            request_id=request_id(f"rate:{number}"),
         )
         yield Step("ledger", "SetCommissionRate", request, f"{row['tier']} gets {row['pct']} %")
 
 
 def _partners_of_record(full: dict[str, Any], prefix: str) -> Iterator[Step]:
-    request_id = _request_ids("por", prefix)
-    for number, row in enumerate(full["partners_of_record"]):
+    for row in full["partners_of_record"]:
         kind, _, name = row["subject"].partition(":")
         by_org = kind == "org"
         subject = naming.org_id(name, prefix) if by_org else naming.account_id(name, prefix)
@@ -278,22 +306,15 @@ def _partners_of_record(full: dict[str, Any], prefix: str) -> Iterator[Step]:
             partner_id=str(naming.partner_id(row["partner"])),
             start_at=instant(row["start_at"]),
             end_at=instant(row["end_at"]) if row["end_at"] else None,
-            request_id=request_id(str(number)),
         )
         yield Step("ledger", "AssignPartnerOfRecord", request, f"{row['partner']} of record for {row['subject']}")
 
 
 def _periods(full: dict[str, Any], prefix: str) -> Iterator[Step]:
-    request_id = _request_ids("periods", prefix)
     for period in full["closed_periods"]:
         request = metering.ClosePeriodRequest(
             period=period,
             org_ids=[str(naming.org_id(org, prefix)) for org in full["orgs"]] if prefix else [],
             all_orgs=not prefix,
-            request_id=request_id(period),
         )
         yield Step("metering", "ClosePeriod", request, f"close {period}")
-
-
-def _request_ids(part: str, prefix: str) -> Callable[[str], str]:
-    return lambda step: f"apply:{prefix}:{part}:{step}"

@@ -18,6 +18,10 @@ class MethodUnknown(LookupError):
     """The server has no such service or method; the message names what it has."""
 
 
+class ServiceUnknown(MethodUnknown):
+    """The server has no such service."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reflected:
     """A method and the messages that it takes and returns."""
@@ -50,16 +54,15 @@ async def reflect(channel: grpc.aio.Channel, service: str, name: str) -> Reflect
     stub = reflection_pb2_grpc.ServerReflectionStub(channel)
     files = await _files(stub, service)
     if not files:
-        known = await _ask(stub, reflection_pb2.ServerReflectionRequest(list_services=""))
-        names = ", ".join(item.name for item in known.list_services_response.service)
-        raise MethodUnknown(f"There is no service {service} here; there are {names}.")
+        names = await services_of(channel)
+        raise ServiceUnknown(f"There is no service {service} here; there are {', '.join(names)}.")
     pool = descriptor_pool.DescriptorPool()
     for file in _in_order(files):
         pool.Add(file)
     found = pool.FindServiceByName(service)
     method = found.methods_by_name.get(name)
     if method is None:
-        raise MethodUnknown(f"{service} has no method {name}; it has {', '.join(found.methods_by_name)}.")
+        raise MethodUnknown(f"{service} has no method {name!r}; it has {', '.join(sorted(found.methods_by_name))}.")
     return Reflected(
         f"/{service}/{name}",
         message_factory.GetMessageClass(method.input_type),
@@ -68,6 +71,13 @@ async def reflect(channel: grpc.aio.Channel, service: str, name: str) -> Reflect
         method.server_streaming,
         pool,
     )
+
+
+async def services_of(channel: grpc.aio.Channel) -> list[str]:
+    """Return the full names of a server's services."""
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    known = await _ask(stub, reflection_pb2.ServerReflectionRequest(list_services=""))
+    return [item.name for item in known.list_services_response.service]
 
 
 async def _files(stub: Any, symbol: str) -> dict[str, descriptor_pb2.FileDescriptorProto]:

@@ -21,6 +21,8 @@ from apportion_common.topology import LANES
 EVENT_NAMESPACE: Final = UUID("6f0f3a52-6f2c-5d0e-9b9e-0a4f5d2d8c11").bytes
 """Namespace of event ids. Changing it would charge every event again."""
 ENTRY_NAME: Final = b"entry"
+NIL_UUID: Final = str(UUID(int=0))
+"""The id of nothing (RFC 9562), as clients write that forgot to set one."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)

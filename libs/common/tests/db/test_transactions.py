@@ -190,6 +190,7 @@ async def test_an_audit_entry_names_the_caller_and_holds_nothing_personal(
                     "partner_id": org_id,
                     "big": 2**60,
                     "at": datetime(2026, 1, 2, tzinfo=UTC),
+                    "rows": [{"effective_at_us": 1_356_998_400_000_001, "end_at_us": None, "wait_us": 7}],
                 },
             )
     rows = fetch_all(place.owner_url, "SELECT actor, org_id, request_id, before, after FROM audit_entry")
@@ -208,7 +209,8 @@ async def test_an_audit_entry_names_the_caller_and_holds_nothing_personal(
                 "pct": "12.5000",
                 "partner_id": str(org_id),
                 "big": str(2**60),
-                "at": "2026-01-02T00:00:00+00:00",
+                "at": "2026-01-02T00:00:00Z",
+                "rows": [{"effective_at": "2013-01-01T00:00:00.000001Z", "end_at": None, "wait_us": 7}],
             },
         )
     ]

@@ -32,6 +32,7 @@ def test_a_good_event_is_taken_with_its_numbers_scaled() -> None:
     ("field", "value", "reason"),
     [
         ("org_id", "", "ID_MALFORMED"),
+        ("org_id", str(UUID(int=0)), "ID_MALFORMED"),
         ("org_id", ID.hex, "ID_MALFORMED"),
         ("project_id", "LGA", "ID_MALFORMED"),
         ("request_id", "", "REQUEST_ID_MALFORMED"),
@@ -74,6 +75,7 @@ def test_an_event_that_can_never_be_right_is_rejected_with_its_field(field: str,
     ("field", "value", "reason"),
     [
         ("org_id", b"", "ID_MALFORMED"),
+        ("org_id", bytes(16), "ID_MALFORMED"),
         ("project_id", b"x", "ID_MALFORMED"),
         ("request_id", b"x" * 15, "ID_MALFORMED"),
         ("sku", "act", "SKU_MALFORMED"),

@@ -16,6 +16,7 @@ from apportion_client import naming
 from apportion_client.pages import audit_of
 from apportion_client.services import Services
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from apportion_cli.display import counted, print_line, when
 from apportion_cli.options import OrgOption, PrefixOption
@@ -32,6 +33,8 @@ class Service(StrEnum):
     ORGS = "orgs"
 
 
+OLD_INSTANTS: Final = ("_at_us", "_time_us", "until_us")
+"""Ends of the names of instants in entries from before they were written as times."""
 REQUESTS: Final = {
     Service.IDENTITY: identity.ListAuditRequest,
     Service.PRICING: pricing.ListAuditRequest,
@@ -69,19 +72,50 @@ def changes(entry: audit_pb2.AuditEntry) -> list[str]:
     """Return what an entry says was changed: `name: before → after`, and only the value of what was not there
     before.
     """
-    before, after = MessageToDict(entry.before), MessageToDict(entry.after)
+    before, after = _plain(MessageToDict(entry.before)), _plain(MessageToDict(entry.after))
     names = sorted({*before, *after})
-    return [_change(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
+    changed = [name for name in names if _known(before.get(name)) != _known(after.get(name))]
+    return [_change(name, before.get(name), after.get(name)) for name in changed]
+
+
+def _known(value: Any) -> Any:
+    return None if value == "" else value
 
 
 def _change(name: str, before: Any, after: Any) -> str:
-    return f"{name}: {_text(after)}" if before is None else f"{name}: {_text(before)} → {_text(after)}"
+    return f"{name}: {_text(after)}" if before in (None, "") else f"{name}: {_text(before)} → {_text(after)}"
 
 
 def _text(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, float) and value.is_integer():
-        # A Struct has no whole numbers.
-        return str(int(value))
+    match value:
+        case None | "":
+            return "nothing"
+        case bool():
+            return "yes" if value else "no"
+        case float() if value.is_integer():
+            # A Struct has no whole numbers.
+            return str(int(value))
+        case {"value": str(decimal), **more} if not more:
+            return decimal
+        case dict():
+            return "{" + ", ".join(f"{name}: {_text(inner)}" for name, inner in value.items()) + "}"
+        case list():
+            return "[" + ", ".join(map(_text, value)) + "]"
     return str(value)
+
+
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
+    """Return fields with instants as times, also those of entries that were written as microseconds."""
+    return dict(_instant(name, value) for name, value in fields.items())
+
+
+def _instant(name: str, value: Any) -> tuple[str, Any]:
+    if isinstance(value, dict):
+        return name, _plain(value)
+    if isinstance(value, list):
+        return name, [_instant("", inner)[1] for inner in value]
+    if name.endswith(OLD_INSTANTS) and isinstance(value, float | str):
+        stamp = Timestamp()
+        stamp.FromMicroseconds(int(value))
+        return name.removesuffix("_us"), stamp.ToJsonString()
+    return name, value

@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any
 
 import typer
-from apportion_client.reflection import MethodUnknown, Reflected, reflect
+from apportion_client.reflection import MethodUnknown, Reflected, ServiceUnknown, reflect, services_of
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_client.settings import SERVICES
 from google.protobuf import json_format
@@ -30,13 +30,15 @@ def call(
 
     An error prints its status, reason, message and field violations, with exit code 1.
     """
-    service, _, name = method.rpartition("/")
-    if not service or not name:
-        fail("Name the method as SERVICE/METHOD, such as ledger/GetTrialBalance.")
+    service, _, name = method.partition("/")
+    if not service:
+        fail(f"Name the method as SERVICE/METHOD, such as ledger/GetTrialBalance, of one of {', '.join(SERVICES)}.")
     try:
         given = json.loads(content)
     except json.JSONDecodeError as error:
         fail(f"The request is not JSON: {error}.")
+    if not isinstance(given, dict | list):
+        fail("The request must be a JSON object, or a list of them where a stream is sent.")
     full, address = _resolve(service, at)
     try:
         run(lambda services: _call(services, address, full, name, given))
@@ -57,7 +59,10 @@ def _resolve(service: str, at: str) -> tuple[str, str]:
 
 async def _call(services: Services, address: str, service: str, name: str, given: Any) -> None:
     channel = services.channel(address)
-    method = await reflect(channel, service, name)
+    try:
+        method = await reflect(channel, service, name)
+    except ServiceUnknown:
+        raise ServiceUnknown(f"There is no service {service}; there are {', '.join(await _all(services))}.") from None
     if method.takes_stream:
         items = given if isinstance(given, list) else [given]
         requests = [_parse(method, item) for item in items]
@@ -70,6 +75,12 @@ async def _call(services: Services, address: str, service: str, name: str, given
             _print(item, method)
     else:
         _print(await answer, method)
+
+
+async def _all(services: Services) -> list[str]:
+    """Return the names of the five services, and those that every server has besides."""
+    others = {name for service in SERVICES for name in await services_of(services.channel(service))}
+    return [*SERVICES, *sorted(name for name in others if not name.startswith("apportion."))]
 
 
 def _parse(method: Reflected, content: Any) -> Message:

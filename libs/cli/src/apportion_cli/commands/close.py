@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated
 
 import typer
@@ -15,6 +15,7 @@ from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
 from apportion_cli.display import Bar, print_line, progress
+from apportion_cli.each import Results, for_each, tell
 from apportion_cli.options import PeriodArgument, PrefixOption
 from apportion_cli.run import fail, run
 
@@ -35,15 +36,18 @@ def close(
 ) -> None:
     """Close a month: later usage of it is refused. Closing it again changes nothing."""
     names = {str(naming.org_id(code, prefix)): code for code in org or ()}
-    request = metering.ClosePeriodRequest(
-        period=period,
-        org_ids=names,
-        all_orgs=everyone,
-        force=force,
-        reason=reason,
-        request_id=f"close:{uuid7()}",
-    )
-    run(lambda services: _close(services, request, names, wait))
+
+    def request(org_ids: Iterable[str]) -> metering.ClosePeriodRequest:
+        return metering.ClosePeriodRequest(
+            period=period,
+            org_ids=org_ids,
+            all_orgs=everyone,
+            force=force,
+            reason=reason,
+            request_id=f"close:{uuid7()}",
+        )
+
+    run(lambda services: _close(services, period, request, names, wait, everyone=everyone))
 
 
 def reopen(
@@ -62,20 +66,40 @@ def reopen(
 
 
 async def _close(
-    services: Services, request: metering.ClosePeriodRequest, names: Mapping[str, str], wait_s: int
+    services: Services,
+    period: str,
+    request: Callable[[Iterable[str]], metering.ClosePeriodRequest],
+    names: Mapping[str, str],
+    wait_s: int,
+    *,
+    everyone: bool,
 ) -> None:
-    period = request.period
-    whom = "every organisation" if request.all_orgs else ", ".join(names.values())
+    whom = "every organisation" if everyone else ", ".join(names.values())
     if whom:
         print_line(f"Closing {period} for {whom}: usage of it that comes later is refused.")
-    with progress("close", None, "calls") as bar:
-        answer = await retry_until_available(
-            lambda: services.metering.ClosePeriod(request, timeout=CALL_TIMEOUT_S), print_line
+
+    async def send(org_ids: Sequence[str]) -> metering.ClosePeriodResponse:
+        asked = request(org_ids)
+        return await retry_until_available(
+            lambda: services.metering.ClosePeriod(asked, timeout=CALL_TIMEOUT_S), print_line
         )
-        await until_closed(services, period, request.org_ids, wait_s, bar)
-    for org_id in answer.org_ids_without_usage:
-        print_line(f"No usage of {names[org_id]} has ever come: check its name if there should be any.")
-    print_line(f"{period} is closed for {whom}.")
+
+    results: Results[metering.ClosePeriodResponse] = Results()
+    with progress("close", None, "calls") as bar:
+        if names and not everyone:
+            # One by one: an organisation that cannot be closed leaves the others as they are asked to be.
+            results = await for_each(names, lambda org_id: send([org_id]), lambda: bar.advance(1))
+        else:
+            await send(list(names))
+        closed = list(results.done)
+        if closed or everyone:
+            await until_closed(services, period, closed, wait_s, bar)
+    for answer in results.done.values():
+        for org_id in answer.org_ids_without_usage:
+            print_line(f"No usage of {names[org_id]} has ever come: check its name if there should be any.")
+    if closed or everyone:
+        print_line(f"{period} is closed for {whom if everyone else ', '.join(names[org_id] for org_id in closed)}.")
+    tell(results, "organisation", "closed", names)
 
 
 async def _reopen(services: Services, request: orgs.ReopenPeriodRequest, names: Mapping[str, str], wait_s: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from enum import StrEnum
 from typing import Annotated
 
@@ -13,17 +14,18 @@ from apportion_client.pages import dead_letters_of
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
-from apportion_cli.display import counted, print_line, show_table
+from apportion_cli.display import counted, figure, print_line, show_table
+from apportion_cli.each import NotDone, for_each, tell
+from apportion_cli.exit_codes import MISUSED
 from apportion_cli.labels import Labels
 from apportion_cli.options import OrgOption, PrefixOption
-from apportion_cli.run import errors, run
+from apportion_cli.run import errors, fail, run
 
 app = typer.Typer(help="Usage that was taken and not charged, and why.", no_args_is_help=True)
 
 ReasonOption = Annotated[str, typer.Option("--reason", help="Such as UNKNOWN_SKU.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All open dead letters, of everybody and whatever reason.")]
 IdOption = Annotated[list[str] | None, typer.Option("--id", help="Id of a dead letter; may be repeated.")]
-
-AllOption = Annotated[bool, typer.Option("--all", help="Every open dead letter of everybody.")]
 
 
 class State(StrEnum):
@@ -71,21 +73,25 @@ def requeue(
     ] = "",
     prefix: PrefixOption = "",
 ) -> None:
-    """Assign the open dead letters that match a new place in their lane, when their cause is mended."""
-    request = metering.RequeueDeadLettersRequest(
-        filter=_filter(reason, org, ids, prefix),
-        all=everything,
-        into_period=into_period,
-        request_id=f"requeue:{uuid7()}",
-    )
+    """Assign the open dead letters that match a new place in their lane, when their cause is mended.
 
-    async def main(services: Services) -> None:
+    Those of --id that are not open, or are unknown, are named at the end, with exit code 1.
+    """
+    _check_meant(reason, org, ids, everything)
+
+    async def send(services: Services, chosen: list[str] | None) -> int:
+        request = metering.RequeueDeadLettersRequest(
+            filter=_filter(reason, org, chosen, prefix),
+            all=everything,
+            into_period=into_period,
+            request_id=f"requeue:{uuid7()}",
+        )
         answer = await retry_until_available(
             lambda: services.metering.RequeueDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
         )
-        print_line(f"{answer.requeued_count:,} dead letters are on their way again.")
+        return int(answer.requeued_count)
 
-    run(main)
+    run(lambda services: _change(lambda chosen: send(services, chosen), ids, "on the way again", "requeued"))
 
 
 @app.command()
@@ -97,18 +103,46 @@ def discard(
     everything: AllOption = False,
     prefix: PrefixOption = "",
 ) -> None:
-    """Close the open dead letters that match, for good."""
-    request = metering.DiscardDeadLettersRequest(
-        filter=_filter(reason, org, ids, prefix), reason=because, all=everything, request_id=f"discard:{uuid7()}"
-    )
+    """Close the open dead letters that match, for good.
 
-    async def main(services: Services) -> None:
+    Those of --id that are not open, or are unknown, are named at the end, with exit code 1.
+    """
+    _check_meant(reason, org, ids, everything)
+
+    async def send(services: Services, chosen: list[str] | None) -> int:
+        request = metering.DiscardDeadLettersRequest(
+            filter=_filter(reason, org, chosen, prefix), reason=because, all=everything, request_id=f"discard:{uuid7()}"
+        )
         answer = await retry_until_available(
             lambda: services.metering.DiscardDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
         )
-        print_line(f"{answer.discarded_count:,} dead letters are given up.")
+        return int(answer.discarded_count)
 
-    run(main)
+    run(lambda services: _change(lambda chosen: send(services, chosen), ids, "given up", "discarded"))
+
+
+def _check_meant(reason: str, org: str, ids: list[str] | None, everything: bool) -> None:
+    """Refuse a selection that says nothing: everything has to be said."""
+    if everything == bool(reason or org or ids):
+        fail("Say which ones are meant by --reason, --org or --id, or else --all.", MISUSED)
+
+
+async def _change(
+    send: Callable[[list[str] | None], Awaitable[int]], ids: list[str] | None, now: str, done: str
+) -> None:
+    """Change what matches and say how many; where ids are given, one by one, and name those that could not be."""
+    if ids is None:
+        print_line(f"{counted(await send(None), 'dead letter')} {now}.")
+        return
+
+    async def one(dead_letter_id: str) -> None:
+        if not await send([dead_letter_id]):
+            raise NotDone("it is not open or does not match, or there is none with this id")
+
+    results = await for_each(dict.fromkeys(ids), one)
+    if results.done:
+        print_line(f"{counted(len(results.done), 'dead letter')} {now}.")
+    tell(results, "dead letter", done)
 
 
 def _filter(reason: str, org: str, ids: list[str] | None, prefix: str) -> metering.DeadLetterFilter:
@@ -129,10 +163,10 @@ async def _list(services: Services, wanted: metering.DeadLetterFilter, limit: in
             labels[letter.org_id],
             letter.request_id,
             letter.event.sku,
-            letter.event.quantity.value,
+            figure(letter.event.quantity) if letter.HasField("event") else "",
             letter.event.event_time.ToJsonString() if letter.HasField("event") else "",
         )
         for letter in found
     ]
     columns = ("id", "reason", "state", ">tries", "org", "request id", "sku", ">quantity", "event time")
-    show_table(counted(len(found), "dead letter"), columns, rows)
+    show_table(counted(len(found), "dead letter"), columns, rows, drop=("tries", "request id", "state", "event time"))

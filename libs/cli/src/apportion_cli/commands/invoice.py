@@ -8,11 +8,10 @@ from typing import Annotated
 
 import grpc
 import typer
-from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_client import naming
 from apportion_client.failures import reason_of, retry_until_available
-from apportion_client.pages import invoices_of, lines_of, mapped_accounts, whole_invoice
+from apportion_client.pages import invoices_of, mapped_accounts, whole_invoice
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 from google.type import decimal_pb2
@@ -31,10 +30,14 @@ from apportion_cli.display import (
     progress,
     show_table,
 )
+from apportion_cli.each import NothingToDo, for_each, tell
 from apportion_cli.labels import PROJECT_CHARS, Labels
 from apportion_cli.options import AccountOption, PeriodArgument, PrefixOption
 from apportion_cli.run import errors, fail, run
 
+NOTHING_TO_BILL = "nothing to bill"
+NOTHING_TO_INVOICE = "NOTHING_TO_INVOICE"
+"""The reason with which orgs says so."""
 _FINAL = (orgs.INVOICE_STATE_FINAL, orgs.INVOICE_STATE_PAID)
 
 
@@ -44,56 +47,54 @@ def invoice(
     finalize: Annotated[bool, typer.Option("--finalize", help="Number it and make it immutable.")] = False,
     prefix: PrefixOption = "",
 ) -> None:
-    """Draw up the invoice of an account, or of every account with lines, and show it. A final one stays."""
+    """Draw up the invoice of an account, or of every account with lines, and show it. A final one stays.
+
+    Accounts that cannot be invoiced are named at the end, with exit code 1; the others are not kept waiting.
+    """
     run(lambda services: _invoices(services, period, account, finalize, prefix))
 
 
 async def _invoices(services: Services, period: str, account: str, finalize: bool, prefix: str) -> None:
-    wanted = [str(naming.account_id(account, prefix))] if account else await _accounts_with_lines(services)
+    wanted = [str(naming.account_id(account, prefix))] if account else await mapped_accounts(services)
     if not wanted:
-        fail("No billing account has a line yet.")
-    found = []
-    with progress("invoice", len(wanted), "invoices") as bar:
-        for account_id in wanted:
-            try:
-                found.append(await _draw_up(services, account_id, period, finalize))
-            except grpc.aio.AioRpcError as error:
-                # Of all accounts, some have no line of the period.
-                if account or reason_of(error) != "NOTHING_TO_INVOICE":
-                    raise
-            bar.advance(1)
-    if not found:
-        fail(f"No billing account has a line of {period}.")
+        fail("No organisation is billed on an account yet.")
+    with progress("invoice", len(wanted), "accounts") as bar:
+        results = await for_each(
+            wanted, lambda account_id: _draw_up(services, account_id, period, finalize), lambda: bar.advance(1)
+        )
+    found = list(results.done.values())
     labels = Labels(services)
     await labels.learn(
         [part.org_id for one in found for part in one.parts] + [doc.org_id for one in found for doc in one.documents],
-        [one.billing_account_id for one in found],
+        wanted,
         [line.partner_id for one in found for line in one.lines if line.partner_id],
     )
-    if account:
-        _show_whole(found[0], labels)
-    else:
+    if not account:
         _show_summary(period, found, labels)
-
-
-async def _accounts_with_lines(services: Services) -> list[str]:
-    accounts = await mapped_accounts(services)
-    return [
-        account
-        for account in accounts
-        if [line async for line in lines_of(services, ledger.LineFilter(billing_account_id=account), 1)]
-    ]
+    elif found:
+        _show_whole(found[0], labels)
+    if account and results.passed:
+        fail(f"{labels[wanted[0]]} has {NOTHING_TO_BILL} for {period}.")
+    tell(results, "account", "finalised" if finalize else "drawn up", labels.distinct(wanted))
 
 
 async def _draw_up(services: Services, account_id: str, period: str, finalize: bool) -> orgs.Invoice:
-    """Return a fresh draft, finalised if asked; or the final invoice that stands."""
+    """Return a fresh draft, finalised if asked; or the final invoice that stands.
+
+    Raises NothingToDo where no line is to be billed: an empty invoice is not made final.
+    """
     async for invoice in invoices_of(services, period, account_id):
         if invoice.state in _FINAL:
             return await whole_invoice(services, invoice.invoice_id)
     request = orgs.GenerateInvoiceRequest(billing_account_id=account_id, period=period, request_id=f"invoice:{uuid7()}")
-    draft = await retry_until_available(
-        lambda: services.orgs.GenerateInvoice(request, timeout=CALL_TIMEOUT_S), errors.print
-    )
+    try:
+        draft = await retry_until_available(
+            lambda: services.orgs.GenerateInvoice(request, timeout=CALL_TIMEOUT_S), errors.print
+        )
+    except grpc.aio.AioRpcError as error:
+        if reason_of(error) == NOTHING_TO_INVOICE:
+            raise NothingToDo(NOTHING_TO_BILL) from None
+        raise
     drawn = draft.invoice
     if finalize:
         final = orgs.FinalizeInvoiceRequest(invoice_id=drawn.invoice_id, request_id=f"finalize:{uuid7()}")
@@ -130,11 +131,16 @@ def _show_summary(period: str, found: list[orgs.Invoice], labels: Labels) -> Non
         )
         for one in found
     ]
-    show_table(f"Invoices of {period}", columns, rows)
+    if rows:
+        show_table(f"Invoices of {period}", columns, rows, drop=("copies", "payers", "rounding", "number", "state"))
 
 
 def _documents(one: orgs.Invoice, labels: Labels, *, copies: bool) -> str:
-    return ", ".join(f"{labels[doc.org_id]} {money(doc.total)}" for doc in one.documents if doc.copy == copies)
+    return ", ".join(
+        f"{labels[doc.org_id]} {money(doc.total).removesuffix(f' {doc.total.currency_code}')}"
+        for doc in one.documents
+        if doc.copy == copies
+    )
 
 
 def _kind(document: orgs.InvoiceDocument) -> str:
@@ -150,7 +156,10 @@ def _period(of: orgs.InvoiceLine | orgs.InvoiceOrgPart) -> str:
 def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
     state = _name(orgs.InvoiceState.Name(one.state), "INVOICE_STATE_")
     print_line(f"Invoice {one.number or '(draft)'} of {labels[one.billing_account_id]}, {one.period}, {state}", "bold")
-    print_line(f"ledger total {_amount(one.ledger_total, one)}, rounding {_amount(one.rounding_difference, one)}")
+    print_line(
+        f"ledger total {_amount(one.ledger_total, one)}, rounding {_amount(one.rounding_difference, one)}, "
+        f"invoice total {money(one.total)}"
+    )
     console.print()
     show_table(
         f"Lines, amounts in {one.currency}",
@@ -168,39 +177,31 @@ def _show_whole(one: orgs.Invoice, labels: Labels) -> None:
             ">amount",
         ),
         _line_rows(one, labels),
-        (
-            "total",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            "",
-            figure(one.ledger_total, one.currency),
-            _shares(one),
-            money_figure(one.total),
-        ),
+        [("total", *[""] * 7, figure(one.ledger_total, one.currency), _shares(one), money_figure(one.total))],
+        drop=("of record for", "project", "lines", "partner", "quantity"),
     )
     console.print()
     show_table(
         f"Parts, in declared order, amounts in {one.currency}",
         ("organisation", "period", ">ledger", ">part", "allocation", ">owner's %", ">owner pays", ">organisation pays"),
         _part_rows(one, labels),
+        drop=("allocation", "owner's %"),
     )
     console.print()
     show_table(
         "Documents",
-        ("organisation", "number", "state", ">total"),
+        ("organisation", "number", "state", "currency", ">total"),
         [
             (
                 labels[doc.org_id],
                 doc.number or "-",
                 _kind(doc),
-                money(doc.total),
+                doc.total.currency_code,
+                money_figure(doc.total),
             )
             for doc in one.documents
         ],
+        drop=("state",),
     )
 
 

@@ -11,7 +11,8 @@ from apportion_client.failures import OutageTooLongError
 from apportion_client.services import Services
 from apportion_client.standing import standing_still
 
-from apportion_cli.display import print_line, progress, show_table, when
+from apportion_cli.display import counted, print_line, progress, show_table, when
+from apportion_cli.exit_codes import USAGE_REFUSED
 from apportion_cli.run import fail, run
 
 ANSWER_S_MAX: Final = 10.0
@@ -22,16 +23,19 @@ _FLUSHES: Final = {metering.STREAM_CONDITION_DURABLE: "yes", metering.STREAM_CON
 def status(
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait until everything is through.")] = 0,
     lanes: Annotated[bool, typer.Option("--lanes", help="Show every lane.")] = False,
+    allow_dead_letters: Annotated[
+        bool, typer.Option("--allow-dead-letters", help="End with exit code 0 though dead letters are open.")
+    ] = False,
 ) -> None:
     """Show the pipeline's backlog, dead letters, stopped lanes, and what stands still, by name.
 
     Ends after the wait, or after 10 seconds without one, whatever is away. Exit code 1 when a wait was in vain, and
-    when the pipeline's state could not be had.
+    when the pipeline's state could not be had; 3 when after a wait all is through and dead letters are open.
     """
-    run(lambda services: _status(services, wait, lanes))
+    run(lambda services: _status(services, wait, lanes, allow_dead_letters))
 
 
-async def _status(services: Services, wait_s: int, lanes: bool) -> None:
+async def _status(services: Services, wait_s: int, lanes: bool, allow_dead_letters: bool) -> None:
     try:
         answer = await _wait(services, wait_s) if wait_s else await pipeline_status(services, print_line, ANSWER_S_MAX)
     except OutageTooLongError as error:
@@ -43,6 +47,12 @@ async def _status(services: Services, wait_s: int, lanes: bool) -> None:
         print_line(line, "red")
     if wait_s and not answer.drained:
         fail(f"Not everything is through after {wait_s} s.")
+    if wait_s and answer.open_dead_letters and not allow_dead_letters:
+        count = sum(answer.open_dead_letters.values())
+        fail(
+            f"{counted(count, 'dead letter')} open: usage that is not charged; see 'apportion dead-letters list'.",
+            USAGE_REFUSED,
+        )
 
 
 def _show(answer: metering.GetPipelineStatusResponse, lanes: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,8 +41,6 @@ def verify(
         found = found_figures(content, rows, told)
     except KeyError as error:
         fail(f"{file} is no scenario with expected figures: it lacks {error}.")
-    except json.JSONDecodeError as error:
-        fail(f"{file} is not JSON: {error}.")
     except RowRejected as rejected:
         fail(f"{events} has a row that can be no event: {rejected.message}")
     except (FileProblem, ValueError) as problem:

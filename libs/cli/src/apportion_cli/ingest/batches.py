@@ -7,9 +7,9 @@ other. So several batches are in flight only where they hold different organisat
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_client import naming
@@ -21,14 +21,6 @@ from apportion_cli.ingest.rows import Row
 WORKERS: Final = 4
 STALE_BATCHES: Final = 16
 """A batch is sent though not full when this many batches' worth of rows came after its first."""
-
-
-class Rejection(NamedTuple):
-    """A row that was not taken."""
-
-    row: int
-    reason: str
-    message: str
 
 
 class EventAdder(Protocol):
@@ -43,7 +35,7 @@ class Batch:
 
     worker: int
     request: metering.IngestEventsRequest
-    rows: list[int] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
 
 
 class Batcher:
@@ -68,10 +60,12 @@ class Batcher:
         self._open: dict[int, Batch] = {}
         self._sent: list[deque[Batch]] = [deque() for _ in range(WORKERS)]
         self.rows_read = skipped_rows
-        self.rejections: list[Rejection] = []
+        self.committed = acknowledgement == metering.ACKNOWLEDGEMENT_COMMITTED
 
-    def cut(self, rows: Iterable[Row]) -> Iterator[Batch]:
-        """Yield the batches of the rows, the last ones not full."""
+    def cut(self, rows: Iterable[Row], reject: Callable[[Row, str, str], None]) -> Iterator[Batch]:
+        """Yield the batches of the rows, the last ones not full; `reject` a row that is no event, with reason and
+        message.
+        """
         for row in rows:
             self.rows_read = row.number
             for _ in range(self._repeat):
@@ -79,9 +73,9 @@ class Batcher:
                 try:
                     self._events.add(batch.request, row)
                 except RowRejected as rejected:
-                    self.rejections.append(Rejection(row.number, rejected.reason, rejected.message))
+                    reject(row, rejected.reason, rejected.message)
                     break
-                batch.rows.append(row.number)
+                batch.rows.append(row)
                 if len(batch.rows) >= self._size:
                     yield self._send(batch)
                     yield from self._stale(row.number)
@@ -94,8 +88,8 @@ class Batcher:
     @property
     def acknowledged_rows(self) -> int:
         """Rows below which (this one included) everything is acknowledged or rejected."""
-        waiting = [sent[0].rows[0] for sent in self._sent if sent]
-        waiting += [batch.rows[0] for batch in self._open.values() if batch.rows]
+        waiting = [sent[0].rows[0].number for sent in self._sent if sent]
+        waiting += [batch.rows[0].number for batch in self._open.values() if batch.rows]
         return min(waiting) - 1 if waiting else self.rows_read
 
     def _batch_of(self, org: str) -> Batch:
@@ -110,7 +104,7 @@ class Batcher:
 
     def _stale(self, row: int) -> list[Batch]:
         limit = row - STALE_BATCHES * self._size
-        return [self._send(batch) for batch in list(self._open.values()) if batch.rows and batch.rows[0] < limit]
+        return [self._send(batch) for batch in list(self._open.values()) if batch.rows and batch.rows[0].number < limit]
 
     def _send(self, batch: Batch) -> Batch:
         del self._open[batch.worker]

@@ -13,7 +13,7 @@ from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_client import naming
 from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, parse_scaled
 from apportion_common.errors import ApportionError
-from apportion_common.ids import format_uuid, parse_uuid_bytes
+from apportion_common.ids import NIL_UUID, format_uuid, parse_uuid_bytes
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from apportion_cli.ingest.rows import FileProblem, Row
@@ -59,10 +59,11 @@ class ReadableEvents:
         self._times: dict[str, Timestamp] = {}
 
     def add(self, request: metering.IngestEventsRequest, row: Row) -> None:
-        """Add a row's event. Raises RowRejected when its time cannot be said in an event."""
+        """Add a row's event. Raises RowRejected when it has no organisation, or a time that no event can have."""
         _, request_id, org, project, sku, quantity, event_time = row
         ids = self._ids.get((org, project))
         if ids is None:
+            _check_org(org)
             ids = self._ids[org, project] = _text_ids(org, project, self._prefix)
         time = self._times.get(event_time)
         if time is None:
@@ -93,6 +94,7 @@ class CompactEvents:
         _, _, org, project, sku, quantity, event_time = row
         ids = self._ids.get((org, project))
         if ids is None:
+            _check_org(org)
             ids = self._ids[org, project] = _binary_ids(org, project, self._prefix)
         time = self._times.get(event_time)
         if time is None:
@@ -113,6 +115,12 @@ class CompactEvents:
             quantity_scale=number[1],
             event_time_us=time,
         )
+
+
+def _check_org(org: str) -> None:
+    """Raise RowRejected for a row of nobody: a code of nothing would be made an id as any other."""
+    if not org.strip() or org == NIL_UUID:
+        raise RowRejected("ID_MALFORMED", "The row names no organisation.")
 
 
 def _text_ids(org: str, project: str, prefix: str) -> tuple[str, str]:

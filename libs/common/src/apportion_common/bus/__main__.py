@@ -4,7 +4,8 @@
     python -m apportion_common.bus accounts         prints the accounts for the servers' configuration
 
 `make-streams` reads NATS_URL, NATS_USER, NATS_PASSWORD, NATS_API_PREFIX, TLS_CA_FILE, STREAMS_MIB and
-STREAM_REPLICAS. It may be run at every start of a deployment. `accounts` names each password as a variable of the servers' environment.
+STREAM_REPLICAS. It may be run at every start of a deployment. `accounts` names each password as a variable of the
+servers' environment.
 """
 
 from __future__ import annotations

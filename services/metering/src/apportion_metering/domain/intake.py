@@ -9,10 +9,11 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
+from uuid import UUID
 
 from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, check_scaled, parse_scaled
 from apportion_common.errors import ApportionError, InvalidArgument, OutOfRange
-from apportion_common.ids import format_uuid, parse_uuid_bytes, uuid_of_bytes
+from apportion_common.ids import NIL_UUID, format_uuid, parse_uuid_bytes, uuid_of_bytes
 
 from apportion_metering.domain.content import content_hash
 from apportion_metering.domain.times import check_time, parse_time, time_of
@@ -28,6 +29,7 @@ _SKU: Final = re.compile(r"[A-Z][A-Z0-9]*(?:-[A-Z0-9]+)*")
 _REQUEST_ID: Final = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 # Producers name the same few organisations, projects and SKUs again and again; only texts that are right are kept.
 _parse_id: Final = lru_cache(KNOWN_TEXTS_MAX)(parse_uuid_bytes)
+_NIL: Final = UUID(NIL_UUID).bytes
 
 
 class CheckedEvent(NamedTuple):
@@ -88,7 +90,7 @@ def check_readable(event: ReadableEvent) -> CheckedEvent | Rejection:
     """Return the event in its right form, or why it is rejected; the first fault found counts."""
     field = "org_id"
     try:
-        org_id = _parse_id(event.org_id)
+        org_id = _parse_org_id(event.org_id)
         field = "project_id"
         project_id = _parse_id(event.project_id) if event.project_id else b""
         field = "request_id"
@@ -113,8 +115,8 @@ def check_compact(event: CompactEvent) -> CheckedEvent | Rejection:
     """Check as `check_readable` does: a compact event means the same as the readable one with the same values."""
     field = "org_id"
     try:
-        if len(event.org_id) != 16:
-            uuid_of_bytes(event.org_id)
+        if len(event.org_id) != 16 or event.org_id == _NIL:
+            check_org_id(event.org_id)
         field = "project_id"
         if len(event.project_id) not in (0, 16):
             uuid_of_bytes(event.project_id)
@@ -136,6 +138,13 @@ def check_compact(event: CompactEvent) -> CheckedEvent | Rejection:
     return CheckedEvent(
         event.org_id, event.project_id, request_id, sku, quantity, event_time_us, metadata, source, digest
     )
+
+
+def check_org_id(org_id: bytes) -> bytes:
+    """Return the 16 bytes of an organisation's id; the nil UUID is nobody's. InvalidArgument ID_MALFORMED."""
+    if not org_id or org_id == _NIL:
+        raise InvalidArgument("ID_MALFORMED", "The event names no organisation.")
+    return uuid_of_bytes(org_id).bytes
 
 
 @lru_cache(KNOWN_TEXTS_MAX)
@@ -176,6 +185,11 @@ def check_metadata(metadata: Mapping[str, str]) -> Mapping[str, str]:
     if size_bytes > METADATA_BYTES_MAX:
         raise OutOfRange("METADATA_TOO_LARGE", f"An event's labels have at most {METADATA_BYTES_MAX} bytes in all.")
     return metadata
+
+
+@lru_cache(KNOWN_TEXTS_MAX)
+def _parse_org_id(text: str) -> bytes:
+    return check_org_id(parse_uuid_bytes(text) if text else b"")
 
 
 def _time(value: str | tuple[int, int] | None) -> int:

@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from apportion_common.grpc import limits
 from apportion_common.grpc.interceptors.base import Call, CallInterceptor
 from apportion_common.grpc.policy import ContractError
+from apportion_common.grpc.rule_words import words_of
 from apportion_common.grpc.status import RequestInvalid
 from apportion_common.redaction import is_sensitive_field
 from apportion_common.texts import name_fault, prose_fault
@@ -38,8 +39,7 @@ class ValidationInterceptor(CallInterceptor):
 def check(message: Message) -> None:
     """Raise RequestInvalid when the message breaks rules of its contract."""
     found = protovalidate.collect_violations(message)
-    protos = (violation.proto for violation in found[: limits.VIOLATIONS_MAX])
-    violations = [describe(message, proto) for proto in protos]
+    violations = [describe(message, violation) for violation in found[: limits.VIOLATIONS_MAX]]
     violations += itertools.islice(_wrong_texts(message), limits.VIOLATIONS_MAX - len(violations))
     if violations:
         raise RequestInvalid(violations)
@@ -50,7 +50,8 @@ def describe(message: Message, violation: Any) -> tuple[str, str]:
     path = ""
     descriptor: Any = message.DESCRIPTOR
     sensitive = False
-    elements = violation.field.elements if violation.field is not None else ()
+    proto = violation.proto
+    elements = proto.field.elements if proto.field is not None else ()
     for element in elements:
         path += ("." if path else "") + element.field_name
         subscript = _subscript(element)
@@ -59,9 +60,9 @@ def describe(message: Message, violation: Any) -> tuple[str, str]:
         field = descriptor.fields_by_name.get(element.field_name) if descriptor is not None else None
         sensitive = sensitive or (field is not None and is_sensitive_field(field))
         descriptor = field.message_type if field is not None else None
-    if sensitive or not violation.message:
-        return path, f"{_GENERIC} ({violation.rule_id})."
-    return path, f"The value breaks the rule {violation.rule_id}: {violation.message}."
+    if sensitive or not proto.message:
+        return path, f"{_GENERIC} ({proto.rule_id})."
+    return path, f"It {words_of(proto.rule_id, violation.rule_value, proto.message)}."
 
 
 def _wrong_texts(message: Message, above: str = "") -> Iterator[tuple[str, str]]:
