@@ -31,6 +31,8 @@ FLAGS: Final = FlagTable(
             rpcs=(
                 "CreateBillingAccount",
                 "GetBillingAccount",
+                "LookupBillingAccounts",
+                "ListBillingAccounts",
                 "MapOrg",
                 "ListMappings",
                 "CreateCostCenter",
@@ -48,6 +50,8 @@ FLAGS: Final = FlagTable(
     always=(
         "CreateOrg",
         "GetOrg",
+        "LookupOrgs",
+        "ListOrgs",
         "ResolveBillingAccounts",
         "ListAudit",
     ),

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_client import naming
 from apportion_client.drain import wait_until_closed
 from apportion_client.failures import retry_until_available
+from apportion_client.names import Names
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
@@ -22,13 +22,18 @@ CLOSE_TIMEOUT_S = 60
 
 def close(
     period: PeriodArgument,
-    org: Annotated[list[str] | None, typer.Option(help="Only for this organisation; may be repeated.")] = None,
+    org: Annotated[
+        list[str] | None, typer.Option(help="Slug or id; closes for this one only; may be repeated.")
+    ] = None,
     prefix: PrefixOption = "",
     wait: Annotated[int, typer.Option(min=0, help="Seconds to wait until the ledger has it.")] = CLOSE_TIMEOUT_S,
 ) -> None:
     """Close a month: later usage of it is refused. Closing it again changes nothing."""
-    orgs = [str(naming.org_id(code, prefix)) for code in org or ()]
-    run(lambda services: _close(services, period, orgs, wait))
+
+    async def main(services: Services) -> None:
+        await _close(services, period, await Names(services, prefix).orgs(org or ()), wait)
+
+    run(main)
 
 
 async def _close(services: Services, period: str, orgs: list[str], wait_s: int) -> None:

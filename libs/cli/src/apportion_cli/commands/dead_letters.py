@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_client import naming
 from apportion_client.failures import retry_until_available
+from apportion_client.names import Names
 from apportion_client.pages import dead_letters_of
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
 from apportion_cli.display import counted, print_line, show_table
 from apportion_cli.labels import Labels
-from apportion_cli.options import OrgOption, PrefixOption
+from apportion_cli.options import IdsOption, OrgOption, PrefixOption
 from apportion_cli.run import errors, run
 
 app = typer.Typer(help="Usage that was taken and not charged, and why.", no_args_is_help=True)
@@ -47,22 +47,26 @@ def list_(
     org: OrgOption = "",
     state: Annotated[State, typer.Option(help="Where it stands.")] = State.ANY,
     limit: Annotated[int, typer.Option(min=1, help="Dead letters at most.")] = 100,
+    ids: IdsOption = False,
     prefix: PrefixOption = "",
 ) -> None:
     """Show dead letters, oldest first."""
-    wanted = _filter(reason, org, None, prefix)
-    wanted.state = _STATES[state]
-    run(lambda services: _list(services, wanted, limit))
+
+    async def main(services: Services) -> None:
+        wanted = await _filter(services, reason, org, None, prefix)
+        wanted.state = _STATES[state]
+        await _list(services, wanted, limit, Labels(services, ids=ids))
+
+    run(main)
 
 
 @app.command()
 def requeue(reason: ReasonOption = "", org: OrgOption = "", ids: IdOption = None, prefix: PrefixOption = "") -> None:
     """Assign the open dead letters that match a new place in their lane, when their cause is mended."""
-    request = metering.RequeueDeadLettersRequest(
-        filter=_filter(reason, org, ids, prefix), request_id=f"requeue:{uuid7()}"
-    )
 
     async def main(services: Services) -> None:
+        wanted = await _filter(services, reason, org, ids, prefix)
+        request = metering.RequeueDeadLettersRequest(filter=wanted, request_id=f"requeue:{uuid7()}")
         answer = await retry_until_available(
             lambda: services.metering.RequeueDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
         )
@@ -80,11 +84,10 @@ def discard(
     prefix: PrefixOption = "",
 ) -> None:
     """Close the open dead letters that match, for good."""
-    request = metering.DiscardDeadLettersRequest(
-        filter=_filter(reason, org, ids, prefix), reason=because, request_id=f"discard:{uuid7()}"
-    )
 
     async def main(services: Services) -> None:
+        wanted = await _filter(services, reason, org, ids, prefix)
+        request = metering.DiscardDeadLettersRequest(filter=wanted, reason=because, request_id=f"discard:{uuid7()}")
         answer = await retry_until_available(
             lambda: services.metering.DiscardDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
         )
@@ -93,14 +96,15 @@ def discard(
     run(main)
 
 
-def _filter(reason: str, org: str, ids: list[str] | None, prefix: str) -> metering.DeadLetterFilter:
-    org_id = str(naming.org_id(org, prefix)) if org else ""
+async def _filter(
+    services: Services, reason: str, org: str, ids: list[str] | None, prefix: str
+) -> metering.DeadLetterFilter:
+    org_id = await Names(services, prefix).org(org)
     return metering.DeadLetterFilter(org_id=org_id, reason=reason, dead_letter_ids=ids or [])
 
 
-async def _list(services: Services, wanted: metering.DeadLetterFilter, limit: int) -> None:
+async def _list(services: Services, wanted: metering.DeadLetterFilter, limit: int, labels: Labels) -> None:
     found = [letter async for letter in dead_letters_of(services, wanted, limit)]
-    labels = Labels(services)
     await labels.learn({letter.org_id for letter in found if letter.org_id})
     rows = [
         (

@@ -18,6 +18,7 @@ from apportion_cli.display import print_line, progress
 from apportion_cli.ingest.batches import Batcher, EventAdder, Rejection
 from apportion_cli.ingest.checkpoint import Checkpoint
 from apportion_cli.ingest.events import CompactEvents, ReadableEvents
+from apportion_cli.ingest.orgs import FoundOrgs
 from apportion_cli.ingest.rows import FileProblem, FileSummary, inspect, read_rows
 from apportion_cli.ingest.sender import SHOWN_REJECTIONS, Tally, send
 from apportion_cli.options import PrefixOption
@@ -52,6 +53,13 @@ def ingest(
     limit: Annotated[int | None, typer.Option(min=0, help="Send the first rows only.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on where a run of this file was ended.")] = True,
     compact: Annotated[bool, typer.Option("--compact", help="Send compact events; request ids must be UUIDs.")] = False,
+    send_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--send-unknown",
+            help="Send rows of organisations that nobody has made yet, too; they become dead letters.",
+        ),
+    ] = False,
     rejected: Annotated[Path | None, typer.Option(help="Write the rejected rows to this CSV file.")] = None,
     outage_max: Annotated[
         int, typer.Option(min=0, help="Minutes that an outage may last; the same command goes on after a longer one.")
@@ -66,7 +74,18 @@ def ingest(
         summary = inspect(file)
         tally, rejections, seconds = run(
             lambda services: _ingest(
-                services, file, summary, batch, ack, prefix, repeat_each, limit, resume, compact, outage_s_max
+                services,
+                file,
+                summary,
+                batch,
+                ack,
+                prefix,
+                repeat_each,
+                limit,
+                resume,
+                compact,
+                send_unknown,
+                outage_s_max,
             )
         )
     except FileProblem as problem:
@@ -74,6 +93,8 @@ def ingest(
     rate = int(tally.sent / max(seconds, 0.001))
     print_line(f"{tally.sent:,} events sent in {seconds:.1f} s ({rate:,} events/s): {tally.text(len(rejections))}.")
     _show_rejections(rejections, rejected)
+    if rejections:
+        raise typer.Exit(1)
 
 
 async def _ingest(
@@ -87,14 +108,16 @@ async def _ingest(
     limit: int | None,
     resume: bool,
     compact: bool,
+    send_unknown: bool,
     outage_s_max: float,
 ) -> tuple[Tally, list[Rejection], float]:
     checkpoint = Checkpoint(find_data_folder(), summary.sha256, prefix, services.settings.addresses["metering"])
     skipped = checkpoint.start(resume)
     if skipped:
         print_line(f"An earlier run was ended: going on after row {skipped:,}.")
-    events: EventAdder = CompactEvents(prefix) if compact else ReadableEvents(prefix)
-    batcher = Batcher(events, _ACKNOWLEDGEMENTS[ack], batch, prefix, repeat_each, skipped)
+    orgs = FoundOrgs(services, prefix, send_unknown=send_unknown)
+    events: EventAdder = CompactEvents(orgs, prefix) if compact else ReadableEvents(orgs, prefix)
+    batcher = Batcher(events, _ACKNOWLEDGEMENTS[ack], batch, orgs, repeat_each, skipped)
     rows = itertools.islice(read_rows(file), skipped, limit if limit is None else max(limit, skipped))
     last = summary.row_count if limit is None else min(limit, summary.row_count)
     with progress("ingest", max(last - skipped, 0) * repeat_each, "events") as bar:

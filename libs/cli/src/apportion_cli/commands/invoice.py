@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
-from apportion_client import naming
 from apportion_client.failures import retry_until_available
+from apportion_client.names import Names
 from apportion_client.pages import invoices_of, lines_of, mapped_accounts
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
@@ -31,7 +31,7 @@ from apportion_cli.display import (
     show_table,
 )
 from apportion_cli.labels import PROJECT_CHARS, Labels
-from apportion_cli.options import AccountOption, PeriodArgument, PrefixOption
+from apportion_cli.options import AccountOption, IdsOption, PeriodArgument, PrefixOption
 from apportion_cli.run import errors, fail, run
 
 _FINAL = (orgs.INVOICE_STATE_FINAL, orgs.INVOICE_STATE_PAID)
@@ -41,14 +41,15 @@ def invoice(
     period: PeriodArgument,
     account: AccountOption = "",
     finalize: Annotated[bool, typer.Option("--finalize", help="Number it and make it immutable.")] = False,
+    ids: IdsOption = False,
     prefix: PrefixOption = "",
 ) -> None:
     """Draw up the invoice of an account, or of every account with lines, and show it. A final one stays."""
-    run(lambda services: _invoices(services, period, account, finalize, prefix))
+    run(lambda services: _invoices(services, period, account, finalize, prefix, ids))
 
 
-async def _invoices(services: Services, period: str, account: str, finalize: bool, prefix: str) -> None:
-    wanted = [str(naming.account_id(account, prefix))] if account else await _accounts_with_lines(services)
+async def _invoices(services: Services, period: str, account: str, finalize: bool, prefix: str, ids: bool) -> None:
+    wanted = [await Names(services, prefix).account(account)] if account else await _accounts_with_lines(services)
     if not wanted:
         fail("No billing account has a line yet.")
     found = []
@@ -56,7 +57,7 @@ async def _invoices(services: Services, period: str, account: str, finalize: boo
         for account_id in wanted:
             found.append(await _draw_up(services, account_id, period, finalize))
             bar.advance(1)
-    labels = Labels(services)
+    labels = Labels(services, ids=ids)
     await labels.learn(
         [part.org_id for one in found for part in one.parts] + [doc.org_id for one in found for doc in one.documents],
         [one.billing_account_id for one in found],

@@ -6,37 +6,42 @@ from typing import Annotated
 
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
-from apportion_client import naming
+from apportion_client.names import Names
 from apportion_client.pages import lines_of
 from apportion_client.services import Services
 
 from apportion_cli.display import Cell, counted, figure, money_figure, show_table
 from apportion_cli.labels import PROJECT_CHARS, Labels
-from apportion_cli.options import AccountOption, OrgOption, PrefixOption
+from apportion_cli.options import AccountOption, IdsOption, OrgOption, PrefixOption
 from apportion_cli.run import run
 
 
 def lines(
     org: OrgOption = "",
     sku: Annotated[str, typer.Option(help="SKU, such as ACT-DEPARTURE.")] = "",
-    partner: Annotated[str, typer.Option(help="Code or id of a partner.")] = "",
+    partner: Annotated[str, typer.Option(help="Name or id of a partner.")] = "",
     account: AccountOption = "",
     limit: Annotated[int, typer.Option(min=1, help="Lines at most.")] = 50,
+    ids: IdsOption = False,
     prefix: PrefixOption = "",
 ) -> None:
     """Show lines with their split: gross = partner's share + net."""
-    wanted = ledger.LineFilter(
-        org_id=str(naming.org_id(org, prefix)) if org else "",
-        sku=sku,
-        partner_id=str(naming.partner_id(partner)) if partner else "",
-        billing_account_id=str(naming.account_id(account, prefix)) if account else "",
-    )
-    run(lambda services: _lines(services, wanted, limit))
+
+    async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        wanted = ledger.LineFilter(
+            org_id=await names.org(org),
+            sku=sku,
+            partner_id=await names.partner(partner),
+            billing_account_id=await names.account(account),
+        )
+        await _lines(services, wanted, limit, Labels(services, ids=ids))
+
+    run(main)
 
 
-async def _lines(services: Services, wanted: ledger.LineFilter, limit: int) -> None:
+async def _lines(services: Services, wanted: ledger.LineFilter, limit: int, labels: Labels) -> None:
     found = [line async for line in lines_of(services, wanted, limit)]
-    labels = Labels(services)
     await labels.learn(
         {line.org_id for line in found},
         {line.billing_account_id for line in found},

@@ -12,16 +12,19 @@ from apportion_common.ids import uuid7
 
 from apportion_cli.display import money_figure, show_table
 from apportion_cli.labels import Labels
+from apportion_cli.options import IdsOption
 from apportion_cli.run import errors, run
 
 
-def sweep(week: Annotated[list[str], typer.Argument(help="ISO 8601 weeks in their order, such as 2013-W01.")]) -> None:
+def sweep(
+    week: Annotated[list[str], typer.Argument(help="ISO 8601 weeks in their order, such as 2013-W01.")],
+    ids: IdsOption = False,
+) -> None:
     """Pay each partner its balance as of a week's end, week by week. Again: pays nothing more."""
-    run(lambda services: _sweeps(services, week))
+    run(lambda services: _sweeps(services, week, Labels(services, ids=ids)))
 
 
-async def _sweeps(services: Services, weeks: list[str]) -> None:
-    labels = Labels(services)
+async def _sweeps(services: Services, weeks: list[str], labels: Labels) -> None:
     for week in weeks:
         await _sweep(services, week, labels)
 

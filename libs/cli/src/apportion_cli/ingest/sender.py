@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from apportion.metering.v1 import metering_service_pb2 as metering
@@ -18,6 +20,8 @@ from apportion_cli.ingest.rows import Row
 
 QUEUED_BATCHES: Final = 8
 """Batches that wait for a worker before reading pauses."""
+LOOKUP_ROWS: Final = 5_000
+"""Rows whose organisations are asked about at once."""
 SHOWN_REJECTIONS: Final = 50
 
 
@@ -71,7 +75,12 @@ async def send(
     queues: list[asyncio.Queue[Batch | None]] = [asyncio.Queue(QUEUED_BATCHES) for _ in range(WORKERS)]
 
     async def read() -> None:
-        for batch in batcher.cut(rows):
+        left = iter(rows)
+        while some := list(itertools.islice(left, LOOKUP_ROWS)):
+            await outage.retry(partial(batcher.orgs.learn, {row.org for row in some}))
+            for batch in batcher.fill(some):
+                await queues[batch.worker].put(batch)
+        for batch in batcher.rest():
             await queues[batch.worker].put(batch)
         for queue in queues:
             await queue.put(None)
