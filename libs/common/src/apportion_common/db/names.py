@@ -14,7 +14,7 @@ _ESCAPE: Final = "\\"
 
 
 def is_called(column: ColumnElement[str], names: Sequence[str]) -> ColumnElement[bool]:
-    """Return the condition that a column has one of these names, which `apportion_common.names.look_up` gives."""
+    """Return the condition that a column has one of these names, as `apportion_common.names.look_up` spells them."""
     return func.lower(func.btrim(column)).in_(names) | column.in_(names)
 
 
