@@ -91,7 +91,7 @@ def show(org: OrgArgument, ids: IdsOption = False, as_json: JsonOption = False) 
         fields |= {
             "billing email": found.billing_email,
             "tax id": found.tax_id,
-            "above": ", ".join(one.org_id if ids else one.slug for one in below),
+            "those below": ", ".join(one.org_id if ids else one.slug for one in below),
         }
         show_item(found, {**({"id": found.org_id} if ids else {}), **fields}, as_json=as_json)
 
