@@ -84,7 +84,7 @@ def test_only_keys_and_tokens_are_public() -> None:
 def test_every_mutation_that_is_built_carries_a_request_id() -> None:
     """Intake is idempotent per event; AppendCharges per charge; a proof per message; reads and new tokens need none."""
     reads = ("Get", "List", "Resolve", "Check", "Summarize", "Diff", "Fix", "Preview", "Watch", "Verify", "Estimate")
-    reads += ("Inspect", "Suggest")
+    reads += ("Inspect", "Suggest", "Lookup")
     by_content = {"IngestEvents", "AppendCharges", "SubmitVerificationEmail", "IssueToken", "ExchangeToken"}
     found = [
         method.full_name

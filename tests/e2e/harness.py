@@ -208,10 +208,11 @@ class System:
         compact: bool = False,
     ) -> tuple[Tally, list[Rejection]]:
         """Send rows as `apportion ingest` does: several batches under way, each organisation's rows in order."""
-        events = CompactEvents(prefix) if compact else ReadableEvents(prefix)
+        orgs = ScenarioOrgs(prefix)
+        events = CompactEvents(orgs, prefix) if compact else ReadableEvents(orgs, prefix)
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder), "rows", prefix, self.services.settings.addresses["metering"])
-            batcher = Batcher(events, ack, size, prefix, repeat)
+            batcher = Batcher(events, ack, size, orgs, repeat)
             tally = await send(self.services, rows, batcher, checkpoint, Bar("ingest", None, "events", None))
             return tally, checkpoint.rejected.first(tally.rejected)
 
@@ -226,7 +227,8 @@ class System:
         compact: bool = False,
     ) -> Sent:
         """Send rows in calls of exactly `size` events (the last may be smaller), one call after the other."""
-        events = CompactEvents(prefix) if compact else ReadableEvents(prefix)
+        orgs = ScenarioOrgs(prefix)
+        events = CompactEvents(orgs, prefix) if compact else ReadableEvents(orgs, prefix)
         sent = Sent()
         every = (row for row in rows for _ in range(repeat))
         while chunk := list(itertools.islice(every, size)):
@@ -474,6 +476,20 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 def rows_of(folder: Path, limit: int | None = None) -> list[Row]:
     """The first rows of a scenario's events."""
     return list(itertools.islice(read_rows(folder / "events.csv.gz"), limit))
+
+
+@dataclass(frozen=True)
+class ScenarioOrgs:
+    """Organisations under the ids that their scenario gives them, whether somebody made them or not."""
+
+    prefix: str = ""
+
+    async def learn(self, names: Iterable[str]) -> None:
+        """Nothing is to be asked."""
+
+    def id_of(self, name: str) -> UUID:
+        """The id of an organisation."""
+        return org_of(name, self.prefix)
 
 
 def org_of(code: str, prefix: str = "") -> UUID:

@@ -92,6 +92,8 @@ def operator(system: System, tmp_path: Path) -> Side:
 async def owner(system: System, oidc: LocalIssuer, folder: Path) -> Side:
     """Somebody who signs in, is asked into a new organisation as its Owner, and signs in to it."""
     org, email = uuid4(), f"{uuid4().hex}@people-of-tests.com"
+    made = orgs.CreateOrgRequest(org_id=str(org), legal_name="Of tests", slug=f"of-{org.hex}", request_id=f"org:{org}")
+    await system.services.orgs.CreateOrg(made, timeout=CALL_TIMEOUT_S)
     token = await sign_in(system, oidc, email)
     invite = identity.CreateInvitationRequest(
         org_id=str(org), email=email, role=identity.MEMBER_ROLE_OWNER, request_id=f"invite:{org}"

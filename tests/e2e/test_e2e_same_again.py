@@ -10,7 +10,7 @@ from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
 from apportion_client.services import CALL_TIMEOUT_S
-from harness import COMMITTED, DRAIN_TIMEOUT_S, FIRST_EVENTS, FLIGHTS, System, org_of, rows_of, until
+from harness import COMMITTED, DRAIN_TIMEOUT_S, FIRST_EVENTS, FLIGHTS, ScenarioOrgs, System, org_of, rows_of, until
 
 PREFIX = "again-"
 
@@ -33,7 +33,7 @@ def request_of(rows: list[Row], prefix: str = PREFIX) -> metering.IngestEventsRe
     """One COMMITTED call of rows."""
     request = metering.IngestEventsRequest(acknowledgement=COMMITTED)
     for row in rows:
-        ReadableEvents(prefix).add(request, row)
+        ReadableEvents(ScenarioOrgs(prefix), prefix).add(request, row)
     return request
 
 

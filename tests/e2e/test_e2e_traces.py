@@ -25,7 +25,7 @@ from apportion_cli.ingest.events import ReadableEvents
 from apportion_client.services import CALL_TIMEOUT_S
 from apportion_common.ids import lane_of
 from apportion_dev.stack.environment import database
-from harness import FLIGHTS, Span, System, org_of, rows_of, until
+from harness import FLIGHTS, ScenarioOrgs, Span, System, org_of, rows_of, until
 from psycopg.conninfo import make_conninfo
 
 PREFIX = "traced-"
@@ -57,7 +57,7 @@ async def produce(system: System, org: str, tag: str, events: int = 20) -> Call:
     rows = [row._replace(request_id=f"{tag}-{index}") for index in range(events)]
     request = metering.IngestEventsRequest()
     for row in rows:
-        ReadableEvents(PREFIX).add(request, row)
+        ReadableEvents(ScenarioOrgs(PREFIX), PREFIX).add(request, row)
     call = Call(org_of(org, PREFIX), secrets.token_hex(16), secrets.token_hex(8), tuple(row.request_id for row in rows))
     metadata = (("traceparent", f"00-{call.trace_id}-{call.span_id}-01"),)
     answer = await system.services.metering.IngestEvents(request, timeout=CALL_TIMEOUT_S, metadata=metadata)

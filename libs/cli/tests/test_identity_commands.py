@@ -8,10 +8,12 @@ from datetime import timedelta
 import grpc
 import pytest
 from apportion.identity.v1 import identity_service_pb2 as identity
+from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion_cli.commands import claim
 from apportion_cli.commands.audit import changes
 from apportion_cli.display import counted, when, word
 from apportion_cli.main import app
+from apportion_client import naming
 from apportion_client.failures import describe
 from google.protobuf import any_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -49,6 +51,17 @@ class Identity:
         return call
 
 
+class Orgs:
+    """Knows every organisation that it is asked about."""
+
+    async def LookupOrgs(self, request: orgs.LookupOrgsRequest, timeout: float) -> orgs.LookupOrgsResponse:  # noqa: N802
+        matches = [
+            orgs.OrgMatch(name=name, org=orgs.OrgName(org_id=str(naming.org_id(name)), slug=name.lower()))
+            for name in request.names
+        ]
+        return orgs.LookupOrgsResponse(matches=matches)
+
+
 @pytest.fixture(autouse=True)
 def nowhere(tmp_path, monkeypatch):
     monkeypatch.setenv("APPORTION_LOCAL_DIR", str(tmp_path / "no-stack"))
@@ -62,7 +75,7 @@ def served(monkeypatch):
         stub = Identity(**answers)
 
         async def connected_main(main):
-            return await main(type("Services", (), {"identity": stub})())
+            return await main(type("Services", (), {"identity": stub, "orgs": Orgs()})())
 
         import asyncio
 

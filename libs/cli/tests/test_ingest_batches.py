@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 
 import pytest
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_cli.ingest.batches import STALE_BATCHES, WORKERS, Batcher
+from apportion_cli.ingest.batches import STALE_BATCHES, WORKERS, Batch, Batcher
 from apportion_cli.ingest.checkpoint import Checkpoint, Progress
 from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import Row
+from derived_orgs import DerivedOrgs
 
 TIME = "2013-01-01T10:17:00Z"
 CODES = [f"{letter}{digit}" for letter in "ABCDEFGH" for digit in range(8)]
@@ -20,20 +22,28 @@ def rows_of(orgs: list[str]) -> list[Row]:
     return [Row(number, f"r-{number}", org, "", "ACT-SMS", "1", TIME) for number, org in enumerate(orgs, 1)]
 
 
+Reject = Callable[[Row, str, str], None]
+
+
 def none(row: Row, reason: str, message: str) -> None:
     """Take no rejection."""
     raise AssertionError(f"Row {row.number} was rejected: {reason}: {message}")
 
 
+def cut(cutter: Batcher, rows: list[Row], reject: Reject = none) -> Iterator[Batch]:
+    yield from cutter.fill(rows, reject)
+    yield from cutter.rest()
+
+
 def batcher(size: int = 10, **more: int) -> Batcher:
-    return Batcher(ReadableEvents(""), metering.ACKNOWLEDGEMENT_ENQUEUED, size, "", **more)
+    return Batcher(ReadableEvents(DerivedOrgs(), ""), metering.ACKNOWLEDGEMENT_ENQUEUED, size, DerivedOrgs(), **more)
 
 
 def test_each_row_is_sent_once_and_each_organisation_by_one_worker_in_file_order():
     draw = random.Random(1)
     rows = rows_of([draw.choice(CODES) for _ in range(500)])
     cutter, by_worker = batcher(), defaultdict(list)
-    for batch in cutter.cut(rows, none):
+    for batch in cut(cutter, rows):
         assert len(batch.rows) == len(batch.request.events) <= 10
         by_worker[batch.worker] += [row.number for row in batch.rows]
     assert sorted(number for numbers in by_worker.values() for number in numbers) == [row.number for row in rows]
@@ -52,7 +62,7 @@ def test_the_acknowledged_rows_end_before_the_first_that_waits():
     cutter = batcher()
     waiting = defaultdict(list)
     acknowledged: set[int] = set()
-    for batch in cutter.cut(rows, none):
+    for batch in cut(cutter, rows):
         waiting[batch.worker].append(batch)
         if draw.random() < 0.6:
             oldest = waiting[draw.choice([worker for worker, found in waiting.items() if found])].pop(0)
@@ -70,7 +80,7 @@ def test_a_rare_organisation_does_not_hold_the_checkpoint_back():
         code for code in "ABCDEFGHIJKL" if batcher()._batch_of(code).worker != batcher()._batch_of("Z").worker
     )
     cutter = batcher(size=5)
-    for batch in cutter.cut(rows_of(["Z", *[common] * 5 * (STALE_BATCHES + 2)]), none):
+    for batch in cut(cutter, rows_of(["Z", *[common] * 5 * (STALE_BATCHES + 2)])):
         cutter.acknowledged(batch)
         if cutter.rows_read > 5 * (STALE_BATCHES + 2):
             assert cutter.acknowledged_rows > 1
@@ -81,7 +91,7 @@ def test_a_row_that_is_no_event_is_passed_over_and_listed():
     rows[1] = rows[1]._replace(event_time="never")
     cutter = batcher(repeat=2)
     rejected: list[tuple[Row, str]] = []
-    (batch,) = cutter.cut(rows, lambda row, reason, _: rejected.append((row, reason)))
+    (batch,) = cut(cutter, rows, lambda row, reason, _: rejected.append((row, reason)))
     assert [row.number for row in batch.rows] == [1, 1, 3, 3]
     assert rejected == [(rows[1], "TIME_MALFORMED")]
 

@@ -8,9 +8,10 @@ from uuid import UUID
 
 import pytest
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_cli.ingest.events import CompactEvents, ReadableEvents, RowRejected, time_us
-from apportion_cli.ingest.rows import FileProblem, Row
+from apportion_cli.ingest.events import CompactEvents, ReadableEvents, time_us
+from apportion_cli.ingest.rows import FileProblem, Row, RowRejected
 from apportion_client import naming
+from derived_orgs import DerivedOrgs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,7 +21,7 @@ ROW = Row(7, "flight-1", "AA", "EWR", "ACT-DEPARTURE", "1.50", "2013-01-01T10:17
 
 def test_a_readable_event_says_what_the_row_says():
     request = metering.IngestEventsRequest()
-    ReadableEvents("x-").add(request, ROW)
+    ReadableEvents(DerivedOrgs("x-"), "x-").add(request, ROW)
     (event,) = request.events
     assert event.org_id == str(naming.org_id("AA", "x-"))
     assert event.project_id == str(naming.project_id("AA", "EWR", "x-"))
@@ -31,8 +32,8 @@ def test_a_readable_event_says_what_the_row_says():
 def test_a_compact_event_says_the_same_as_the_readable_one():
     readable, compact = metering.IngestEventsRequest(), metering.IngestEventsRequest()
     row = ROW._replace(request_id=ID, project="")
-    ReadableEvents("").add(readable, row)
-    CompactEvents("").add(compact, row)
+    ReadableEvents(DerivedOrgs(), "").add(readable, row)
+    CompactEvents(DerivedOrgs(), "").add(compact, row)
     (said,), (short,) = readable.events, compact.compact_events
     assert str(UUID(bytes=short.org_id)) == said.org_id
     assert (short.project_id, said.project_id) == (b"", "")
@@ -54,7 +55,7 @@ def test_a_row_of_no_organisation_is_rejected_before_it_is_sent(events, org):
 @pytest.mark.parametrize("request_id", ["flight-1", ID.upper(), ID.replace("-", ""), "{" + ID + "}"])
 def test_compact_refuses_a_request_id_that_would_be_another_one_as_a_uuid(request_id):
     with pytest.raises(FileProblem, match=r"Row 7 has the request id .* without --compact"):
-        CompactEvents("").add(metering.IngestEventsRequest(), ROW._replace(request_id=request_id))
+        CompactEvents(DerivedOrgs(), "").add(metering.IngestEventsRequest(), ROW._replace(request_id=request_id))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,9 @@ def test_compact_refuses_a_request_id_that_would_be_another_one_as_a_uuid(reques
 )
 def test_a_quantity_that_no_compact_event_can_say_is_rejected(quantity, reason):
     with pytest.raises(RowRejected) as caught:
-        CompactEvents("").add(metering.IngestEventsRequest(), ROW._replace(request_id=ID, quantity=quantity))
+        CompactEvents(DerivedOrgs(), "").add(
+            metering.IngestEventsRequest(), ROW._replace(request_id=ID, quantity=quantity)
+        )
     assert caught.value.reason == reason
 
 
@@ -88,7 +91,7 @@ def test_a_quantity_that_no_compact_event_can_say_is_rejected(quantity, reason):
 )
 def test_a_time_that_is_none_or_too_fine_is_rejected(text):
     with pytest.raises(RowRejected) as caught:
-        ReadableEvents("").add(metering.IngestEventsRequest(), ROW._replace(event_time=text))
+        ReadableEvents(DerivedOrgs(), "").add(metering.IngestEventsRequest(), ROW._replace(event_time=text))
     assert caught.value.reason == "TIME_MALFORMED"
 
 

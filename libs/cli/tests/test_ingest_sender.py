@@ -22,6 +22,7 @@ from apportion_client import failures
 from apportion_client.failures import OUTAGE_S_MAX, OutageTooLongError
 from apportion_common.errors import Unavailable
 from apportion_common.grpc.status import abort
+from derived_orgs import DerivedOrgs
 
 TIME = "2013-01-01T10:17:00Z"
 ORGS = "ABCDEFGHIJKL"
@@ -99,7 +100,9 @@ def rows_of(count: int) -> list[Row]:
 async def sent(
     intake: Intake, rows: list[Row], checkpoint: Checkpoint, skipped: int = 0, outage_s_max: float = OUTAGE_S_MAX
 ):
-    cutter = Batcher(ReadableEvents(""), metering.ACKNOWLEDGEMENT_ENQUEUED, 20, "", skipped_rows=skipped)
+    cutter = Batcher(
+        ReadableEvents(DerivedOrgs(), ""), metering.ACKNOWLEDGEMENT_ENQUEUED, 20, DerivedOrgs(), skipped_rows=skipped
+    )
     bar = Bar("ingest", len(rows), "events", None)
     return await send(intake.services, rows, cutter, checkpoint, bar, outage_s_max)
 

@@ -31,7 +31,7 @@ from apportion_common.topology import (
     WRITER_ROLE,
 )
 from apportion_dev.testing.servers import NatsAccess
-from harness import ENQUEUED, FIRST_EVENTS, FLIGHTS, Refusal, System, refusal, rows_of, until
+from harness import ENQUEUED, FIRST_EVENTS, FLIGHTS, Refusal, ScenarioOrgs, System, refusal, rows_of, until
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig
@@ -85,7 +85,7 @@ def cut(rows: Sequence[Row], parts: int) -> list[Sequence[Row]]:
 
 def ingest_request(rows: Sequence[Row], ack: metering.Acknowledgement = ENQUEUED) -> metering.IngestEventsRequest:
     """One call with all the rows."""
-    events, request = ReadableEvents(""), metering.IngestEventsRequest(acknowledgement=ack)
+    events, request = ReadableEvents(ScenarioOrgs(), ""), metering.IngestEventsRequest(acknowledgement=ack)
     for row in rows:
         events.add(request, row)
     return request

@@ -8,6 +8,7 @@ from typing import Final, Generic, TypeVar
 
 import grpc
 from apportion_client.failures import OutageTooLongError, describe
+from apportion_client.names import NameUnknownError
 
 from apportion_cli.display import counted, print_line
 from apportion_cli.run import fail
@@ -54,7 +55,7 @@ async def for_each(
             results.done[key] = await do(key)
         except NothingToDo as nothing:
             results.passed[key] = str(nothing)
-        except NotDone as error:
+        except (NotDone, NameUnknownError) as error:
             results.failed[key] = str(error)
         except grpc.aio.AioRpcError as error:
             results.failed[key] = "; ".join(line.strip() for line in describe(error).splitlines())

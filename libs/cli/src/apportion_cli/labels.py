@@ -4,37 +4,45 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final
 
 import grpc
-from apportion.ledger.v1 import ledger_service_pb2 as ledger
-from apportion.orgs.v1 import orgs_service_pb2 as orgs
-from apportion_client.services import CALL_TIMEOUT_S, Services
+from apportion_client.names import find_accounts, find_orgs, find_partners, find_plans
+from apportion_client.services import Services
 
-PROJECT_CHARS = 8
+PROJECT_CHARS: Final = 8
 """Of a project's id are shown: projects have no name."""
+
+_Find = Callable[[Services, Sequence[str]], Awaitable[Sequence[Any]]]
+_NamesOf = Callable[[Any], Sequence[str]]
 
 
 class Labels:
-    """Names of organisations, billing accounts and partners."""
+    """Names of organisations, billing accounts, partners and plans."""
 
-    def __init__(self, services: Services) -> None:
-        """Nothing is asked yet."""
+    def __init__(self, services: Services, *, ids: bool = False) -> None:
+        """Nothing is asked yet; nothing ever is where ids are to be shown."""
         self._services = services
+        self._ids = ids
         self._known: dict[str, str] = {"": ""}
 
     async def learn(
-        self, org_ids: Iterable[str] = (), account_ids: Iterable[str] = (), partner_ids: Iterable[str] = ()
+        self,
+        org_ids: Iterable[str] = (),
+        account_ids: Iterable[str] = (),
+        partner_ids: Iterable[str] = (),
+        plan_ids: Iterable[str] = (),
     ) -> None:
         """Ask for the names that are not known yet; an id that nobody knows is its own name."""
-        asks: dict[str, Callable[[str], Awaitable[str]]] = {
-            **dict.fromkeys(org_ids, self._org),
-            **dict.fromkeys(account_ids, self._account),
-            **dict.fromkeys(partner_ids, self._partner),
-        }
-        unknown = [one for one in asks if one not in self._known]
-        names = await asyncio.gather(*(self._asked(asks[one], one) for one in unknown))
-        self._known.update(zip(unknown, names, strict=True))
+        if self._ids:
+            return
+        await asyncio.gather(
+            self._learn(org_ids, find_orgs, lambda match: [match.org.legal_name] if match.HasField("org") else []),
+            self._learn(account_ids, find_accounts, lambda match: [one.name for one in match.accounts]),
+            self._learn(partner_ids, find_partners, lambda match: [one.name for one in match.partners]),
+            self._learn(plan_ids, find_plans, lambda match: [one.name for one in match.plans]),
+        )
 
     def __getitem__(self, one: str) -> str:
         """Return the name of an id, or the id itself."""
@@ -46,24 +54,16 @@ class Labels:
         counts = Counter(names.values())
         return {one: name if counts[name] == 1 else f"{name} ({one})" for one, name in names.items()}
 
-    async def _asked(self, ask: Callable[[str], Awaitable[str]], one: str) -> str:
+    async def _learn(self, ids: Iterable[str], find: _Find, names_of: _NamesOf) -> None:
+        unknown = [one for one in dict.fromkeys(ids) if one not in self._known]
+        if not unknown:
+            return
         try:
-            return await ask(one)
+            matches = await find(self._services, unknown)
         except grpc.aio.AioRpcError as error:
-            if error.code() in (grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED):
-                return one
-            raise
-
-    async def _org(self, one: str) -> str:
-        answer = await self._services.orgs.GetOrg(orgs.GetOrgRequest(org_id=one), timeout=CALL_TIMEOUT_S)
-        return str(answer.org.legal_name)
-
-    async def _account(self, one: str) -> str:
-        request = orgs.GetBillingAccountRequest(billing_account_id=one)
-        answer = await self._services.orgs.GetBillingAccount(request, timeout=CALL_TIMEOUT_S)
-        return str(answer.billing_account.name)
-
-    async def _partner(self, one: str) -> str:
-        request = ledger.GetPartnerStatementRequest(partner_id=one)
-        answer = await self._services.ledger.GetPartnerStatement(request, timeout=CALL_TIMEOUT_S)
-        return str(answer.partner.name)
+            if error.code() is not grpc.StatusCode.PERMISSION_DENIED:
+                raise
+            return
+        for match in matches:
+            for name in names_of(match):
+                self._known[match.name] = name

@@ -38,6 +38,7 @@ def _no_week(week: str) -> NoReturn:
 
 PrefixOption = Annotated[str, typer.Option("--prefix", help="Stands before every organisation's and account's code.")]
 PeriodArgument = Annotated[str, typer.Argument(callback=check_period, help="Calendar month, such as 2013-01.")]
-OrgOption = Annotated[str, typer.Option("--org", help="Code or id of an organisation.")]
-OwnOrgOption = Annotated[str, typer.Option("--org", help="Code or id of the organisation that it concerns.")]
-AccountOption = Annotated[str, typer.Option("--account", help="Code or id of a billing account.")]
+OrgOption = Annotated[str, typer.Option("--org", help="Slug or id of an organisation.")]
+OwnOrgOption = Annotated[str, typer.Option("--org", help="Slug or id of the organisation that it concerns.")]
+AccountOption = Annotated[str, typer.Option("--account", help="Name or id of a billing account, or OWNER-SLUG/NAME.")]
+IdsOption = Annotated[bool, typer.Option("--ids", help="Show ids in place of names.")]

@@ -11,6 +11,7 @@ import grpc
 import typer
 from apportion_client.failures import OutageTooLongError, describe
 from apportion_client.local_stack import StackNotUpError
+from apportion_client.names import NameUnknownError
 from apportion_client.services import Services, connected
 from rich.console import Console
 
@@ -30,7 +31,7 @@ def run(main: Callable[[Services], Coroutine[Any, Any, T]]) -> T:
 
     try:
         return asyncio.run(whole())
-    except (StackNotUpError, OutageTooLongError) as error:
+    except (StackNotUpError, OutageTooLongError, NameUnknownError) as error:
         fail(str(error))
     except grpc.aio.AioRpcError as error:
         fail(describe(error))

@@ -1,6 +1,8 @@
-"""Ids for the codes that files use: "AA" is the same organisation in every run and in every stack.
+"""Ids that a scenario's codes stand for when `apply` makes things: the same in every run and in every stack.
 
-A value that is a UUID already is taken as it is.
+A value that is a UUID already is taken as it is. Which organisation, account, partner or plan has a name is asked of
+the service that owns it, by `apportion_client.names`. Projects are not yet things of their own: the id of one is
+derived from its organisation, as a file names it, and its code.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 NAMESPACE: Final = UUID("6f1d3b1e-7c53-5d0a-9a0e-3d0f1f6b8a27")
-"""Root of the ids that the command line derives from codes."""
+"""Root of the ids that are derived from codes."""
 
 
 def id_for(kind: str, code: str, prefix: str = "") -> UUID:
@@ -30,7 +32,7 @@ def org_id(code: str, prefix: str = "") -> UUID:
 @functools.cache
 def project_id(org: str, code: str, prefix: str = "") -> UUID | None:
     """Return the id of an organisation's project; an empty code is no project."""
-    return id_for("project", f"{org}/{code}" if not _is_uuid(code) else code, prefix) if code else None
+    return id_for("project", f"{org}/{code}" if not is_id(code) else code, prefix) if code else None
 
 
 def account_id(code: str, prefix: str = "") -> UUID:
@@ -48,7 +50,8 @@ def plan_id(code: str) -> UUID:
     return id_for("plan", code)
 
 
-def _is_uuid(code: str) -> bool:
+def is_id(code: str) -> bool:
+    """Return whether a value is an id and no code."""
     try:
         UUID(code)
     except ValueError:

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import apportion_migrate
 import pytest
@@ -115,7 +116,7 @@ def test_up_is_idempotent_guides_and_shows_no_secret_and_down_ends_everything(fo
     assert state.smtp_address in shown.stdout
     assert "serving" in cli(folder, "logs", "ledger").stdout
     assert cli(folder, "logs", "billing").returncode == 1
-    assert cli(folder, "token", "--org", "o1", "--role", "Admin").stdout.count(".") == 2
+    assert cli(folder, "token", "--org", str(uuid4()), "--role", "Admin").stdout.count(".") == 2
     assert cli(folder, "down").returncode == 0
     assert none_left(state)
     assert cli(folder, "down").returncode == 0

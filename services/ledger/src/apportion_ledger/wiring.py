@@ -26,6 +26,7 @@ from apportion_ledger.app.rates import Rates
 from apportion_ledger.app.settlements import Settlements
 from apportion_ledger.app.statements import Statements
 from apportion_ledger.app.sweeps import Sweeps
+from apportion_ledger.app.term_lists import TermLists
 from apportion_ledger.app.terms import TermsCache
 from apportion_ledger.app.watermarks import Watermarks
 from apportion_ledger.consumers.poster import Poster, poster_runner
@@ -46,6 +47,7 @@ from apportion_ledger.store.settlements import SettlementStore
 from apportion_ledger.store.statements import StatementStore
 from apportion_ledger.store.sweeps import SweepStore
 from apportion_ledger.store.tables import shared
+from apportion_ledger.store.term_lists import TermListStore
 from apportion_ledger.store.terms import TermsStore
 from apportion_ledger.store.watermarks import WatermarkStore
 
@@ -68,14 +70,16 @@ def make_parts(database: Database, settings: Settings) -> Parts:
     charges = Charges(database, terms, LineStore(), BalanceStore(), settings.real_time_thresholds)
     # The stubs call every RPC abstract, but those that are not overridden answer UNIMPLEMENTED.
     servicer = LedgerServicer(
+        clock=database.clock,
+        term_lists=TermLists(database, TermListStore()),
         partners=Partners(database, terms_store),
         rates=Rates(database, terms_store),
         partners_of_record=PartnersOfRecord(database, terms_store),
-        lines=Lines(database, lines),
+        lines=Lines(database, lines, terms_store),
         charges=charges,
         watermarks=Watermarks(database, WatermarkStore(), closes),
         sweeps=Sweeps(database, SweepStore(), settings.minimum_payouts),
-        settlements=Settlements(database, settlements),
+        settlements=Settlements(database, settlements, terms_store),
         statements=Statements(database, terms_store, StatementStore()),
         digests=Digests(database, DigestStore(), lines),
         invariants=Invariants(database, InvariantStore()),

@@ -31,6 +31,8 @@ FLAGS: Final = FlagTable(
             rpcs=(
                 "CreateBillingAccount",
                 "GetBillingAccount",
+                "LookupBillingAccounts",
+                "ListBillingAccounts",
                 "MapOrg",
                 "ListMappings",
                 "CreateCostCenter",
@@ -52,6 +54,8 @@ FLAGS: Final = FlagTable(
     always=(
         "CreateOrg",
         "GetOrg",
+        "LookupOrgs",
+        "ListOrgs",
         "ResolveBillingAccounts",
         "ListAudit",
     ),

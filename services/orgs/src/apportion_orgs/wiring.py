@@ -20,6 +20,7 @@ from apportion_orgs.app.edges import LedgerClient, MeteringClient
 from apportion_orgs.app.hierarchies import Hierarchies
 from apportion_orgs.app.invoice_drawings import InvoiceDrawings
 from apportion_orgs.app.invoices import Invoices
+from apportion_orgs.app.lookups import Lookups
 from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.app.organizations import Organizations
 from apportion_orgs.app.period_reopenings import PeriodReopenings
@@ -49,6 +50,7 @@ def make_parts(database: Database, ledger: LedgerClient, metering: MeteringClien
     invoices, reopenings = InvoiceStore(), PeriodReopeningStore()
     drawings = InvoiceDrawings(database, mappings, ledger)
     servicer = OrgsServicer(
+        lookups=Lookups(database, orgs, hierarchy, accounts),
         organizations=Organizations(database, orgs, hierarchy, accounts, mappings),
         hierarchies=Hierarchies(database, orgs, hierarchy),
         billing_accounts=BillingAccounts(database, orgs, accounts),

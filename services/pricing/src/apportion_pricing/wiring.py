@@ -25,6 +25,7 @@ from apportion_pricing.app.entitlements import Entitlements
 from apportion_pricing.app.plans import Plans
 from apportion_pricing.app.segment_resolver import SegmentResolver
 from apportion_pricing.app.skus import Skus
+from apportion_pricing.app.term_lists import TermLists
 from apportion_pricing.consumers.rater import Rater, rater_lanes
 from apportion_pricing.flags import FLAGS
 from apportion_pricing.rpc.servicer import PricingServicer
@@ -38,6 +39,7 @@ from apportion_pricing.store.positions import PositionStore
 from apportion_pricing.store.rejections import RejectionStore
 from apportion_pricing.store.skus import SkuStore
 from apportion_pricing.store.tables import shared
+from apportion_pricing.store.term_lists import TermListStore
 from apportion_pricing.store.terms import TermsStore
 
 SERVICE_NAME = pb.DESCRIPTOR.services_by_name["PricingService"].full_name
@@ -64,6 +66,7 @@ def make_parts(
         clock=clock,
         skus=Skus(database, skus),
         plans=Plans(database, plans, skus),
+        term_lists=TermLists(database, TermListStore()),
         entitlements=Entitlements(database, plans, EntitlementStore(), positions, catalog, accounts),
         engine_modes=EngineModes(database, EngineModeStore(), gate_override),
         charges=Charges(database, charges),

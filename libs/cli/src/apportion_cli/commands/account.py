@@ -17,7 +17,10 @@ from apportion_cli.secret_input import SaveOption, print_secret
 
 COLUMNS = ("account", "name", "roles", "created", "by", "revoked")
 
-app = typer.Typer(help="Programs that may ask for tokens; for operators.", no_args_is_help=True)
+app = typer.Typer(
+    help="Service accounts: programs that may ask for tokens; for operators.",
+    no_args_is_help=True,
+)
 
 
 class PlatformRole(StrEnum):

@@ -12,7 +12,7 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion.pricing.v1 import pricing_service_pb2 as pricing
-from apportion_client import naming
+from apportion_client.names import Names
 from apportion_client.pages import audit_of
 from apportion_client.services import Services
 from google.protobuf.json_format import MessageToDict
@@ -52,9 +52,9 @@ def audit(
     prefix: PrefixOption = "",
 ) -> None:
     """Show what was changed in a service, by whom and from what to what, newest first; for operators."""
-    query = audit_pb2.AuditQuery(org_id=str(naming.org_id(org, prefix)) if org else "", resource=resource)
 
     async def main(services: Services) -> None:
+        query = audit_pb2.AuditQuery(org_id=await Names(services, prefix).org(org), resource=resource)
         ask = getattr(services, service.value).ListAudit
         found = [entry async for entry in audit_of(ask, REQUESTS[service](query=query), limit)]
         print_line(f"{counted(len(found), 'change')} in {service.value}", "bold")

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
-from apportion_client import naming
+from apportion_client.names import Names
 from apportion_client.pages import every
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
@@ -46,12 +46,13 @@ def create(
     save: SaveOption = None,
 ) -> None:
     """Claim a domain and show the address that a mail from it must be sent to."""
-    request = identity.CreateClaimRequest(org_id=_org(org, prefix), domain=domain, request_id=f"claim:{uuid7()}")
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.CreateClaimRequest(org_id=await names.org(org), domain=domain, request_id=f"claim:{uuid7()}")
         answer = await services.identity.CreateClaim(request, timeout=CALL_TIMEOUT_S)
         _show(answer.claim)
-        _tell_how(answer.claim, answer.mail_to, save)
+        _tell_how(answer.claim, answer.mail_to, org, save)
 
     run(main)
 
@@ -59,12 +60,15 @@ def create(
 @app.command()
 def renew(claim: ClaimArgument, org: OwnOrgOption, prefix: PrefixOption = "", save: SaveOption = None) -> None:
     """Assign an unproven claim a new address to mail to; the old one ends."""
-    request = identity.RenewClaimTokenRequest(org_id=_org(org, prefix), claim_id=claim, request_id=f"renew:{uuid7()}")
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.RenewClaimTokenRequest(
+            org_id=await names.org(org), claim_id=claim, request_id=f"renew:{uuid7()}"
+        )
         answer = await services.identity.RenewClaimToken(request, timeout=CALL_TIMEOUT_S)
         _show(answer.claim)
-        _tell_how(answer.claim, answer.mail_to, save)
+        _tell_how(answer.claim, answer.mail_to, org, save)
 
     run(main)
 
@@ -74,7 +78,8 @@ def list_(org: OwnOrgOption, prefix: PrefixOption = "") -> None:
     """Show an organisation's claims, newest first."""
 
     async def main(services: Services) -> None:
-        request = identity.ListClaimsRequest(org_id=_org(org, prefix))
+        names = Names(services, prefix)
+        request = identity.ListClaimsRequest(org_id=await names.org(org))
         claims = await every(services.identity.ListClaims, request, "claims")
         show_table(counted(len(claims), "claim"), COLUMNS, [_row(claim) for claim in claims])
 
@@ -86,7 +91,8 @@ def show(claim: ClaimArgument, org: OwnOrgOption, prefix: PrefixOption = "") -> 
     """Show a claim and the names that it delegates."""
 
     async def main(services: Services) -> None:
-        request = identity.GetClaimRequest(org_id=_org(org, prefix), claim_id=claim)
+        names = Names(services, prefix)
+        request = identity.GetClaimRequest(org_id=await names.org(org), claim_id=claim)
         _show((await services.identity.GetClaim(request, timeout=CALL_TIMEOUT_S)).claim)
 
     run(main)
@@ -133,11 +139,12 @@ def submit(
 @app.command()
 def revoke(claim: ClaimArgument, org: OwnOrgOption, reason: ReasonOption, prefix: PrefixOption = "") -> None:
     """Withdraw a claim."""
-    request = identity.RevokeClaimRequest(
-        org_id=_org(org, prefix), claim_id=claim, reason=reason, request_id=f"revoke:{uuid7()}"
-    )
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.RevokeClaimRequest(
+            org_id=await names.org(org), claim_id=claim, reason=reason, request_id=f"revoke:{uuid7()}"
+        )
         _show((await services.identity.RevokeClaim(request, timeout=CALL_TIMEOUT_S)).claim)
 
     run(main)
@@ -151,11 +158,12 @@ def wildcard(
     prefix: PrefixOption = "",
 ) -> None:
     """Extend a verified claim to the names below it; asks for an Owner's token with a second factor."""
-    request = identity.SetWildcardRequest(
-        org_id=_org(org, prefix), claim_id=claim, wildcard=not off, request_id=f"wildcard:{uuid7()}"
-    )
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.SetWildcardRequest(
+            org_id=await names.org(org), claim_id=claim, wildcard=not off, request_id=f"wildcard:{uuid7()}"
+        )
         _show((await services.identity.SetWildcard(request, timeout=CALL_TIMEOUT_S)).claim)
 
     run(main)
@@ -165,22 +173,23 @@ def wildcard(
 def delegate(
     claim: ClaimArgument,
     domain: Annotated[str, typer.Argument(help="A name below the claimed domain.")],
-    to: Annotated[str, typer.Option("--to", help="Code or id of the subsidiary that may use it.")],
+    to: Annotated[str, typer.Option("--to", help="Slug or id of the subsidiary that may use it.")],
     org: OwnOrgOption,
     withdraw: Annotated[bool, typer.Option("--withdraw", help="Take it back.")] = False,
     prefix: PrefixOption = "",
 ) -> None:
     """Delegate to a subsidiary a name below a verified domain."""
-    request = identity.DelegateSubdomainRequest(
-        org_id=_org(org, prefix),
-        claim_id=claim,
-        domain=domain,
-        subsidiary_org_id=_org(to, prefix),
-        withdraw=withdraw,
-        request_id=f"delegate:{uuid7()}",
-    )
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.DelegateSubdomainRequest(
+            org_id=await names.org(org),
+            claim_id=claim,
+            domain=domain,
+            subsidiary_org_id=await names.org(to),
+            withdraw=withdraw,
+            request_id=f"delegate:{uuid7()}",
+        )
         _show((await services.identity.DelegateSubdomain(request, timeout=CALL_TIMEOUT_S)).claim)
 
     run(main)
@@ -243,13 +252,13 @@ def _show_evidence(answer: identity.SubmitVerificationEmailResponse) -> None:
         show_table("DKIM signatures", ("domain", "selector", "result", "reason"), rows)
 
 
-def _tell_how(claim: identity.DomainClaim, mail_to: str, save: Path | None) -> None:
+def _tell_how(claim: identity.DomainClaim, mail_to: str, org: str, save: Path | None) -> None:
     print_line(
         f"To prove it, send a mail from any address at {claim.domain}, DKIM-signed by {claim.domain}, to the claim's "
         f"address before {when(claim.token_expires_at)}."
     )
     print_line(f"`apportion claim doctor {claim.domain}` shows what it will be judged on,")
-    print_line(f"`apportion claim show {claim.claim_id} --org {claim.org_id}` whether it is proved.")
+    print_line(f"`apportion claim show {claim.claim_id} --org {org}` whether it is proved.")
     print_secret("The claim's address", mail_to, save)
 
 
@@ -281,10 +290,6 @@ def _sender(content: bytes) -> str:
     message = message_from_bytes(content)
     written = message["Return-Path"] or message["From"] or ""
     return parseaddr(str(written))[1]
-
-
-def _org(code: str, prefix: str) -> str:
-    return str(naming.org_id(code, prefix))
 
 
 def _short(text: str) -> str:

@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
-from apportion_client import naming
 from apportion_client.drain import wait_until_closed, wait_until_reopened
 from apportion_client.failures import retry_until_available
+from apportion_client.names import Names
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
@@ -35,7 +35,6 @@ def close(
     wait: WaitOption = CLOSE_TIMEOUT_S,
 ) -> None:
     """Close a month: later usage of it is refused. Closing it again changes nothing."""
-    names = {str(naming.org_id(code, prefix)): code for code in org or ()}
 
     def request(org_ids: Iterable[str]) -> metering.ClosePeriodRequest:
         return metering.ClosePeriodRequest(
@@ -47,7 +46,11 @@ def close(
             request_id=f"close:{uuid7()}",
         )
 
-    run(lambda services: _close(services, period, request, names, wait, everyone=everyone))
+    async def main(services: Services) -> None:
+        names = await _named(services, org or (), prefix)
+        await _close(services, period, request, names, wait, everyone=everyone)
+
+    run(main)
 
 
 def reopen(
@@ -58,11 +61,20 @@ def reopen(
     wait: WaitOption = CLOSE_TIMEOUT_S,
 ) -> None:
     """Open a closed month again for organisations, while no invoice of it is final; then close it once more."""
-    names = {str(naming.org_id(code, prefix)): code for code in org or ()}
-    if not names:
+    if not org:
         fail("Name the organisations with --org.")
-    request = orgs.ReopenPeriodRequest(period=period, org_ids=names, reason=reason, request_id=f"reopen:{uuid7()}")
-    run(lambda services: _reopen(services, request, names, wait))
+
+    async def main(services: Services) -> None:
+        names = await _named(services, org, prefix)
+        request = orgs.ReopenPeriodRequest(period=period, org_ids=names, reason=reason, request_id=f"reopen:{uuid7()}")
+        await _reopen(services, request, names, wait)
+
+    run(main)
+
+
+async def _named(services: Services, names: Sequence[str], prefix: str) -> dict[str, str]:
+    """Return the organisations' names by their ids. Raises NameUnknownError."""
+    return dict(zip(await Names(services, prefix).orgs(names), names, strict=True))
 
 
 async def _close(

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_client import naming
 from apportion_client.failures import retry_until_available
+from apportion_client.names import Names
 from apportion_client.pages import dead_letters_of
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
@@ -18,7 +18,7 @@ from apportion_cli.display import counted, figure, print_line, show_table
 from apportion_cli.each import NotDone, for_each, tell
 from apportion_cli.exit_codes import MISUSED
 from apportion_cli.labels import Labels
-from apportion_cli.options import OrgOption, PrefixOption
+from apportion_cli.options import IdsOption, OrgOption, PrefixOption
 from apportion_cli.run import errors, fail, run
 
 app = typer.Typer(help="Usage that was taken and not charged, and why.", no_args_is_help=True)
@@ -51,12 +51,17 @@ def list_(
     org: OrgOption = "",
     state: Annotated[State, typer.Option(help="Where it stands.")] = State.ANY,
     limit: Annotated[int, typer.Option(min=1, help="Dead letters at most.")] = 100,
+    ids: IdsOption = False,
     prefix: PrefixOption = "",
 ) -> None:
     """Show dead letters, oldest first."""
-    wanted = _filter(reason, org, None, prefix)
-    wanted.state = _STATES[state]
-    run(lambda services: _list(services, wanted, limit))
+
+    async def main(services: Services) -> None:
+        wanted = await _filter(services, reason, org, None, prefix)
+        wanted.state = _STATES[state]
+        await _list(services, wanted, limit, Labels(services, ids=ids))
+
+    run(main)
 
 
 @app.command()
@@ -81,7 +86,7 @@ def requeue(
 
     async def send(services: Services, chosen: list[str] | None) -> int:
         request = metering.RequeueDeadLettersRequest(
-            filter=_filter(reason, org, chosen, prefix),
+            filter=await _filter(services, reason, org, chosen, prefix),
             all=everything,
             into_period=into_period,
             request_id=f"requeue:{uuid7()}",
@@ -111,7 +116,10 @@ def discard(
 
     async def send(services: Services, chosen: list[str] | None) -> int:
         request = metering.DiscardDeadLettersRequest(
-            filter=_filter(reason, org, chosen, prefix), reason=because, all=everything, request_id=f"discard:{uuid7()}"
+            filter=await _filter(services, reason, org, chosen, prefix),
+            reason=because,
+            all=everything,
+            request_id=f"discard:{uuid7()}",
         )
         answer = await retry_until_available(
             lambda: services.metering.DiscardDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
@@ -145,14 +153,15 @@ async def _change(
     tell(results, "dead letter", done)
 
 
-def _filter(reason: str, org: str, ids: list[str] | None, prefix: str) -> metering.DeadLetterFilter:
-    org_id = str(naming.org_id(org, prefix)) if org else ""
+async def _filter(
+    services: Services, reason: str, org: str, ids: list[str] | None, prefix: str
+) -> metering.DeadLetterFilter:
+    org_id = await Names(services, prefix).org(org)
     return metering.DeadLetterFilter(org_id=org_id, reason=reason, dead_letter_ids=ids or [])
 
 
-async def _list(services: Services, wanted: metering.DeadLetterFilter, limit: int) -> None:
+async def _list(services: Services, wanted: metering.DeadLetterFilter, limit: int, labels: Labels) -> None:
     found = [letter async for letter in dead_letters_of(services, wanted, limit)]
-    labels = Labels(services)
     await labels.learn({letter.org_id for letter in found if letter.org_id})
     rows = [
         (

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
-from apportion_client import naming
 from apportion_client.digests import DIGEST_TIMEOUT_S, diff_digests, line_digests
+from apportion_client.names import Names
 from apportion_client.services import Services
 
 from apportion_cli.display import money, number, print_line
@@ -36,13 +36,16 @@ def digest(
 
     With --diff: name every line that differs; exit code 1 when one does.
     """
-    scope = ledger.DigestScope(
-        org_id=str(naming.org_id(org, prefix)) if org else "",
-        billing_account_id=str(naming.account_id(account, prefix)) if account else "",
-        period=period,
-    )
     kept = None if diff is None else list(_read(diff))
-    run(lambda services: _digest(services, scope, save, kept))
+
+    async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        scope = ledger.DigestScope(
+            org_id=await names.org(org), billing_account_id=await names.account(account), period=period
+        )
+        await _digest(services, scope, save, kept)
+
+    run(main)
 
 
 async def _digest(

@@ -18,6 +18,7 @@ from apportion_cli.exit_codes import DONE, USAGE_REFUSED
 from apportion_cli.ingest.batches import Batcher, EventAdder
 from apportion_cli.ingest.checkpoint import Checkpoint
 from apportion_cli.ingest.events import CompactEvents, ReadableEvents
+from apportion_cli.ingest.orgs import FoundOrgs
 from apportion_cli.ingest.rows import FileProblem, FileSummary, inspect, read_rows
 from apportion_cli.ingest.sender import send
 from apportion_cli.options import PrefixOption
@@ -54,6 +55,13 @@ def ingest(
     limit: Annotated[int | None, typer.Option(min=0, help="Send the first rows only.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on where a run of this file was ended.")] = True,
     compact: Annotated[bool, typer.Option("--compact", help="Send compact events; request ids must be UUIDs.")] = False,
+    send_unknown: Annotated[
+        bool,
+        typer.Option(
+            "--send-unknown",
+            help="Send rows of organisations that nobody has made yet, too; they become dead letters.",
+        ),
+    ] = False,
     rejected: Annotated[
         Path | None,
         typer.Option(
@@ -77,7 +85,19 @@ def ingest(
         summary = inspect(file)
         checkpoint, refused_before = run(
             lambda services: _ingest(
-                services, file, summary, batch, ack, prefix, repeat_each, limit, resume, compact, rejected, outage_s_max
+                services,
+                file,
+                summary,
+                batch,
+                ack,
+                prefix,
+                repeat_each,
+                limit,
+                resume,
+                compact,
+                send_unknown,
+                rejected,
+                outage_s_max,
             )
         )
     except FileProblem as problem:
@@ -98,6 +118,7 @@ async def _ingest(
     limit: int | None,
     resume: bool,
     compact: bool,
+    send_unknown: bool,
     rejected: Path | None,
     outage_s_max: float,
 ) -> tuple[Checkpoint, int]:
@@ -115,8 +136,9 @@ async def _ingest(
             f"This file was sent before, up to row {before.acknowledged_rows:,}. It is sent again: what is stored "
             "stays as it is, and counts as duplicate when it comes."
         )
-    events: EventAdder = CompactEvents(prefix) if compact else ReadableEvents(prefix)
-    batcher = Batcher(events, _ACKNOWLEDGEMENTS[ack], batch, prefix, repeat_each, skipped)
+    orgs = FoundOrgs(services, prefix, send_unknown=send_unknown)
+    events: EventAdder = CompactEvents(orgs, prefix) if compact else ReadableEvents(orgs, prefix)
+    batcher = Batcher(events, _ACKNOWLEDGEMENTS[ack], batch, orgs, repeat_each, skipped)
     rows = itertools.islice(read_rows(file), skipped, limit if limit is None else max(limit, skipped))
     last = summary.row_count if limit is None else min(limit, summary.row_count)
     try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
-from apportion_client import naming
+from apportion_client.names import Names
 from apportion_client.pages import every
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
@@ -32,11 +32,12 @@ def create(
     save: SaveOption = None,
 ) -> None:
     """Invite an address and show the token to send it."""
-    request = identity.CreateInvitationRequest(
-        org_id=str(naming.org_id(org, prefix)), email=email, role=ROLES[role], request_id=f"invite:{uuid7()}"
-    )
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.CreateInvitationRequest(
+            org_id=await names.org(org), email=email, role=ROLES[role], request_id=f"invite:{uuid7()}"
+        )
         answer = await services.identity.CreateInvitation(request, timeout=CALL_TIMEOUT_S)
         _show(answer.invitation)
         print_secret("The invitation's token", answer.token, save)
@@ -66,11 +67,12 @@ def revoke(
     prefix: PrefixOption = "",
 ) -> None:
     """Take an invitation back."""
-    request = identity.RevokeInvitationRequest(
-        org_id=str(naming.org_id(org, prefix)), invitation_id=invitation, request_id=f"uninvite:{uuid7()}"
-    )
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.RevokeInvitationRequest(
+            org_id=await names.org(org), invitation_id=invitation, request_id=f"uninvite:{uuid7()}"
+        )
         _show((await services.identity.RevokeInvitation(request, timeout=CALL_TIMEOUT_S)).invitation)
 
     run(main)
@@ -85,7 +87,8 @@ def list_(
     """Show an organisation's invitations, newest first."""
 
     async def main(services: Services) -> None:
-        request = identity.ListInvitationsRequest(org_id=str(naming.org_id(org, prefix)), live_only=live)
+        names = Names(services, prefix)
+        request = identity.ListInvitationsRequest(org_id=await names.org(org), live_only=live)
         found = await every(services.identity.ListInvitations, request, "invitations")
         show_table(counted(len(found), "invitation"), COLUMNS, [_row(one) for one in found])
 

@@ -9,8 +9,8 @@ from typing import Annotated
 import grpc
 import typer
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
-from apportion_client import naming
 from apportion_client.failures import reason_of, retry_until_available
+from apportion_client.names import Names
 from apportion_client.pages import invoices_of, mapped_accounts, whole_invoice
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
@@ -32,7 +32,7 @@ from apportion_cli.display import (
 )
 from apportion_cli.each import NothingToDo, for_each, tell
 from apportion_cli.labels import PROJECT_CHARS, Labels
-from apportion_cli.options import AccountOption, PeriodArgument, PrefixOption
+from apportion_cli.options import AccountOption, IdsOption, PeriodArgument, PrefixOption
 from apportion_cli.run import errors, fail, run
 
 NOTHING_TO_BILL = "nothing to bill"
@@ -45,17 +45,18 @@ def invoice(
     period: PeriodArgument,
     account: AccountOption = "",
     finalize: Annotated[bool, typer.Option("--finalize", help="Number it and make it immutable.")] = False,
+    ids: IdsOption = False,
     prefix: PrefixOption = "",
 ) -> None:
     """Draw up the invoice of an account, or of every account with lines, and show it. A final one stays.
 
     Accounts that cannot be invoiced are named at the end, with exit code 1; the others are not kept waiting.
     """
-    run(lambda services: _invoices(services, period, account, finalize, prefix))
+    run(lambda services: _invoices(services, period, account, finalize, prefix, ids))
 
 
-async def _invoices(services: Services, period: str, account: str, finalize: bool, prefix: str) -> None:
-    wanted = [str(naming.account_id(account, prefix))] if account else await mapped_accounts(services)
+async def _invoices(services: Services, period: str, account: str, finalize: bool, prefix: str, ids: bool) -> None:
+    wanted = [await Names(services, prefix).account(account)] if account else await mapped_accounts(services)
     if not wanted:
         fail("No organisation is billed on an account yet.")
     with progress("invoice", len(wanted), "accounts") as bar:
@@ -63,7 +64,7 @@ async def _invoices(services: Services, period: str, account: str, finalize: boo
             wanted, lambda account_id: _draw_up(services, account_id, period, finalize), lambda: bar.advance(1)
         )
     found = list(results.done.values())
-    labels = Labels(services)
+    labels = Labels(services, ids=ids)
     await labels.learn(
         [part.org_id for one in found for part in one.parts] + [doc.org_id for one in found for doc in one.documents],
         wanted,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
-from apportion_client import naming
+from apportion_client.names import Names
 from apportion_client.pages import every
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
@@ -61,7 +61,8 @@ def list_(
     """Show an organisation's join requests, newest first."""
 
     async def main(services: Services) -> None:
-        request = identity.ListJoinRequestsRequest(org_id=str(naming.org_id(org, prefix)), pending_only=pending)
+        names = Names(services, prefix)
+        request = identity.ListJoinRequestsRequest(org_id=await names.org(org), pending_only=pending)
         found = await every(services.identity.ListJoinRequests, request, "join_requests")
         columns = ("request", "email", "state", "created", "decided", "by")
         rows = [
@@ -88,14 +89,15 @@ def decide(
     prefix: PrefixOption = "",
 ) -> None:
     """Approve or deny a join request."""
-    request = identity.DecideJoinRequestRequest(
-        org_id=str(naming.org_id(org, prefix)),
-        join_request_id=join_request,
-        approve=decision is Decision.APPROVE,
-        request_id=f"decide:{uuid7()}",
-    )
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.DecideJoinRequestRequest(
+            org_id=await names.org(org),
+            join_request_id=join_request,
+            approve=decision is Decision.APPROVE,
+            request_id=f"decide:{uuid7()}",
+        )
         decided = (await services.identity.DecideJoinRequest(request, timeout=CALL_TIMEOUT_S)).join_request
         print_line(f"The request of {decided.email} is {_state(decided.state)}.")
 

@@ -11,6 +11,7 @@ from uuid import UUID
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion_client import naming
+from apportion_client.names import Names
 from apportion_client.pages import lines_of
 from apportion_client.services import Services
 from apportion_common.periods import parse_period
@@ -56,29 +57,36 @@ DROP = ("posted", "project", "account", "partner's %", "quantity", "partner", "o
 def lines(
     org: OrgOption = "",
     sku: Annotated[str, typer.Option(help="SKU, such as ACT-DEPARTURE.")] = "",
-    partner: Annotated[str, typer.Option(help="Code or id of a partner.")] = "",
+    partner: Annotated[str, typer.Option(help="Name or id of a partner.")] = "",
     account: AccountOption = "",
     project: Annotated[str, typer.Option(help="Id of a project, or its code together with --org.")] = "",
     period: Annotated[
         str, typer.Option(callback=check_period, help="Calendar month of the usage, such as 2013-01.")
     ] = "",
     limit: Annotated[int, typer.Option(min=1, help="Lines at most.")] = 50,
-    ids: Annotated[bool, typer.Option("--ids", help="Show the lines' and events' ids, and projects in full.")] = False,
+    ids: Annotated[
+        bool, typer.Option("--ids", help="Show ids in place of names, and those of lines and events.")
+    ] = False,
     prefix: PrefixOption = "",
 ) -> None:
     """Show lines with their split: gross = partner's share + net, and their totals."""
-    wanted = ledger.LineFilter(
-        org_id=str(naming.org_id(org, prefix)) if org else "",
-        project_id=_project_id(org, project, prefix),
-        sku=sku,
-        partner_id=str(naming.partner_id(partner)) if partner else "",
-        billing_account_id=str(naming.account_id(account, prefix)) if account else "",
-    )
-    if period:
-        month = parse_period(period)
-        getattr(wanted, "from").FromMicroseconds(month.start_us)
-        wanted.until.FromMicroseconds(month.end_us)
-    run(lambda services: _lines(services, wanted, limit, ids))
+
+    async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        wanted = ledger.LineFilter(
+            org_id=await names.org(org),
+            project_id=_project_id(org, project, prefix),
+            sku=sku,
+            partner_id=await names.partner(partner),
+            billing_account_id=await names.account(account),
+        )
+        if period:
+            month = parse_period(period)
+            getattr(wanted, "from").FromMicroseconds(month.start_us)
+            wanted.until.FromMicroseconds(month.end_us)
+        await _lines(services, wanted, limit, ids)
+
+    run(main)
 
 
 def _project_id(org: str, project: str, prefix: str) -> str:
@@ -96,7 +104,7 @@ async def _lines(services: Services, wanted: ledger.LineFilter, limit: int, ids:
     found = [line async for line in lines_of(services, wanted, limit + 1)]
     more = len(found) > limit
     del found[limit:]
-    labels = Labels(services)
+    labels = Labels(services, ids=ids)
     await labels.learn(
         {line.org_id for line in found},
         {line.billing_account_id for line in found},

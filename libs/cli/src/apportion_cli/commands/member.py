@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
-from apportion_client import naming
+from apportion_client.names import Names
 from apportion_client.pages import every
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
@@ -26,7 +26,8 @@ def list_(org: OwnOrgOption, prefix: PrefixOption = "") -> None:
     """Show an organisation's members."""
 
     async def main(services: Services) -> None:
-        request = identity.ListMembersRequest(org_id=str(naming.org_id(org, prefix)))
+        names = Names(services, prefix)
+        request = identity.ListMembersRequest(org_id=await names.org(org))
         found = await every(services.identity.ListMembers, request, "members")
         rows = [(one.user_id, one.email, role_word(one)) for one in found]
         show_table(counted(len(found), "member"), ("user", "email", "role"), rows)
@@ -42,11 +43,12 @@ def role(
     prefix: PrefixOption = "",
 ) -> None:
     """Change another member's role."""
-    request = identity.SetMemberRoleRequest(
-        org_id=str(naming.org_id(org, prefix)), user_id=user, role=ROLES[new_role], request_id=f"role:{uuid7()}"
-    )
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.SetMemberRoleRequest(
+            org_id=await names.org(org), user_id=user, role=ROLES[new_role], request_id=f"role:{uuid7()}"
+        )
         member = (await services.identity.SetMemberRole(request, timeout=CALL_TIMEOUT_S)).member
         print_line(f"{member.email} is {role_word(member)} now.")
 
@@ -56,11 +58,12 @@ def role(
 @app.command()
 def remove(user: UserArgument, org: OwnOrgOption, prefix: PrefixOption = "") -> None:
     """End a membership."""
-    request = identity.RemoveMemberRequest(
-        org_id=str(naming.org_id(org, prefix)), user_id=user, request_id=f"remove:{uuid7()}"
-    )
 
     async def main(services: Services) -> None:
+        names = Names(services, prefix)
+        request = identity.RemoveMemberRequest(
+            org_id=await names.org(org), user_id=user, request_id=f"remove:{uuid7()}"
+        )
         await services.identity.RemoveMember(request, timeout=CALL_TIMEOUT_S)
         print_line(f"{user} is no member any more.")
 

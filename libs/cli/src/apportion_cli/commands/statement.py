@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 import typer
 from apportion.ledger.v1 import ledger_service_pb2 as ledger
-from apportion_client import naming
+from apportion_client.names import Names
 from apportion_client.pages import settlements_of
 from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.money import MINOR_UNITS
@@ -26,7 +26,7 @@ from apportion_cli.display import (
     word,
 )
 from apportion_cli.each import for_each, tell
-from apportion_cli.options import check_period
+from apportion_cli.options import IdsOption, check_period
 from apportion_cli.run import run
 
 COLUMNS = (
@@ -56,37 +56,39 @@ class Statement(NamedTuple):
 
 
 def statement(
-    partner: Annotated[list[str], typer.Argument(help="Codes or ids of partners.")],
+    partner: Annotated[list[str], typer.Argument(help="Names or ids of partners.")],
     period: Annotated[
         str, typer.Option(callback=check_period, help="Calendar month of the lines; all time where it is not given.")
     ] = "",
+    ids: IdsOption = False,
 ) -> None:
     """Show opening, earned, clawed back, paid and closing of partners, per currency, and the payouts of sweeps.
 
     Of a closing balance, whole minor units in the partner's payout currency are payable; the rest is carried.
     """
-    run(lambda services: _statements(services, partner, period))
+    run(lambda services: _statements(services, partner, period, ids))
 
 
-async def _statements(services: Services, partners: list[str], period: str) -> None:
-    results = await for_each(dict.fromkeys(partners), lambda code: _statement(services, code, period))
+async def _statements(services: Services, partners: list[str], period: str, ids: bool) -> None:
+    names = Names(services)
+    results = await for_each(dict.fromkeys(partners), lambda name: _statement(services, names, name, period))
     found = list(results.done.values())
     if found:
-        rows = [_row(one.answer.partner, of) for one in found for of in one.answer.currencies]
+        rows = [_row(one.answer.partner, of, ids) for one in found for of in one.answer.currencies]
         show_table(
             f"Statement, {period or 'all time'}",
             COLUMNS,
             rows,
             drop=("payable", "lines paid real-time", "lines", "currency"),
         )
-        payouts = [_payout(one.answer.partner, sweep) for one in found for sweep in one.sweeps]
+        payouts = [_payout(one.answer.partner, sweep, ids) for one in found for sweep in one.sweeps]
         print_line("")
         show_table(f"Sweeps, {counted(len(payouts), 'payout')}", PAYOUT_COLUMNS, payouts, drop=("made", "state"))
     tell(results, "partner", "shown")
 
 
-async def _statement(services: Services, code: str, period: str) -> Statement:
-    partner_id = str(naming.partner_id(code))
+async def _statement(services: Services, names: Names, name: str, period: str) -> Statement:
+    partner_id = await names.partner(name)
     request = ledger.GetPartnerStatementRequest(partner_id=partner_id, period=period)
     answer = await services.ledger.GetPartnerStatement(request, timeout=CALL_TIMEOUT_S)
     sweeps = settlements_of(services, partner_id, ledger.SETTLEMENT_KIND_SWEEP)
@@ -100,12 +102,12 @@ def _month_of(week: str) -> str:
     return date.fromisocalendar(int(year), int(number), SUNDAY).isoformat()[: len("2013-01")]
 
 
-def _row(partner: ledger.Partner, of: ledger.StatementOfCurrency) -> tuple[Cell, ...]:
+def _row(partner: ledger.Partner, of: ledger.StatementOfCurrency, ids: bool) -> tuple[Cell, ...]:
     sums = of.exact
     closing = Decimal(number(sums.closing))
     payable = payable_part(closing, of.currency) if of.payable else Decimal(0)
     return (
-        partner.name,
+        partner.partner_id if ids else partner.name,
         of.currency,
         *(figure(part, of.currency) for part in (sums.opening, sums.earned, sums.clawed_back)),
         *(figure(part, of.currency) for part in (sums.paid_real_time, sums.paid_sweep, sums.closing)),
@@ -123,9 +125,9 @@ def payable_part(closing: Decimal, currency: str) -> Decimal:
     return max(closing, Decimal(0)).quantize(unit, ROUND_DOWN)
 
 
-def _payout(partner: ledger.Partner, sweep: ledger.Settlement) -> tuple[Cell, ...]:
+def _payout(partner: ledger.Partner, sweep: ledger.Settlement, ids: bool) -> tuple[Cell, ...]:
     return (
-        partner.name,
+        partner.partner_id if ids else partner.name,
         sweep.week,
         sweep.amount.currency_code,
         money_figure(sweep.amount),

@@ -15,7 +15,7 @@ from apportion_common.ids import uuid7
 from apportion_cli.display import Cell, Figure, figure, money_figure, print_line, show_table, word
 from apportion_cli.each import for_each, tell
 from apportion_cli.labels import Labels
-from apportion_cli.options import check_weeks
+from apportion_cli.options import IdsOption, check_weeks
 from apportion_cli.run import errors, run
 
 
@@ -23,13 +23,13 @@ def sweep(
     week: Annotated[
         list[str], typer.Argument(callback=check_weeks, help="ISO 8601 weeks in their order, such as 2013-W01.")
     ],
+    ids: IdsOption = False,
 ) -> None:
     """Pay each partner its balance as of a week's end, week by week. Again: pays nothing more, says what was paid."""
-    run(lambda services: _sweeps(services, week))
+    run(lambda services: _sweeps(services, week, Labels(services, ids=ids)))
 
 
-async def _sweeps(services: Services, weeks: list[str]) -> None:
-    labels = Labels(services)
+async def _sweeps(services: Services, weeks: list[str], labels: Labels) -> None:
     sweeps = settlements_of(services, "", ledger.SETTLEMENT_KIND_SWEEP)
     before = {one.settlement_id async for one in sweeps if one.week in weeks}
     results = await for_each(weeks, lambda week: _sweep(services, week, before, labels))

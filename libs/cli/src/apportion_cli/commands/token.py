@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 from apportion.identity.v1 import identity_service_pb2 as identity
 from apportion_client import naming
+from apportion_client.names import Names
 from apportion_client.services import CALL_TIMEOUT_S, Services
 
 from apportion_cli.display import when
@@ -32,7 +33,7 @@ NonceOption = Annotated[str, typer.Option(help="The nonce that the sign-in was b
 @app.callback()
 def local(
     context: typer.Context,
-    org: Annotated[str | None, typer.Option("--org", help="The organisation that the token is bound to.")] = None,
+    org: Annotated[str | None, typer.Option("--org", help="Slug or id of the token's organisation.")] = None,
     role: Annotated[list[str] | None, typer.Option("--role", help="A role; may be given more than once.")] = None,
     sub: Annotated[str, typer.Option("--sub", help="Whom the token speaks for.")] = "user:local",
     ttl_s: Annotated[int, typer.Option("--ttl-s", min=1, max=86_400, help="Its life in seconds.")] = TOKEN_LIFE_S,
@@ -45,8 +46,9 @@ def local(
     found = entry_points(group=LOCAL, name="token")
     if not found:
         fail("The local stack is not installed here; 'apportion token issue' and 'exchange' ask identity for a token.")
+    org_id = _org_id(org, "") if org else None
     for entry in found:
-        entry.load()(org, role, sub, ttl_s, amr, data)
+        entry.load()(org_id, role, sub, ttl_s, amr, data)
 
 
 @app.command()
@@ -72,11 +74,9 @@ def exchange(
     prefix: PrefixOption = "",
 ) -> None:
     """Print a token for an OIDC identity token of a configured issuer."""
-    request = identity.ExchangeTokenRequest(
-        id_token=read_secret(id_token_file, "identity token"),
-        org_id=str(naming.org_id(org, prefix)) if org else "",
-        nonce=nonce,
-    )
+    id_token = read_secret(id_token_file, "identity token")
+    org_id = _org_id(org, prefix) if org else ""
+    request = identity.ExchangeTokenRequest(id_token=id_token, org_id=org_id, nonce=nonce)
 
     async def main(services: Services) -> None:
         answer = await services.identity.ExchangeToken(request, timeout=CALL_TIMEOUT_S)
@@ -84,3 +84,10 @@ def exchange(
         errors.print(f"It speaks for user {answer.user_id} and ends at {when(answer.expires_at)}.")
 
     run(main)
+
+
+def _org_id(org: str, prefix: str) -> str:
+    """Return the id of the organisation that a token is to be bound to. An id is not asked about: one may have no token
+    yet, and whoever verifies the new one says whether it is good there.
+    """
+    return org if naming.is_id(org) else run(lambda services: Names(services, prefix).org(org))

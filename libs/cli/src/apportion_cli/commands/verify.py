@@ -10,8 +10,7 @@ from apportion_client.services import Services
 
 from apportion_cli import scenario
 from apportion_cli.display import print_line, progress
-from apportion_cli.ingest.events import RowRejected
-from apportion_cli.ingest.rows import FileProblem, Row, read_rows
+from apportion_cli.ingest.rows import FileProblem, Row, RowRejected, read_rows
 from apportion_cli.options import PrefixOption
 from apportion_cli.run import fail, run
 from apportion_cli.verify.collect import Collected, collect, names_of

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from apportion.metering.v1 import metering_service_pb2 as metering
-from apportion_client import naming
 from apportion_common.ids import lane_of
 
-from apportion_cli.ingest.events import RowRejected
-from apportion_cli.ingest.rows import Row
+from apportion_cli.ingest.orgs import OrgIds
+from apportion_cli.ingest.rows import Row, RowRejected
 
 WORKERS: Final = 4
 STALE_BATCHES: Final = 16
@@ -46,7 +45,7 @@ class Batcher:
         events: EventAdder,
         acknowledgement: metering.Acknowledgement,
         size: int,
-        prefix: str,
+        orgs: OrgIds,
         repeat: int = 1,
         skipped_rows: int = 0,
     ) -> None:
@@ -54,7 +53,7 @@ class Batcher:
         self._events = events
         self._acknowledgement = acknowledgement
         self._size = size
-        self._prefix = prefix
+        self.orgs = orgs
         self._repeat = repeat
         self._workers: dict[str, int] = {}
         self._open: dict[int, Batch] = {}
@@ -62,15 +61,16 @@ class Batcher:
         self.rows_read = skipped_rows
         self.committed = acknowledgement == metering.ACKNOWLEDGEMENT_COMMITTED
 
-    def cut(self, rows: Iterable[Row], reject: Callable[[Row, str, str], None]) -> Iterator[Batch]:
-        """Yield the batches of the rows, the last ones not full; `reject` a row that is no event, with reason and
-        message.
+    def fill(self, rows: Iterable[Row], reject: Callable[[Row, str, str], None]) -> Iterator[Batch]:
+        """Yield the batches that rows make full; the organisations of the rows have been asked about.
+
+        `reject` a row that is no event, with reason and message.
         """
         for row in rows:
             self.rows_read = row.number
             for _ in range(self._repeat):
-                batch = self._batch_of(row.org)
                 try:
+                    batch = self._batch_of(row.org)
                     self._events.add(batch.request, row)
                 except RowRejected as rejected:
                     reject(row, rejected.reason, rejected.message)
@@ -79,6 +79,9 @@ class Batcher:
                 if len(batch.rows) >= self._size:
                     yield self._send(batch)
                     yield from self._stale(row.number)
+
+    def rest(self) -> Iterator[Batch]:
+        """Yield the batches that are not full, after the last row."""
         yield from [self._send(batch) for batch in list(self._open.values()) if batch.rows]
 
     def acknowledged(self, batch: Batch) -> None:
@@ -95,7 +98,7 @@ class Batcher:
     def _batch_of(self, org: str) -> Batch:
         worker = self._workers.get(org)
         if worker is None:
-            worker = self._workers[org] = lane_of(naming.org_id(org, self._prefix).bytes) % WORKERS
+            worker = self._workers[org] = lane_of(self.orgs.id_of(org).bytes) % WORKERS
         batch = self._open.get(worker)
         if batch is None:
             request = metering.IngestEventsRequest(acknowledgement=self._acknowledgement)

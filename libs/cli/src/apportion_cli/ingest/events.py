@@ -13,10 +13,11 @@ from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_client import naming
 from apportion_common.decimals import QUANTITY, QUANTITY_PLACES, parse_scaled
 from apportion_common.errors import ApportionError
-from apportion_common.ids import NIL_UUID, format_uuid, parse_uuid_bytes
+from apportion_common.ids import format_uuid, parse_uuid_bytes
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from apportion_cli.ingest.rows import FileProblem, Row
+from apportion_cli.ingest.orgs import OrgIds
+from apportion_cli.ingest.rows import FileProblem, Row, RowRejected
 
 CACHED_VALUES: Final = 200_000
 """Different times or quantities that are remembered; then the memory starts afresh."""
@@ -27,16 +28,6 @@ NANOSECONDS_PER_US: Final = 1_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6}0*)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
-
-
-class RowRejected(Exception):
-    """A row that can be no event; as metering would have rejected it."""
-
-    def __init__(self, reason: str, message: str) -> None:
-        """Keep the stable reason and the full sentence."""
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
 
 
 def time_us(text: str) -> int:
@@ -52,19 +43,19 @@ def time_us(text: str) -> int:
 class ReadableEvents:
     """Adds rows to a request as UsageEvents."""
 
-    def __init__(self, prefix: str) -> None:
-        """Under a prefix of the organisations' codes."""
+    def __init__(self, orgs: OrgIds, prefix: str) -> None:
+        """Of these organisations, whose projects' codes stand under a prefix."""
+        self._orgs = orgs
         self._prefix = prefix
         self._ids: dict[tuple[str, str], tuple[str, str]] = {}
         self._times: dict[str, Timestamp] = {}
 
     def add(self, request: metering.IngestEventsRequest, row: Row) -> None:
-        """Add a row's event. Raises RowRejected when it has no organisation, or a time that no event can have."""
+        """Add a row's event. Raises RowRejected for an unknown organisation and a time that no event can have."""
         _, request_id, org, project, sku, quantity, event_time = row
         ids = self._ids.get((org, project))
         if ids is None:
-            _check_org(org)
-            ids = self._ids[org, project] = _text_ids(org, project, self._prefix)
+            ids = self._ids[org, project] = _text_ids(self._orgs, org, project, self._prefix)
         time = self._times.get(event_time)
         if time is None:
             if len(self._times) >= CACHED_VALUES:
@@ -82,8 +73,9 @@ class ReadableEvents:
 class CompactEvents:
     """Adds rows to a request as CompactUsageEvents."""
 
-    def __init__(self, prefix: str) -> None:
-        """Under a prefix of the organisations' codes."""
+    def __init__(self, orgs: OrgIds, prefix: str) -> None:
+        """Of these organisations, whose projects' codes stand under a prefix."""
+        self._orgs = orgs
         self._prefix = prefix
         self._ids: dict[tuple[str, str], tuple[bytes, bytes]] = {}
         self._times: dict[str, int] = {}
@@ -94,8 +86,7 @@ class CompactEvents:
         _, _, org, project, sku, quantity, event_time = row
         ids = self._ids.get((org, project))
         if ids is None:
-            _check_org(org)
-            ids = self._ids[org, project] = _binary_ids(org, project, self._prefix)
+            ids = self._ids[org, project] = _binary_ids(self._orgs, org, project, self._prefix)
         time = self._times.get(event_time)
         if time is None:
             if len(self._times) >= CACHED_VALUES:
@@ -117,20 +108,14 @@ class CompactEvents:
         )
 
 
-def _check_org(org: str) -> None:
-    """Raise RowRejected for a row of nobody: a code of nothing would be made an id as any other."""
-    if not org.strip() or org == NIL_UUID:
-        raise RowRejected("ID_MALFORMED", "The row names no organisation.")
-
-
-def _text_ids(org: str, project: str, prefix: str) -> tuple[str, str]:
+def _text_ids(orgs: OrgIds, org: str, project: str, prefix: str) -> tuple[str, str]:
     found = naming.project_id(org, project, prefix)
-    return str(naming.org_id(org, prefix)), "" if found is None else str(found)
+    return str(orgs.id_of(org)), "" if found is None else str(found)
 
 
-def _binary_ids(org: str, project: str, prefix: str) -> tuple[bytes, bytes]:
+def _binary_ids(orgs: OrgIds, org: str, project: str, prefix: str) -> tuple[bytes, bytes]:
     found = naming.project_id(org, project, prefix)
-    return naming.org_id(org, prefix).bytes, b"" if found is None else found.bytes
+    return orgs.id_of(org).bytes, b"" if found is None else found.bytes
 
 
 def _timestamp(microseconds: int) -> Timestamp:

@@ -23,6 +23,16 @@ class FileProblem(ValueError):
     """The file cannot be read as usage; the message is a full sentence that names the row."""
 
 
+class RowRejected(Exception):
+    """A row that can be no event; as metering would have rejected it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """Keep the stable reason and the full sentence."""
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
 class Row(NamedTuple):
     """One use, as the file says it; `number` is the 1-based data row."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from apportion.metering.v1 import metering_service_pb2 as metering
@@ -27,6 +29,8 @@ OUTCOMES: Final = {
     metering.ENTRY_OUTCOME_KIND_DEAD_LETTERED: ("DEAD_LETTERED", "It was taken and is a dead letter."),
 }
 """What becomes of events that are taken and not stored, as a row of the file says it."""
+LOOKUP_ROWS: Final = 5_000
+"""Rows whose organisations are asked about at once."""
 
 
 @dataclass(slots=True)
@@ -84,7 +88,12 @@ async def send(
         tally.rejected += checkpoint.rejected.add([(row, reason, message)])
 
     async def read() -> None:
-        for batch in batcher.cut(rows, reject):
+        left = iter(rows)
+        while some := list(itertools.islice(left, LOOKUP_ROWS)):
+            await outage.retry(partial(batcher.orgs.learn, {row.org for row in some}))
+            for batch in batcher.fill(some, reject):
+                await queues[batch.worker].put(batch)
+        for batch in batcher.rest():
             await queues[batch.worker].put(batch)
         for queue in queues:
             await queue.put(None)

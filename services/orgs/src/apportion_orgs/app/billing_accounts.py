@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple, TypeVar
 from uuid import UUID
 
@@ -70,6 +71,15 @@ class BillingAccounts:
         if account is None:
             raise errors.billing_account_not_found()
         return account
+
+    async def page(
+        self, owner_org_id: UUID | None, search: str, after: int | None, limit: int
+    ) -> Sequence[tuple[int, BillingAccount]]:
+        """Return accounts with their number, by it. Raises NotFound ORG_NOT_FOUND (owner)."""
+        async with self._database.read(snapshot=True) as connection:
+            if owner_org_id is not None and await self._orgs.find(connection, owner_org_id) is None:
+                raise errors.org_not_found("owner_org_id")
+            return await self._accounts.page(connection, owner_org_id, search, after, limit)
 
     async def _is_there(self, connection: AsyncConnection, account: BillingAccount) -> bool:
         """Return whether the very same account is there; raise when its id belongs to another."""

@@ -158,8 +158,13 @@ class Invoices:
             return head, await self._invoices.lines(connection, head, after, limit)
 
     async def page(self, account_id: UUID | None, period: str, after: UUID | None, limit: int) -> Sequence[InvoiceHead]:
-        """Return invoices of an account, a period or both, oldest first, without what is on them."""
-        async with self._database.read() as connection:
+        """Return invoices of an account, a period or both, oldest first, without what is on them.
+
+        Raises NotFound BILLING_ACCOUNT_NOT_FOUND.
+        """
+        async with self._database.read(snapshot=True) as connection:
+            if account_id is not None and await self._accounts.find(connection, account_id) is None:
+                raise errors.billing_account_not_found()
             return await self._invoices.page(connection, account_id, period, after, limit)
 
     async def _lock(self, tx: Transaction, account_id: UUID) -> LockedAccount:

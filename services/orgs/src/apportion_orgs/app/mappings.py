@@ -86,8 +86,15 @@ class Mappings:
     async def page(
         self, org_id: UUID | None, account_id: UUID | None, after: tuple[int, int, UUID] | None, limit: int
     ) -> Sequence[BillingMapping]:
-        """Return mappings of an organisation, an account or both, in the order in which they were declared."""
-        async with self._database.read() as connection:
+        """Return mappings of an organisation, an account or both, in the order in which they were declared.
+
+        Raises NotFound ORG_NOT_FOUND, BILLING_ACCOUNT_NOT_FOUND.
+        """
+        async with self._database.read(snapshot=True) as connection:
+            if org_id is not None and await self._orgs.find(connection, org_id) is None:
+                raise errors.org_not_found()
+            if account_id is not None and await self._accounts.find(connection, account_id) is None:
+                raise errors.billing_account_not_found()
             return await self._mappings.page(connection, org_id, account_id, after, limit)
 
     async def resolve(

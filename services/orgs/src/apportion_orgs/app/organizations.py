@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 from uuid import UUID
@@ -128,6 +129,15 @@ class Organizations:
         if org is None:
             raise errors.org_not_found()
         return org
+
+    async def page(
+        self, parent_org_id: UUID | None, slug_prefix: str, search: str, after: str | None, limit: int
+    ) -> Sequence[Org]:
+        """Return organisations by slug; empty texts and None select all. Raises NotFound ORG_NOT_FOUND (parent)."""
+        async with self._database.read(snapshot=True) as connection:
+            if parent_org_id is not None and await self._orgs.find(connection, parent_org_id) is None:
+                raise errors.org_not_found("parent_org_id")
+            return await self._orgs.page(connection, parent_org_id, slug_prefix, search, after, limit)
 
     async def _is_there(self, connection: AsyncConnection, org: Org, currency: str) -> bool:
         """Return whether the very same organisation is there; raise when its id or slug belongs to another."""

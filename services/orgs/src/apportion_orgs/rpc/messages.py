@@ -93,6 +93,7 @@ def account_to_message(account: BillingAccount) -> pb.BillingAccount:
         owner_org_id=str(account.owner_org_id),
         name=account.name,
         currency=account.currency,
+        is_default=account.is_default,
     )
 
 

@@ -7,6 +7,7 @@ from apportion_common.db.audit_query import AuditTrail
 from apportion_orgs.app.billing_accounts import BillingAccounts
 from apportion_orgs.app.hierarchies import Hierarchies
 from apportion_orgs.app.invoices import Invoices
+from apportion_orgs.app.lookups import Lookups
 from apportion_orgs.app.mappings import Mappings
 from apportion_orgs.app.organizations import Organizations
 from apportion_orgs.app.period_reopenings import PeriodReopenings
@@ -27,6 +28,7 @@ class OrgsServicer(
     def __init__(
         self,
         *,
+        lookups: Lookups,
         organizations: Organizations,
         hierarchies: Hierarchies,
         billing_accounts: BillingAccounts,
@@ -36,6 +38,7 @@ class OrgsServicer(
         audit: AuditTrail,
     ) -> None:
         """Answer by these use cases."""
+        self.lookups = lookups
         self.organizations = organizations
         self.hierarchies = hierarchies
         self.billing_accounts = billing_accounts

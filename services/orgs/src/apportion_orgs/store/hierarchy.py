@@ -62,6 +62,14 @@ _DIFFERENCES: Final = text(
 class HierarchyStore:
     """The closure in the database."""
 
+    async def those_below(self, connection: AsyncConnection, org_id: UUID, among: Sequence[UUID]) -> set[UUID]:
+        """Return which of some organisations are this one or below it."""
+        columns = org_hierarchy.c
+        statement = select(columns.descendant_org_id).where(
+            columns.ancestor_org_id == org_id, columns.descendant_org_id.in_(among)
+        )
+        return set((await connection.execute(statement)).scalars())
+
     async def root_of(self, connection: AsyncConnection, org_id: UUID) -> UUID | None:
         """Return the root of the organisation's tree; None when there is no such organisation."""
         root: UUID | None = (await connection.execute(_ROOT, {"org": org_id})).scalar_one_or_none()

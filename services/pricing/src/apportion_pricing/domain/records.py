@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from uuid import UUID
+
+from apportion_pricing.domain.engine_mode import EngineMode
 
 ChargeCursor = tuple[int, int, str, int]
 """Lane, entry_seq, kind and ordinal: a charge in the order of rating."""
@@ -25,6 +28,28 @@ class PlanRecord:
     name: str
     currency: str
     base_price: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRecord:
+    """The plan that an organisation has from an instant on, as it was assigned under a revision."""
+
+    org_id: UUID
+    plan_id: UUID
+    effective_at_us: int
+    notes: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineModeRecord:
+    """A mode as it was set, for one organisation or (None) as the default."""
+
+    org_id: UUID | None
+    mode: EngineMode
+    override_reason: str
+    revision: int
+    set_at_us: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,17 +127,24 @@ def plan_to_message(plan: PlanRecord, rows: Sequence[PlanSkuRow | PlanRow]) -> p
         name=plan.name,
         currency=plan.currency,
         base_price=money_to_proto(plan.currency, plan.base_price) if plan.base_price else None,
-        rows=[
-            pb.PlanSku(
-                sku=row.sku,
-                charge_model=_CHARGE_MODEL_OF[row.values.charge_model],
-                included_qty=scaled_to_decimal_proto(row.values.included, QUANTITY_PLACES),
-                overage_price=scaled_to_decimal_proto(row.values.overage_price, PRICE_PLACES),
-                tiers=tiers_to_messages(row.values.tiers),
-            )
-            for row in rows
-        ],
+        rows=[plan_row_to_message(row) for row in rows],
     )
+
+
+def plan_row_to_message(row: PlanSkuRow | PlanRow) -> pb.PlanSku:
+    """Return the message of a plan's row."""
+    return pb.PlanSku(
+        sku=row.sku,
+        charge_model=_CHARGE_MODEL_OF[row.values.charge_model],
+        included_qty=scaled_to_decimal_proto(row.values.included, QUANTITY_PLACES),
+        overage_price=scaled_to_decimal_proto(row.values.overage_price, PRICE_PLACES),
+        tiers=tiers_to_messages(row.values.tiers),
+    )
+
+
+def mode_to_message(mode: EngineMode) -> pb.EngineMode:
+    """Return the message's value of a mode."""
+    return _MODE_OF[mode]
 
 
 def assignment_from_message(request: pb.AssignPlanRequest) -> AssignmentRow:

@@ -13,17 +13,19 @@ from apportion_pricing.app.engine_modes import EngineModes
 from apportion_pricing.app.entitlements import Entitlements
 from apportion_pricing.app.plans import Plans
 from apportion_pricing.app.skus import Skus
+from apportion_pricing.app.term_lists import TermLists
 from apportion_pricing.rpc.audit import AuditRpcs
 from apportion_pricing.rpc.charges import ChargeRpcs
 from apportion_pricing.rpc.engine_modes import EngineModeRpcs
 from apportion_pricing.rpc.entitlements import EntitlementRpcs
 from apportion_pricing.rpc.plans import PlanRpcs
 from apportion_pricing.rpc.skus import SkuRpcs
+from apportion_pricing.rpc.term_lists import TermListRpcs
 
 Context = ServicerContext[Any, Any]
 
 
-class PricingServicer(SkuRpcs, PlanRpcs, EntitlementRpcs, EngineModeRpcs, ChargeRpcs, AuditRpcs):
+class PricingServicer(SkuRpcs, PlanRpcs, TermListRpcs, EntitlementRpcs, EngineModeRpcs, ChargeRpcs, AuditRpcs):
     """The RPCs of pricing that are built."""
 
     def __init__(
@@ -32,6 +34,7 @@ class PricingServicer(SkuRpcs, PlanRpcs, EntitlementRpcs, EngineModeRpcs, Charge
         clock: Clock,
         skus: Skus,
         plans: Plans,
+        term_lists: TermLists,
         entitlements: Entitlements,
         engine_modes: EngineModes,
         charges: Charges,
@@ -41,6 +44,7 @@ class PricingServicer(SkuRpcs, PlanRpcs, EntitlementRpcs, EngineModeRpcs, Charge
         self.clock = clock
         self.skus = skus
         self.plans = plans
+        self.term_lists = term_lists
         self.entitlements = entitlements
         self.engine_modes = engine_modes
         self.charges = charges

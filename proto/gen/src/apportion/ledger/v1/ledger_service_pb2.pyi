@@ -119,6 +119,92 @@ class CreatePartnerResponse(_message.Message):
     tier_without_rate: str
     def __init__(self, partner: _Optional[_Union[Partner, _Mapping]] = ..., revision: _Optional[int] = ..., tier_without_rate: _Optional[str] = ...) -> None: ...
 
+class LookupPartnersRequest(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class PartnerMatch(_message.Message):
+    __slots__ = ("name", "partners", "nearest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PARTNERS_FIELD_NUMBER: _ClassVar[int]
+    NEAREST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    partners: _containers.RepeatedCompositeFieldContainer[Partner]
+    nearest: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., partners: _Optional[_Iterable[_Union[Partner, _Mapping]]] = ..., nearest: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LookupPartnersResponse(_message.Message):
+    __slots__ = ("matches",)
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    matches: _containers.RepeatedCompositeFieldContainer[PartnerMatch]
+    def __init__(self, matches: _Optional[_Iterable[_Union[PartnerMatch, _Mapping]]] = ...) -> None: ...
+
+class GetPartnerRequest(_message.Message):
+    __slots__ = ("partner_id", "at")
+    PARTNER_ID_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    partner_id: str
+    at: _timestamp_pb2.Timestamp
+    def __init__(self, partner_id: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class GetPartnerResponse(_message.Message):
+    __slots__ = ("partner", "tier")
+    PARTNER_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    partner: Partner
+    tier: str
+    def __init__(self, partner: _Optional[_Union[Partner, _Mapping]] = ..., tier: _Optional[str] = ...) -> None: ...
+
+class ListPartnersRequest(_message.Message):
+    __slots__ = ("search", "page_size", "page_token")
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    search: str
+    page_size: int
+    page_token: str
+    def __init__(self, search: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPartnersResponse(_message.Message):
+    __slots__ = ("partners", "next_page_token")
+    PARTNERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    partners: _containers.RepeatedCompositeFieldContainer[Partner]
+    next_page_token: str
+    def __init__(self, partners: _Optional[_Iterable[_Union[Partner, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
+class PartnerTier(_message.Message):
+    __slots__ = ("partner_id", "tier", "effective_at", "revision")
+    PARTNER_ID_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_AT_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    partner_id: str
+    tier: str
+    effective_at: _timestamp_pb2.Timestamp
+    revision: int
+    def __init__(self, partner_id: _Optional[str] = ..., tier: _Optional[str] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class ListPartnerTiersRequest(_message.Message):
+    __slots__ = ("partner_id", "page_size", "page_token")
+    PARTNER_ID_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    partner_id: str
+    page_size: int
+    page_token: str
+    def __init__(self, partner_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPartnerTiersResponse(_message.Message):
+    __slots__ = ("tiers", "next_page_token")
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    tiers: _containers.RepeatedCompositeFieldContainer[PartnerTier]
+    next_page_token: str
+    def __init__(self, tiers: _Optional[_Iterable[_Union[PartnerTier, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class SetPartnerTierRequest(_message.Message):
     __slots__ = ("partner_id", "tier", "effective_at", "request_id")
     PARTNER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -162,6 +248,46 @@ class SetCommissionRateResponse(_message.Message):
     revision: int
     tier_without_partner: str
     def __init__(self, revision: _Optional[int] = ..., tier_without_partner: _Optional[str] = ...) -> None: ...
+
+class CommissionRate(_message.Message):
+    __slots__ = ("rate_id", "tier", "match_kind", "match_value", "pct", "effective_at", "revision")
+    RATE_ID_FIELD_NUMBER: _ClassVar[int]
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    MATCH_KIND_FIELD_NUMBER: _ClassVar[int]
+    MATCH_VALUE_FIELD_NUMBER: _ClassVar[int]
+    PCT_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_AT_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    rate_id: str
+    tier: str
+    match_kind: MatchKind
+    match_value: str
+    pct: _decimal_pb2.Decimal
+    effective_at: _timestamp_pb2.Timestamp
+    revision: int
+    def __init__(self, rate_id: _Optional[str] = ..., tier: _Optional[str] = ..., match_kind: _Optional[_Union[MatchKind, str]] = ..., match_value: _Optional[str] = ..., pct: _Optional[_Union[_decimal_pb2.Decimal, _Mapping]] = ..., effective_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class ListCommissionRatesRequest(_message.Message):
+    __slots__ = ("tier", "match_kind", "match_value", "page_size", "page_token")
+    TIER_FIELD_NUMBER: _ClassVar[int]
+    MATCH_KIND_FIELD_NUMBER: _ClassVar[int]
+    MATCH_VALUE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    tier: str
+    match_kind: MatchKind
+    match_value: str
+    page_size: int
+    page_token: str
+    def __init__(self, tier: _Optional[str] = ..., match_kind: _Optional[_Union[MatchKind, str]] = ..., match_value: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListCommissionRatesResponse(_message.Message):
+    __slots__ = ("rates", "next_page_token")
+    RATES_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    rates: _containers.RepeatedCompositeFieldContainer[CommissionRate]
+    next_page_token: str
+    def __init__(self, rates: _Optional[_Iterable[_Union[CommissionRate, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class PartnerOfRecord(_message.Message):
     __slots__ = ("por_id", "subject_type", "subject_id", "partner_id", "start_at", "end_at")
@@ -238,6 +364,30 @@ class ResolvePartnerOfRecordResponse(_message.Message):
     tier: str
     revision: int
     def __init__(self, partner_of_record: _Optional[_Union[PartnerOfRecord, _Mapping]] = ..., tier: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
+
+class ListPartnersOfRecordRequest(_message.Message):
+    __slots__ = ("subject_type", "subject_id", "partner_id", "at", "page_size", "page_token")
+    SUBJECT_TYPE_FIELD_NUMBER: _ClassVar[int]
+    SUBJECT_ID_FIELD_NUMBER: _ClassVar[int]
+    PARTNER_ID_FIELD_NUMBER: _ClassVar[int]
+    AT_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    subject_type: SubjectType
+    subject_id: str
+    partner_id: str
+    at: _timestamp_pb2.Timestamp
+    page_size: int
+    page_token: str
+    def __init__(self, subject_type: _Optional[_Union[SubjectType, str]] = ..., subject_id: _Optional[str] = ..., partner_id: _Optional[str] = ..., at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListPartnersOfRecordResponse(_message.Message):
+    __slots__ = ("partners_of_record", "next_page_token")
+    PARTNERS_OF_RECORD_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    partners_of_record: _containers.RepeatedCompositeFieldContainer[PartnerOfRecord]
+    next_page_token: str
+    def __init__(self, partners_of_record: _Optional[_Iterable[_Union[PartnerOfRecord, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class LineFilter(_message.Message):
     __slots__ = ("org_id", "project_id", "sku", "partner_id", "billing_account_id", "until", "event_id")

@@ -41,6 +41,26 @@ class LedgerServiceStub:
                 request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.CreatePartnerRequest.SerializeToString,
                 response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.CreatePartnerResponse.FromString,
                 _registered_method=True)
+        self.LookupPartners = channel.unary_unary(
+                '/apportion.ledger.v1.LedgerService/LookupPartners',
+                request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.LookupPartnersRequest.SerializeToString,
+                response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.LookupPartnersResponse.FromString,
+                _registered_method=True)
+        self.GetPartner = channel.unary_unary(
+                '/apportion.ledger.v1.LedgerService/GetPartner',
+                request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.GetPartnerRequest.SerializeToString,
+                response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.GetPartnerResponse.FromString,
+                _registered_method=True)
+        self.ListPartners = channel.unary_unary(
+                '/apportion.ledger.v1.LedgerService/ListPartners',
+                request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersRequest.SerializeToString,
+                response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersResponse.FromString,
+                _registered_method=True)
+        self.ListPartnerTiers = channel.unary_unary(
+                '/apportion.ledger.v1.LedgerService/ListPartnerTiers',
+                request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnerTiersRequest.SerializeToString,
+                response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnerTiersResponse.FromString,
+                _registered_method=True)
         self.SetPartnerTier = channel.unary_unary(
                 '/apportion.ledger.v1.LedgerService/SetPartnerTier',
                 request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SetPartnerTierRequest.SerializeToString,
@@ -50,6 +70,11 @@ class LedgerServiceStub:
                 '/apportion.ledger.v1.LedgerService/SetCommissionRate',
                 request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SetCommissionRateRequest.SerializeToString,
                 response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SetCommissionRateResponse.FromString,
+                _registered_method=True)
+        self.ListCommissionRates = channel.unary_unary(
+                '/apportion.ledger.v1.LedgerService/ListCommissionRates',
+                request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListCommissionRatesRequest.SerializeToString,
+                response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListCommissionRatesResponse.FromString,
                 _registered_method=True)
         self.AssignPartnerOfRecord = channel.unary_unary(
                 '/apportion.ledger.v1.LedgerService/AssignPartnerOfRecord',
@@ -65,6 +90,11 @@ class LedgerServiceStub:
                 '/apportion.ledger.v1.LedgerService/ResolvePartnerOfRecord',
                 request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ResolvePartnerOfRecordRequest.SerializeToString,
                 response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ResolvePartnerOfRecordResponse.FromString,
+                _registered_method=True)
+        self.ListPartnersOfRecord = channel.unary_unary(
+                '/apportion.ledger.v1.LedgerService/ListPartnersOfRecord',
+                request_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersOfRecordRequest.SerializeToString,
+                response_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersOfRecordResponse.FromString,
                 _registered_method=True)
         self.ListLines = channel.unary_unary(
                 '/apportion.ledger.v1.LedgerService/ListLines',
@@ -170,6 +200,36 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LookupPartners(self, request, context):
+        """LookupPartners finds partners by name, in either case, or by id. A name that no partner has is answered with what
+        comes nearest to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetPartner(self, request, context):
+        """GetPartner reads a partner and the tier that it has at an instant. Errors: NOT_FOUND PARTNER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPartners(self, request, context):
+        """ListPartners lists partners by id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPartnerTiers(self, request, context):
+        """ListPartnerTiers lists the tiers of a partner, or of all, by partner and revision.
+        Errors: NOT_FOUND PARTNER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SetPartnerTier(self, request, context):
         """SetPartnerTier gives a partner a tier from an instant on.
         """
@@ -181,6 +241,13 @@ class LedgerServiceServicer:
         """SetCommissionRate sets a tier's rate for a SKU, a SKU type or as its default, from an instant on.
         A tier that no partner has is accepted, as a rate may be set before its partners, and named in the answer.
         Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListCommissionRates(self, request, context):
+        """ListCommissionRates lists rates by id, all that were ever set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,8 +275,16 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPartnersOfRecord(self, request, context):
+        """ListPartnersOfRecord lists who is credited for whose spend, by the assignment's id.
+        Errors: NOT_FOUND PARTNER_NOT_FOUND; INVALID_ARGUMENT SUBJECT_MISSING.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListLines(self, request, context):
-        """ListLines lists lines by entry id.
+        """ListLines lists lines by entry id. Errors: NOT_FOUND PARTNER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -225,7 +300,7 @@ class LedgerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSettlements(self, request, context):
-        """ListSettlements lists payouts, real-time and swept.
+        """ListSettlements lists payouts, real-time and swept. Errors: NOT_FOUND PARTNER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -349,6 +424,26 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.CreatePartnerRequest.FromString,
                     response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.CreatePartnerResponse.SerializeToString,
             ),
+            'LookupPartners': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupPartners,
+                    request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.LookupPartnersRequest.FromString,
+                    response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.LookupPartnersResponse.SerializeToString,
+            ),
+            'GetPartner': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetPartner,
+                    request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.GetPartnerRequest.FromString,
+                    response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.GetPartnerResponse.SerializeToString,
+            ),
+            'ListPartners': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPartners,
+                    request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersRequest.FromString,
+                    response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersResponse.SerializeToString,
+            ),
+            'ListPartnerTiers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPartnerTiers,
+                    request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnerTiersRequest.FromString,
+                    response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnerTiersResponse.SerializeToString,
+            ),
             'SetPartnerTier': grpc.unary_unary_rpc_method_handler(
                     servicer.SetPartnerTier,
                     request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SetPartnerTierRequest.FromString,
@@ -358,6 +453,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.SetCommissionRate,
                     request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SetCommissionRateRequest.FromString,
                     response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SetCommissionRateResponse.SerializeToString,
+            ),
+            'ListCommissionRates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCommissionRates,
+                    request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListCommissionRatesRequest.FromString,
+                    response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListCommissionRatesResponse.SerializeToString,
             ),
             'AssignPartnerOfRecord': grpc.unary_unary_rpc_method_handler(
                     servicer.AssignPartnerOfRecord,
@@ -373,6 +473,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.ResolvePartnerOfRecord,
                     request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ResolvePartnerOfRecordRequest.FromString,
                     response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ResolvePartnerOfRecordResponse.SerializeToString,
+            ),
+            'ListPartnersOfRecord': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPartnersOfRecord,
+                    request_deserializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersOfRecordRequest.FromString,
+                    response_serializer=apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersOfRecordResponse.SerializeToString,
             ),
             'ListLines': grpc.unary_unary_rpc_method_handler(
                     servicer.ListLines,
@@ -505,6 +610,114 @@ class LedgerService:
             _registered_method=True)
 
     @staticmethod
+    def LookupPartners(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.ledger.v1.LedgerService/LookupPartners',
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.LookupPartnersRequest.SerializeToString,
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.LookupPartnersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetPartner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.ledger.v1.LedgerService/GetPartner',
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.GetPartnerRequest.SerializeToString,
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.GetPartnerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPartners(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.ledger.v1.LedgerService/ListPartners',
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersRequest.SerializeToString,
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPartnerTiers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.ledger.v1.LedgerService/ListPartnerTiers',
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnerTiersRequest.SerializeToString,
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnerTiersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SetPartnerTier(request,
             target,
             options=(),
@@ -548,6 +761,33 @@ class LedgerService:
             '/apportion.ledger.v1.LedgerService/SetCommissionRate',
             apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SetCommissionRateRequest.SerializeToString,
             apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.SetCommissionRateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCommissionRates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.ledger.v1.LedgerService/ListCommissionRates',
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListCommissionRatesRequest.SerializeToString,
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListCommissionRatesResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -629,6 +869,33 @@ class LedgerService:
             '/apportion.ledger.v1.LedgerService/ResolvePartnerOfRecord',
             apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ResolvePartnerOfRecordRequest.SerializeToString,
             apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ResolvePartnerOfRecordResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPartnersOfRecord(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.ledger.v1.LedgerService/ListPartnersOfRecord',
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersOfRecordRequest.SerializeToString,
+            apportion_dot_ledger_dot_v1_dot_ledger__service__pb2.ListPartnersOfRecordResponse.FromString,
             options,
             channel_credentials,
             insecure,

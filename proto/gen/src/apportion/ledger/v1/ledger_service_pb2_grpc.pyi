@@ -39,6 +39,18 @@ class LedgerServiceStub:
     def __new__(cls, channel: aio.Channel) -> LedgerServiceAsyncStub: ...
     CreatePartner: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.CreatePartnerRequest, ledger_service_pb2.CreatePartnerResponse]
     """CreatePartner adds a partner with its first tier. Errors: ALREADY_EXISTS PARTNER_EXISTS."""
+    LookupPartners: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.LookupPartnersRequest, ledger_service_pb2.LookupPartnersResponse]
+    """LookupPartners finds partners by name, in either case, or by id. A name that no partner has is answered with what
+    comes nearest to it.
+    """
+    GetPartner: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.GetPartnerRequest, ledger_service_pb2.GetPartnerResponse]
+    """GetPartner reads a partner and the tier that it has at an instant. Errors: NOT_FOUND PARTNER_NOT_FOUND."""
+    ListPartners: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.ListPartnersRequest, ledger_service_pb2.ListPartnersResponse]
+    """ListPartners lists partners by id."""
+    ListPartnerTiers: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.ListPartnerTiersRequest, ledger_service_pb2.ListPartnerTiersResponse]
+    """ListPartnerTiers lists the tiers of a partner, or of all, by partner and revision.
+    Errors: NOT_FOUND PARTNER_NOT_FOUND.
+    """
     SetPartnerTier: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.SetPartnerTierRequest, ledger_service_pb2.SetPartnerTierResponse]
     """SetPartnerTier gives a partner a tier from an instant on."""
     SetCommissionRate: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.SetCommissionRateRequest, ledger_service_pb2.SetCommissionRateResponse]
@@ -46,6 +58,8 @@ class LedgerServiceStub:
     A tier that no partner has is accepted, as a rate may be set before its partners, and named in the answer.
     Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG.
     """
+    ListCommissionRates: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.ListCommissionRatesRequest, ledger_service_pb2.ListCommissionRatesResponse]
+    """ListCommissionRates lists rates by id, all that were ever set."""
     AssignPartnerOfRecord: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.AssignPartnerOfRecordRequest, ledger_service_pb2.AssignPartnerOfRecordResponse]
     """AssignPartnerOfRecord credits a partner with a subject's spend during an interval.
     Errors: FAILED_PRECONDITION PARTNER_OF_RECORD_OVERLAP; NOT_FOUND PARTNER_NOT_FOUND.
@@ -54,15 +68,19 @@ class LedgerServiceStub:
     """EndPartnerOfRecord ends an open assignment at an instant."""
     ResolvePartnerOfRecord: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.ResolvePartnerOfRecordRequest, ledger_service_pb2.ResolvePartnerOfRecordResponse]
     """ResolvePartnerOfRecord tells who is credited for a subject at an instant."""
+    ListPartnersOfRecord: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.ListPartnersOfRecordRequest, ledger_service_pb2.ListPartnersOfRecordResponse]
+    """ListPartnersOfRecord lists who is credited for whose spend, by the assignment's id.
+    Errors: NOT_FOUND PARTNER_NOT_FOUND; INVALID_ARGUMENT SUBJECT_MISSING.
+    """
     ListLines: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.ListLinesRequest, ledger_service_pb2.ListLinesResponse]
-    """ListLines lists lines by entry id."""
+    """ListLines lists lines by entry id. Errors: NOT_FOUND PARTNER_NOT_FOUND."""
     RunSweep: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.RunSweepRequest, ledger_service_pb2.RunSweepResponse]
     """RunSweep pays each partner and currency its payable balance from lines with an event time before
     the end of a closed ISO week. Running it again pays nothing more.
     Errors: FAILED_PRECONDITION WEEK_NOT_CLOSED.
     """
     ListSettlements: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.ListSettlementsRequest, ledger_service_pb2.ListSettlementsResponse]
-    """ListSettlements lists payouts, real-time and swept."""
+    """ListSettlements lists payouts, real-time and swept. Errors: NOT_FOUND PARTNER_NOT_FOUND."""
     GetPartnerStatement: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.GetPartnerStatementRequest, ledger_service_pb2.GetPartnerStatementResponse]
     """GetPartnerStatement tells a partner's opening, earned, clawed back, paid and closing, per currency."""
     GetTrialBalance: grpc.UnaryUnaryMultiCallable[ledger_service_pb2.GetTrialBalanceRequest, ledger_service_pb2.GetTrialBalanceResponse]
@@ -112,6 +130,18 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     def __init__(self, channel: aio.Channel) -> None: ...
     CreatePartner: aio.UnaryUnaryMultiCallable[ledger_service_pb2.CreatePartnerRequest, ledger_service_pb2.CreatePartnerResponse]  # type: ignore[assignment]
     """CreatePartner adds a partner with its first tier. Errors: ALREADY_EXISTS PARTNER_EXISTS."""
+    LookupPartners: aio.UnaryUnaryMultiCallable[ledger_service_pb2.LookupPartnersRequest, ledger_service_pb2.LookupPartnersResponse]  # type: ignore[assignment]
+    """LookupPartners finds partners by name, in either case, or by id. A name that no partner has is answered with what
+    comes nearest to it.
+    """
+    GetPartner: aio.UnaryUnaryMultiCallable[ledger_service_pb2.GetPartnerRequest, ledger_service_pb2.GetPartnerResponse]  # type: ignore[assignment]
+    """GetPartner reads a partner and the tier that it has at an instant. Errors: NOT_FOUND PARTNER_NOT_FOUND."""
+    ListPartners: aio.UnaryUnaryMultiCallable[ledger_service_pb2.ListPartnersRequest, ledger_service_pb2.ListPartnersResponse]  # type: ignore[assignment]
+    """ListPartners lists partners by id."""
+    ListPartnerTiers: aio.UnaryUnaryMultiCallable[ledger_service_pb2.ListPartnerTiersRequest, ledger_service_pb2.ListPartnerTiersResponse]  # type: ignore[assignment]
+    """ListPartnerTiers lists the tiers of a partner, or of all, by partner and revision.
+    Errors: NOT_FOUND PARTNER_NOT_FOUND.
+    """
     SetPartnerTier: aio.UnaryUnaryMultiCallable[ledger_service_pb2.SetPartnerTierRequest, ledger_service_pb2.SetPartnerTierResponse]  # type: ignore[assignment]
     """SetPartnerTier gives a partner a tier from an instant on."""
     SetCommissionRate: aio.UnaryUnaryMultiCallable[ledger_service_pb2.SetCommissionRateRequest, ledger_service_pb2.SetCommissionRateResponse]  # type: ignore[assignment]
@@ -119,6 +149,8 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     A tier that no partner has is accepted, as a rate may be set before its partners, and named in the answer.
     Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG.
     """
+    ListCommissionRates: aio.UnaryUnaryMultiCallable[ledger_service_pb2.ListCommissionRatesRequest, ledger_service_pb2.ListCommissionRatesResponse]  # type: ignore[assignment]
+    """ListCommissionRates lists rates by id, all that were ever set."""
     AssignPartnerOfRecord: aio.UnaryUnaryMultiCallable[ledger_service_pb2.AssignPartnerOfRecordRequest, ledger_service_pb2.AssignPartnerOfRecordResponse]  # type: ignore[assignment]
     """AssignPartnerOfRecord credits a partner with a subject's spend during an interval.
     Errors: FAILED_PRECONDITION PARTNER_OF_RECORD_OVERLAP; NOT_FOUND PARTNER_NOT_FOUND.
@@ -127,15 +159,19 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """EndPartnerOfRecord ends an open assignment at an instant."""
     ResolvePartnerOfRecord: aio.UnaryUnaryMultiCallable[ledger_service_pb2.ResolvePartnerOfRecordRequest, ledger_service_pb2.ResolvePartnerOfRecordResponse]  # type: ignore[assignment]
     """ResolvePartnerOfRecord tells who is credited for a subject at an instant."""
+    ListPartnersOfRecord: aio.UnaryUnaryMultiCallable[ledger_service_pb2.ListPartnersOfRecordRequest, ledger_service_pb2.ListPartnersOfRecordResponse]  # type: ignore[assignment]
+    """ListPartnersOfRecord lists who is credited for whose spend, by the assignment's id.
+    Errors: NOT_FOUND PARTNER_NOT_FOUND; INVALID_ARGUMENT SUBJECT_MISSING.
+    """
     ListLines: aio.UnaryUnaryMultiCallable[ledger_service_pb2.ListLinesRequest, ledger_service_pb2.ListLinesResponse]  # type: ignore[assignment]
-    """ListLines lists lines by entry id."""
+    """ListLines lists lines by entry id. Errors: NOT_FOUND PARTNER_NOT_FOUND."""
     RunSweep: aio.UnaryUnaryMultiCallable[ledger_service_pb2.RunSweepRequest, ledger_service_pb2.RunSweepResponse]  # type: ignore[assignment]
     """RunSweep pays each partner and currency its payable balance from lines with an event time before
     the end of a closed ISO week. Running it again pays nothing more.
     Errors: FAILED_PRECONDITION WEEK_NOT_CLOSED.
     """
     ListSettlements: aio.UnaryUnaryMultiCallable[ledger_service_pb2.ListSettlementsRequest, ledger_service_pb2.ListSettlementsResponse]  # type: ignore[assignment]
-    """ListSettlements lists payouts, real-time and swept."""
+    """ListSettlements lists payouts, real-time and swept. Errors: NOT_FOUND PARTNER_NOT_FOUND."""
     GetPartnerStatement: aio.UnaryUnaryMultiCallable[ledger_service_pb2.GetPartnerStatementRequest, ledger_service_pb2.GetPartnerStatementResponse]  # type: ignore[assignment]
     """GetPartnerStatement tells a partner's opening, earned, clawed back, paid and closing, per currency."""
     GetTrialBalance: aio.UnaryUnaryMultiCallable[ledger_service_pb2.GetTrialBalanceRequest, ledger_service_pb2.GetTrialBalanceResponse]  # type: ignore[assignment]
@@ -188,6 +224,38 @@ class LedgerServiceServicer:
     ) -> typing.Union[ledger_service_pb2.CreatePartnerResponse, abc.Awaitable[ledger_service_pb2.CreatePartnerResponse]]:
         """CreatePartner adds a partner with its first tier. Errors: ALREADY_EXISTS PARTNER_EXISTS."""
 
+    def LookupPartners(
+        self,
+        request: ledger_service_pb2.LookupPartnersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[ledger_service_pb2.LookupPartnersResponse, abc.Awaitable[ledger_service_pb2.LookupPartnersResponse]]:
+        """LookupPartners finds partners by name, in either case, or by id. A name that no partner has is answered with what
+        comes nearest to it.
+        """
+
+    def GetPartner(
+        self,
+        request: ledger_service_pb2.GetPartnerRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[ledger_service_pb2.GetPartnerResponse, abc.Awaitable[ledger_service_pb2.GetPartnerResponse]]:
+        """GetPartner reads a partner and the tier that it has at an instant. Errors: NOT_FOUND PARTNER_NOT_FOUND."""
+
+    def ListPartners(
+        self,
+        request: ledger_service_pb2.ListPartnersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[ledger_service_pb2.ListPartnersResponse, abc.Awaitable[ledger_service_pb2.ListPartnersResponse]]:
+        """ListPartners lists partners by id."""
+
+    def ListPartnerTiers(
+        self,
+        request: ledger_service_pb2.ListPartnerTiersRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[ledger_service_pb2.ListPartnerTiersResponse, abc.Awaitable[ledger_service_pb2.ListPartnerTiersResponse]]:
+        """ListPartnerTiers lists the tiers of a partner, or of all, by partner and revision.
+        Errors: NOT_FOUND PARTNER_NOT_FOUND.
+        """
+
     def SetPartnerTier(
         self,
         request: ledger_service_pb2.SetPartnerTierRequest,
@@ -204,6 +272,13 @@ class LedgerServiceServicer:
         A tier that no partner has is accepted, as a rate may be set before its partners, and named in the answer.
         Errors: INVALID_ARGUMENT PCT_OUT_OF_RANGE, MATCH_VALUE_WRONG.
         """
+
+    def ListCommissionRates(
+        self,
+        request: ledger_service_pb2.ListCommissionRatesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[ledger_service_pb2.ListCommissionRatesResponse, abc.Awaitable[ledger_service_pb2.ListCommissionRatesResponse]]:
+        """ListCommissionRates lists rates by id, all that were ever set."""
 
     def AssignPartnerOfRecord(
         self,
@@ -228,12 +303,21 @@ class LedgerServiceServicer:
     ) -> typing.Union[ledger_service_pb2.ResolvePartnerOfRecordResponse, abc.Awaitable[ledger_service_pb2.ResolvePartnerOfRecordResponse]]:
         """ResolvePartnerOfRecord tells who is credited for a subject at an instant."""
 
+    def ListPartnersOfRecord(
+        self,
+        request: ledger_service_pb2.ListPartnersOfRecordRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[ledger_service_pb2.ListPartnersOfRecordResponse, abc.Awaitable[ledger_service_pb2.ListPartnersOfRecordResponse]]:
+        """ListPartnersOfRecord lists who is credited for whose spend, by the assignment's id.
+        Errors: NOT_FOUND PARTNER_NOT_FOUND; INVALID_ARGUMENT SUBJECT_MISSING.
+        """
+
     def ListLines(
         self,
         request: ledger_service_pb2.ListLinesRequest,
         context: _ServicerContext,
     ) -> typing.Union[ledger_service_pb2.ListLinesResponse, abc.Awaitable[ledger_service_pb2.ListLinesResponse]]:
-        """ListLines lists lines by entry id."""
+        """ListLines lists lines by entry id. Errors: NOT_FOUND PARTNER_NOT_FOUND."""
 
     def RunSweep(
         self,
@@ -250,7 +334,7 @@ class LedgerServiceServicer:
         request: ledger_service_pb2.ListSettlementsRequest,
         context: _ServicerContext,
     ) -> typing.Union[ledger_service_pb2.ListSettlementsResponse, abc.Awaitable[ledger_service_pb2.ListSettlementsResponse]]:
-        """ListSettlements lists payouts, real-time and swept."""
+        """ListSettlements lists payouts, real-time and swept. Errors: NOT_FOUND PARTNER_NOT_FOUND."""
 
     def GetPartnerStatement(
         self,

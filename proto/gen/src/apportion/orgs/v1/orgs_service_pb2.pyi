@@ -145,6 +145,60 @@ class GetOrgResponse(_message.Message):
     org: Org
     def __init__(self, org: _Optional[_Union[Org, _Mapping]] = ...) -> None: ...
 
+class LookupOrgsRequest(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class OrgName(_message.Message):
+    __slots__ = ("org_id", "slug", "legal_name")
+    ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    SLUG_FIELD_NUMBER: _ClassVar[int]
+    LEGAL_NAME_FIELD_NUMBER: _ClassVar[int]
+    org_id: str
+    slug: str
+    legal_name: str
+    def __init__(self, org_id: _Optional[str] = ..., slug: _Optional[str] = ..., legal_name: _Optional[str] = ...) -> None: ...
+
+class OrgMatch(_message.Message):
+    __slots__ = ("name", "org", "nearest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ORG_FIELD_NUMBER: _ClassVar[int]
+    NEAREST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    org: OrgName
+    nearest: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., org: _Optional[_Union[OrgName, _Mapping]] = ..., nearest: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LookupOrgsResponse(_message.Message):
+    __slots__ = ("matches",)
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    matches: _containers.RepeatedCompositeFieldContainer[OrgMatch]
+    def __init__(self, matches: _Optional[_Iterable[_Union[OrgMatch, _Mapping]]] = ...) -> None: ...
+
+class ListOrgsRequest(_message.Message):
+    __slots__ = ("parent_org_id", "slug_prefix", "search", "page_size", "page_token")
+    PARENT_ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    SLUG_PREFIX_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    parent_org_id: str
+    slug_prefix: str
+    search: str
+    page_size: int
+    page_token: str
+    def __init__(self, parent_org_id: _Optional[str] = ..., slug_prefix: _Optional[str] = ..., search: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListOrgsResponse(_message.Message):
+    __slots__ = ("orgs", "next_page_token")
+    ORGS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    orgs: _containers.RepeatedCompositeFieldContainer[Org]
+    next_page_token: str
+    def __init__(self, orgs: _Optional[_Iterable[_Union[Org, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
+
 class AddChildRequest(_message.Message):
     __slots__ = ("parent_org_id", "child_org_id", "request_id")
     PARENT_ORG_ID_FIELD_NUMBER: _ClassVar[int]
@@ -224,16 +278,18 @@ class CheckHierarchyResponse(_message.Message):
     def __init__(self, holds: _Optional[bool] = ..., examples: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class BillingAccount(_message.Message):
-    __slots__ = ("billing_account_id", "owner_org_id", "name", "currency")
+    __slots__ = ("billing_account_id", "owner_org_id", "name", "currency", "is_default")
     BILLING_ACCOUNT_ID_FIELD_NUMBER: _ClassVar[int]
     OWNER_ORG_ID_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    IS_DEFAULT_FIELD_NUMBER: _ClassVar[int]
     billing_account_id: str
     owner_org_id: str
     name: str
     currency: str
-    def __init__(self, billing_account_id: _Optional[str] = ..., owner_org_id: _Optional[str] = ..., name: _Optional[str] = ..., currency: _Optional[str] = ...) -> None: ...
+    is_default: bool
+    def __init__(self, billing_account_id: _Optional[str] = ..., owner_org_id: _Optional[str] = ..., name: _Optional[str] = ..., currency: _Optional[str] = ..., is_default: _Optional[bool] = ...) -> None: ...
 
 class CreateBillingAccountRequest(_message.Message):
     __slots__ = ("billing_account_id", "owner_org_id", "name", "currency", "request_id")
@@ -268,6 +324,48 @@ class GetBillingAccountResponse(_message.Message):
     BILLING_ACCOUNT_FIELD_NUMBER: _ClassVar[int]
     billing_account: BillingAccount
     def __init__(self, billing_account: _Optional[_Union[BillingAccount, _Mapping]] = ...) -> None: ...
+
+class LookupBillingAccountsRequest(_message.Message):
+    __slots__ = ("names",)
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, names: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class BillingAccountMatch(_message.Message):
+    __slots__ = ("name", "accounts", "nearest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    NEAREST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    accounts: _containers.RepeatedCompositeFieldContainer[BillingAccount]
+    nearest: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., accounts: _Optional[_Iterable[_Union[BillingAccount, _Mapping]]] = ..., nearest: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class LookupBillingAccountsResponse(_message.Message):
+    __slots__ = ("matches",)
+    MATCHES_FIELD_NUMBER: _ClassVar[int]
+    matches: _containers.RepeatedCompositeFieldContainer[BillingAccountMatch]
+    def __init__(self, matches: _Optional[_Iterable[_Union[BillingAccountMatch, _Mapping]]] = ...) -> None: ...
+
+class ListBillingAccountsRequest(_message.Message):
+    __slots__ = ("owner_org_id", "search", "page_size", "page_token")
+    OWNER_ORG_ID_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    owner_org_id: str
+    search: str
+    page_size: int
+    page_token: str
+    def __init__(self, owner_org_id: _Optional[str] = ..., search: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+
+class ListBillingAccountsResponse(_message.Message):
+    __slots__ = ("accounts", "next_page_token")
+    ACCOUNTS_FIELD_NUMBER: _ClassVar[int]
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    accounts: _containers.RepeatedCompositeFieldContainer[BillingAccount]
+    next_page_token: str
+    def __init__(self, accounts: _Optional[_Iterable[_Union[BillingAccount, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class BillingMapping(_message.Message):
     __slots__ = ("mapping_id", "org_id", "billing_account_id", "allocation", "percent", "effective_at")

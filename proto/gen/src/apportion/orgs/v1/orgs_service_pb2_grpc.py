@@ -46,6 +46,16 @@ class OrgsServiceStub:
                 request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetOrgRequest.SerializeToString,
                 response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetOrgResponse.FromString,
                 _registered_method=True)
+        self.LookupOrgs = channel.unary_unary(
+                '/apportion.orgs.v1.OrgsService/LookupOrgs',
+                request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupOrgsRequest.SerializeToString,
+                response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupOrgsResponse.FromString,
+                _registered_method=True)
+        self.ListOrgs = channel.unary_unary(
+                '/apportion.orgs.v1.OrgsService/ListOrgs',
+                request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListOrgsRequest.SerializeToString,
+                response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListOrgsResponse.FromString,
+                _registered_method=True)
         self.AddChild = channel.unary_unary(
                 '/apportion.orgs.v1.OrgsService/AddChild',
                 request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.AddChildRequest.SerializeToString,
@@ -80,6 +90,16 @@ class OrgsServiceStub:
                 '/apportion.orgs.v1.OrgsService/GetBillingAccount',
                 request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetBillingAccountRequest.SerializeToString,
                 response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetBillingAccountResponse.FromString,
+                _registered_method=True)
+        self.LookupBillingAccounts = channel.unary_unary(
+                '/apportion.orgs.v1.OrgsService/LookupBillingAccounts',
+                request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupBillingAccountsRequest.SerializeToString,
+                response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupBillingAccountsResponse.FromString,
+                _registered_method=True)
+        self.ListBillingAccounts = channel.unary_unary(
+                '/apportion.orgs.v1.OrgsService/ListBillingAccounts',
+                request_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListBillingAccountsRequest.SerializeToString,
+                response_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListBillingAccountsResponse.FromString,
                 _registered_method=True)
         self.MapOrg = channel.unary_unary(
                 '/apportion.orgs.v1.OrgsService/MapOrg',
@@ -218,6 +238,22 @@ class OrgsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LookupOrgs(self, request, context):
+        """LookupOrgs finds organisations by slug, in either case, or by id. The platform's services, operators and finance find
+        every one, anybody else the organisation of the token and those below it. A name that nobody has is answered with
+        what comes nearest to it. Errors: PERMISSION_DENIED ORG_FORBIDDEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOrgs(self, request, context):
+        """ListOrgs lists organisations by slug. Errors: NOT_FOUND ORG_NOT_FOUND (parent).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def AddChild(self, request, context):
         """AddChild puts an existing root organisation under a parent. Errors: FAILED_PRECONDITION HIERARCHY_CYCLE,
         NOT_A_ROOT, DEPTH_EXCEEDED.
@@ -269,6 +305,23 @@ class OrgsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LookupBillingAccounts(self, request, context):
+        """LookupBillingAccounts finds accounts by name, in either case, by "owner-slug/name" or by id. Of several of one name
+        those that an organisation got by itself count only where there is no other. The platform's services, operators and
+        finance find every one, anybody else those that the organisation of the token owns. A name that no account has is
+        answered with what comes nearest to it. Errors: PERMISSION_DENIED ORG_FORBIDDEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListBillingAccounts(self, request, context):
+        """ListBillingAccounts lists accounts in the order in which they were made. Errors: NOT_FOUND ORG_NOT_FOUND (owner).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def MapOrg(self, request, context):
         """MapOrg bills an organisation on an account from an instant on. Errors: FAILED_PRECONDITION
         ALLOCATION_NOT_PERIOD_START (within one account the allocation changes only at a period's start);
@@ -280,6 +333,7 @@ class OrgsServiceServicer:
 
     def ListMappings(self, request, context):
         """ListMappings lists the mappings of an organisation or an account, in declared order.
+        Errors: NOT_FOUND ORG_NOT_FOUND, BILLING_ACCOUNT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -329,6 +383,7 @@ class OrgsServiceServicer:
 
     def ListInvoices(self, request, context):
         """ListInvoices lists invoices of an account or a period, without their lines.
+        Errors: NOT_FOUND BILLING_ACCOUNT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -452,6 +507,16 @@ def add_OrgsServiceServicer_to_server(servicer, server):
                     request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetOrgRequest.FromString,
                     response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetOrgResponse.SerializeToString,
             ),
+            'LookupOrgs': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupOrgs,
+                    request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupOrgsRequest.FromString,
+                    response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupOrgsResponse.SerializeToString,
+            ),
+            'ListOrgs': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOrgs,
+                    request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListOrgsRequest.FromString,
+                    response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListOrgsResponse.SerializeToString,
+            ),
             'AddChild': grpc.unary_unary_rpc_method_handler(
                     servicer.AddChild,
                     request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.AddChildRequest.FromString,
@@ -486,6 +551,16 @@ def add_OrgsServiceServicer_to_server(servicer, server):
                     servicer.GetBillingAccount,
                     request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetBillingAccountRequest.FromString,
                     response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetBillingAccountResponse.SerializeToString,
+            ),
+            'LookupBillingAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupBillingAccounts,
+                    request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupBillingAccountsRequest.FromString,
+                    response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupBillingAccountsResponse.SerializeToString,
+            ),
+            'ListBillingAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBillingAccounts,
+                    request_deserializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListBillingAccountsRequest.FromString,
+                    response_serializer=apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListBillingAccountsResponse.SerializeToString,
             ),
             'MapOrg': grpc.unary_unary_rpc_method_handler(
                     servicer.MapOrg,
@@ -659,6 +734,60 @@ class OrgsService:
             '/apportion.orgs.v1.OrgsService/GetOrg',
             apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetOrgRequest.SerializeToString,
             apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetOrgResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupOrgs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.orgs.v1.OrgsService/LookupOrgs',
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupOrgsRequest.SerializeToString,
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupOrgsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOrgs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.orgs.v1.OrgsService/ListOrgs',
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListOrgsRequest.SerializeToString,
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListOrgsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -848,6 +977,60 @@ class OrgsService:
             '/apportion.orgs.v1.OrgsService/GetBillingAccount',
             apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetBillingAccountRequest.SerializeToString,
             apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.GetBillingAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LookupBillingAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.orgs.v1.OrgsService/LookupBillingAccounts',
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupBillingAccountsRequest.SerializeToString,
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.LookupBillingAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBillingAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.orgs.v1.OrgsService/ListBillingAccounts',
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListBillingAccountsRequest.SerializeToString,
+            apportion_dot_orgs_dot_v1_dot_orgs__service__pb2.ListBillingAccountsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,13 @@ class OrgsServiceStub:
     """
     GetOrg: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.GetOrgRequest, orgs_service_pb2.GetOrgResponse]
     """GetOrg reads an organisation."""
+    LookupOrgs: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.LookupOrgsRequest, orgs_service_pb2.LookupOrgsResponse]
+    """LookupOrgs finds organisations by slug, in either case, or by id. The platform's services, operators and finance find
+    every one, anybody else the organisation of the token and those below it. A name that nobody has is answered with
+    what comes nearest to it. Errors: PERMISSION_DENIED ORG_FORBIDDEN.
+    """
+    ListOrgs: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListOrgsRequest, orgs_service_pb2.ListOrgsResponse]
+    """ListOrgs lists organisations by slug. Errors: NOT_FOUND ORG_NOT_FOUND (parent)."""
     AddChild: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.AddChildRequest, orgs_service_pb2.AddChildResponse]
     """AddChild puts an existing root organisation under a parent. Errors: FAILED_PRECONDITION HIERARCHY_CYCLE,
     NOT_A_ROOT, DEPTH_EXCEEDED.
@@ -61,13 +68,23 @@ class OrgsServiceStub:
     """
     GetBillingAccount: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.GetBillingAccountRequest, orgs_service_pb2.GetBillingAccountResponse]
     """GetBillingAccount reads an account."""
+    LookupBillingAccounts: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.LookupBillingAccountsRequest, orgs_service_pb2.LookupBillingAccountsResponse]
+    """LookupBillingAccounts finds accounts by name, in either case, by "owner-slug/name" or by id. Of several of one name
+    those that an organisation got by itself count only where there is no other. The platform's services, operators and
+    finance find every one, anybody else those that the organisation of the token owns. A name that no account has is
+    answered with what comes nearest to it. Errors: PERMISSION_DENIED ORG_FORBIDDEN.
+    """
+    ListBillingAccounts: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListBillingAccountsRequest, orgs_service_pb2.ListBillingAccountsResponse]
+    """ListBillingAccounts lists accounts in the order in which they were made. Errors: NOT_FOUND ORG_NOT_FOUND (owner)."""
     MapOrg: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.MapOrgRequest, orgs_service_pb2.MapOrgResponse]
     """MapOrg bills an organisation on an account from an instant on. Errors: FAILED_PRECONDITION
     ALLOCATION_NOT_PERIOD_START (within one account the allocation changes only at a period's start);
     ALREADY_EXISTS MAPPING_EXISTS (one at that instant); NOT_FOUND ORG_NOT_FOUND, BILLING_ACCOUNT_NOT_FOUND.
     """
     ListMappings: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListMappingsRequest, orgs_service_pb2.ListMappingsResponse]
-    """ListMappings lists the mappings of an organisation or an account, in declared order."""
+    """ListMappings lists the mappings of an organisation or an account, in declared order.
+    Errors: NOT_FOUND ORG_NOT_FOUND, BILLING_ACCOUNT_NOT_FOUND.
+    """
     ResolveBillingAccounts: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ResolveBillingAccountsRequest, orgs_service_pb2.ResolveBillingAccountsResponse]
     """ResolveBillingAccounts tells for each (organisation, instant) which account it is billed on, and
     until when that answer holds under the revision named. An empty request asks for the revision only.
@@ -90,7 +107,9 @@ class OrgsServiceStub:
     GetInvoice: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.GetInvoiceRequest, orgs_service_pb2.GetInvoiceResponse]
     """GetInvoice reads an invoice with its first parts, documents and lines."""
     ListInvoices: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoicesRequest, orgs_service_pb2.ListInvoicesResponse]
-    """ListInvoices lists invoices of an account or a period, without their lines."""
+    """ListInvoices lists invoices of an account or a period, without their lines.
+    Errors: NOT_FOUND BILLING_ACCOUNT_NOT_FOUND.
+    """
     ListInvoiceParts: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoicePartsRequest, orgs_service_pb2.ListInvoicePartsResponse]
     """ListInvoiceParts lists the parts of an invoice, in order. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
     ListInvoiceDocuments: grpc.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoiceDocumentsRequest, orgs_service_pb2.ListInvoiceDocumentsResponse]
@@ -135,6 +154,13 @@ class OrgsServiceAsyncStub(OrgsServiceStub):
     """
     GetOrg: aio.UnaryUnaryMultiCallable[orgs_service_pb2.GetOrgRequest, orgs_service_pb2.GetOrgResponse]  # type: ignore[assignment]
     """GetOrg reads an organisation."""
+    LookupOrgs: aio.UnaryUnaryMultiCallable[orgs_service_pb2.LookupOrgsRequest, orgs_service_pb2.LookupOrgsResponse]  # type: ignore[assignment]
+    """LookupOrgs finds organisations by slug, in either case, or by id. The platform's services, operators and finance find
+    every one, anybody else the organisation of the token and those below it. A name that nobody has is answered with
+    what comes nearest to it. Errors: PERMISSION_DENIED ORG_FORBIDDEN.
+    """
+    ListOrgs: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListOrgsRequest, orgs_service_pb2.ListOrgsResponse]  # type: ignore[assignment]
+    """ListOrgs lists organisations by slug. Errors: NOT_FOUND ORG_NOT_FOUND (parent)."""
     AddChild: aio.UnaryUnaryMultiCallable[orgs_service_pb2.AddChildRequest, orgs_service_pb2.AddChildResponse]  # type: ignore[assignment]
     """AddChild puts an existing root organisation under a parent. Errors: FAILED_PRECONDITION HIERARCHY_CYCLE,
     NOT_A_ROOT, DEPTH_EXCEEDED.
@@ -153,13 +179,23 @@ class OrgsServiceAsyncStub(OrgsServiceStub):
     """
     GetBillingAccount: aio.UnaryUnaryMultiCallable[orgs_service_pb2.GetBillingAccountRequest, orgs_service_pb2.GetBillingAccountResponse]  # type: ignore[assignment]
     """GetBillingAccount reads an account."""
+    LookupBillingAccounts: aio.UnaryUnaryMultiCallable[orgs_service_pb2.LookupBillingAccountsRequest, orgs_service_pb2.LookupBillingAccountsResponse]  # type: ignore[assignment]
+    """LookupBillingAccounts finds accounts by name, in either case, by "owner-slug/name" or by id. Of several of one name
+    those that an organisation got by itself count only where there is no other. The platform's services, operators and
+    finance find every one, anybody else those that the organisation of the token owns. A name that no account has is
+    answered with what comes nearest to it. Errors: PERMISSION_DENIED ORG_FORBIDDEN.
+    """
+    ListBillingAccounts: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListBillingAccountsRequest, orgs_service_pb2.ListBillingAccountsResponse]  # type: ignore[assignment]
+    """ListBillingAccounts lists accounts in the order in which they were made. Errors: NOT_FOUND ORG_NOT_FOUND (owner)."""
     MapOrg: aio.UnaryUnaryMultiCallable[orgs_service_pb2.MapOrgRequest, orgs_service_pb2.MapOrgResponse]  # type: ignore[assignment]
     """MapOrg bills an organisation on an account from an instant on. Errors: FAILED_PRECONDITION
     ALLOCATION_NOT_PERIOD_START (within one account the allocation changes only at a period's start);
     ALREADY_EXISTS MAPPING_EXISTS (one at that instant); NOT_FOUND ORG_NOT_FOUND, BILLING_ACCOUNT_NOT_FOUND.
     """
     ListMappings: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListMappingsRequest, orgs_service_pb2.ListMappingsResponse]  # type: ignore[assignment]
-    """ListMappings lists the mappings of an organisation or an account, in declared order."""
+    """ListMappings lists the mappings of an organisation or an account, in declared order.
+    Errors: NOT_FOUND ORG_NOT_FOUND, BILLING_ACCOUNT_NOT_FOUND.
+    """
     ResolveBillingAccounts: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ResolveBillingAccountsRequest, orgs_service_pb2.ResolveBillingAccountsResponse]  # type: ignore[assignment]
     """ResolveBillingAccounts tells for each (organisation, instant) which account it is billed on, and
     until when that answer holds under the revision named. An empty request asks for the revision only.
@@ -182,7 +218,9 @@ class OrgsServiceAsyncStub(OrgsServiceStub):
     GetInvoice: aio.UnaryUnaryMultiCallable[orgs_service_pb2.GetInvoiceRequest, orgs_service_pb2.GetInvoiceResponse]  # type: ignore[assignment]
     """GetInvoice reads an invoice with its first parts, documents and lines."""
     ListInvoices: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoicesRequest, orgs_service_pb2.ListInvoicesResponse]  # type: ignore[assignment]
-    """ListInvoices lists invoices of an account or a period, without their lines."""
+    """ListInvoices lists invoices of an account or a period, without their lines.
+    Errors: NOT_FOUND BILLING_ACCOUNT_NOT_FOUND.
+    """
     ListInvoiceParts: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoicePartsRequest, orgs_service_pb2.ListInvoicePartsResponse]  # type: ignore[assignment]
     """ListInvoiceParts lists the parts of an invoice, in order. Errors: NOT_FOUND INVOICE_NOT_FOUND."""
     ListInvoiceDocuments: aio.UnaryUnaryMultiCallable[orgs_service_pb2.ListInvoiceDocumentsRequest, orgs_service_pb2.ListInvoiceDocumentsResponse]  # type: ignore[assignment]
@@ -234,6 +272,23 @@ class OrgsServiceServicer:
         context: _ServicerContext,
     ) -> typing.Union[orgs_service_pb2.GetOrgResponse, abc.Awaitable[orgs_service_pb2.GetOrgResponse]]:
         """GetOrg reads an organisation."""
+
+    def LookupOrgs(
+        self,
+        request: orgs_service_pb2.LookupOrgsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orgs_service_pb2.LookupOrgsResponse, abc.Awaitable[orgs_service_pb2.LookupOrgsResponse]]:
+        """LookupOrgs finds organisations by slug, in either case, or by id. The platform's services, operators and finance find
+        every one, anybody else the organisation of the token and those below it. A name that nobody has is answered with
+        what comes nearest to it. Errors: PERMISSION_DENIED ORG_FORBIDDEN.
+        """
+
+    def ListOrgs(
+        self,
+        request: orgs_service_pb2.ListOrgsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orgs_service_pb2.ListOrgsResponse, abc.Awaitable[orgs_service_pb2.ListOrgsResponse]]:
+        """ListOrgs lists organisations by slug. Errors: NOT_FOUND ORG_NOT_FOUND (parent)."""
 
     def AddChild(
         self,
@@ -288,6 +343,24 @@ class OrgsServiceServicer:
     ) -> typing.Union[orgs_service_pb2.GetBillingAccountResponse, abc.Awaitable[orgs_service_pb2.GetBillingAccountResponse]]:
         """GetBillingAccount reads an account."""
 
+    def LookupBillingAccounts(
+        self,
+        request: orgs_service_pb2.LookupBillingAccountsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orgs_service_pb2.LookupBillingAccountsResponse, abc.Awaitable[orgs_service_pb2.LookupBillingAccountsResponse]]:
+        """LookupBillingAccounts finds accounts by name, in either case, by "owner-slug/name" or by id. Of several of one name
+        those that an organisation got by itself count only where there is no other. The platform's services, operators and
+        finance find every one, anybody else those that the organisation of the token owns. A name that no account has is
+        answered with what comes nearest to it. Errors: PERMISSION_DENIED ORG_FORBIDDEN.
+        """
+
+    def ListBillingAccounts(
+        self,
+        request: orgs_service_pb2.ListBillingAccountsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[orgs_service_pb2.ListBillingAccountsResponse, abc.Awaitable[orgs_service_pb2.ListBillingAccountsResponse]]:
+        """ListBillingAccounts lists accounts in the order in which they were made. Errors: NOT_FOUND ORG_NOT_FOUND (owner)."""
+
     def MapOrg(
         self,
         request: orgs_service_pb2.MapOrgRequest,
@@ -303,7 +376,9 @@ class OrgsServiceServicer:
         request: orgs_service_pb2.ListMappingsRequest,
         context: _ServicerContext,
     ) -> typing.Union[orgs_service_pb2.ListMappingsResponse, abc.Awaitable[orgs_service_pb2.ListMappingsResponse]]:
-        """ListMappings lists the mappings of an organisation or an account, in declared order."""
+        """ListMappings lists the mappings of an organisation or an account, in declared order.
+        Errors: NOT_FOUND ORG_NOT_FOUND, BILLING_ACCOUNT_NOT_FOUND.
+        """
 
     def ResolveBillingAccounts(
         self,
@@ -356,7 +431,9 @@ class OrgsServiceServicer:
         request: orgs_service_pb2.ListInvoicesRequest,
         context: _ServicerContext,
     ) -> typing.Union[orgs_service_pb2.ListInvoicesResponse, abc.Awaitable[orgs_service_pb2.ListInvoicesResponse]]:
-        """ListInvoices lists invoices of an account or a period, without their lines."""
+        """ListInvoices lists invoices of an account or a period, without their lines.
+        Errors: NOT_FOUND BILLING_ACCOUNT_NOT_FOUND.
+        """
 
     def ListInvoiceParts(
         self,

@@ -57,6 +57,21 @@ class PricingServiceStub:
                 request_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.GetPlanRequest.SerializeToString,
                 response_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.GetPlanResponse.FromString,
                 _registered_method=True)
+        self.LookupPlans = channel.unary_unary(
+                '/apportion.pricing.v1.PricingService/LookupPlans',
+                request_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.LookupPlansRequest.SerializeToString,
+                response_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.LookupPlansResponse.FromString,
+                _registered_method=True)
+        self.ListPlans = channel.unary_unary(
+                '/apportion.pricing.v1.PricingService/ListPlans',
+                request_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlansRequest.SerializeToString,
+                response_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlansResponse.FromString,
+                _registered_method=True)
+        self.ListPlanRows = channel.unary_unary(
+                '/apportion.pricing.v1.PricingService/ListPlanRows',
+                request_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlanRowsRequest.SerializeToString,
+                response_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlanRowsResponse.FromString,
+                _registered_method=True)
         self.SetPlanSku = channel.unary_unary(
                 '/apportion.pricing.v1.PricingService/SetPlanSku',
                 request_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.SetPlanSkuRequest.SerializeToString,
@@ -66,6 +81,11 @@ class PricingServiceStub:
                 '/apportion.pricing.v1.PricingService/AssignPlan',
                 request_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.AssignPlanRequest.SerializeToString,
                 response_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.AssignPlanResponse.FromString,
+                _registered_method=True)
+        self.ListAssignments = channel.unary_unary(
+                '/apportion.pricing.v1.PricingService/ListAssignments',
+                request_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListAssignmentsRequest.SerializeToString,
+                response_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListAssignmentsResponse.FromString,
                 _registered_method=True)
         self.SetEntitlement = channel.unary_unary(
                 '/apportion.pricing.v1.PricingService/SetEntitlement',
@@ -81,6 +101,11 @@ class PricingServiceStub:
                 '/apportion.pricing.v1.PricingService/SetEngineMode',
                 request_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.SetEngineModeRequest.SerializeToString,
                 response_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.SetEngineModeResponse.FromString,
+                _registered_method=True)
+        self.ListEngineModes = channel.unary_unary(
+                '/apportion.pricing.v1.PricingService/ListEngineModes',
+                request_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListEngineModesRequest.SerializeToString,
+                response_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListEngineModesResponse.FromString,
                 _registered_method=True)
         self.ListCharges = channel.unary_unary(
                 '/apportion.pricing.v1.PricingService/ListCharges',
@@ -178,7 +203,30 @@ class PricingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetPlan(self, request, context):
-        """GetPlan reads a plan and its rows in force at an instant.
+        """GetPlan reads a plan and its rows in force at an instant. Errors: NOT_FOUND PLAN_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def LookupPlans(self, request, context):
+        """LookupPlans finds plans by name, in either case, or by id. A name that no plan has is answered with what comes
+        nearest to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPlans(self, request, context):
+        """ListPlans lists plans by name, without their rows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPlanRows(self, request, context):
+        """ListPlanRows lists the rows that a plan ever had, by SKU and revision: what held when, and what will.
+        Errors: NOT_FOUND PLAN_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -195,6 +243,14 @@ class PricingServiceServicer:
     def AssignPlan(self, request, context):
         """AssignPlan gives an organisation a plan from a period's start on.
         Errors: NOT_FOUND PLAN_NOT_FOUND; FAILED_PRECONDITION EFFECTIVE_AT_NOT_PERIOD_START, CURRENCY_MISMATCH.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAssignments(self, request, context):
+        """ListAssignments lists which organisation got which plan, in the order in which that was said.
+        Errors: NOT_FOUND PLAN_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -221,6 +277,14 @@ class PricingServiceServicer:
         """SetEngineMode sets the rating engine's mode, for one organisation or as the default. Live needs a
         parity proof, or an override with its reason where the profile allows one; both are audited.
         Errors: FAILED_PRECONDITION PARITY_NOT_PROVED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListEngineModes(self, request, context):
+        """ListEngineModes lists the modes that were ever set, newest last; the last one of an organisation holds, or else
+        the last default.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -340,6 +404,21 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     request_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.GetPlanRequest.FromString,
                     response_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.GetPlanResponse.SerializeToString,
             ),
+            'LookupPlans': grpc.unary_unary_rpc_method_handler(
+                    servicer.LookupPlans,
+                    request_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.LookupPlansRequest.FromString,
+                    response_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.LookupPlansResponse.SerializeToString,
+            ),
+            'ListPlans': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlans,
+                    request_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlansRequest.FromString,
+                    response_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlansResponse.SerializeToString,
+            ),
+            'ListPlanRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPlanRows,
+                    request_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlanRowsRequest.FromString,
+                    response_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlanRowsResponse.SerializeToString,
+            ),
             'SetPlanSku': grpc.unary_unary_rpc_method_handler(
                     servicer.SetPlanSku,
                     request_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.SetPlanSkuRequest.FromString,
@@ -349,6 +428,11 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     servicer.AssignPlan,
                     request_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.AssignPlanRequest.FromString,
                     response_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.AssignPlanResponse.SerializeToString,
+            ),
+            'ListAssignments': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAssignments,
+                    request_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListAssignmentsRequest.FromString,
+                    response_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListAssignmentsResponse.SerializeToString,
             ),
             'SetEntitlement': grpc.unary_unary_rpc_method_handler(
                     servicer.SetEntitlement,
@@ -364,6 +448,11 @@ def add_PricingServiceServicer_to_server(servicer, server):
                     servicer.SetEngineMode,
                     request_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.SetEngineModeRequest.FromString,
                     response_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.SetEngineModeResponse.SerializeToString,
+            ),
+            'ListEngineModes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListEngineModes,
+                    request_deserializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListEngineModesRequest.FromString,
+                    response_serializer=apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListEngineModesResponse.SerializeToString,
             ),
             'ListCharges': grpc.unary_unary_rpc_method_handler(
                     servicer.ListCharges,
@@ -553,6 +642,87 @@ class PricingService:
             _registered_method=True)
 
     @staticmethod
+    def LookupPlans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.pricing.v1.PricingService/LookupPlans',
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.LookupPlansRequest.SerializeToString,
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.LookupPlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlans(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.pricing.v1.PricingService/ListPlans',
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlansRequest.SerializeToString,
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPlanRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.pricing.v1.PricingService/ListPlanRows',
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlanRowsRequest.SerializeToString,
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListPlanRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def SetPlanSku(request,
             target,
             options=(),
@@ -596,6 +766,33 @@ class PricingService:
             '/apportion.pricing.v1.PricingService/AssignPlan',
             apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.AssignPlanRequest.SerializeToString,
             apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.AssignPlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAssignments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.pricing.v1.PricingService/ListAssignments',
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListAssignmentsRequest.SerializeToString,
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListAssignmentsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -677,6 +874,33 @@ class PricingService:
             '/apportion.pricing.v1.PricingService/SetEngineMode',
             apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.SetEngineModeRequest.SerializeToString,
             apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.SetEngineModeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListEngineModes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/apportion.pricing.v1.PricingService/ListEngineModes',
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListEngineModesRequest.SerializeToString,
+            apportion_dot_pricing_dot_v1_dot_pricing__service__pb2.ListEngineModesResponse.FromString,
             options,
             channel_credentials,
             insecure,

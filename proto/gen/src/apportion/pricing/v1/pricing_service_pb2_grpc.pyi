@@ -47,7 +47,17 @@ class PricingServiceStub:
     PRICE_NEGATIVE, CURRENCY_UNKNOWN; ALREADY_EXISTS PLAN_EXISTS.
     """
     GetPlan: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.GetPlanRequest, pricing_service_pb2.GetPlanResponse]
-    """GetPlan reads a plan and its rows in force at an instant."""
+    """GetPlan reads a plan and its rows in force at an instant. Errors: NOT_FOUND PLAN_NOT_FOUND."""
+    LookupPlans: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.LookupPlansRequest, pricing_service_pb2.LookupPlansResponse]
+    """LookupPlans finds plans by name, in either case, or by id. A name that no plan has is answered with what comes
+    nearest to it.
+    """
+    ListPlans: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.ListPlansRequest, pricing_service_pb2.ListPlansResponse]
+    """ListPlans lists plans by name, without their rows."""
+    ListPlanRows: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.ListPlanRowsRequest, pricing_service_pb2.ListPlanRowsResponse]
+    """ListPlanRows lists the rows that a plan ever had, by SKU and revision: what held when, and what will.
+    Errors: NOT_FOUND PLAN_NOT_FOUND.
+    """
     SetPlanSku: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.SetPlanSkuRequest, pricing_service_pb2.SetPlanSkuResponse]
     """SetPlanSku adds a version of a plan's row. Prices of per_unit and graduated rows may change at any
     instant; anything else only at a period's start (EFFECTIVE_AT_NOT_PERIOD_START).
@@ -55,6 +65,10 @@ class PricingServiceStub:
     AssignPlan: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.AssignPlanRequest, pricing_service_pb2.AssignPlanResponse]
     """AssignPlan gives an organisation a plan from a period's start on.
     Errors: NOT_FOUND PLAN_NOT_FOUND; FAILED_PRECONDITION EFFECTIVE_AT_NOT_PERIOD_START, CURRENCY_MISMATCH.
+    """
+    ListAssignments: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.ListAssignmentsRequest, pricing_service_pb2.ListAssignmentsResponse]
+    """ListAssignments lists which organisation got which plan, in the order in which that was said.
+    Errors: NOT_FOUND PLAN_NOT_FOUND.
     """
     SetEntitlement: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.SetEntitlementRequest, pricing_service_pb2.SetEntitlementResponse]
     """SetEntitlement overrides values of a plan's rows for an organisation, or sets a billing account's
@@ -68,6 +82,10 @@ class PricingServiceStub:
     """SetEngineMode sets the rating engine's mode, for one organisation or as the default. Live needs a
     parity proof, or an override with its reason where the profile allows one; both are audited.
     Errors: FAILED_PRECONDITION PARITY_NOT_PROVED.
+    """
+    ListEngineModes: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.ListEngineModesRequest, pricing_service_pb2.ListEngineModesResponse]
+    """ListEngineModes lists the modes that were ever set, newest last; the last one of an organisation holds, or else
+    the last default.
     """
     ListCharges: grpc.UnaryUnaryMultiCallable[pricing_service_pb2.ListChargesRequest, pricing_service_pb2.ListChargesResponse]
     """ListCharges lists charges by the order in which they were rated."""
@@ -113,7 +131,17 @@ class PricingServiceAsyncStub(PricingServiceStub):
     PRICE_NEGATIVE, CURRENCY_UNKNOWN; ALREADY_EXISTS PLAN_EXISTS.
     """
     GetPlan: aio.UnaryUnaryMultiCallable[pricing_service_pb2.GetPlanRequest, pricing_service_pb2.GetPlanResponse]  # type: ignore[assignment]
-    """GetPlan reads a plan and its rows in force at an instant."""
+    """GetPlan reads a plan and its rows in force at an instant. Errors: NOT_FOUND PLAN_NOT_FOUND."""
+    LookupPlans: aio.UnaryUnaryMultiCallable[pricing_service_pb2.LookupPlansRequest, pricing_service_pb2.LookupPlansResponse]  # type: ignore[assignment]
+    """LookupPlans finds plans by name, in either case, or by id. A name that no plan has is answered with what comes
+    nearest to it.
+    """
+    ListPlans: aio.UnaryUnaryMultiCallable[pricing_service_pb2.ListPlansRequest, pricing_service_pb2.ListPlansResponse]  # type: ignore[assignment]
+    """ListPlans lists plans by name, without their rows."""
+    ListPlanRows: aio.UnaryUnaryMultiCallable[pricing_service_pb2.ListPlanRowsRequest, pricing_service_pb2.ListPlanRowsResponse]  # type: ignore[assignment]
+    """ListPlanRows lists the rows that a plan ever had, by SKU and revision: what held when, and what will.
+    Errors: NOT_FOUND PLAN_NOT_FOUND.
+    """
     SetPlanSku: aio.UnaryUnaryMultiCallable[pricing_service_pb2.SetPlanSkuRequest, pricing_service_pb2.SetPlanSkuResponse]  # type: ignore[assignment]
     """SetPlanSku adds a version of a plan's row. Prices of per_unit and graduated rows may change at any
     instant; anything else only at a period's start (EFFECTIVE_AT_NOT_PERIOD_START).
@@ -121,6 +149,10 @@ class PricingServiceAsyncStub(PricingServiceStub):
     AssignPlan: aio.UnaryUnaryMultiCallable[pricing_service_pb2.AssignPlanRequest, pricing_service_pb2.AssignPlanResponse]  # type: ignore[assignment]
     """AssignPlan gives an organisation a plan from a period's start on.
     Errors: NOT_FOUND PLAN_NOT_FOUND; FAILED_PRECONDITION EFFECTIVE_AT_NOT_PERIOD_START, CURRENCY_MISMATCH.
+    """
+    ListAssignments: aio.UnaryUnaryMultiCallable[pricing_service_pb2.ListAssignmentsRequest, pricing_service_pb2.ListAssignmentsResponse]  # type: ignore[assignment]
+    """ListAssignments lists which organisation got which plan, in the order in which that was said.
+    Errors: NOT_FOUND PLAN_NOT_FOUND.
     """
     SetEntitlement: aio.UnaryUnaryMultiCallable[pricing_service_pb2.SetEntitlementRequest, pricing_service_pb2.SetEntitlementResponse]  # type: ignore[assignment]
     """SetEntitlement overrides values of a plan's rows for an organisation, or sets a billing account's
@@ -134,6 +166,10 @@ class PricingServiceAsyncStub(PricingServiceStub):
     """SetEngineMode sets the rating engine's mode, for one organisation or as the default. Live needs a
     parity proof, or an override with its reason where the profile allows one; both are audited.
     Errors: FAILED_PRECONDITION PARITY_NOT_PROVED.
+    """
+    ListEngineModes: aio.UnaryUnaryMultiCallable[pricing_service_pb2.ListEngineModesRequest, pricing_service_pb2.ListEngineModesResponse]  # type: ignore[assignment]
+    """ListEngineModes lists the modes that were ever set, newest last; the last one of an organisation holds, or else
+    the last default.
     """
     ListCharges: aio.UnaryUnaryMultiCallable[pricing_service_pb2.ListChargesRequest, pricing_service_pb2.ListChargesResponse]  # type: ignore[assignment]
     """ListCharges lists charges by the order in which they were rated."""
@@ -196,7 +232,32 @@ class PricingServiceServicer:
         request: pricing_service_pb2.GetPlanRequest,
         context: _ServicerContext,
     ) -> typing.Union[pricing_service_pb2.GetPlanResponse, abc.Awaitable[pricing_service_pb2.GetPlanResponse]]:
-        """GetPlan reads a plan and its rows in force at an instant."""
+        """GetPlan reads a plan and its rows in force at an instant. Errors: NOT_FOUND PLAN_NOT_FOUND."""
+
+    def LookupPlans(
+        self,
+        request: pricing_service_pb2.LookupPlansRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pricing_service_pb2.LookupPlansResponse, abc.Awaitable[pricing_service_pb2.LookupPlansResponse]]:
+        """LookupPlans finds plans by name, in either case, or by id. A name that no plan has is answered with what comes
+        nearest to it.
+        """
+
+    def ListPlans(
+        self,
+        request: pricing_service_pb2.ListPlansRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pricing_service_pb2.ListPlansResponse, abc.Awaitable[pricing_service_pb2.ListPlansResponse]]:
+        """ListPlans lists plans by name, without their rows."""
+
+    def ListPlanRows(
+        self,
+        request: pricing_service_pb2.ListPlanRowsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pricing_service_pb2.ListPlanRowsResponse, abc.Awaitable[pricing_service_pb2.ListPlanRowsResponse]]:
+        """ListPlanRows lists the rows that a plan ever had, by SKU and revision: what held when, and what will.
+        Errors: NOT_FOUND PLAN_NOT_FOUND.
+        """
 
     def SetPlanSku(
         self,
@@ -214,6 +275,15 @@ class PricingServiceServicer:
     ) -> typing.Union[pricing_service_pb2.AssignPlanResponse, abc.Awaitable[pricing_service_pb2.AssignPlanResponse]]:
         """AssignPlan gives an organisation a plan from a period's start on.
         Errors: NOT_FOUND PLAN_NOT_FOUND; FAILED_PRECONDITION EFFECTIVE_AT_NOT_PERIOD_START, CURRENCY_MISMATCH.
+        """
+
+    def ListAssignments(
+        self,
+        request: pricing_service_pb2.ListAssignmentsRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pricing_service_pb2.ListAssignmentsResponse, abc.Awaitable[pricing_service_pb2.ListAssignmentsResponse]]:
+        """ListAssignments lists which organisation got which plan, in the order in which that was said.
+        Errors: NOT_FOUND PLAN_NOT_FOUND.
         """
 
     def SetEntitlement(
@@ -242,6 +312,15 @@ class PricingServiceServicer:
         """SetEngineMode sets the rating engine's mode, for one organisation or as the default. Live needs a
         parity proof, or an override with its reason where the profile allows one; both are audited.
         Errors: FAILED_PRECONDITION PARITY_NOT_PROVED.
+        """
+
+    def ListEngineModes(
+        self,
+        request: pricing_service_pb2.ListEngineModesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[pricing_service_pb2.ListEngineModesResponse, abc.Awaitable[pricing_service_pb2.ListEngineModesResponse]]:
+        """ListEngineModes lists the modes that were ever set, newest last; the last one of an organisation holds, or else
+        the last default.
         """
 
     def ListCharges(
