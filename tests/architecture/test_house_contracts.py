@@ -35,7 +35,7 @@ SAME_IN_CODE = {
     "apportion.ledger.v1.DiffDigestResponse.differences": ("apportion_ledger.limits", "DIFFERENCES_MAX"),
     "apportion.ledger.v1.InvariantResult.examples": ("apportion_ledger.limits", "CHECK_EXAMPLES_MAX"),
     "apportion.ledger.v1.ListLineDigestsResponse.digests": ("apportion_ledger.limits", "DIGEST_PAGE_LINES"),
-    "apportion.ledger.v1.SummarizeLinesResponse.sums": ("apportion_ledger.limits", "SUMMARY_KEYS_MAX"),
+    "apportion.ledger.v1.SummarizeLinesResponse.sums": ("apportion_ledger.limits", "SUMMARY_PAGE_SUMS"),
 }
 """Fields whose most items the code names too: the one is never less than the other lets in."""
 

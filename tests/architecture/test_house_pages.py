@@ -10,6 +10,7 @@ from typing import Any, Final
 import grpc
 import pytest
 from apportion_common.errors import InvalidArgument
+from apportion_common.grpc.interceptors.base import CallChain
 from apportion_common.grpc.interceptors.pages import PagesInterceptor, lists_of
 from apportion_common.settings import SERVICES
 from google.protobuf import descriptor_pool, message_factory
@@ -20,7 +21,6 @@ MODULES: Final = [importlib.import_module(f"apportion.{name}.v1.{name}_service_p
 NAMES: Final = [service.full_name for module in MODULES for service in module.DESCRIPTOR.services_by_name.values()]
 LISTS: Final = lists_of(NAMES)
 OWN: Final = "WyJ0aGUgbGlzdCdzIG93biJd"
-CONTEXT: Any = None
 OTHER: Final = {
     FieldDescriptor.CPPTYPE_STRING: "other",
     FieldDescriptor.CPPTYPE_ENUM: 1,
@@ -54,8 +54,12 @@ class Served:
         async def continuation(_: Any) -> Any:
             return grpc.unary_unary_rpc_method_handler(handler)
 
-        wrapped = await PagesInterceptor(NAMES).intercept_service(continuation, SimpleNamespace(method=self.name))
-        token: str = (await wrapped.unary_unary(request, CONTEXT)).next_page_token
+        async def read() -> Any:
+            return request
+
+        chain = CallChain(lambda _: (PagesInterceptor(NAMES),))
+        wrapped = await chain.intercept_service(continuation, SimpleNamespace(method=self.name))
+        token: str = (await wrapped.stream_unary(None, SimpleNamespace(read=read))).next_page_token
         return token
 
 
