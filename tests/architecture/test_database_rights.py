@@ -125,7 +125,7 @@ def test_every_statement_beyond_the_table_of_rights_is_refused(
         columns = dict(
             owner.execute(
                 "SELECT c.relname, (SELECT attname FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0"
-                " AND NOT a.attisdropped AND a.attgenerated = '' ORDER BY a.attnum LIMIT 1)"
+                " AND NOT a.attisdropped AND a.attgenerated = '' AND a.attidentity = '' ORDER BY a.attnum LIMIT 1)"
                 " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
                 " WHERE c.relkind IN ('r', 'p') AND n.nspname = 'public'"
             ).fetchall()

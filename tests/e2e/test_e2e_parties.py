@@ -31,6 +31,7 @@ CALLS: Final = {
     ("pricing", "orgs", "ResolveBillingAccounts"),
     ("orgs", "ledger", "FixWatermark"),
     ("orgs", "ledger", "SummarizeLines"),
+    ("orgs", "metering", "ReopenPeriod"),
 }
 NOTICED_TIMEOUT_S: Final = 30.0
 

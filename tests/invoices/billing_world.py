@@ -21,6 +21,7 @@ from apportion_dev.testing.databases import ServiceDatabase
 from apportion_ledger.settings import Settings
 from apportion_ledger.wiring import make_parts as make_ledger
 from apportion_orgs.adapters.grpc_ledger import GrpcLedger
+from apportion_orgs.adapters.grpc_metering import GrpcMetering
 from apportion_orgs.rpc.servicer import OrgsServicer
 from apportion_orgs.wiring import make_parts as make_orgs
 from google.type.money_pb2 import Money
@@ -65,7 +66,9 @@ class BillingWorld:
         port = self._server.add_insecure_port("127.0.0.1:0")
         await self._server.start()
         self._channel = grpc.aio.insecure_channel(f"127.0.0.1:{port}")
-        self.rpcs = make_orgs(self.orgs_database.database(), GrpcLedger(self._channel)).servicer
+        # No period is reopened in this world.
+        metering = GrpcMetering(self._channel)
+        self.rpcs = make_orgs(self.orgs_database.database(), GrpcLedger(self._channel), metering).servicer
 
     async def stop(self) -> None:
         """Call and serve no more."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from typing import cast
 from uuid import UUID
 
 import pytest
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion_cli.ingest.events import CompactEvents, ReadableEvents, time_us
+from apportion_cli.ingest.orgs import FoundOrgs
 from apportion_cli.ingest.rows import FileProblem, Row, RowRejected
 from apportion_client import naming
+from apportion_client.services import Services
 from derived_orgs import DerivedOrgs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,10 +47,14 @@ def test_a_compact_event_says_the_same_as_the_readable_one():
 
 @pytest.mark.parametrize("org", ["", " ", "00000000-0000-0000-0000-000000000000"])
 @pytest.mark.parametrize("events", [ReadableEvents, CompactEvents])
-def test_a_row_of_no_organisation_is_rejected_before_it_is_sent(events, org):
+@pytest.mark.parametrize("send_unknown", [False, True])
+async def test_a_row_of_no_organisation_is_rejected_before_it_is_sent(events, org, send_unknown):
     request = metering.IngestEventsRequest()
+    # Nobody is asked about nobody.
+    orgs = FoundOrgs(cast(Services, None), "", send_unknown=send_unknown)
+    await orgs.learn([org])
     with pytest.raises(RowRejected) as caught:
-        events("").add(request, ROW._replace(request_id=ID, org=org))
+        events(orgs, "").add(request, ROW._replace(request_id=ID, org=org))
     assert caught.value.reason == "ID_MALFORMED"
     assert (len(request.events), len(request.compact_events)) == (0, 0)
 

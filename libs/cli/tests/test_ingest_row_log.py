@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import csv
 import random
 import sys
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -20,8 +22,9 @@ TIME = "2013-01-01T10:17:00Z"
 ROWS = 1_200
 KILLS = 6
 ROW = Row(1, "r-1", "A", "", "bad", "1", 'a time\nwith a break, and a " quote')
-SEND = """
+SEND = f"""
 import asyncio, itertools, pathlib, sys, types
+sys.path.append({str(Path(__file__).parent)!r})
 import grpc
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.metering.v1 import metering_service_pb2_grpc as stubs
@@ -31,11 +34,13 @@ from apportion_cli.ingest.checkpoint import Checkpoint
 from apportion_cli.ingest.events import ReadableEvents
 from apportion_cli.ingest.rows import read_rows
 from apportion_cli.ingest.sender import send
+from derived_orgs import DerivedOrgs
 
 async def main(folder, file, copy, address):
     checkpoint = Checkpoint(folder, "file", "", "here")
     skipped = checkpoint.start(True, copy)
-    batcher = Batcher(ReadableEvents(""), metering.ACKNOWLEDGEMENT_COMMITTED, 10, "", skipped_rows=skipped)
+    orgs = DerivedOrgs()
+    batcher = Batcher(ReadableEvents(orgs, ""), metering.ACKNOWLEDGEMENT_COMMITTED, 10, orgs, skipped_rows=skipped)
     rows = itertools.islice(read_rows(file), skipped, None)
     async with grpc.aio.insecure_channel(address) as channel:
         services = types.SimpleNamespace(metering=stubs.MeteringServiceStub(channel))
@@ -104,7 +109,9 @@ async def test_no_rejected_row_is_missing_or_doubled_though_the_run_was_killed_a
             await process.stdout.readline()
             if kill:
                 await asyncio.sleep(draw.uniform(0, 0.4))
-                process.kill()
+                # It may have ended by itself meanwhile.
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
             await process.communicate()
         return process.returncode or 0
 

@@ -75,14 +75,14 @@ class Network:
     sources: list[KeySource] = field(default_factory=list)
 
     def file_token(self) -> str:
-        """A token of the platform's own key, as services show one another."""
+        """A token of the platform's own key, of a program with all that operators may."""
         now = self.harness.clock.now()
         return mint_token(
             self.file_key.private_key,
             self.file_key.kid,
             SCOPE.issuer,
             SCOPE.audience,
-            "service:pricing",
+            "service_account:pricing",
             ["operator"],
             now=now,
             ttl_s=600,

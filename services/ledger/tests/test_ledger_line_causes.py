@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from alembic import command
+from apportion_common.errors import NotFound
 from apportion_dev.testing.databases import DatabaseFactory, ServiceDatabase, fetch_all
 from ledger_harness import LedgerHarness
 from psycopg import errors
@@ -155,7 +156,9 @@ async def test_the_lines_of_a_partner_are_listed_whatever_made_it_the_partner(le
     _, expected = await partnered(ledger)
     found = {partner: {line.charge_id for line in await ledger.lines(partner_id=str(partner))} for partner in expected}
     assert found == expected
-    assert await ledger.lines(partner_id=str(uuid4())) == []
+    with pytest.raises(NotFound) as rejected:
+        await ledger.lines(partner_id=str(uuid4()))
+    assert rejected.value.reason == "PARTNER_NOT_FOUND"
 
 
 async def test_a_sweep_refers_to_the_lines_that_it_covers_whatever_made_the_partner_theirs(

@@ -239,7 +239,7 @@ async def test_a_reconnect_within_a_call_to_a_server_that_flushes_later_is_not_a
 async def test_while_the_stream_is_down_the_call_fails_and_may_be_repeated(
     service_database: Callable[[str], ServiceDatabase], tmp_path: Path
 ):
-    events = [usage_event(f"r-{n}", org=UUID(int=n % 20)) for n in range(200)]
+    events = [usage_event(f"r-{n}", org=UUID(int=n % 20 + 1)) for n in range(200)]
     for durable in start_nats(tmp_path / "two", sync_always=True):
         server, _ = durable
         async with metering_on(service_database("metering"), durable) as metering:
@@ -299,7 +299,7 @@ async def test_a_server_that_is_silent_for_longer_than_its_pings_may_be_is_an_ou
     service_database: Callable[[str], ServiceDatabase], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(connection, "PING_INTERVAL_S", 1)
-    events = [usage_event(f"r-{n}", org=UUID(int=n % 20)) for n in range(200)]
+    events = [usage_event(f"r-{n}", org=UUID(int=n % 20 + 1)) for n in range(200)]
     for durable in start_nats(tmp_path / "five", sync_always=True):
         server, _ = durable
         async with metering_on(service_database("metering"), durable) as metering, metering.worker("one"):

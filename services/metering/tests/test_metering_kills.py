@@ -33,7 +33,7 @@ GIVEN_UP = ("lane.retry", "lane.fenced")
 async def load(metering: MeteringHarness, first: int) -> None:
     """Three calls of 240 events each."""
     for part in range(first, first + CALLS // 2):
-        await metering.take([usage_event(f"{part}-{n}", org=UUID(int=n % ORGS)) for n in range(240)])
+        await metering.take([usage_event(f"{part}-{n}", org=UUID(int=n % ORGS + 1)) for n in range(240)])
         await asyncio.sleep(0.3)
 
 

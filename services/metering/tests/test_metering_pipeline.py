@@ -250,7 +250,7 @@ async def test_lanes_taken_away_in_mid_load_lose_and_double_nothing(metering: Me
     sent = 0
     async with metering.worker("one"), metering.worker("two"):
         for part in range(8):
-            await metering.take([usage_event(f"{part}-{n}", org=UUID(int=n % 64)) for n in range(512)])
+            await metering.take([usage_event(f"{part}-{n}", org=UUID(int=n % 64 + 1)) for n in range(512)])
             sent += 512
             async with metering.database.transaction() as tx:
                 # As if another worker had taken and lost every lane: whoever worked it now remembers a dead epoch.

@@ -31,6 +31,7 @@ def segment(org: int) -> Any:
         account=ACCOUNT,
         terms=SimpleNamespace(sku_type="action", currency="AUD"),
         period="2013-01",
+        billed_period="",
         position=SimpleNamespace(key=(org.to_bytes(16, "big"), "ACT-SMS", "2013-01")),
     )
 

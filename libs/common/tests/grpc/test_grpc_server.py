@@ -173,7 +173,7 @@ async def _answer(call: Any) -> Any:
 async def test_a_channel_carries_token_request_id_deadline_and_trace_to_the_next_service(world: World) -> None:
     propagate.set_global_textmap(TraceContextTextMapPropagator())
     seen: list[tuple[str, str, bool]] = []
-    world.write_service_token(world.token("service", sub="service:first"))
+    world.write_service_token(world.token("service", sub="service_account:first"))
     channels = Channels(world.settings, tracer_provider=world.tracer_provider)
     addresses: list[str] = []
 
@@ -187,10 +187,10 @@ async def test_a_channel_carries_token_request_id_deadline_and_trace_to_the_next
     async with world.serving([toy_registration(Public=first, ForServices=last)], [TOY]) as served:
         addresses.append(served.address)
         await toy_call(served.channel, "Public")(Toy(), metadata=(("x-request-id", "call-9"),))
-        world.write_service_token(world.token("service", sub="service:second"))
+        world.write_service_token(world.token("service", sub="service_account:second"))
         await toy_call(served.channel, "Public")(Toy(), metadata=(("x-request-id", "call-10"),))
         await channels.close()
-    assert seen == [("service:first", "call-9", True), ("service:second", "call-10", True)]
+    assert seen == [("service_account:first", "call-9", True), ("service_account:second", "call-10", True)]
     client_span = next(s for s in world.spans(f"/{TOY}/ForServices") if s.kind is SpanKind.CLIENT)
     outer = next(s for s in world.spans(f"/{TOY}/Public") if s.context.trace_id == client_span.context.trace_id)
     inner = next(s for s in world.spans(f"/{TOY}/ForServices") if s.parent.span_id == client_span.context.span_id)

@@ -18,6 +18,7 @@ CALLS = {
     ("pricing", "/apportion.orgs.v1.OrgsService/ResolveBillingAccounts"),
     ("orgs", "/apportion.ledger.v1.LedgerService/FixWatermark"),
     ("orgs", "/apportion.ledger.v1.LedgerService/SummarizeLines"),
+    ("orgs", "/apportion.metering.v1.MeteringService/ReopenPeriod"),
 }
 """Which service calls which RPC: written by hand, so that the contract is not its own proof."""
 

@@ -92,7 +92,7 @@ class OwnedLane(Generic[T]):
             subject=f"{source.subject}.{held.lane}",
             after=held.stream_seq,
             decode=processor.decode,
-            on_reopen=lambda: metrics.REOPENED.labels(role).inc(),
+            on_reopen=self._look_again,
         )
         self.publisher = (
             LanePublisher(
@@ -167,6 +167,11 @@ class OwnedLane(Generic[T]):
     async def _unpublished(self, batch_seq: int, part: int) -> list[LaneOutput]:
         async with self._database.read() as connection:
             return await self._store.unpublished(connection, self.held.lane, batch_seq, part)
+
+    async def _look_again(self) -> None:
+        """Look at the stream after the consumer was opened again. Raises as `_check_stream`."""
+        metrics.REOPENED.labels(self._role).inc()
+        await self._check_stream()
 
     async def _check_stream(self) -> None:
         """Raise StreamMissing, or LaneStopped for a stream that was made again or went back before the position."""

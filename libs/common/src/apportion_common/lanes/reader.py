@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 from uuid import uuid4
 
@@ -44,8 +44,11 @@ class LaneReader(Generic[T]):
         subject: str,
         after: int,
         decode: Callable[[bytes], tuple[T, int]],
-        on_reopen: Callable[[], None],
+        on_reopen: Callable[[], Awaitable[None]],
     ) -> None:
+        """Read what comes after a sequence. `on_reopen` is called each time the consumer was opened again: the stream
+        may have gone meanwhile and be another one under its name, so it looks at that again.
+        """
         self.buffer: deque[LaneMessage[T]] = deque()
         self._client = client
         self._stream = stream
@@ -90,9 +93,10 @@ class LaneReader(Generic[T]):
         """Open or mend the consumer, and request more when there is room."""
         silent = self._wanted > 0 and self._now() - self._heard_at >= limits.READ_SILENCE_S
         if self._subscription is None or self._broken or silent:
-            if self._subscription is not None:
-                self._on_reopen()
+            reopened = self._subscription is not None
             await self._open()
+            if reopened:
+                await self._on_reopen()
         if self._wanted <= 0 and self._has_room():
             await self._ask()
 
