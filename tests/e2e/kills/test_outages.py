@@ -49,11 +49,12 @@ async def test_a_file_is_sent_whole_and_once_through_an_outage_of_the_stream(new
     out, _ = await sending.communicate()
     said = [line for line in out.decode().splitlines() if not line.startswith("ingest: ")]
     assert sending.returncode == 0, said
-    begun, over, total = said
+    begun, over, total, told = said
     assert begun.startswith("No answer since 20"), said
     assert "UNAVAILABLE STREAM_UNAVAILABLE" in begun
     assert over.startswith("Answered again, after "), said
-    assert f"{FIRST_EVENTS:,} accepted, 0 rejected" in total
+    assert f"{FIRST_EVENTS:,} enqueued, 0 rejected" in total, total
+    assert told.startswith("Enqueued is on the stream's disk"), told
     await settled(system)
     await is_whole(system, FIRST_EVENTS)
     await streams_are_whole(system)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -150,8 +151,9 @@ def test_up_says_what_it_waits_for_and_no_longer_than_the_setting_allows(folder:
     slow.write_text("import time\ntime.sleep(600)\n", encoding="utf-8")
     late = cli(folder, "up", APPORTION_READY_TIMEOUT_S="8")
     assert late.returncode == 1
-    assert "Still waiting for" in late.stderr
-    assert "orgs was not ready within 8 s (APPORTION_READY_TIMEOUT_S)" in late.stderr
+    assert "orgs still starting (load " in late.stderr
+    # On a machine with more to do than it can, the limit is longer, and is said.
+    assert re.search(r"orgs was not ready within \d+ s \([^)]*APPORTION_READY_TIMEOUT_S", late.stderr), late.stderr
     slow.write_text(served, encoding="utf-8")
     up = cli(folder, "up")
     assert (up.returncode, "Waiting until identity, " in up.stderr) == (0, True)

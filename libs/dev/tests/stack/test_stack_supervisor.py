@@ -24,8 +24,7 @@ import pytest
 from apportion_client.local_stack import StackError, StackState, running_supervisor
 from apportion_client.settings import SERVICES
 from apportion_common.bus.connection import connect
-from apportion_common.bus.streams import ensure_streams
-from apportion_common.topology import INTAKE_SUBJECT, METERING_IN
+from apportion_common.topology import INTAKE_SUBJECT
 from apportion_dev.local.machine import free_mib
 from apportion_dev.local.nats import NatsError
 from apportion_dev.local.process import process_exists
@@ -292,7 +291,6 @@ async def publish_until_it_takes_nothing(stack: LocalStack) -> None:
     access = NatsAccess(stack.nats.url, "metering", password, stack.keys.ca.certificate_file)
     client = await connect(access, "test")
     js = client.jetstream(timeout=1)
-    await ensure_streams(js, (METERING_IN,), max_bytes=64 * FILE_BYTES_MAX)
     taken = True
     while taken:
         taken = await is_taken(js, b"x" * (FILE_BYTES_MAX // 8))

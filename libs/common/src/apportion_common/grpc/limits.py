@@ -35,9 +35,9 @@ REQUEST_TIMEOUT_S: Final = 20
 """From the headers of a call to the end of its one request; calls of streamed requests have their deadline only."""
 STRANGER_REQUEST_TIMEOUT_S: Final = 5
 """The same for calls without a token, health checks among them."""
-PENDING_CALLS_MAX: Final = 1_000
-"""Calls whose headers are here and that the event loop has not come to; grpc refuses more, at random, up to twice as
-many.
+PENDING_CALLS_MAX: Final = 10_000
+"""Calls whose headers are here and that the event loop has not come to; grpc cancels more, at random, up to twice as
+many. Far above what a hundred connections may begin at once: whom it cancels may be anybody.
 """
 
 CONNECTION_STREAMS_MAX: Final = 100
