@@ -147,9 +147,12 @@ DEAD_LETTERS = {
     "UNKNOWN_ORG": "orgs knows no such organisation",
     "UNKNOWN_SKU": "the catalog has no such SKU",
     "NO_ENTITLEMENT": "the organisation has no plan at that time, or its plan has no row for the SKU",
-    "PERIOD_CLOSED": "the month of the event is closed for the organisation",
+    "PERIOD_CLOSED": "the month of the event is closed for the organisation; requeued, an open one bills it",
     "EVENT_IN_FUTURE": "the event's time lies more than five minutes after its arrival",
     "CORRECTION_BELOW_ZERO": "a negative quantity is more than what was used in the period",
+    "CORRECTION_EXCEEDS_CHARGED": (
+        "a negative quantity takes back more than the month was charged, at its time's prices, and usage remains"
+    ),
     "PAYLOAD_MISMATCH": "the id was used before with other content; the first stands",
     "UNDECODABLE": "the message on the lane cannot be read",
     "PROCESSING_FAILED": "the event fails alone, after retries, for a reason that no rule names",

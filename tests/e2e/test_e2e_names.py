@@ -18,6 +18,7 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion.pricing.v1 import pricing_service_pb2 as pricing
+from apportion_cli.exit_codes import USAGE_REFUSED
 from apportion_cli.main import app
 from apportion_client.services import CALL_TIMEOUT_S
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -181,10 +182,10 @@ async def test_rows_of_an_organisation_that_nobody_has_are_rejected_by_name(shel
     rows = [f"r{number},{org},ACT-SMS,1,2013-01-01T00:00:00Z" for number, org in enumerate((NOBODY, "", NOBODY))]
     file.write_text("\n".join(["request_id,org,sku,quantity,event_time", *rows]) + "\n")
     code, said = await shell.run("ingest", str(file), "--no-resume")
-    assert code == 1
-    assert "0 accepted, 3 rejected" in said
+    assert code == USAGE_REFUSED
+    assert "3 rejected" in said
     assert f"row 1: UNKNOWN_ORG: No organisation is called {NOBODY}" in said
-    assert "row 2: UNKNOWN_ORG: The row names no organisation." in said
+    assert "row 2: ID_MALFORMED: The row names no organisation." in said
 
 
 async def test_what_was_made_by_a_call_is_found_by_its_name(system: System, shell: Shell, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion.pricing.v1 import pricing_service_pb2 as pricing
 from apportion_cli.ingest.rows import Row
-from apportion_cli.scenario import instant
+from apportion_cli.scenario import instant, load, short_plan_name
 from apportion_client import naming
 from apportion_client.services import CALL_TIMEOUT_S
 from google.type.decimal_pb2 import Decimal
@@ -62,7 +62,7 @@ async def priced(system: System, prefix: str) -> None:
     )
     await system.services.pricing.CreateSku(sku, timeout=CALL_TIMEOUT_S)
     plan_row = pricing.SetPlanSkuRequest(
-        plan_id=str(naming.plan_id("standard")),
+        plan_id=str(naming.plan_id(short_plan_name(load(FLIGHTS / "scenario.json")))),
         row=pricing.PlanSku(
             sku=SKU,
             charge_model=pricing.CHARGE_MODEL_PER_UNIT,
@@ -82,7 +82,7 @@ async def test_late_usage_and_corrections_become_lines_when_their_cause_is_mende
     await priced(system, prefix)
     dearer = pricing.SetEntitlementRequest(
         org_id=str(org),
-        plan_id=str(naming.plan_id("standard")),
+        plan_id=str(naming.plan_id(short_plan_name(load(FLIGHTS / "scenario.json")))),
         overrides=[pricing.Override(sku=SKU, overage_price=Decimal(value="2"))],
         effective_at=instant("2013-01-20T00:00:00Z"),
         request_id=f"{prefix}dearer",

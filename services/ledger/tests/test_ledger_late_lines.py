@@ -21,6 +21,8 @@ async def test_a_late_line_belongs_to_the_period_of_its_event_and_says_which_one
         ("2013-01", "2013-04", True),
     ]
     assert {line.partner_id for line in lines} == {str(partner)}
+    check = await ledger.rpc.CheckLedger(pb.CheckLedgerRequest(), CONTEXT)
+    assert [result.name for result in check.results if not result.holds] == []
     # The same charge again is known; with another period to bill it, it is other content.
     again = ledger.charge("3", billed_period="2013-05")
     again.charge_id, again.event_id = late.charge_id, late.event_id

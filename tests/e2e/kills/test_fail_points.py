@@ -175,7 +175,8 @@ async def publish(system: System, service: str) -> None:
         await system.query(
             service,
             "INSERT INTO outbox (outbox_id, subject, msg_id, payload, headers)"
-            f" SELECT id, 'events.{service}.planted', id::text, '', '{{}}' FROM (SELECT gen_random_uuid() AS id) AS fresh"
+            f" SELECT id, 'events.{service}.planted', id::text, '', '{{}}'"
+            " FROM (SELECT gen_random_uuid() AS id) AS fresh"
             " RETURNING 1",
         )
 

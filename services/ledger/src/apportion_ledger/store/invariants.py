@@ -29,9 +29,9 @@ _CONTENT: Final = f"""
     || uuid_send(coalesce(l.event_id, l.cause_id))
     || convert_to('|0:|' || {_text_field("l.sku")} || '|' || {_SCALED.format("l.quantity")} || '|' || l.currency || '|'
         || {_SCALED.format("l.amount_gross")} || '|16:', 'UTF8')
-    || uuid_send(l.billing_account_id)
-    || CASE WHEN l.partner_id IS NULL THEN convert_to('|0:|', 'UTF8')
-        ELSE convert_to('|16:', 'UTF8') || uuid_send(l.partner_id) || convert_to('|', 'UTF8') END
+    || uuid_send(l.billing_account_id) || convert_to('|' || coalesce('billed:' || l.billed_period || '|', ''), 'UTF8')
+    || CASE WHEN l.partner_id IS NULL THEN convert_to('0:|', 'UTF8')
+        ELSE convert_to('16:', 'UTF8') || uuid_send(l.partner_id) || convert_to('|', 'UTF8') END
     || convert_to(trunc(l.partner_pct * 10000)::text || '|' || {_SCALED.format("l.partner_amount")} || '|'
         || {_SCALED.format("l.net")} || '|' || trunc(extract(epoch FROM l.event_time) * 1000000)::text, 'UTF8')
 """
