@@ -141,7 +141,7 @@ class FakeMetering:
 
     async def reopen_period(self, period: str, reopenings: Sequence[tuple[UUID, int]], reason: str) -> None:
         if self.down:
-            raise Unavailable("METERING_UNAVAILABLE", "Metering is down in this test.")
+            raise Unavailable("DEPENDENCY_UNAVAILABLE", "Metering is down in this test.")
         self.calls.append((period, reason))
         await asyncio.sleep(self.delay_s)
         seen = self.ledger.reopened.setdefault(period, {})

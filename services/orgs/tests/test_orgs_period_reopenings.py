@@ -63,7 +63,7 @@ async def test_a_reopening_that_metering_was_not_told_of_keeps_the_period_from_b
     await group(harness, "group", "a")
     draft = await harness.generate("group")
     harness.metering.down = True
-    assert (await harness.rejected("ReopenPeriod", reopening("a", request_id="x"))).reason == "METERING_UNAVAILABLE"
+    assert (await harness.rejected("ReopenPeriod", reopening("a", request_id="x"))).reason == "DEPENDENCY_UNAVAILABLE"
     request = pb.FinalizeInvoiceRequest(invoice_id=draft.invoice_id)
     refused = await harness.rejected("FinalizeInvoice", request)
     assert (refused.reason, "has not reached the ledger" in str(refused)) == ("PERIOD_OPEN", True)
