@@ -47,7 +47,7 @@ CERTAIN: Final = frozenset({STREAM_AWAY, STREAM_MISSING, STREAM_REFUSES, LANE_ST
 RUNBOOK: Final = "docs/runbook.md"
 DETAIL_CHARS_MAX: Final = 300
 STREAM_NOT_FOUND: Final = 10059
-"""Error code of the NATS server."""
+"""JetStream's code for a stream that is not there; a message or consumer that is not there has another."""
 
 SINCE: Final = gauge(
     "apportion_standstill_since_timestamp_seconds",

@@ -38,11 +38,11 @@ SUMMARY_KEYS_MAX: Final = 300_000
 """Sums that one SummarizeLines answers; some 150 MB of memory while they are sent."""
 SUMMARY_PAGE_SUMS: Final = 2_000
 """Sums in one message of a stream, some 600 KiB."""
-SUMMARY_TIMEOUT_MS: Final = 40_000
+SUMMARY_TIMEOUT_S: Final = 40
 """Longest statement that sums an account's lines; ten million take about 15 s."""
 CHECK_EXAMPLES_MAX: Final = 20
 """Ids that CheckLedger names for each broken invariant."""
-REPORT_TIMEOUT_MS: Final = 300_000
+REPORT_TIMEOUT_S: Final = 300
 """Longest statement of a report over all lines."""
 
 WATERMARK_WAIT_MS: Final = 8_000

@@ -10,16 +10,13 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import APIError, NotFoundError
 
 from apportion_common.errors import FailedPrecondition
+from apportion_common.standstill import STREAM_NOT_FOUND
 from apportion_common.topology import STREAMS, StreamSpec
 
 DUPLICATE_WINDOW_S: Final = 120
 """How long a stream remembers message ids."""
 REPLICAS: Final = 1
 """Default copies of a stream; a cluster sets 3."""
-
-
-STREAM_NOT_FOUND: Final = 10059
-"""JetStream's code for a stream that is not there; a message or consumer that is not there has another."""
 
 
 def is_missing_stream(error: BaseException) -> bool:

@@ -6,19 +6,19 @@ from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import psycopg
+from apportion_common.db.engine import allow_statement_s
 from apportion_common.db.scaled import scaled_sql
 from psycopg import sql
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.kinds import PRICED_KINDS
 from apportion_ledger.domain.lines import DigestScope, GrossSum
-from apportion_ledger.limits import DIGEST_PAGE_LINES, REPORT_TIMEOUT_MS
+from apportion_ledger.limits import DIGEST_PAGE_LINES, REPORT_TIMEOUT_S
 
-# A report over all lines may take longer than a call of the hot path, and so may whoever reads it.
-_TAKE_TIME: Final = sql.SQL(
-    "SELECT set_config('statement_timeout', {time}, true),"
-    " set_config('idle_in_transaction_session_timeout', {time}, true)"
-).format(time=sql.Literal(str(REPORT_TIMEOUT_MS)))
+# Whoever reads a report over all lines may take longer than a caller of the hot path.
+_STAND_IDLE: Final = sql.SQL("SET LOCAL idle_in_transaction_session_timeout = {}").format(
+    sql.Literal(f"{REPORT_TIMEOUT_S}s")
+)
 
 
 class DigestStore:
@@ -29,7 +29,8 @@ class DigestStore:
         where, parameters = _scope(scope)
         raw = await _driver(connection)
         statement = f"SELECT uuid_send(charge_id), content_hash FROM ledger_line WHERE {where} ORDER BY charge_id"
-        await raw.execute(_TAKE_TIME)
+        await allow_statement_s(connection, REPORT_TIMEOUT_S)
+        await raw.execute(_STAND_IDLE)
         async with raw.cursor(name="line_digests", binary=True) as cursor:
             cursor.itersize = DIGEST_PAGE_LINES
             await cursor.execute(statement, parameters)

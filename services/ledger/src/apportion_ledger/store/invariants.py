@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from apportion_common.db.engine import allow_statement_s
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.invariants import InvariantOutcome
-from apportion_ledger.limits import REPORT_TIMEOUT_MS
+from apportion_ledger.limits import REPORT_TIMEOUT_S
 
 _SCALED: Final = "trunc({} * 1000000000)::text"
 
@@ -159,15 +160,13 @@ INVARIANTS: Final = {
 }
 """Names and queries; each query returns one text per breach."""
 
-_LONG: Final = text(f"SET LOCAL statement_timeout = {REPORT_TIMEOUT_MS}")
-
 
 class InvariantStore:
     """Queries for what breaks an invariant."""
 
     async def violations(self, connection: AsyncConnection, examples_max: int) -> list[InvariantOutcome]:
         """Return the outcome of each, with the first ids of what breaks it."""
-        await connection.execute(_LONG)
+        await allow_statement_s(connection, REPORT_TIMEOUT_S)
         outcomes = []
         for name, query in INVARIANTS.items():
             counted = text(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 from uuid import UUID
 
+from apportion_common.db.engine import allow_statement_s
 from apportion_common.db.scaled import scaled_sql
 from apportion_common.decimals import PERCENT_PLACES
 from apportion_common.ids import charge_id as derived_charge_id
@@ -16,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.kinds import PRICED_KINDS
 from apportion_ledger.domain.lines import LineQuery, LineSum, StoredLine, SummaryQuery
-from apportion_ledger.limits import SUMMARY_TIMEOUT_MS
+from apportion_ledger.limits import SUMMARY_TIMEOUT_S
 
 _LINE_COLUMNS: Final = f"""
     l.entry_id, l.charge_id, l.event_id, l.cause_id, l.kind, l.org_id, l.project_id, l.billing_account_id, l.sku,
@@ -45,11 +46,6 @@ _BILLED: Final = 'coalesce(billed_period, period) COLLATE "C"'
 _SUM_KEY: Final = """
     org_id, project_id, sku, kind, currency, partner_id, partner_from_account, mapping_id, period, billed_period
 """
-# Many sums take their time, also between the statements, where they are read.
-_LONG: Final = text(
-    f"SELECT set_config('statement_timeout', '{SUMMARY_TIMEOUT_MS}', true),"
-    f" set_config('idle_in_transaction_session_timeout', '{SUMMARY_TIMEOUT_MS}', true)"
-)
 # No line is billed before the period of its event, so that the account's index bounds what is read by the period's end.
 _SUMMARY: Final = f"""
     SELECT {_SUM_KEY}, count(*), {scaled_sql("sum(quantity)")} AS quantity,
@@ -121,7 +117,7 @@ class PostedLineStore:
         for number, held in enumerate(query.held):
             conditions.append(f"AND NOT ({_BILLED} <= :through_{number} AND posted_xid < CAST(:held_{number} AS xid8))")
             parameters |= {f"through_{number}": held.through_period, f"held_{number}": str(held.watermark)}
-        await connection.execute(_LONG)
+        await allow_statement_s(connection, SUMMARY_TIMEOUT_S)
         rows = await connection.execute(text("".join((*conditions, _SUMMARY_END))), parameters)
         # Many sums have the same organisation, mapping and partner: one object each.
         ids: dict[UUID, UUID] = {}

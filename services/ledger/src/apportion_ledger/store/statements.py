@@ -6,14 +6,13 @@ from datetime import date
 from typing import Final
 from uuid import UUID
 
+from apportion_common.db.engine import allow_statement_s
 from apportion_common.db.scaled import scaled_sql
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.statements import CurrencyTotals, TrialRow
-from apportion_ledger.limits import REPORT_TIMEOUT_MS
-
-_LONG: Final = text(f"SET LOCAL statement_timeout = {REPORT_TIMEOUT_MS}")
+from apportion_ledger.limits import REPORT_TIMEOUT_S
 
 # A sweep counts on the last day of its week, so that statements of neighbouring spans meet.
 _TOTALS: Final = text(
@@ -60,6 +59,6 @@ class StatementStore:
 
     async def trial_balance(self, connection: AsyncConnection) -> list[TrialRow]:
         """Return all postings summed per account and currency."""
-        await connection.execute(_LONG)
+        await allow_statement_s(connection, REPORT_TIMEOUT_S)
         rows = await connection.execute(_TRIAL)
         return [TrialRow(row.account, row.currency, int(row.debit), int(row.credit)) for row in rows]

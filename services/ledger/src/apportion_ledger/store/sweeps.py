@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from apportion_common.db.actor import current_actor
+from apportion_common.db.engine import allow_statement_s
 from apportion_common.db.scaled import amount_of_scaled, scaled_sql
 from apportion_common.db.unit_of_work import Transaction
 from apportion_common.instants import DAY_US, date_of_day, datetime_of_us
@@ -13,7 +14,7 @@ from sqlalchemy import insert, select, text
 
 from apportion_ledger.domain.sweeps import SweepBalance, SweepOutcome
 from apportion_ledger.domain.weeks import Week
-from apportion_ledger.limits import REPORT_TIMEOUT_MS
+from apportion_ledger.limits import REPORT_TIMEOUT_S
 from apportion_ledger.store.tables import sweep_claim, sweep_run
 from apportion_ledger.store.terms import HELD_PARTNERS
 
@@ -85,8 +86,7 @@ _ATTACH: Final = text(
     )
     """
 )
-_LONG: Final = text(f"SET LOCAL statement_timeout = {REPORT_TIMEOUT_MS}")
-_WAIT_LONG: Final = text(f"SET LOCAL lock_timeout = {REPORT_TIMEOUT_MS}")
+_WAIT_LONG: Final = text(f"SET LOCAL lock_timeout = '{REPORT_TIMEOUT_S}s'")
 
 
 class SweepStore:
@@ -94,7 +94,7 @@ class SweepStore:
 
     async def enter(self, tx: Transaction, week: Week) -> bool:
         """Wait for other sweeps to end; return True when the week was swept before."""
-        await tx.execute(_LONG)
+        await allow_statement_s(tx.connection, REPORT_TIMEOUT_S)
         await tx.execute(_WAIT_LONG)
         await tx.execute(_TAKE_TURNS)
         return (await tx.execute(select(sweep_run.c.week).where(sweep_run.c.week == week.key))).first() is not None

@@ -93,8 +93,8 @@ class Invoices:
         """Draw a draft at a new watermark, number it, and make it final.
 
         Raises NotFound INVOICE_NOT_FOUND, FailedPrecondition INVOICE_NOT_DRAFT, PERIOD_OPEN,
-        PERIOD_REOPENING, EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED, NOTHING_TO_INVOICE, CURRENCY_MISMATCH,
-        MAPPING_MISSING or INVOICE_TOO_LARGE, Unavailable INVOICE_BUSY.
+        EARLIER_PERIOD_OPEN_LINES, PERIOD_INVOICED, NOTHING_TO_INVOICE, CURRENCY_MISMATCH, MAPPING_MISSING or
+        INVOICE_TOO_LARGE, Unavailable INVOICE_BUSY.
         """
 
         async def work(drawn: DrawnInvoice | None, tx: Transaction) -> Invoice:

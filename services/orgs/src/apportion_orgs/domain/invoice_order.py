@@ -90,10 +90,10 @@ def check_final(drawn: DrawnInvoice, rows: Sequence[MappingRow], reopenings: Map
     """Raise FailedPrecondition unless a drawing may become final.
 
     NOTHING_TO_INVOICE when there is no line left for it; PERIOD_OPEN unless every org of the account has closed the
-    period: those with lines that are billed in it, and those that are on the account at some instant of it.
-    PERIOD_REOPENING for a reopening that was asked for and that the ledger does not have yet: it may open the period
-    at any instant. `reopenings` are the numbers of the last ones, by org; `rows` has every mapping row of the orgs that
-    are ever on the account.
+    period: those with lines that are billed in it, and those that are on the account at some instant of it. A reopening
+    that was asked for and that the ledger does not have yet counts as open: it may open the period at any instant.
+    `reopenings` are the numbers of the last ones, by org; `rows` has every mapping row of the orgs that are ever on the
+    account.
     """
     period, account = drawn.basis.period, drawn.basis.account
     if not drawn.content.lines:
