@@ -18,7 +18,7 @@ from apportion.ledger.v1 import ledger_service_pb2 as ledger
 from apportion.metering.v1 import metering_service_pb2 as metering
 from apportion.orgs.v1 import orgs_service_pb2 as orgs
 from apportion.pricing.v1 import pricing_service_pb2 as pricing
-from apportion_cli.exit_codes import USAGE_REFUSED
+from apportion_cli.exit_codes import MISUSED, USAGE_REFUSED
 from apportion_cli.main import app
 from apportion_client.services import CALL_TIMEOUT_S
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -214,3 +214,19 @@ async def test_what_was_made_by_a_call_is_found_by_its_name(system: System, shel
     assert (await shell.run("statement", f"partner {slug}"))[0] == 0
     code, said = await shell.run("lines", "--org", slug[:-1])
     assert (code, f"did you mean {slug}?" in said) == (1, True)
+
+
+async def test_what_a_command_sets_for_all_or_for_nobody_is_said(shell: Shell) -> None:
+    code, said = await shell.run("engine", "set", "live")
+    assert (code, "Say whose mode is meant" in said) == (MISUSED, True), said
+    code, said = await shell.run("engine", "set", "live", "--all", "--reason", "As it is already.")
+    assert (code, "every organisation without a mode of its own" in said) == (0, True), said
+
+    tier = f"tier-{uuid4().hex[:8]}"
+    code, said = await shell.run("rate", "set", tier, "5", "--from", "2013-01")
+    assert (code, f"No partner has the tier {tier}" in said) == (0, True), said
+    made = ("partner", "create", f"Partner of {tier}", "--currency", "AUD", "--from", "2013-01", "--tier")
+    code, said = await shell.run(*made, tier)
+    assert (code, "No rate is set" in said) == (0, False), said
+    code, said = await shell.run("partner", "tier", f"Partner of {tier}", f"{tier}-b", "--from", "2013-02")
+    assert (code, f"No rate is set for the tier {tier}-b" in said) == (0, True), said

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -57,7 +58,7 @@ def list_(
     """Show dead letters, oldest first."""
 
     async def main(services: Services) -> None:
-        wanted = await _filter(services, reason, org, None, prefix)
+        wanted = await _filter(services, reason, org, prefix)
         wanted.state = _STATES[state]
         await _list(services, wanted, limit, Labels(services, ids=ids))
 
@@ -84,9 +85,9 @@ def requeue(
     """
     _check_meant(reason, org, ids, everything)
 
-    async def send(services: Services, chosen: list[str] | None) -> int:
+    async def send(services: Services, wanted: metering.DeadLetterFilter) -> int:
         request = metering.RequeueDeadLettersRequest(
-            filter=await _filter(services, reason, org, chosen, prefix),
+            filter=wanted,
             all=everything,
             into_period=into_period,
             request_id=f"requeue:{uuid7()}",
@@ -96,7 +97,11 @@ def requeue(
         )
         return int(answer.requeued_count)
 
-    run(lambda services: _change(lambda chosen: send(services, chosen), ids, "on the way again", "requeued"))
+    async def main(services: Services) -> None:
+        wanted = await _filter(services, reason, org, prefix)
+        await _change(partial(send, services), wanted, ids, "on the way again", "requeued")
+
+    run(main)
 
 
 @app.command()
@@ -114,19 +119,20 @@ def discard(
     """
     _check_meant(reason, org, ids, everything)
 
-    async def send(services: Services, chosen: list[str] | None) -> int:
+    async def send(services: Services, wanted: metering.DeadLetterFilter) -> int:
         request = metering.DiscardDeadLettersRequest(
-            filter=await _filter(services, reason, org, chosen, prefix),
-            reason=because,
-            all=everything,
-            request_id=f"discard:{uuid7()}",
+            filter=wanted, reason=because, all=everything, request_id=f"discard:{uuid7()}"
         )
         answer = await retry_until_available(
             lambda: services.metering.DiscardDeadLetters(request, timeout=CALL_TIMEOUT_S), errors.print
         )
         return int(answer.discarded_count)
 
-    run(lambda services: _change(lambda chosen: send(services, chosen), ids, "given up", "discarded"))
+    async def main(services: Services) -> None:
+        wanted = await _filter(services, reason, org, prefix)
+        await _change(partial(send, services), wanted, ids, "given up", "discarded")
+
+    run(main)
 
 
 def _check_meant(reason: str, org: str, ids: list[str] | None, everything: bool) -> None:
@@ -136,15 +142,20 @@ def _check_meant(reason: str, org: str, ids: list[str] | None, everything: bool)
 
 
 async def _change(
-    send: Callable[[list[str] | None], Awaitable[int]], ids: list[str] | None, now: str, done: str
+    send: Callable[[metering.DeadLetterFilter], Awaitable[int]],
+    wanted: metering.DeadLetterFilter,
+    ids: list[str] | None,
+    now: str,
+    done: str,
 ) -> None:
     """Change what matches and say how many; where ids are given, one by one, and name those that could not be."""
     if ids is None:
-        print_line(f"{counted(await send(None), 'dead letter')} {now}.")
+        print_line(f"{counted(await send(wanted), 'dead letter')} {now}.")
         return
 
     async def one(dead_letter_id: str) -> None:
-        if not await send([dead_letter_id]):
+        wanted.dead_letter_ids[:] = [dead_letter_id]
+        if not await send(wanted):
             raise NotDone("it is not open or does not match, or there is none with this id")
 
     results = await for_each(dict.fromkeys(ids), one)
@@ -153,11 +164,8 @@ async def _change(
     tell(results, "dead letter", done)
 
 
-async def _filter(
-    services: Services, reason: str, org: str, ids: list[str] | None, prefix: str
-) -> metering.DeadLetterFilter:
-    org_id = await Names(services, prefix).org(org)
-    return metering.DeadLetterFilter(org_id=org_id, reason=reason, dead_letter_ids=ids or [])
+async def _filter(services: Services, reason: str, org: str, prefix: str) -> metering.DeadLetterFilter:
+    return metering.DeadLetterFilter(org_id=await Names(services, prefix).org(org), reason=reason)
 
 
 async def _list(services: Services, wanted: metering.DeadLetterFilter, limit: int, labels: Labels) -> None:

@@ -12,10 +12,11 @@ from apportion_client.services import CALL_TIMEOUT_S, Services
 from apportion_common.ids import uuid7
 
 from apportion_cli.display import counted, print_line, when
+from apportion_cli.exit_codes import MISUSED
 from apportion_cli.labels import Labels
 from apportion_cli.listing import LIMIT, JsonOption, LimitOption, first, show_items, value_word
 from apportion_cli.options import IdsOption, OrgOption
-from apportion_cli.run import run
+from apportion_cli.run import fail, run
 
 COLUMNS = ("organisation", "mode", "set", "reason")
 DEFAULT = "(all others)"
@@ -68,13 +69,17 @@ def list_(org: OrgOption = "", limit: LimitOption = LIMIT, ids: IdsOption = Fals
 def set_(
     mode: Annotated[Mode, typer.Argument(help="off: nothing, shadow: stored, live: posted.")],
     org: OrgOption = "",
+    everyone: Annotated[bool, typer.Option("--all", help="For all that have none of their own.")] = False,
     reason: Annotated[str, typer.Option(help="Why live goes without a parity proof, where that is allowed.")] = "",
 ) -> None:
     """Set the mode of an organisation, or of all that have none of their own."""
+    if everyone == bool(org):
+        fail("Say whose mode is meant by --org, or else --all.", MISUSED)
 
     async def main(services: Services) -> None:
         request = pricing.SetEngineModeRequest(
             org_id=await Names(services).org(org),
+            all_orgs=everyone,
             mode=_MODES[mode],
             override_reason=reason,
             request_id=f"engine:{uuid7()}",

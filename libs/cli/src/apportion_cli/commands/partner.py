@@ -26,7 +26,7 @@ from apportion_cli.listing import (
     with_ids,
 )
 from apportion_cli.options import IdsOption
-from apportion_cli.run import run
+from apportion_cli.run import errors, run
 
 COLUMNS = ("partner", "paid in")
 
@@ -87,8 +87,10 @@ def create(
     )
 
     async def main(services: Services) -> None:
-        made = (await services.ledger.CreatePartner(request, timeout=CALL_TIMEOUT_S)).partner
+        answer = await services.ledger.CreatePartner(request, timeout=CALL_TIMEOUT_S)
+        made = answer.partner
         show_item(made, dict(zip(with_ids(COLUMNS, "partner", ids), _row(made, ids), strict=True)), as_json=as_json)
+        _tell_unrated(answer.tier_without_rate)
 
     run(main)
 
@@ -108,10 +110,17 @@ def tier_(
             effective_at=since,
             request_id=f"tier:{uuid7()}",
         )
-        await services.ledger.SetPartnerTier(request, timeout=CALL_TIMEOUT_S)
+        answer = await services.ledger.SetPartnerTier(request, timeout=CALL_TIMEOUT_S)
         print_line(f"{partner} is {tier} from {when(since)} on.")
+        _tell_unrated(answer.tier_without_rate)
 
     run(main)
+
+
+def _tell_unrated(tier: str) -> None:
+    """Say, apart from the answer, that no rate is set for a tier; nothing for an empty one."""
+    if tier:
+        errors.print(f"No rate is set for the tier {tier}: it gets nothing so far.", style="yellow")
 
 
 def _row(one: ledger.Partner, ids: bool) -> tuple[str, ...]:

@@ -69,8 +69,10 @@ def set_(
     )
 
     async def main(services: Services) -> None:
-        await services.ledger.SetCommissionRate(request, timeout=CALL_TIMEOUT_S)
+        answer = await services.ledger.SetCommissionRate(request, timeout=CALL_TIMEOUT_S)
         print_line(f"{tier} gets {pct} % of {request.match_value or 'everything else'} from {when(since)} on.")
+        if answer.tier_without_partner:
+            print_line(f"No partner has the tier {answer.tier_without_partner}: nobody gets it so far.", "yellow")
 
     run(main)
 

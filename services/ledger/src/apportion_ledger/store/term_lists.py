@@ -8,14 +8,15 @@ from uuid import UUID
 
 from apportion_common.db.names import contains, is_called, neighbours
 from apportion_common.db.scaled import scaled_of_percent
-from apportion_common.instants import datetime_of_us, optional_us_of_datetime, us_of_datetime
+from apportion_common.instants import datetime_of_us, us_of_datetime
 from apportion_common.names import MATCHES_MAX
-from sqlalchemy import ColumnElement, Row, Select, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from apportion_ledger.domain.attribution import MatchKind, PorSubject
 from apportion_ledger.domain.partners import Partner, PartnerOfRecord, PartnerTier, RateOfTier, RateQuery
 from apportion_ledger.store.tables import commission_rate, partner, partner_of_record, partner_tier
+from apportion_ledger.store.terms import partner_of_record_of
 
 _PARTNER: Final = (partner.c.partner_id, partner.c.name, partner.c.payout_currency)
 
@@ -126,19 +127,8 @@ class TermListStore:
         if after is not None:
             conditions.append(columns.por_id > after)
         statement = select(partner_of_record).where(*conditions).order_by(columns.por_id).limit(limit)
-        return [_assignment(row) for row in await connection.execute(statement)]
+        return [partner_of_record_of(row) for row in await connection.execute(statement)]
 
 
 async def _partners(connection: AsyncConnection, statement: Select[Any]) -> Sequence[Partner]:
     return [Partner(row.partner_id, row.name, row.payout_currency) for row in await connection.execute(statement)]
-
-
-def _assignment(row: Row[Any]) -> PartnerOfRecord:
-    return PartnerOfRecord(
-        row.por_id,
-        PorSubject(row.subject_type),
-        row.subject_id,
-        row.partner_id,
-        us_of_datetime(row.start_at),
-        optional_us_of_datetime(row.end_at),
-    )

@@ -197,7 +197,7 @@ class TermsStore:
         """Return the assignment with this id, in its current state."""
         table = partner_of_record
         row = (await connection.execute(select(table).where(table.c.por_id == por_id))).one_or_none()
-        return None if row is None else _por(row)
+        return None if row is None else partner_of_record_of(row)
 
     async def end_por(self, tx: Transaction, por_id: UUID, end_at_us: int, revision: int) -> None:
         """End an open assignment; what was known before stays in its versions."""
@@ -226,7 +226,8 @@ def _actor(tx: Transaction) -> str:
     return current_actor(tx.service).subject
 
 
-def _por(row: Row[Any]) -> PartnerOfRecord:
+def partner_of_record_of(row: Row[Any]) -> PartnerOfRecord:
+    """Return the assignment of a row of the table partner_of_record."""
     return PartnerOfRecord(
         row.por_id,
         PorSubject(row.subject_type),
