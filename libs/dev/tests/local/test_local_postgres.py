@@ -262,9 +262,23 @@ print(json.dumps({"uid": os.geteuid(), "base": str(postgres.files.base)}))
 ORDINARY_UID = 65534
 
 
-def import_path() -> str:
-    """The folders of our packages, without the running interpreter's own library."""
-    return os.pathsep.join(path for path in sys.path if "site-packages" in path or path.endswith("/src"))
+def link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+def import_path_within(folder: Path) -> str:
+    """The folders of our packages (without the running interpreter's own library), brought into the folder.
+
+    The checkout may lie in a folder that only its owner can enter, as one made by `mktemp -d` is.
+    """
+    sources = [path for path in sys.path if "site-packages" in path or path.endswith("/src")]
+    targets = [folder / f"packages-{place}" for place in range(len(sources))]
+    for source, target in zip(sources, targets, strict=True):
+        shutil.copytree(source, target, copy_function=link_or_copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return os.pathsep.join(map(str, targets))
 
 
 def interpreter_for(uid: int) -> Path:
@@ -291,7 +305,7 @@ def test_an_ordinary_user_runs_it_in_a_folder_of_their_own(tmp_path: Path) -> No
             group=ORDINARY_UID,
             extra_groups=[],
             cwd="/",
-            env={"PYTHONPATH": import_path(), "PATH": "/usr/bin:/bin", "TMPDIR": str(folder)},
+            env={"PYTHONPATH": import_path_within(folder), "PATH": "/usr/bin:/bin", "TMPDIR": str(folder)},
             capture_output=True,
             text=True,
             check=False,
